@@ -1,26 +1,26 @@
 //! The command line. The doc comments of arguments and commands are the help texts.
 
+mod actions;
 pub mod complete;
 mod examples;
 mod foreign;
 mod help;
-mod look;
 pub mod man;
+mod queries;
 pub mod reference;
 mod shared;
 mod usage;
 mod values;
-mod work;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
 
-pub use look::*;
+pub use actions::*;
+pub use queries::*;
 pub use shared::*;
 pub use usage::ParseError;
-pub use work::*;
 
 /// Build the container images of a product that lives in many git repositories
 #[derive(Debug, Parser)]

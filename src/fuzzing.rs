@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::model::image::{ImageReference, ImageRepository, RegistryPrefix, Tag};
 use crate::model::init;
-use crate::model::init::{Folder, Source, Wishes};
+use crate::model::init::{InitOptions, PlatformFolder, ToolFile};
 use crate::model::recipe::Recipe;
 use crate::model::record::RunRecord;
 use crate::model::source::{CommitId, GitReference, GitUrl};
@@ -135,24 +135,24 @@ pub fn init(bytes: &[u8]) {
         })
     };
     let source = match kind % 5 {
-        0 => Source::Compose(vec![file.to_owned()]),
-        1 => Source::Skaffold(file.to_owned()),
-        2 => Source::Submodules(file.to_owned()),
-        3 => Source::West(file.to_owned()),
-        _ => Source::Repo {
+        0 => ToolFile::Compose(vec![file.to_owned()]),
+        1 => ToolFile::Skaffold(file.to_owned()),
+        2 => ToolFile::Submodules(file.to_owned()),
+        3 => ToolFile::West(file.to_owned()),
+        _ => ToolFile::Repo {
             file: file.to_owned(),
             folder: ".".to_owned(),
         },
     };
-    let wishes = Wishes {
+    let options = InitOptions {
         sources: vec![source],
-        ..Wishes::default()
+        ..InitOptions::default()
     };
-    let folder = Folder {
+    let folder = PlatformFolder {
         name: "platform".to_owned(),
-        ..Folder::default()
+        ..PlatformFolder::default()
     };
-    match init::draft(&folder, &wishes, &read) {
+    match init::draft(&folder, &options, &read) {
         Ok(draft) => _ = init::render(&draft),
         Err(error) => assert_printable(&crate::base::error::render(&error)),
     }

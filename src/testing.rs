@@ -11,9 +11,9 @@ use crate::cli;
 use crate::model::image::{Digest, EngineImage, ImageReference, Labels, PublishedImage, Tag};
 use crate::model::layout::Layout;
 use crate::model::manifest::{Manifest, ServiceName, parse};
-use crate::model::plan::{Draft, Folders, Inventory, Options, Plan, Presence};
+use crate::model::plan::{Folders, Inventory, Options, Plan, PlanDraft, Presence};
 use crate::model::recipe::LABEL_RECIPE;
-use crate::model::source::{Origin, ResolvedReference, ServiceSource};
+use crate::model::source::{ReferenceOrigin, ResolvedReference, ServiceSource};
 
 /// Parses a command line as `xp` does; the error is the message for the user.
 pub fn check_command_line(words: impl IntoIterator<Item = OsString>) -> Result<(), String> {
@@ -76,7 +76,10 @@ impl Known {
                 commit,
                 name: Some("refs/heads/master".to_owned()),
             };
-            (name.clone(), ServiceSource::of(tip, Origin::Manifest))
+            (
+                name.clone(),
+                ServiceSource::of(tip, ReferenceOrigin::Manifest),
+            )
         });
         let mut known = Self {
             sources: sources.collect(),
@@ -97,10 +100,10 @@ impl Known {
         known
     }
 
-    fn draft(&self) -> Draft<'_> {
+    fn draft(&self) -> PlanDraft<'_> {
         let environment = &|_: &str| None;
         let (manifest, sources) = (&self.manifest, &self.sources);
-        Draft::new(
+        PlanDraft::new(
             manifest,
             &self.selected,
             sources,

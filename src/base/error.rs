@@ -117,7 +117,7 @@ pub trait Diagnostic: Error + Send + Sync + 'static {
 
     /// Returns whether a registry may have refused to move an existing tag. Not all engines report the reason of
     /// a refusal.
-    fn may_keep_tag(&self) -> bool {
+    fn may_refuse_tag_move(&self) -> bool {
         false
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 /// Returns a count and its noun, pluralized.
-pub fn many(count: usize, noun: &str) -> String {
+pub fn count_of(count: usize, noun: &str) -> String {
     // "copy" becomes "copies", but "key" becomes "keys".
     let stem = noun.strip_suffix('y');
     let stem = stem.filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
@@ -15,7 +15,7 @@ pub fn many(count: usize, noun: &str) -> String {
 }
 
 /// Returns `a`, `a and b`, or `a, b and c`.
-pub fn listed(items: &[String]) -> String {
+pub fn join_with_and(items: &[String]) -> String {
     match items {
         [] => String::new(),
         [one] => one.clone(),
@@ -40,17 +40,17 @@ mod tests {
     #[test]
     fn lists_are_joined_and_abbreviated() {
         let names = ["a", "b", "c"].map(str::to_owned);
-        assert_eq!(listed(&names), "a, b and c");
-        assert_eq!(listed(&names[..1]), "a");
+        assert_eq!(join_with_and(&names), "a, b and c");
+        assert_eq!(join_with_and(&names[..1]), "a");
         assert_eq!(abbreviated(&names, 3), "a, b, c");
         assert_eq!(abbreviated(&names, 1), "a and 2 more");
     }
 
     #[test]
     fn nouns_are_pluralized() {
-        assert_eq!(many(1, "repository"), "1 repository");
-        assert_eq!(many(0, "repository"), "0 repositories");
-        assert_eq!(many(2, "key"), "2 keys");
-        assert_eq!(many(3, "image"), "3 images");
+        assert_eq!(count_of(1, "repository"), "1 repository");
+        assert_eq!(count_of(0, "repository"), "0 repositories");
+        assert_eq!(count_of(2, "key"), "2 keys");
+        assert_eq!(count_of(3, "image"), "3 images");
     }
 }

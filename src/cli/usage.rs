@@ -82,7 +82,7 @@ pub fn parse_error(definition: &mut Command, words: &[OsString], error: clap::Er
                 .iter()
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect();
-            let line = Line::new(definition, &words);
+            let line = TypedLine::new(definition, &words);
             let (message, hint) = line.explain(&error);
             ParseError::Usage(UsageError { message, hint })
         }
@@ -90,9 +90,9 @@ pub fn parse_error(definition: &mut Command, words: &[OsString], error: clap::Er
 }
 
 /// A message and its hint.
-type Explanation = (String, Option<String>);
+type MessageWithHint = (String, Option<String>);
 
-struct Line<'a> {
+struct TypedLine<'a> {
     root: &'a Command,
     /// The command that the line names.
     command: &'a Command,
@@ -101,7 +101,7 @@ struct Line<'a> {
     words: &'a [String],
 }
 
-impl<'a> Line<'a> {
+impl<'a> TypedLine<'a> {
     fn new(root: &'a Command, words: &'a [String]) -> Self {
         let (mut command, mut path) = (root, root.get_name().to_owned());
         let mut rest = words.iter().skip(1).take_while(|word| *word != "--");
@@ -131,7 +131,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn explain(&self, error: &clap::Error) -> Explanation {
+    fn explain(&self, error: &clap::Error) -> MessageWithHint {
         let argument = text(error, ContextKind::InvalidArg).map(|name| bare(&name).to_owned());
         let argument = argument.unwrap_or_default();
         let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
@@ -200,7 +200,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn unknown_command(&self, word: &str) -> Explanation {
+    fn unknown_command(&self, word: &str) -> MessageWithHint {
         let message = if self.path == "xp" {
             format!("there is no command `{word}`")
         } else {
@@ -221,7 +221,7 @@ impl<'a> Line<'a> {
         (message, hint)
     }
 
-    fn unknown_option(&self, option: &str) -> Explanation {
+    fn unknown_option(&self, option: &str) -> MessageWithHint {
         let message = format!("`{}` has no option `{option}`", self.path);
         if let Some(before) = self.option_before(option) {
             let hint = format!("if it is the value of `{before}`, write `{before}={option}`");
@@ -256,7 +256,7 @@ impl<'a> Line<'a> {
         (before.starts_with("--") && takes_value(found)).then_some(before)
     }
 
-    fn unexpected(&self, word: &str) -> Explanation {
+    fn unexpected(&self, word: &str) -> MessageWithHint {
         let message = format!("unexpected argument `{word}` for `{}`", self.path);
         let from = self.words.iter().position(|typed| typed == word);
         let rest = from.and_then(|at| self.words.get(at..));
@@ -282,7 +282,7 @@ impl<'a> Line<'a> {
         (message, hint)
     }
 
-    fn missing_value(&self, argument: &str, error: &clap::Error) -> Explanation {
+    fn missing_value(&self, argument: &str, error: &clap::Error) -> MessageWithHint {
         let values = texts(error, ContextKind::ValidValue);
         let name = text(error, ContextKind::InvalidArg).unwrap_or_default();
         let hint = match values.as_slice() {
@@ -292,7 +292,7 @@ impl<'a> Line<'a> {
         (format!("`{argument}` needs a value"), Some(hint))
     }
 
-    fn conflict(&self, argument: &str, error: &clap::Error) -> Explanation {
+    fn conflict(&self, argument: &str, error: &clap::Error) -> MessageWithHint {
         let others = texts(error, ContextKind::PriorArg);
         let others: Vec<&str> = others.iter().map(|other| bare(other)).collect();
         if others.is_empty() || others.contains(&argument) {

@@ -74,10 +74,10 @@ impl HttpClientError {
 /// The HTTP clients of a process; a clone shares them.
 #[derive(Clone)]
 pub struct Http {
-    shared: Arc<Shared>,
+    shared: Arc<HttpState>,
 }
 
-struct Shared {
+struct HttpState {
     proxies: Vec<Proxy>,
     timeouts: Timeouts,
     retries: Retries,
@@ -108,7 +108,7 @@ impl Http {
                 HttpClientError::new("the HTTP library rejected the settings", cause)
             })?;
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(HttpState {
                 proxies,
                 timeouts,
                 retries,

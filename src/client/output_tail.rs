@@ -11,12 +11,12 @@ use tokio::task::JoinHandle;
 const MAX_LENGTH: usize = 16 << 10;
 
 /// Drains a program's standard error, so that it never blocks on a full pipe, and keeps the tail of it.
-pub struct LastWords {
+pub struct OutputTail {
     tail: Arc<Mutex<Vec<u8>>>,
     reading: JoinHandle<()>,
 }
 
-impl LastWords {
+impl OutputTail {
     /// Starts reading.
     pub fn of(pipe: Option<ChildStderr>) -> Self {
         let tail = Arc::new(Mutex::new(Vec::new()));

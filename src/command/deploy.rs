@@ -1,6 +1,6 @@
 //! `xp deploy`
 
-use super::{many, print, request};
+use super::{count_of, print, request};
 use crate::base::error::Failure;
 use crate::cli::DeployArgs;
 use crate::flow::deploy::{self, DeployTask};
@@ -31,13 +31,13 @@ async fn show(
     if request.mode == DeployMode::Render {
         return print(prepared.text());
     }
-    if session.settings.report.closes_with_table() {
+    if session.settings.report.prints_summary() {
         print(&task.changes(&record, &prepared).await?)?;
     }
     let objects = prepared.objects();
     print(&format!(
         "{} would be applied: {}\n",
-        many(objects.len(), "object"),
+        count_of(objects.len(), "object"),
         objects.join(", ")
     ))
 }
@@ -51,10 +51,10 @@ async fn apply(
     let (name, reporter) = (&request.environment.name, &session.reporter);
     let comparison = task.compare().await?;
     if comparison.is_up_to_date {
-        let count = many(comparison.prepared.services().len(), "service");
+        let count = count_of(comparison.prepared.services().len(), "service");
         return reporter.print(&format!("{name} is up to date ({count})\n"));
     }
-    if session.settings.report.closes_with_table() {
+    if session.settings.report.prints_summary() {
         print(
             &task
                 .changes(comparison.record(), &comparison.prepared)

@@ -12,7 +12,7 @@ use crate::flow::changes;
 use crate::flow::deploy::last_deployed;
 use crate::flow::session::Session;
 use crate::flow::sources::locked;
-use crate::model::lock::{Changes, History, Lock, parse};
+use crate::model::lock::{CommitHistory, Lock, LockChanges, parse};
 use crate::store::lock_file::LockFile;
 
 /// Prints what changed between two locks.
@@ -29,7 +29,7 @@ pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), Failure> {
             side(session, &file, to).await?,
         ),
     };
-    let mut changes = Changes::between((&from.0, &from.1), (&to.0, &to.1));
+    let mut changes = LockChanges::between((&from.0, &from.1), (&to.0, &to.1));
     let hints = changes::fill_in(session, &mut changes, !args.no_fetch).await?;
     session.reporter.finish();
     let text = match args.format {
@@ -157,12 +157,12 @@ fn read(session: &Session, name: &str, content: Vec<u8>) -> Result<NamedLock, Fa
 }
 
 /// Returns an error if commits are unknown, because the printed list would be mistaken for a complete one.
-fn complete(changes: &Changes, hints: BTreeSet<String>) -> Result<(), Failure> {
+fn complete(changes: &LockChanges, hints: BTreeSet<String>) -> Result<(), Failure> {
     let unknown = changes
         .services
         .iter()
         .filter_map(|change| match &change.history {
-            History::Unknown(why) => Some(format!("\n  {}: {why}", change.service)),
+            CommitHistory::Unknown(why) => Some(format!("\n  {}: {why}", change.service)),
             _ => None,
         });
     let unknown: Vec<String> = unknown.collect();

@@ -12,10 +12,10 @@ use crate::cli::{DoctorArgs, Format, Selection};
 use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::retry::{Policy, Retries};
-use crate::flow::diagnose::{Platform, Surroundings, Waiting};
+use crate::flow::diagnose::{CheckedPlatform, DoctorContext, PendingChecks};
 use crate::flow::session::{cache_dir, listen, manifest_file};
 use crate::host::settings::Settings;
-use crate::model::doctor::{Checkup, Detail, ManifestFacts, ManifestProblem};
+use crate::model::doctor::{DetailLevel, DoctorReport, ManifestFacts, ManifestProblem};
 use crate::model::event::{Event, Events};
 use crate::model::manifest;
 use crate::model::manifest::{Manifest, ManifestError};
@@ -52,21 +52,21 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
         reporter.clone(),
         Arc::default(),
     )?;
-    let surroundings = surroundings(settings, manifest.as_ref(), args)?;
-    let checkup = tokio::select! {
+    let context = doctor_context(settings, manifest.as_ref(), args)?;
+    let report = tokio::select! {
         // In this order, so that the checks have started when `show_waiting` first reads their names.
         biased;
         () = cancel.cancelled() => None,
-        checkup = surroundings.examine(&facts) => Some(checkup),
-        () = show_waiting(&surroundings.waiting, &events) => None,
+        report = context.run_checks(&facts) => Some(report),
+        () = show_waiting(&context.waiting, &events) => None,
     };
-    surroundings.close().await;
+    context.close().await;
     reporter.finish();
-    let Some(checkup) = checkup else {
+    let Some(report) = report else {
         return Err(Failure::silent(Exit::Interrupted));
     };
-    print(settings, args, &checkup)?;
-    match checkup.exit() {
+    print(settings, args, &report)?;
+    match report.exit() {
         Exit::Done => Ok(()),
         exit => Err(Failure::silent(exit)),
     }
@@ -79,7 +79,7 @@ fn read_manifest(settings: &Settings) -> (ManifestFacts, Option<Manifest>) {
         Err(failure) => {
             let message = failure.message().unwrap_or_default();
             let mut parts = message.trim_start_matches("error: ").split("\nhint: ");
-            let facts = ManifestFacts::Missing {
+            let facts = ManifestFacts::NotFound {
                 why: parts.next().unwrap_or_default().to_owned(),
                 fixes: parts.map(str::to_owned).collect(),
             };
@@ -89,7 +89,7 @@ fn read_manifest(settings: &Settings) -> (ManifestFacts, Option<Manifest>) {
     let name = shown(settings, &file);
     match manifest::load(&file) {
         Ok(manifest) => {
-            let facts = ManifestFacts::Read {
+            let facts = ManifestFacts::Valid {
                 file: name,
                 services: Vec::new(),
                 total: manifest.services.len(),
@@ -112,7 +112,7 @@ fn invalid(file: String, error: &ManifestError) -> ManifestFacts {
         message: problem.message().to_owned(),
         help: problem.help().to_vec(),
     });
-    ManifestFacts::Wrong {
+    ManifestFacts::Invalid {
         file,
         problems: problems.collect(),
     }
@@ -126,7 +126,7 @@ fn selected(
 ) -> Result<ManifestFacts, Failure> {
     let services = manifest.closure(&manifest.select(&selection.patterns())?);
     Ok(match facts {
-        ManifestFacts::Read { file, total, .. } => ManifestFacts::Read {
+        ManifestFacts::Valid { file, total, .. } => ManifestFacts::Valid {
             file,
             services: services.iter().map(ToString::to_string).collect(),
             total,
@@ -135,19 +135,19 @@ fn selected(
     })
 }
 
-fn surroundings<'a>(
+fn doctor_context<'a>(
     settings: &'a Settings,
     manifest: Option<&'a Manifest>,
     args: &DoctorArgs,
-) -> Result<Surroundings<'a>, Failure> {
-    let patience = settings.patience.clone().map_err(Failure::usage)?;
+) -> Result<DoctorContext<'a>, Failure> {
+    let timeout_settings = settings.timeout_settings.clone().map_err(Failure::usage)?;
     // Few retries: intermittent failures are worth reporting, and the user can run it again.
     let retries = Retries::silent(Policy::QUESTION);
-    let http = Http::new(&settings.proxies, patience.timeouts, retries)?;
+    let http = Http::new(&settings.proxies, timeout_settings.timeouts, retries)?;
     let platform = match manifest {
         Some(manifest) => {
             let runtime = tokio::runtime::Handle::current();
-            Some(Platform {
+            Some(CheckedPlatform {
                 manifest,
                 services: manifest.closure(&manifest.select(&args.selection.patterns())?),
                 cache_dir: cache_dir(settings, manifest),
@@ -157,7 +157,7 @@ fn surroundings<'a>(
         None => None,
     };
     let limit = Duration::from_secs(args.timeout);
-    Ok(Surroundings::new(
+    Ok(DoctorContext::new(
         settings,
         platform,
         http,
@@ -167,7 +167,7 @@ fn surroundings<'a>(
 }
 
 /// Shows which checks are still running. Never returns; it is dropped when the checks are done.
-async fn show_waiting(waiting: &Waiting, events: &Events) {
+async fn show_waiting(waiting: &PendingChecks, events: &Events) {
     let mut shown: Option<String> = None;
     loop {
         // The initial text lists only the kinds of checks.
@@ -191,16 +191,16 @@ async fn show_waiting(waiting: &Waiting, events: &Events) {
     }
 }
 
-fn print(settings: &Settings, args: &DoctorArgs, checkup: &Checkup) -> Result<(), Failure> {
+fn print(settings: &Settings, args: &DoctorArgs, report: &DoctorReport) -> Result<(), Failure> {
     let detail = match (settings.report.quiet, settings.report.verbose) {
-        (true, _) => Detail::Errors,
-        (_, true) => Detail::All,
-        _ => Detail::Problems,
+        (true, _) => DetailLevel::Errors,
+        (_, true) => DetailLevel::All,
+        _ => DetailLevel::Problems,
     };
     let color = settings.report.color && std::io::stdout().is_terminal();
     match args.format {
-        Format::Json => super::print_json(&checkup.document()),
-        Format::Text => super::print(&checkup.text(detail, &|word, severity| {
+        Format::Json => super::print_json(&report.document()),
+        Format::Text => super::print(&report.text(detail, &|word, severity| {
             severity_painted(word, severity, color)
         })),
     }

@@ -6,22 +6,23 @@ mod target;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{many, print};
+use super::{count_of, print};
 use crate::base::error::{Exit, Failure};
 use crate::base::files;
-use crate::base::plural::listed;
+use crate::base::plural::join_with_and;
 use crate::base::task::joined;
 use crate::cli::InitArgs;
 use crate::flow::discover;
 use crate::host::settings::Settings;
 use crate::model::init;
 use crate::model::init::{
-    Draft, Folder, InitError, MARK, Marked, Rendered, SCHEMA, Source, Wishes,
+    InitError, InitOptions, ManifestDraft, PlatformFolder, RenderedManifest, SCHEMA, TODO_MARK,
+    Todo, ToolFile,
 };
 use crate::model::manifest;
 use crate::model::manifest::DEFAULT_CACHE_DIR;
-use crate::report::{paint, say, shortened};
-use target::{Inside, Target};
+use crate::report::{paint, print_message, shortened};
+use target::{Inside, ManifestTarget};
 
 /// The number of marked places to list.
 const SHOWN_MARKS: usize = 10;
@@ -34,7 +35,7 @@ const SHOWN_TEXT: usize = 90;
 
 /// Generates a manifest from the contents of the folder.
 pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
-    let target = Target::new(settings, args)?;
+    let target = ManifestTarget::new(settings, args)?;
     let own_files = settings
         .cache_dir
         .clone()
@@ -45,7 +46,7 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
         let shown = target.folder.display();
         Failure::usage(format!("cannot read the folder {shown}: {error}"))
     })?;
-    let read = discover::reader(&target.folder);
+    let read = discover::file_reader(&target.folder);
     let failed = |error: InitError| match error {
         InitError::Source(error) => {
             let mut message = error.render(settings.report.color);
@@ -58,44 +59,44 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
         }
         other => other.into(),
     };
-    let mut wishes = Wishes {
+    let mut options = InitOptions {
         all_repositories: true,
         registry: args.registry.clone(),
         services: [&args.selection.names[..], &args.selection.services].concat(),
-        ..Wishes::default()
+        ..InitOptions::default()
     };
     match &args.from {
         None => {
-            wishes.sources = init::detect(&read)
+            options.sources = init::detect(&read)
                 .map_err(InitError::from)
                 .map_err(failed)?
         }
         Some(from) => match target.inside(&settings.directory.join(from))? {
             Inside::File(file) => {
-                let source = init::source_of(&file, &read).map_err(InitError::from);
-                wishes.sources = vec![source.map_err(failed)?];
-                wishes.all_repositories = false;
+                let source = init::detect_format(&file, &read).map_err(InitError::from);
+                options.sources = vec![source.map_err(failed)?];
+                options.all_repositories = false;
             }
             Inside::Folder(below) => folder.keep_below(&below),
         },
     }
-    let mut draft = init::draft(&folder, &wishes, &read).map_err(failed)?;
+    let mut draft = init::draft(&folder, &options, &read).map_err(failed)?;
     if !settings.report.quiet {
-        say(&found(&folder, &wishes.sources));
+        print_message(&found(&folder, &options.sources));
     }
     if settings.can_ask && !args.yes && !settings.report.quiet {
         let names = draft.services.iter().map(|service| service.name.as_str());
         let names: Vec<&str> = names.collect();
-        say(&format!(
+        print_message(&format!(
             "{}: {}",
-            many(names.len(), "service"),
+            count_of(names.len(), "service"),
             shortened(&names.join(", "), SHOWN_NAMES)
         ));
-        questions::ask_for(settings, &draft, &mut wishes).await?;
-        draft = init::draft(&folder, &wishes, &read).map_err(failed)?;
+        questions::ask_for(settings, &draft, &mut options).await?;
+        draft = init::draft(&folder, &options, &read).map_err(failed)?;
     }
     let rendered = init::render(&draft).map_err(failed)?;
-    let mut written = Written::default();
+    let mut written = WrittenFiles::default();
     match &target.file {
         None => print(&rendered.text)?,
         Some(file) => {
@@ -105,14 +106,14 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
     }
     if !settings.report.quiet {
         let done = done(&target, &draft, &rendered, &written);
-        say(&paint(&done, settings.report.color));
+        print_message(&paint(&done, settings.report.color));
     }
     Ok(())
 }
 
 /// Files written in addition to the manifest.
 #[derive(Default)]
-struct Written {
+struct WrittenFiles {
     /// The backup of the previous manifest.
     kept: Option<PathBuf>,
     /// Whether the schema was written.
@@ -136,19 +137,24 @@ fn write_new(file: &Path, text: &str, replaces: bool) -> Result<Option<PathBuf>,
 }
 
 /// Summarizes the detected sources in one line.
-fn found(folder: &Folder, sources: &[Source]) -> String {
+fn found(folder: &PlatformFolder, sources: &[ToolFile]) -> String {
     let mut parts: Vec<String> = sources
         .iter()
         .map(|source| source.file().to_owned())
         .collect();
     if !folder.repositories.is_empty() {
-        parts.push(many(folder.repositories.len(), "git repository"));
+        parts.push(count_of(folder.repositories.len(), "git repository"));
     }
-    format!("Found {} in {}", listed(&parts), folder.name)
+    format!("Found {} in {}", join_with_and(&parts), folder.name)
 }
 
 /// Summarizes what was written, what is left to fill in, and the next steps.
-fn done(target: &Target, draft: &Draft, rendered: &Rendered, written: &Written) -> String {
+fn done(
+    target: &ManifestTarget,
+    draft: &ManifestDraft,
+    rendered: &RenderedManifest,
+    written: &WrittenFiles,
+) -> String {
     let mut lines = Vec::new();
     let verb = if target.file.is_some() {
         "Wrote"
@@ -158,7 +164,7 @@ fn done(target: &Target, draft: &Draft, rendered: &Rendered, written: &Written) 
     lines.push(format!(
         "{verb} {} with {}",
         target.shown,
-        many(draft.services.len(), "service")
+        count_of(draft.services.len(), "service")
     ));
     if let Some(kept) = written.kept.as_deref().and_then(Path::file_name) {
         lines.push(format!("Kept the previous one as {}", kept.display()));
@@ -168,13 +174,13 @@ fn done(target: &Target, draft: &Draft, rendered: &Rendered, written: &Written) 
             "Wrote {SCHEMA} next to it, for completion and validation in editors"
         ));
     }
-    if !rendered.marked.is_empty() {
-        let places = match rendered.marked.len() {
+    if !rendered.todos.is_empty() {
+        let places = match rendered.todos.len() {
             1 => "1 place is".to_owned(),
             count => format!("{count} places are"),
         };
-        lines.push(format!("{places} marked {MARK} for you to fill in:"));
-        for Marked { line, text } in rendered.marked.iter().take(SHOWN_MARKS) {
+        lines.push(format!("{places} marked {TODO_MARK} for you to fill in:"));
+        for Todo { line, text } in rendered.todos.iter().take(SHOWN_MARKS) {
             // The rest is in the file, at that line.
             let first = text
                 .split_once(". ")
@@ -182,8 +188,8 @@ fn done(target: &Target, draft: &Draft, rendered: &Rendered, written: &Written) 
             let text = shortened(first, SHOWN_TEXT);
             lines.push(format!("  {}:{line}  {text}", target.shown));
         }
-        if rendered.marked.len() > SHOWN_MARKS {
-            let more = rendered.marked.len() - SHOWN_MARKS;
+        if rendered.todos.len() > SHOWN_MARKS {
+            let more = rendered.todos.len() - SHOWN_MARKS;
             lines.push(format!("  and {more} more"));
         }
     }

@@ -1,12 +1,12 @@
 //! `xp lock`
 
-use super::{many, request};
+use super::{count_of, request};
 use crate::base::error::{Exit, Failure};
 use crate::cli::LockArgs;
 use crate::flow::lock::fresh;
 use crate::flow::session::Session;
 use crate::flow::sources::locked::{lock_failure, lock_file, lock_name};
-use crate::model::lock::{Lock, Unlocked};
+use crate::model::lock::{Lock, UnlockableImages};
 use crate::store::claim::lock;
 use crate::store::lock_file::LockFile;
 
@@ -26,7 +26,7 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
     // Held from reading to writing: otherwise concurrent runs would lose each other's changes.
     let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
     let folder_lock = session.unless_interrupted(locked).await?;
-    let file = LockFile::load_or_begin(&path).map_err(|error| lock_failure(session, &error))?;
+    let file = LockFile::load_or_empty(&path).map_err(|error| lock_failure(session, &error))?;
     let request = request::lock(session, args)?;
     let (fresh, unlocked) = session
         .unless_interrupted(fresh(session, &request, &file.lock, Some(&folder_lock)))
@@ -41,7 +41,7 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let table = file.lock.difference_table(&fresh);
-    let count = many(fresh.services.len(), "service");
+    let count = count_of(fresh.services.len(), "service");
     let end = match (is_new, is_changed) {
         (true, _) => format!("created {name} with {count}\n"),
         (false, true) => format!("updated {name} with {count}\n"),
@@ -55,14 +55,14 @@ fn check(
     name: &str,
     old: &Lock,
     fresh: &Lock,
-    unlocked: &Unlocked,
+    unlocked: &UnlockableImages,
 ) -> Result<(), Failure> {
     let table = old.difference_table(fresh);
     if table.is_empty() {
         if session.settings.report.quiet {
             return Ok(());
         }
-        let count = many(fresh.services.len(), "service");
+        let count = count_of(fresh.services.len(), "service");
         return super::print(&format!("{name} is up to date ({count})\n"));
     }
     super::print(&table)?;

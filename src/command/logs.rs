@@ -47,7 +47,7 @@ struct LogQuery<'a> {
 }
 
 /// A log that matches the query.
-struct Log {
+struct MatchedLog {
     run: u64,
     unit: String,
     phase: String,
@@ -56,13 +56,13 @@ struct Log {
 
 impl LogQuery<'_> {
     /// Returns the existing logs of a run that match.
-    fn logs(&self, run: &Run, record: &RunRecord) -> Vec<Log> {
+    fn logs(&self, run: &Run, record: &RunRecord) -> Vec<MatchedLog> {
         let (names, wanted) = (&self.args.names, self.args.phase.as_deref());
         let logs = record.logs().into_iter().filter(|(unit, phase)| {
             (names.is_empty() || names.iter().any(|pattern| matches(pattern, unit)))
                 && wanted.is_none_or(|wanted| wanted == *phase)
         });
-        let logs = logs.map(|(unit, phase)| Log {
+        let logs = logs.map(|(unit, phase)| MatchedLog {
             run: run.number,
             unit: unit.to_owned(),
             phase: phase.to_owned(),
@@ -73,7 +73,7 @@ impl LogQuery<'_> {
 
     /// Returns the matching logs: of the run given by `--run`, else of the last run that has any. If services are
     /// named, it is the last run of each of them, which may be older.
-    fn find(&self, runs: &[Run]) -> Result<Vec<Log>, Failure> {
+    fn find(&self, runs: &[Run]) -> Result<Vec<MatchedLog>, Failure> {
         let (runs, none) = match self.args.run {
             None => (runs, "no recorded run has a".to_owned()),
             Some(number) => (
@@ -85,7 +85,7 @@ impl LogQuery<'_> {
         if let Some(failure) = self.unknown(&records, &none) {
             return Err(failure);
         }
-        let mut found: Vec<Log> = Vec::new();
+        let mut found: Vec<MatchedLog> = Vec::new();
         for (run, record) in runs.iter().zip(&records).rev() {
             let mut logs = self.logs(run, record);
             logs.retain(|log| !found.iter().any(|newer| newer.unit == log.unit));
@@ -139,7 +139,7 @@ impl LogQuery<'_> {
         )))
     }
 
-    fn print(&self, logs: &[Log]) -> io::Result<()> {
+    fn print(&self, logs: &[MatchedLog]) -> io::Result<()> {
         let replay = Replay::default();
         let is_of_one_run = logs.iter().all(|log| log.run == logs[0].run);
         for (index, log) in logs.iter().enumerate() {

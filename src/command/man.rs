@@ -43,7 +43,7 @@ fn write(folder: &Path, pages: &[man::Page]) -> Result<(), Failure> {
     }
     super::print(&format!(
         "wrote {} to {}\n",
-        super::many(pages.len(), "page"),
+        super::count_of(pages.len(), "page"),
         folder.display()
     ))
 }

@@ -3,6 +3,7 @@
 mod build;
 mod builder;
 mod completions;
+mod container_task;
 mod deploy;
 mod diff;
 mod doctor;
@@ -19,19 +20,18 @@ mod schema;
 mod shell;
 mod status;
 mod sync;
-mod task;
 mod why;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::base::error::{Exit, Failure};
-use crate::base::plural::many;
+use crate::base::plural::count_of;
 use crate::cli::{self, Cli, Command, Format, Global, OutputArgs, ParseError};
 use crate::flow::session::Session;
 use crate::host::console::client;
 use crate::host::settings::Settings;
-use crate::report::{Style, paint, print, print_finished};
+use crate::report::{OutputStyle, paint, print, print_finished};
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
@@ -123,7 +123,7 @@ fn with_progress(
 ) -> Result<(), Failure> {
     with_settings(global, async |mut settings| {
         if output.format == Format::Json {
-            settings.report.style = Style::Json;
+            settings.report.style = OutputStyle::Json;
         }
         run_session(settings, command).await
     })
@@ -135,7 +135,7 @@ async fn run_session(
 ) -> Result<(), Failure> {
     let style = settings.report.style;
     let session = Session::open(settings).inspect_err(|failure| {
-        if style == Style::Json {
+        if style == OutputStyle::Json {
             print_finished(failure.exit, failure.message());
         }
     })?;

@@ -4,7 +4,7 @@ use crate::base::error::{Exit, Failure};
 use crate::cli::{Format, ShowPlanArgs};
 use crate::flow::plan;
 use crate::flow::session::Session;
-use crate::flow::sources::unbuilt;
+use crate::flow::sources::unpushed;
 use crate::report::columns;
 
 /// Prints what `xp build` would do.
@@ -20,7 +20,7 @@ pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> 
         Format::Text => {
             let text = plan.display(folder, columns(std::io::stdout()));
             super::print(&text.to_string())?;
-            unbuilt::report(session, &planned.sources).await;
+            unpushed::report(session, &planned.sources).await;
         }
     }
     if args.exit_code && plan.makes_something() {

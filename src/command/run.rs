@@ -1,6 +1,6 @@
 //! `xp run`
 
-use super::task::{self, ContainerTask};
+use super::container_task::{self, ContainerTask};
 use crate::base::error::Failure;
 use crate::base::shell::quoted;
 use crate::cli::RunArgs;
@@ -29,13 +29,13 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<(), Failure> {
     }
     let service = current_service::service(session, named, "xp run SERVICE -- …")?;
     let bench = workbench::on_working_copy(session, service).await?;
-    let connection = task::connection(&args.container);
+    let connection = container_task::connection(&args.container);
     let dir = current_service::in_container(session, service, &bench.step.workdir);
     let task = ContainerTask {
         command: args.command.clone(),
-        env: task::terminal_variables(session, connection),
+        env: container_task::terminal_variables(session, connection),
         dir: dir.unwrap_or_else(|| bench.step.script_dir.clone()),
         connection,
     };
-    task::carry_out(session, service, bench, task, &args.container).await
+    container_task::carry_out(session, service, bench, task, &args.container).await
 }

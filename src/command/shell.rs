@@ -1,6 +1,6 @@
 //! `xp shell`
 
-use super::task::{self, ContainerTask};
+use super::container_task::{self, ContainerTask};
 use crate::base::error::Failure;
 use crate::cli::ShellArgs;
 use crate::flow::failed_step;
@@ -20,7 +20,7 @@ pub async fn run(session: &Session, args: &ShellArgs) -> Result<(), Failure> {
         (true, None) => failed_step::service(session)?,
         _ => current_service::service(session, named, "xp shell SERVICE")?,
     };
-    let connection = task::connection(&args.container);
+    let connection = container_task::connection(&args.container);
     let (bench, dir) = if args.failed {
         let failed = failed_step::last(session, service)?;
         let bench = failed.workbench(session, service).await?;
@@ -33,7 +33,7 @@ pub async fn run(session: &Session, args: &ShellArgs) -> Result<(), Failure> {
     };
     let dir = dir.unwrap_or_else(|| bench.step.script_dir.clone());
     let task = task(session, &service.name, dir, connection);
-    task::carry_out(session, service, bench, task, &args.container).await
+    container_task::carry_out(session, service, bench, task, &args.container).await
 }
 
 /// Returns the task that starts the shell.
@@ -43,7 +43,7 @@ fn task(
     dir: String,
     connection: Connection,
 ) -> ContainerTask {
-    let mut env = task::terminal_variables(session, connection);
+    let mut env = container_task::terminal_variables(session, connection);
     if connection.terminal().is_some() {
         // The prompt shows the service. bash's startup files may overwrite PS1, so it is set again by
         // PROMPT_COMMAND, which runs after them.

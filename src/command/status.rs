@@ -2,23 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{many, request};
+use super::{count_of, request};
 use crate::base::error::{Exit, Failure, hint_lines, render};
 use crate::cli::{Format, StatusArgs};
-use crate::client::engine::{Engine, EngineFacts};
+use crate::client::engine::{Engine, EngineProperties};
 use crate::client::git::GitClient;
 use crate::flow::request::ReferenceOverrides;
 use crate::flow::session::Session;
 use crate::flow::sources::commits;
 use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::resolve;
-use crate::flow::sources::resolve::{Request, ResolveErrors};
+use crate::flow::sources::resolve::{ResolveErrors, ResolveRequest};
 use crate::flow::survey;
-use crate::flow::survey::Found;
+use crate::flow::survey::InspectedCopy;
 use crate::model::event::{Event, Unit};
 use crate::model::image::{EngineImages, ImageReference, ImageRepository};
 use crate::model::manifest::ServiceName;
-use crate::model::plan::{Draft, Folders, Inventory, Options, Refusal, Sighting, Survey};
+use crate::model::plan::{
+    Folders, ImageLookup, Inventory, Options, PartialComparison, PlanDraft, QueryFailure,
+};
 use crate::model::source::ServiceSource;
 use crate::model::status::{ImageStatus, ServiceStatus, Status};
 use crate::report::columns;
@@ -44,7 +46,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
     let mut problems = Problems::default();
     session.events.emit(Event::stage(format!(
         "inspecting {}",
-        many(selected.len(), "service")
+        count_of(selected.len(), "service")
     )));
     let wanted = requests.iter().filter_map(|(name, request)| {
         let dir = &session.manifest.services.get(name)?.dir;
@@ -61,7 +63,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
         let sources = commits::origins(session, &requests, known.collect());
         let unknown = requests.keys().filter(|name| {
             // Unreadable working copies are reported separately.
-            let is_read = |found: &Found| found.problem.is_none();
+            let is_read = |found: &InspectedCopy| found.problem.is_none();
             !sources.contains_key(*name) && copies.get(*name).is_some_and(is_read)
         });
         if let Some(text) = not_fetched(unknown) {
@@ -110,7 +112,7 @@ async fn assemble(
     session: &Session,
     args: &StatusArgs,
     selected: &BTreeSet<ServiceName>,
-    mut copies: BTreeMap<ServiceName, Found>,
+    mut copies: BTreeMap<ServiceName, InspectedCopy>,
     sources: BTreeMap<ServiceName, ServiceSource>,
     mut images: BTreeMap<ServiceName, ImageState>,
 ) -> Vec<ServiceStatus> {
@@ -139,7 +141,7 @@ async fn assemble(
 async fn sources(
     session: &Session,
     git: &GitClient,
-    requests: &BTreeMap<ServiceName, Request>,
+    requests: &BTreeMap<ServiceName, ResolveRequest>,
     references: &ReferenceOverrides,
     problems: &mut Problems,
 ) -> BTreeMap<ServiceName, ServiceSource> {
@@ -194,7 +196,7 @@ async fn built(
 }
 
 /// Connects to the engine; `None`, with a problem, if it does not respond.
-async fn engine(session: &Session, problems: &mut Problems) -> Option<(Engine, EngineFacts)> {
+async fn engine(session: &Session, problems: &mut Problems) -> Option<(Engine, EngineProperties)> {
     match session.engine().await {
         Ok(connected) => Some(connected),
         Err(failure) => {
@@ -207,7 +209,7 @@ async fn engine(session: &Session, problems: &mut Problems) -> Option<(Engine, E
 /// Queries the engine for the images of a draft.
 async fn in_engine(
     engine: Option<&Engine>,
-    draft: &Draft<'_>,
+    draft: &PlanDraft<'_>,
 ) -> Option<Result<EngineImages, Failure>> {
     let images = engine?.images(draft.engine_images()).await;
     Some(images.map_err(Failure::from))
@@ -228,7 +230,7 @@ impl ImageState {
             engine: ImageStatus::Unknown,
             registry: match repository.registry() {
                 None => ImageStatus::NoRegistry,
-                Some(_) if offline => ImageStatus::NotAsked,
+                Some(_) if offline => ImageStatus::NotQueried,
                 Some(_) => ImageStatus::Unknown,
             },
         }
@@ -241,12 +243,12 @@ async fn images(
     args: &StatusArgs,
     selected: &BTreeSet<ServiceName>,
     sources: &BTreeMap<ServiceName, ServiceSource>,
-    engine: Option<(Engine, EngineFacts)>,
+    engine: Option<(Engine, EngineProperties)>,
     problems: &mut Problems,
 ) -> BTreeMap<ServiceName, ImageState> {
     let options = Options::default();
     let variable = |name: &str| session.variable(name);
-    let draft = Draft::without_tags(&session.manifest, selected, sources, &options, &variable);
+    let draft = PlanDraft::without_tags(&session.manifest, selected, sources, &options, &variable);
     let (engine, facts) = engine.unzip();
     let registry = session.registry(&facts.unwrap_or_default());
     let images = if args.offline {
@@ -272,11 +274,11 @@ async fn images(
     if !args.offline {
         survey::complete(&registry, &session.layout, &draft, &folders, &mut inventory).await;
     }
-    let Survey {
+    let PartialComparison {
         comparisons,
         problems: unrendered,
         ..
-    } = draft.survey(&inventory, &folders);
+    } = draft.compare_partially(&inventory, &folders);
     for error in unrendered {
         let color = session.settings.report.color && args.format == Format::Text;
         problems.add(Exit::Usage, error.render(color));
@@ -287,7 +289,7 @@ async fn images(
         let mut needs = session.manifest.closure([name]).into_iter();
         !has_overrides || needs.all(|need| sources.contains_key(&need))
     };
-    let mut refusals: BTreeMap<&Refusal, Vec<&ServiceName>> = BTreeMap::new();
+    let mut refusals: BTreeMap<&QueryFailure, Vec<&ServiceName>> = BTreeMap::new();
     let mut found = BTreeMap::new();
     for name in selected.iter().filter(|name| is_certain(name)) {
         let (Some(named), Some((comparison, is_compared))) =
@@ -295,7 +297,7 @@ async fn images(
         else {
             continue;
         };
-        if let Sighting::Unknown(refusal) = &comparison.registry {
+        if let ImageLookup::Unknown(refusal) = &comparison.registry {
             refusals.entry(refusal).or_default().push(name);
         }
         let has_registry = named.image.repository().registry().is_some();
@@ -326,7 +328,7 @@ async fn images(
 }
 
 /// Reads the builder folders; those that cannot be read are added to the problems.
-fn folders(session: &Session, draft: &Draft<'_>, problems: &mut Problems) -> Folders {
+fn folders(session: &Session, draft: &PlanDraft<'_>, problems: &mut Problems) -> Folders {
     let mut folders: BTreeMap<Unit, _> = BTreeMap::new();
     for name in draft.builder_folders() {
         match survey::folder_builder(&session.manifest, &name) {
@@ -351,7 +353,7 @@ fn not_fetched<'n>(services: impl Iterator<Item = &'n ServiceName>) -> Option<St
     ))
 }
 
-fn refused(refusal: &Refusal, services: &[&ServiceName]) -> String {
+fn refused(refusal: &QueryFailure, services: &[&ServiceName]) -> String {
     let names: Vec<&str> = services.iter().map(|name| name.as_str()).collect();
     let images = match names.as_slice() {
         [name] => format!("the image of {name}"),

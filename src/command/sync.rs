@@ -11,14 +11,14 @@ use super::request;
 use crate::base::error::Failure;
 use crate::base::table::aligned;
 use crate::cli::SyncArgs;
-use crate::execute::sync::{LockedCommit, Reason, SyncOutcome};
+use crate::execute::sync::{LockedCommit, NotUpdatedReason, SyncOutcome};
 use crate::execute::{Sources, Stop, check_out_working_copy, sync_working_copy};
 use crate::flow::plan;
 use crate::flow::request::ReferenceOverrides;
 use crate::flow::session::Session;
 use crate::flow::sources::commits;
 use crate::flow::sources::locked::Locked;
-use crate::model::event::{Ended, Event, FailedStep, Outcome, Phase, Unit};
+use crate::model::event::{Event, FailedStep, Outcome, Phase, Unit, UnitSummary};
 use crate::model::plan::SyncStep;
 use crate::report::failures;
 use crate::store::claim::lock;
@@ -133,27 +133,27 @@ async fn sync_one(
         sync_working_copy(&sources, &unit, &step).await
     };
     let (text, ended) = match result {
-        Ok(SyncOutcome::LeftAlone(reason)) if is_locked => {
+        Ok(SyncOutcome::NotUpdated(reason)) if is_locked => {
             let what = match reason {
-                Reason::LockedApart(_) => reason.to_string(),
+                NotUpdatedReason::LockedApart(_) => reason.to_string(),
                 _ => format!("fetched; working copy not moved: {reason}"),
             };
-            (what, Ended::failed(not_checked_out(&step, &reason)))
+            (what, UnitSummary::failed(not_checked_out(&step, &reason)))
         }
-        Ok(outcome) => (result_text(&outcome), Ended::new(Outcome::Done)),
-        Err(Stop::Cancelled) => ("stopped".to_owned(), Ended::new(Outcome::Stopped)),
+        Ok(outcome) => (result_text(&outcome), UnitSummary::new(Outcome::Done)),
+        Err(Stop::Cancelled) => ("stopped".to_owned(), UnitSummary::new(Outcome::Stopped)),
         // Ctrl-C also reaches child processes such as ssh; their exit is not a failure then.
         Err(Stop::Failed(_)) if session.cancel.is_cancelled() => {
-            ("stopped".to_owned(), Ended::new(Outcome::Stopped))
+            ("stopped".to_owned(), UnitSummary::new(Outcome::Stopped))
         }
         Err(Stop::Failed(error)) => (
             "FAILED".to_owned(),
-            Ended::failed(error.in_phase(phase, None)),
+            UnitSummary::failed(error.in_phase(phase, None)),
         ),
     };
     events.emit(Event::UnitFinished {
         unit: unit.clone(),
-        ended: Ended {
+        ended: UnitSummary {
             elapsed: start.elapsed(),
             ..ended
         },
@@ -171,8 +171,8 @@ async fn sync_one(
 }
 
 /// The failure if the locked commit was fetched but could not be checked out.
-fn not_checked_out(step: &SyncStep, reason: &Reason) -> FailedStep {
-    if let Reason::LockedApart([(one, _), (other, _)]) = reason {
+fn not_checked_out(step: &SyncStep, reason: &NotUpdatedReason) -> FailedStep {
+    if let NotUpdatedReason::LockedApart([(one, _), (other, _)]) = reason {
         let message = format!("{}: {reason}", step.dir.display());
         return FailedStep {
             hints: vec![format!(
@@ -209,7 +209,7 @@ fn result_text(outcome: &SyncOutcome) -> String {
                 to.short()
             )
         }
-        SyncOutcome::LeftAlone(reason) => format!("fetched; working copy not moved: {reason}"),
+        SyncOutcome::NotUpdated(reason) => format!("fetched; working copy not moved: {reason}"),
     }
 }
 

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;
 
-use super::mark::SessionLock;
 use super::remote::RemoteFiles;
+use super::session_lock::SessionLock;
 use super::state::UnitState;
-use super::stop::{StepError, Stop};
-use super::{Context, LABEL_FOLDER, LABEL_SERVICE, remote};
+use super::step_error::{StepError, Stop};
+use super::{ExecuteContext, LABEL_FOLDER, LABEL_SERVICE, remote};
 use crate::client::engine::{BuilderContainer, ContainerSpec, CreatedContainer};
-use crate::execute::path_mapping::Reach;
+use crate::execute::path_mapping::PathMapping;
 use crate::execute::reproduce;
 use crate::model::environment::{BUILDER_SSH_AUTH_SOCK, SOURCE_DATE_EPOCH};
 use crate::model::event::{Event, Unit};
@@ -43,19 +43,19 @@ pub struct RunningBuilder {
     /// The files that were sent, if the engine does not see this machine's files.
     remote_files: Option<RemoteFiles>,
     unit: Unit,
-    env_by_hand: BTreeMap<String, String>,
+    env_for_shell: BTreeMap<String, String>,
 }
 
 /// Starts the builder container of a service, unless `stopped` comes first.
 pub async fn start(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     step: &ContainerStep,
     state: &UnitState,
     stopped: impl Future<Output = Stop>,
 ) -> Result<RunningBuilder, Stop> {
-    let reach = context.reach().await.map_err(StepError::from)?;
-    let folder = reach.shown(context.layout.root());
+    let path_mapping = context.path_mapping().await.map_err(StepError::from)?;
+    let folder = path_mapping.shown(context.layout.root());
     let labels = HashMap::from([
         (LABEL_FOLDER.to_owned(), folder),
         (LABEL_SERVICE.to_owned(), unit.to_string()),
@@ -70,7 +70,7 @@ pub async fn start(
 
 /// Starts a container with these labels, unless `stopped` comes first.
 pub async fn begin(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     step: &ContainerStep,
     state: &UnitState,
@@ -78,11 +78,11 @@ pub async fn begin(
     lock: Option<SessionLock>,
     stopped: impl Future<Output = Stop>,
 ) -> Result<RunningBuilder, Stop> {
-    let reach = context.reach().await.map_err(StepError::from)?;
+    let path_mapping = context.path_mapping().await.map_err(StepError::from)?;
     let mut spec = spec(context, step, state, labels).await?;
     let mut mount_points = Vec::new();
     let mut remote_files = None;
-    if let Reach::Remote(_) = reach {
+    if let PathMapping::Remote(_) = path_mapping {
         // The files in the volume need not be writable for the caller.
         spec.owner = spec.user;
         let mut prepared =
@@ -94,8 +94,8 @@ pub async fn begin(
         if spec.user != spec.owner {
             refuse_foreign_files(step, &spec.written)?;
         }
-        let files = files(context, reach, step, state)?;
-        spec.binds = binds(reach, &files)?;
+        let files = files(context, path_mapping, step, state)?;
+        spec.binds = binds(path_mapping, &files)?;
         let missing = missing_mount_points(step, &files);
         if let Some(lock) = &lock {
             // Before they are created, so that another xp can remove them if this one is killed.
@@ -127,7 +127,7 @@ pub async fn begin(
             script_dir: step.script_dir.clone(),
             mount_points,
             lock,
-            env_by_hand: step.env_by_hand.clone(),
+            env_for_shell: step.env_for_shell.clone(),
             spec,
             remote_files,
             unit: unit.clone(),
@@ -144,7 +144,7 @@ impl RunningBuilder {
     /// Runs one item of a script.
     pub async fn script(
         &self,
-        context: &Context,
+        context: &ExecuteContext,
         unit: &Unit,
         step: &ScriptStep,
     ) -> Result<(), Stop> {
@@ -171,19 +171,19 @@ impl RunningBuilder {
     }
 
     /// Returns the shell command that reproduces one item of a script, if there is one.
-    pub fn reproduce(&self, context: &Context, step: &ScriptStep) -> Option<String> {
+    pub fn reproduce(&self, context: &ExecuteContext, step: &ScriptStep) -> Option<String> {
         // A remote engine cannot mount files of this machine, and the files sent are gone.
         if self.remote_files.is_some() {
             return None;
         }
         let points = self.mount_points.iter();
-        let mount_points: Vec<PathBuf> = match context.reach.get() {
-            Some(reach) => points.map(|point| reach.typed(point)).collect(),
+        let mount_points: Vec<PathBuf> = match context.path_mapping.get() {
+            Some(path_mapping) => points.map(|point| path_mapping.typed(point)).collect(),
             None => points.cloned().collect(),
         };
         let environment = reproduce::ScriptEnvironment {
             spec: &self.spec,
-            env_by_hand: &self.env_by_hand,
+            env_for_shell: &self.env_for_shell,
             dir: &self.script_dir,
             mount_points: &mount_points,
             ssh_agent: SSH_AGENT,
@@ -193,23 +193,23 @@ impl RunningBuilder {
 
     /// Copies the results of scripts back from a remote engine; of an export, only the files that the image is built
     /// from.
-    pub async fn bring_back(
+    pub async fn copy_back(
         &self,
-        context: &Context,
+        context: &ExecuteContext,
         image: Option<&ImageStep>,
     ) -> Result<(), StepError> {
         match &self.remote_files {
             None => Ok(()),
             Some(files) => {
                 files
-                    .bring_back(context, &self.unit, &self.container, image)
+                    .copy_back(context, &self.unit, &self.container, image)
                     .await
             }
         }
     }
 
     /// Keeps the container if its results could not be copied back, and returns a hint.
-    pub async fn keep(self, context: &Context) -> Option<String> {
+    pub async fn keep(self, context: &ExecuteContext) -> Option<String> {
         match &self.remote_files {
             Some(files) => Some(files.keep(context, &self.container).await),
             None => {
@@ -225,7 +225,7 @@ impl RunningBuilder {
     }
 
     /// Ends the container; afterwards, files that another user created in it belong to the caller.
-    pub async fn end(self, context: &Context) {
+    pub async fn end(self, context: &ExecuteContext) {
         self.container.remove().await;
         if self.remote_files.is_some() {
             context.engine.remove_volumes(&self.spec.labels).await;
@@ -248,7 +248,7 @@ fn mount_points_to_remove(lock: Option<&SessionLock>, mount_points: &[PathBuf]) 
 
 /// Returns the configuration of the container, without mounts.
 async fn spec(
-    context: &Context,
+    context: &ExecuteContext,
     step: &ContainerStep,
     state: &UnitState,
     labels: HashMap<String, String>,
@@ -284,7 +284,11 @@ async fn spec(
     })
 }
 
-fn variables(context: &Context, step: &ContainerStep, state: &UnitState) -> Vec<(String, String)> {
+fn variables(
+    context: &ExecuteContext,
+    step: &ContainerStep,
+    state: &UnitState,
+) -> Vec<(String, String)> {
     let mut variables: Vec<(String, String)> = vec![
         // The repository belongs to the caller, and the scripts may run as another user.
         ("GIT_CONFIG_COUNT".to_owned(), "1".to_owned()),
@@ -307,13 +311,13 @@ fn variables(context: &Context, step: &ContainerStep, state: &UnitState) -> Vec<
 }
 
 async fn groups(
-    context: &Context,
+    context: &ExecuteContext,
     step: &ContainerStep,
     user: (u32, u32),
     labels: &HashMap<String, String>,
 ) -> Result<Vec<u32>, StepError> {
     use std::os::unix::fs::MetadataExt as _;
-    if let Reach::Remote(_) = context.reach().await? {
+    if let PathMapping::Remote(_) = context.path_mapping().await? {
         let group = if step.socket && user.0 != 0 {
             remote::socket_group(context, step, labels).await?
         } else {

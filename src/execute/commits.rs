@@ -6,9 +6,9 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 
 use super::source::Sources;
-use super::sync::{SyncError, SyncRequest, fetch_missing, fetch_whole_history};
+use super::sync::{SyncError, SyncRequest, fetch_missing, unshallow};
 use crate::base::task::joined;
-use crate::client::git::{GitError, Opened, Watch, WorkingCopy};
+use crate::client::git::{GitError, Opened, OperationContext, WorkingCopy};
 use crate::model::source::{CommitId, CommitSummary, GitUrl, ResolvedReference};
 
 /// Two commits of a service, and their repository.
@@ -76,7 +76,7 @@ pub async fn commits_between(
     let (client, staging_dir) = (sources.git.clone(), sources.staging_dir.clone());
     let cancel = sources.cancel.clone();
     let read = spawn_blocking(move || {
-        let watch = Watch {
+        let watch = OperationContext {
             progress: &|_| (),
             cancel: &cancel,
         };
@@ -95,7 +95,7 @@ pub async fn commits_between(
                 if let Opened::WorkingCopy(working_copy) = WorkingCopy::open(&request.dir)?
                     && working_copy.is_shallow()
                 {
-                    fetch_whole_history(&client, &one, &watch)?;
+                    unshallow(&client, &one, &watch)?;
                 }
             }
         }

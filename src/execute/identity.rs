@@ -4,13 +4,13 @@
 //! of another run if it finds one. The next run detects remaining races, because it compares the images that an image
 //! was built from.
 
-use super::Context;
-use super::needs::UsedImages;
-use super::publish::{may_keep_tag, pull, transfer_as};
-use super::stop::{StepError, Stop};
+use super::ExecuteContext;
+use super::publish::{may_refuse_tag_move, pull, transfer_as};
+use super::step_error::{StepError, Stop};
+use super::used_images::UsedImages;
 use crate::model::event::{Event, Unit};
 use crate::model::image::{Digest, ImageReference, Tag};
-use crate::model::plan::{PushStep, Wanted};
+use crate::model::plan::{Equivalence, PushStep};
 
 /// The maximum number of attempts to set the tag; only runs that keep replacing each other's images need more than two.
 pub const ROUNDS: usize = 5;
@@ -18,7 +18,7 @@ pub const ROUNDS: usize = 5;
 /// The push of one image.
 #[derive(Clone, Copy)]
 pub struct Publication<'a> {
-    pub context: &'a Context,
+    pub context: &'a ExecuteContext,
     pub unit: &'a Unit,
     pub step: &'a PushStep,
     /// The images that the pushed one was built from.
@@ -39,13 +39,13 @@ impl Publication<'_> {
 
     /// Returns whether the registry's image of that digest was built from the same inputs and needed images.
     async fn is_equivalent(&self, digest: &Digest) -> bool {
-        let wanted = &self.step.rival.wanted;
-        if *wanted == Wanted::Any {
+        let wanted = &self.step.concurrent.wanted;
+        if *wanted == Equivalence::Any {
             return true;
         }
         let by_digest = self.step.image.repository().with_digest(digest.clone());
         let found = self.context.registry.describe(&by_digest).await;
-        found.is_ok_and(|it| wanted.is_met_by(&it.labels) && self.used.match_labels(&it.labels))
+        found.is_ok_and(|it| wanted.accepts(&it.labels) && self.used.match_labels(&it.labels))
     }
 
     /// Pulls the registry's image of that digest, and gives it all names of the engine's own image.
@@ -61,7 +61,7 @@ impl Publication<'_> {
             "{unit}: another run pushed {image} first, from the same inputs; using its image"
         )));
         pull(context, unit, image, Some(digest)).await?;
-        super::publish::tag_engine(context, image, &step.rival.names).await
+        super::publish::tag_engine(context, image, &step.concurrent.names).await
     }
 
     /// Sets the identity tag to the image that was pushed with its commit tag, or adopts the image of the run that was
@@ -127,7 +127,7 @@ impl Publication<'_> {
             content.map_err(StepError::from)?,
         );
         // Other runs may use the same engine.
-        if !own.is_some_and(|own| self.step.rival.wanted.is_met_by(&own.labels)) {
+        if !own.is_some_and(|own| self.step.concurrent.wanted.accepts(&own.labels)) {
             let error = StepError::plain(format!(
                 "another run gave the name {} to an image with different inputs",
                 self.step.image
@@ -206,7 +206,7 @@ impl Publication<'_> {
         };
         let wanted = image.repository().with_digest(to.clone());
         match registry.set_tags(&wanted, std::slice::from_ref(tag)).await {
-            Err(error) if may_keep_tag(&error) => {
+            Err(error) if may_refuse_tag_move(&error) => {
                 self.context.events.emit(Event::note(format!(
                     "{}: the registry does not allow moving {image}; the image is {identity}",
                     self.unit

@@ -7,16 +7,16 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::Context;
-use super::bases::{base_image, registries};
+use super::ExecuteContext;
 use super::dockerfile_hint::dockerfile_hint;
-use super::needs::UsedImages;
+use super::dockerfile_images::{base_image, registries};
 use super::publish::credentials_of;
 use super::secrets;
 use super::state::UnitState;
-use super::stop::{StepError, Stop};
+use super::step_error::{StepError, Stop};
+use super::used_images::UsedImages;
 use crate::client::engine::{BuildWatcher, ImageBuild, dockerfile_in};
-use crate::client::retry::Trouble;
+use crate::client::retry::TransientFailure;
 use crate::execute::retry;
 use crate::model::event::{Event, Measure, Phase, Unit};
 use crate::model::plan::ImageStep;
@@ -27,7 +27,7 @@ const LARGEST_DOCKERFILE: u64 = 1024 * 1024;
 
 /// Builds an image and tags it with all its names. Returns the needed images that it was built from.
 pub async fn build(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     step: &ImageStep,
     state: &UnitState,
@@ -77,7 +77,7 @@ pub async fn build(
     let build = ImageBuild {
         root: &step.root,
         context: &step.context,
-        left_out: step.left_out.as_deref(),
+        left_out: step.excluded.as_deref(),
         dockerfile: &step.dockerfile,
         target: step.target.as_deref(),
         args: &step.args,
@@ -102,10 +102,10 @@ pub async fn build(
             Err(error) => error,
         };
         // Only failed pulls of base images are retried, not failed instructions.
-        let trouble = error
-            .base_may_come_later()
-            .then(|| Trouble::new(mask.text(&error.to_string())));
-        match trouble.and_then(|it| attempts.after(it)) {
+        let failure = error
+            .is_transient_base_error()
+            .then(|| TransientFailure::new(mask.text(&error.to_string())));
+        match failure.and_then(|it| attempts.record_failure(it)) {
             Some(retrying) => retry::wait(context, unit, Phase::Image, retrying).await?,
             None => {
                 let hint = dockerfile_hint(&dockerfile, &error.to_string());
@@ -118,7 +118,7 @@ pub async fn build(
             }
         }
     };
-    attempts.answered();
+    attempts.record_success();
     let base = base_image(&dockerfile, &step.args, step.target.as_deref());
     used.check(context, name, &id, base.as_ref()).await?;
     for name in &step.names {

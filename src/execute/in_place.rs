@@ -2,7 +2,7 @@
 
 use tokio::task::spawn_blocking;
 
-use super::Context;
+use super::ExecuteContext;
 use super::source::WorkingCopyGuard;
 use crate::client::git::{GitError, Opened, WorkingCopy};
 use crate::model::event::{Event, Unit};
@@ -12,7 +12,7 @@ use crate::model::source::TreeChanges;
 /// Waits until no other unit uses the working copy; returns `None` on cancellation.
 ///
 /// Services of one repository share it, and scripts need it for themselves.
-pub async fn lock(context: &Context, in_place: &InPlace) -> Option<WorkingCopyGuard> {
+pub async fn lock(context: &ExecuteContext, in_place: &InPlace) -> Option<WorkingCopyGuard> {
     tokio::select! {
         guard = context.sources.lock(&in_place.dir) => Some(guard),
         () = context.cancel.cancelled() => None,
@@ -20,7 +20,7 @@ pub async fn lock(context: &Context, in_place: &InPlace) -> Option<WorkingCopyGu
 }
 
 /// Emits a note if the working copy no longer matches the tag of its image.
-pub async fn compare(context: &Context, unit: &Unit, in_place: &InPlace) {
+pub async fn compare(context: &ExecuteContext, unit: &Unit, in_place: &InPlace) {
     let inspected = in_place.clone();
     let Ok(Ok(now)) = spawn_blocking(move || changes(&inspected)).await else {
         // The build is done; the next one will report the error.

@@ -1,17 +1,15 @@
 //! Runs the steps of a plan; makes no decisions.
 
-mod bases;
 mod builder;
 mod commits;
 mod dockerfile_hint;
+mod dockerfile_images;
 mod identity;
 mod image;
 mod in_place;
-mod mark;
-mod needs;
 pub mod path_mapping;
 mod publish;
-mod refused;
+mod refused_transfer;
 mod remote;
 mod reproduce;
 mod retry;
@@ -19,11 +17,13 @@ pub mod rollout;
 mod scheduler;
 pub mod secrets;
 pub mod session;
+mod session_lock;
 mod source;
 mod state;
-mod stop;
+mod step_error;
 pub mod sync;
 mod unit;
+mod used_images;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,23 +36,23 @@ pub use commits::{CommitsRequest, commits_between};
 pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
 pub use state::UnitState;
-pub use stop::{StepError, Stop};
+pub use step_error::{StepError, Stop};
 
 use crate::base::caller::Caller;
-use crate::client::engine::{Engine, EngineError, EngineFacts};
+use crate::client::engine::{Engine, EngineError, EngineProperties};
 use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
-use crate::execute::path_mapping::Reach;
+use crate::execute::path_mapping::PathMapping;
 use crate::model::event::Events;
 use crate::model::layout::Layout;
 
 /// The clients and settings that steps need.
-pub struct Context {
+pub struct ExecuteContext {
     pub engine: Engine,
     /// Facts about the engine.
-    pub facts: EngineFacts,
+    pub facts: EngineProperties,
     /// How the engine sees this machine's files, once known.
-    pub reach: OnceCell<Reach>,
+    pub path_mapping: OnceCell<PathMapping>,
     /// Held while git objects are sent to a remote engine.
     pub sending: Mutex<()>,
     pub registry: RegistryClient,
@@ -80,15 +80,15 @@ pub struct Context {
     pub fail_fast: bool,
 }
 
-impl Context {
+impl ExecuteContext {
     /// Returns how the engine sees this machine's files, detected on first use.
     ///
     /// # Errors
     ///
     /// If the engine does not answer.
-    pub async fn reach(&self) -> Result<&Reach, EngineError> {
-        let find = || Reach::find(&self.engine, self.layout.root());
-        self.reach.get_or_try_init(find).await
+    pub async fn path_mapping(&self) -> Result<&PathMapping, EngineError> {
+        let find = || PathMapping::find(&self.engine, self.layout.root());
+        self.path_mapping.get_or_try_init(find).await
     }
 }
 

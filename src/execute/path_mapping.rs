@@ -7,12 +7,12 @@ use thiserror::Error;
 
 use crate::base::error::{Diagnostic, Exit};
 use crate::base::files;
-use crate::client::engine::{Engine, EngineError, NotMounted, OwnContainer, Source, nonce};
+use crate::client::engine::{Engine, EngineError, MountSource, NotMounted, OwnContainer, nonce};
 use crate::model::layout::Layout;
 
 /// How the engine sees this machine's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reach {
+pub enum PathMapping {
     /// At the same paths.
     Same,
     /// xp runs in a container of the engine, which sees only the container's mounts, at other paths.
@@ -31,7 +31,7 @@ pub struct UnmountablePath {
     hint: String,
 }
 
-impl Reach {
+impl PathMapping {
     /// Detects this: from the container that xp runs in, else by checking whether the engine sees a file in `folder`,
     /// which must be writable.
     ///
@@ -41,7 +41,7 @@ impl Reach {
     pub async fn find(engine: &Engine, folder: &Path) -> Result<Self, EngineError> {
         let own = engine.own_container().await?;
         Ok(match own {
-            Some(own) if !engine.is_said_to_be_remote() => Self::Mounted(own),
+            Some(own) if !engine.is_declared_remote() => Self::Mounted(own),
             _ if engine.sees(folder).await => Self::Same,
             _ => Self::Remote(number(folder).map_err(|(path, error)| {
                 EngineError::Unsent(format!("cannot write {}: {error}", path.display()))
@@ -54,9 +54,9 @@ impl Reach {
     /// # Errors
     ///
     /// If the engine cannot mount it.
-    pub fn source(&self, path: &Path) -> Result<(Source, bool), UnmountablePath> {
+    pub fn source(&self, path: &Path) -> Result<(MountSource, bool), UnmountablePath> {
         let Self::Mounted(own) = self else {
-            return Ok((Source::Path(path.display().to_string()), false));
+            return Ok((MountSource::Path(path.display().to_string()), false));
         };
         // Symlinks of the container resolve differently on the engine's machine.
         let resolved = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -70,8 +70,8 @@ impl Reach {
             return format!("{number}:{}", path.display());
         }
         match self.source(path) {
-            Ok((Source::Path(path), _)) => path,
-            Ok((Source::Volume { name, folder }, _)) => {
+            Ok((MountSource::Path(path), _)) => path,
+            Ok((MountSource::Volume { name, folder }, _)) => {
                 format!("{name}:/{}", folder.unwrap_or_default())
             }
             Ok(_) => path.display().to_string(),
@@ -82,7 +82,7 @@ impl Reach {
     /// Returns a path as it is on the engine's machine, or unchanged if it does not exist there.
     pub fn typed(&self, path: &Path) -> PathBuf {
         match self.source(path) {
-            Ok((Source::Path(path), _)) => path.into(),
+            Ok((MountSource::Path(path), _)) => path.into(),
             _ => path.to_owned(),
         }
     }

@@ -3,15 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::Context;
+use super::ExecuteContext;
 use super::identity::{Publication, ROUNDS};
-use super::needs::UsedImages;
-use super::refused::RefusedTransfer;
+use super::refused_transfer::RefusedTransfer;
 use super::state::{Published, UnitState};
-use super::stop::{StepError, Stop};
-use crate::client::engine::{EngineError, Watcher};
+use super::step_error::{StepError, Stop};
+use super::used_images::UsedImages;
+use crate::client::engine::{EngineError, TransferWatcher};
 use crate::client::registry::{Credentials, RegistryError};
-use crate::client::retry::Trouble;
+use crate::client::retry::TransientFailure;
 use crate::execute::retry;
 use crate::model::event::{Event, Measure, Phase, Unit};
 use crate::model::image::{Digest, ImageReference, Registry, Tag};
@@ -31,7 +31,7 @@ const UNKNOWN_RETRIES: u32 = 2;
 
 /// The direction of a transfer.
 #[derive(Clone, Copy)]
-enum Direction<'a> {
+enum TransferDirection<'a> {
     Pull,
     /// Replaces the registry's image of that tag, if there is one.
     Push {
@@ -41,20 +41,20 @@ enum Direction<'a> {
 
 /// Pulls an image into the engine; with a digest, exactly that one, even if the tag has moved.
 pub async fn pull(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     image: &ImageReference,
     digest: Option<&Digest>,
 ) -> Result<(), Stop> {
     let Some(digest) = digest else {
-        return transfer(context, unit, image, Direction::Pull).await;
+        return transfer(context, unit, image, TransferDirection::Pull).await;
     };
     let facts = context.engine.facts().await.map_err(StepError::from)?;
     if facts.containerd_store && pull_by_tag(context, unit, image, digest).await? {
         return Ok(());
     }
     let found = image.repository().with_digest(digest.clone());
-    transfer(context, unit, &found, Direction::Pull).await?;
+    transfer(context, unit, &found, TransferDirection::Pull).await?;
     tag_engine(context, &found, std::slice::from_ref(image)).await
 }
 
@@ -63,7 +63,7 @@ pub async fn pull(
 /// In the containerd image store, a pull by digest adds the name `repository@digest`. It stays after all tags are
 /// removed, `docker image prune` keeps the image because of it, and removing it removes the repository's tags too.
 async fn pull_by_tag(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     image: &ImageReference,
     digest: &Digest,
@@ -75,7 +75,7 @@ async fn pull_by_tag(
     if named.as_ref() != Some(digest) {
         return Ok(false);
     }
-    transfer(context, unit, image, Direction::Pull).await?;
+    transfer(context, unit, image, TransferDirection::Pull).await?;
     let pulled = context.engine.image(image).await.map_err(StepError::from)?;
     // The tag may have moved meanwhile. In that store, the image id is the digest of the manifest.
     Ok(pulled.is_some_and(|pulled| pulled.id == digest.as_str()))
@@ -83,7 +83,7 @@ async fn pull_by_tag(
 
 /// Pushes an image of the engine. If the registry has an equivalent image by now, adopts that one instead.
 pub async fn push(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     step: &PushStep,
     state: &mut UnitState,
@@ -184,7 +184,7 @@ async fn push_by_commit(it: Publication<'_>, identity: &ImageReference) -> Resul
             }
             let registry = &it.context.registry;
             let has_tag = async || matches!(registry.digest(&it.step.image).await, Ok(Some(_)));
-            if !error.may_keep_tag() || !has_tag().await {
+            if !error.may_refuse_tag_move() || !has_tag().await {
                 return Err(error.into());
             }
             match it.push_as(identity).await {
@@ -199,7 +199,7 @@ async fn push_by_commit(it: Publication<'_>, identity: &ImageReference) -> Resul
 }
 
 async fn transfer_push(it: Publication<'_>) -> Result<(), Stop> {
-    let direction = Direction::Push {
+    let direction = TransferDirection::Push {
         replaces: it.step.replaces.as_ref(),
     };
     transfer(it.context, it.unit, &it.step.image, direction).await
@@ -207,15 +207,21 @@ async fn transfer_push(it: Publication<'_>) -> Result<(), Stop> {
 
 /// Pushes an image of the engine with another of its names, which is new to the registry.
 pub async fn transfer_as(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     name: &ImageReference,
 ) -> Result<(), Stop> {
-    transfer(context, unit, name, Direction::Push { replaces: None }).await
+    transfer(
+        context,
+        unit,
+        name,
+        TransferDirection::Push { replaces: None },
+    )
+    .await
 }
 
 /// Returns whether a registry may have rejected only moving the commit tag, so that another tag would be accepted.
-pub fn may_keep_tag(error: &RegistryError) -> bool {
+pub fn may_refuse_tag_move(error: &RegistryError) -> bool {
     error.status().is_some_and(|(status, message)| {
         matches!(
             TransferRefusal::of(Some(status), message),
@@ -226,7 +232,7 @@ pub fn may_keep_tag(error: &RegistryError) -> bool {
 
 /// Tags an image in the engine.
 pub async fn tag_engine(
-    context: &Context,
+    context: &ExecuteContext,
     image: &ImageReference,
     names: &[ImageReference],
 ) -> Result<(), Stop> {
@@ -242,7 +248,7 @@ pub async fn tag_engine(
 
 /// Tags an image in the registry: the one just pushed, if there is one.
 pub async fn tag_registry(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     image: &ImageReference,
     tags: &[Tag],
@@ -269,7 +275,7 @@ pub async fn tag_registry(
 }
 
 async fn set_tags(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     image: &ImageReference,
     tags: &[Tag],
@@ -281,7 +287,7 @@ async fn set_tags(
     let set = async {
         match context.registry.set_tags(image, &of_commit).await {
             // The image is still reachable by its identity tag.
-            Err(error) if may_keep_tag(&error) => context.events.emit(Event::note(format!(
+            Err(error) if may_refuse_tag_move(&error) => context.events.emit(Event::note(format!(
                 "{unit}: the registry does not allow moving a tag of {}; the image is {image}",
                 image.repository()
             ))),
@@ -297,7 +303,7 @@ async fn set_tags(
 
 /// Returns the credentials for the registry of an image.
 async fn credentials(
-    context: &Context,
+    context: &ExecuteContext,
     image: &ImageReference,
 ) -> Result<Option<Credentials>, StepError> {
     match image.repository().registry() {
@@ -308,7 +314,7 @@ async fn credentials(
 
 /// Returns the credentials for a registry.
 pub async fn credentials_of(
-    context: &Context,
+    context: &ExecuteContext,
     registry: &Registry,
 ) -> Result<Option<Credentials>, StepError> {
     match context.registry.credentials(registry).await {
@@ -325,18 +331,18 @@ pub async fn credentials_of(
 
 /// Transfers an image, with retries; complete layers are not sent again.
 async fn transfer(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     image: &ImageReference,
-    direction: Direction<'_>,
+    direction: TransferDirection<'_>,
 ) -> Result<(), Stop> {
     let credentials = tokio::select! {
         found = credentials(context, image) => found?,
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
     };
     let phase = match direction {
-        Direction::Pull => Phase::Pull,
-        Direction::Push { .. } => Phase::Push,
+        TransferDirection::Pull => Phase::Pull,
+        TransferDirection::Push { .. } => Phase::Push,
     };
     let print = |line: String| {
         context.events.emit(Event::Output {
@@ -363,7 +369,7 @@ async fn transfer(
             "transfer interrupted: the engine retries in {seconds} s\n"
         ));
     };
-    let watcher = Watcher {
+    let watcher = TransferWatcher {
         progress: &progress,
         retrying: &retrying,
         silence: context.transfer_timeout,
@@ -376,8 +382,10 @@ async fn transfer(
         let credentials = credentials.clone();
         let attempt = async {
             match direction {
-                Direction::Pull => context.engine.pull(image, credentials, watcher).await,
-                Direction::Push { .. } => context.engine.push(image, credentials, watcher).await,
+                TransferDirection::Pull => context.engine.pull(image, credentials, watcher).await,
+                TransferDirection::Push { .. } => {
+                    context.engine.push(image, credentials, watcher).await
+                }
             }
         };
         let result = tokio::select! {
@@ -385,16 +393,16 @@ async fn transfer(
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         };
         let Err(error) = result else {
-            attempts.answered();
+            attempts.record_success();
             return Ok(());
         };
         let stalled = matches!(error, EngineError::Stalled { .. });
-        let is_push = matches!(direction, Direction::Push { .. });
+        let is_push = matches!(direction, TransferDirection::Push { .. });
         let refused = tokio::select! {
             refused = RefusedTransfer::of(context, image, is_push, error) => refused,
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         };
-        let (is_transient, trouble) = match &refused {
+        let (is_transient, failure) = match &refused {
             Ok(refused) => {
                 let is_transient = match refused.refusal {
                     // A token may have expired during the transfer: let the engine get a new one, once.
@@ -403,22 +411,22 @@ async fn transfer(
                         unknown += 1;
                         unknown <= UNKNOWN_RETRIES
                     }
-                    refusal => refusal.may_pass(),
+                    refusal => refusal.is_temporary(),
                 };
-                let trouble = Trouble {
+                let failure = TransientFailure {
                     why: refused.to_string(),
                     retry_after: refused.retry_after(),
                 };
-                (is_transient, trouble)
+                (is_transient, failure)
             }
-            Err(error) => (stalled, Trouble::new(error.to_string())),
+            Err(error) => (stalled, TransientFailure::new(error.to_string())),
         };
         let retries = is_transient && !engine_tried.swap(false, Ordering::Relaxed);
-        let Some(retrying) = retries.then(|| attempts.after(trouble)).flatten() else {
+        let Some(retrying) = retries.then(|| attempts.record_failure(failure)).flatten() else {
             return Err(match (refused, direction) {
                 (
                     Ok(refused),
-                    Direction::Push {
+                    TransferDirection::Push {
                         replaces: Some(old),
                     },
                 ) => StepError::from(refused.replacing(context, old).await),

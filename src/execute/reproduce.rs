@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::base::shell::quoted;
-use crate::client::engine::{Bind, ContainerSpec, HOME, Source};
+use crate::client::engine::{Bind, ContainerSpec, HOME, MountSource};
 use crate::model::manifest::SecretSource;
 use crate::model::plan::{ImageStep, ScriptStep};
 
@@ -15,7 +15,7 @@ pub struct ScriptEnvironment<'a> {
     /// The container's configuration.
     pub spec: &'a ContainerSpec,
     /// Variables with secret values, as shell expressions.
-    pub env_by_hand: &'a BTreeMap<String, String>,
+    pub env_for_shell: &'a BTreeMap<String, String>,
     /// The working directory in the container.
     pub dir: &'a str,
     /// The folders that were created as mount points.
@@ -57,7 +57,7 @@ pub fn script(environment: &ScriptEnvironment<'_>, step: &ScriptStep) -> Option<
         words.push(format!("--env HOME={home}"));
     }
     words.extend(spec.env.iter().map(|(name, value)| {
-        let hidden = environment.env_by_hand.get(name).cloned();
+        let hidden = environment.env_for_shell.get(name).cloned();
         format!(
             "--env {name}={}",
             hidden.unwrap_or_else(|| quoted(value).into_owned())
@@ -103,7 +103,7 @@ pub fn image(
     let target = step.target.as_deref();
     words.extend(target.map(|target| format!("--target {}", quoted(target))));
     words.extend(step.args.iter().map(|(name, value)| {
-        let hidden = step.args_by_hand.get(name).cloned();
+        let hidden = step.args_for_shell.get(name).cloned();
         format!(
             "--build-arg {name}={}",
             hidden.unwrap_or_else(|| quoted(value).into_owned())
@@ -154,15 +154,15 @@ fn mount(bind: &Bind, ssh_agent: &str) -> String {
         );
     }
     let source = match &bind.source {
-        Source::Path(path) => format!("type=bind,{}", field(format!("src={path}"))),
-        Source::Volume { name, folder } => {
+        MountSource::Path(path) => format!("type=bind,{}", field(format!("src={path}"))),
+        MountSource::Volume { name, folder } => {
             let folder = folder.iter();
             let folder = folder.map(|it| format!(",{}", field(format!("volume-subpath={it}"))));
             let folder: String = folder.collect();
             format!("type=volume,src={name}{folder},volume-nocopy")
         }
-        Source::Kept { name, .. } => format!("type=volume,src={name},volume-nocopy"),
-        Source::Fresh => "type=volume,volume-nocopy".to_owned(),
+        MountSource::Kept { name, .. } => format!("type=volume,src={name},volume-nocopy"),
+        MountSource::Fresh => "type=volume,volume-nocopy".to_owned(),
     };
     quoted(&format!("{source},{target}{mode}")).into_owned()
 }
@@ -185,7 +185,7 @@ mod tests {
 
     fn spec() -> ContainerSpec {
         let bind = |source: &str, target: &str, read_only| Bind {
-            source: Source::Path(source.to_owned()),
+            source: MountSource::Path(source.to_owned()),
             target: target.to_owned(),
             read_only,
         };
@@ -212,10 +212,10 @@ mod tests {
     }
 
     fn script_command(spec: &ContainerSpec, mount_points: &[PathBuf]) -> Option<String> {
-        let env_by_hand = BTreeMap::from([("TOKEN".to_owned(), "\"${X?}\"".to_owned())]);
+        let env_for_shell = BTreeMap::from([("TOKEN".to_owned(), "\"${X?}\"".to_owned())]);
         let environment = ScriptEnvironment {
             spec,
-            env_by_hand: &env_by_hand,
+            env_for_shell: &env_for_shell,
             dir: "/work",
             mount_points,
             ssh_agent: "/agent",
@@ -253,11 +253,11 @@ mod tests {
         let step = ImageStep {
             root: "/p".into(),
             context: "/p".into(),
-            left_out: None,
+            excluded: None,
             dockerfile: "/p/Dockerfile".into(),
             target: None,
             args: BTreeMap::new(),
-            args_by_hand: BTreeMap::new(),
+            args_for_shell: BTreeMap::new(),
             secrets,
             ssh: true,
             labels: BTreeMap::new(),

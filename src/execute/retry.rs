@@ -1,13 +1,13 @@
 //! The wait before a retry.
 
-use super::Context;
-use super::stop::Stop;
+use super::ExecuteContext;
+use super::step_error::Stop;
 use crate::base::error::Retrying;
 use crate::model::event::{Event, Phase, Unit};
 
 /// Reports a failure that will be retried, and waits for the retry delay.
 pub async fn wait(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     phase: Phase,
     retrying: Retrying,

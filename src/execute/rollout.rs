@@ -10,7 +10,7 @@ use crate::base::error::chain;
 use crate::base::shell::quoted;
 use crate::client::kubectl::{Cluster, Kubectl, KubectlError};
 use crate::model::deploy::Workload;
-use crate::model::event::{Ended, Event, Events, FailedStep, Outcome, Phase, Unit};
+use crate::model::event::{Event, Events, FailedStep, Outcome, Phase, Unit, UnitSummary};
 
 /// How long kubectl may take to report a timeout after it expired.
 const KUBECTL_GRACE: Duration = Duration::from_secs(15);
@@ -29,7 +29,7 @@ pub struct Rollout<'a> {
 }
 
 /// The result of applying objects.
-pub struct Applied {
+pub struct ApplyResult {
     /// The applied objects, such as `deployment.apps/zbackend`.
     pub objects: Vec<String>,
     /// Why some objects were not applied; `None` if interrupted.
@@ -40,7 +40,7 @@ pub struct Applied {
 
 impl Rollout<'_> {
     /// Applies objects. Objects applied before an error stay applied.
-    pub async fn apply(&self, objects: &str, force: bool) -> Applied {
+    pub async fn apply(&self, objects: &str, force: bool) -> ApplyResult {
         let mut applied = Vec::new();
         let mut note = |name: String| applied.push(name);
         let result = tokio::select! {
@@ -49,7 +49,7 @@ impl Rollout<'_> {
         };
         // Ctrl-C also ends kubectl: that is not a failure.
         let stopped = result.is_none() || self.cancel.is_cancelled();
-        Applied {
+        ApplyResult {
             objects: applied,
             error: result.and_then(Result::err).filter(|_| !stopped),
             stopped,
@@ -94,15 +94,15 @@ impl Rollout<'_> {
             () = self.cancel.cancelled() => None,
         };
         let ended = match waited {
-            None => Ended::new(Outcome::Stopped),
-            Some(_) if self.cancel.is_cancelled() => Ended::new(Outcome::Stopped),
+            None => UnitSummary::new(Outcome::Stopped),
+            Some(_) if self.cancel.is_cancelled() => UnitSummary::new(Outcome::Stopped),
             Some(Ok(Ok(()))) => {
                 self.events.emit(Event::StepFinished {
                     unit: unit.clone(),
                     phase,
                     elapsed: start.elapsed(),
                 });
-                Ended::new(Outcome::Done)
+                UnitSummary::new(Outcome::Done)
             }
             Some(Ok(Err(error))) => self.failed(workload, chain(&error)).await,
             Some(Err(_)) => {
@@ -113,27 +113,27 @@ impl Rollout<'_> {
         };
         self.events.emit(Event::UnitFinished {
             unit,
-            ended: Ended {
+            ended: UnitSummary {
                 elapsed: start.elapsed(),
                 ..ended
             },
         });
     }
 
-    async fn failed(&self, workload: &Workload, mut message: String) -> Ended {
+    async fn failed(&self, workload: &Workload, mut message: String) -> UnitSummary {
         let reasons = tokio::time::timeout(KUBECTL_GRACE, self.reasons(workload)).await;
         for reason in reasons.ok().flatten().unwrap_or_default() {
-            message.push_str(&format!("\n  {}", (self.kubectl.hide)(&reason)));
+            message.push_str(&format!("\n  {}", (self.kubectl.redact)(&reason)));
         }
-        let by_hand = format!(
+        let reproduce_command = format!(
             "kubectl --context {} --namespace {} describe {} {}",
             quoted(self.cluster.context),
             quoted(self.cluster.namespace),
             workload.kind,
             quoted(&workload.name),
         );
-        Ended::failed(FailedStep {
-            by_hand: Some(by_hand),
+        UnitSummary::failed(FailedStep {
+            reproduce_command: Some(reproduce_command),
             ..FailedStep::new(Phase::Rollout, message)
         })
     }

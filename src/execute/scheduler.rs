@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::Context;
+use super::ExecuteContext;
 use super::state::Published;
 use super::unit::{run_held, run_unit};
-use crate::model::event::{Ended, Event, Outcome, Unit};
+use crate::model::event::{Event, Outcome, Unit, UnitSummary};
 use crate::model::plan::{Plan, UnitPlan};
 
 /// Runs every unit of a plan as soon as its dependencies are done.
 ///
 /// A failed unit stops only its dependents, unless `--fail-fast` is set. Every unit with steps emits one
 /// [`Event::UnitFinished`].
-pub async fn run(context: Arc<Context>, plan: &Plan) {
+pub async fn run(context: Arc<ExecuteContext>, plan: &Plan) {
     let mut waiting: BTreeMap<Unit, UnitPlan> = plan
         .work()
         .map(|unit| (unit.unit.clone(), unit.clone()))
@@ -76,19 +76,19 @@ pub async fn run(context: Arc<Context>, plan: &Plan) {
         let ended = if is_complete {
             run_held(&context, &plan, published).await
         } else {
-            Ended::new(Outcome::Done)
+            UnitSummary::new(Outcome::Done)
         };
-        finish(&context, plan.unit, Ended { elapsed, ..ended });
+        finish(&context, plan.unit, UnitSummary { elapsed, ..ended });
     }
     // Interrupted before these were started.
     for unit in order.into_iter().filter(|unit| waiting.contains_key(unit)) {
-        finish(&context, unit, Ended::new(Outcome::Stopped));
+        finish(&context, unit, UnitSummary::new(Outcome::Stopped));
     }
 }
 
 /// Ends the units that depend on a failed one, directly or indirectly.
 fn block(
-    context: &Context,
+    context: &ExecuteContext,
     order: &[Unit],
     waiting: &mut BTreeMap<Unit, UnitPlan>,
     failed: &mut BTreeSet<Unit>,
@@ -110,7 +110,7 @@ fn block(
         };
         waiting.remove(unit);
         failed.insert(unit.clone());
-        finish(context, unit.clone(), Ended::blocked(needed));
+        finish(context, unit.clone(), UnitSummary::blocked(needed));
     }
 }
 
@@ -129,7 +129,7 @@ struct HeldUnit {
     elapsed: Duration,
 }
 
-async fn start(context: &Context, plan: UnitPlan) -> UnitResult {
+async fn start(context: &ExecuteContext, plan: UnitPlan) -> UnitResult {
     let start = Instant::now();
     let unit = plan.unit.clone();
     context
@@ -144,7 +144,7 @@ async fn start(context: &Context, plan: UnitPlan) -> UnitResult {
         elapsed,
     });
     if held.is_none() {
-        finish(context, unit.clone(), Ended { elapsed, ..ended });
+        finish(context, unit.clone(), UnitSummary { elapsed, ..ended });
     }
     UnitResult {
         unit,
@@ -153,6 +153,6 @@ async fn start(context: &Context, plan: UnitPlan) -> UnitResult {
     }
 }
 
-fn finish(context: &Context, unit: Unit, ended: Ended) {
+fn finish(context: &ExecuteContext, unit: Unit, ended: UnitSummary) {
     context.events.emit(Event::UnitFinished { unit, ended });
 }

@@ -7,11 +7,11 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::Context;
-use super::stop::StepError;
+use super::ExecuteContext;
+use super::step_error::StepError;
 use crate::client::engine::SecretValue;
 use crate::model::event::{Event, Unit};
-use crate::model::manifest::{MissingInput, SecretSource, may_be_secret};
+use crate::model::manifest::{MissingInput, SecretSource, suggests_secret};
 use crate::model::plan::{ImageStep, Plan, Step};
 
 pub(super) const START_AN_AGENT: &str =
@@ -30,7 +30,7 @@ pub struct BuildSecrets {
 /// # Errors
 ///
 /// If a secret or the ssh agent is missing, or the engine does not support them.
-pub fn read(context: &Context, step: &ImageStep) -> Result<BuildSecrets, StepError> {
+pub fn read(context: &ExecuteContext, step: &ImageStep) -> Result<BuildSecrets, StepError> {
     let wanted = match (step.secrets.is_empty(), step.ssh) {
         (false, _) => "`docker.secrets`",
         (true, true) => "`docker.ssh`",
@@ -41,7 +41,7 @@ pub fn read(context: &Context, step: &ImageStep) -> Result<BuildSecrets, StepErr
             });
         }
     };
-    if let Some((why, help)) = context.engine.lacks_buildkit() {
+    if let Some((why, help)) = context.engine.no_buildkit_reason() {
         return Err(StepError::plain(format!("{wanted} needs BuildKit, but {why}")).hint(help));
     }
     let mut secrets = BTreeMap::new();
@@ -62,7 +62,7 @@ pub fn read(context: &Context, step: &ImageStep) -> Result<BuildSecrets, StepErr
 }
 
 /// Returns the socket of the ssh agent, or why there is none.
-pub(super) fn agent(context: &Context, key: &str) -> Result<PathBuf, String> {
+pub(super) fn agent(context: &ExecuteContext, key: &str) -> Result<PathBuf, String> {
     let Some(socket) = &context.caller.ssh_agent else {
         return Err(format!(
             "`{key}` needs an ssh agent, but SSH_AUTH_SOCK is not set"
@@ -78,7 +78,7 @@ pub(super) fn agent(context: &Context, key: &str) -> Result<PathBuf, String> {
 }
 
 /// Returns the missing secrets and ssh agents of a plan, before anything is run.
-pub fn missing(context: &Context, plan: &Plan) -> Vec<MissingInput> {
+pub fn missing(context: &ExecuteContext, plan: &Plan) -> Vec<MissingInput> {
     let mut missing = Vec::new();
     for unit in &plan.units {
         let Unit::Service(service) = &unit.unit else {
@@ -121,7 +121,7 @@ pub fn missing(context: &Context, plan: &Plan) -> Vec<MissingInput> {
 ///
 /// As [`read`].
 pub fn check<'s>(
-    context: &Context,
+    context: &ExecuteContext,
     steps: impl IntoIterator<Item = &'s Step>,
 ) -> Result<(), StepError> {
     for step in steps {
@@ -133,9 +133,9 @@ pub fn check<'s>(
 }
 
 /// Warns about build arguments that may be secret: the image keeps them.
-pub fn warn(context: &Context, unit: &Unit, step: &ImageStep) {
-    for (name, by_hand) in &step.args_by_hand {
-        if may_be_secret(name) || may_be_secret(by_hand) {
+pub fn warn(context: &ExecuteContext, unit: &Unit, step: &ImageStep) {
+    for (name, shell_value) in &step.args_for_shell {
+        if suggests_secret(name) || suggests_secret(shell_value) {
             context.events.emit(Event::warning(format!(
                 "{unit}: the build argument `{name}` comes from the environment and is readable in the image's \
                 history; use `docker.secrets` for secrets"
@@ -153,9 +153,10 @@ impl Mask {
     /// Returns the mask for the output of a build: values from the environment whose argument or variable is named like
     /// a secret. Others, such as versions, stay visible.
     pub fn of(step: &ImageStep) -> Self {
-        let is_secret =
-            |(name, by_hand): &(&String, &String)| may_be_secret(name) || may_be_secret(by_hand);
-        let names = step.args_by_hand.iter().filter(is_secret);
+        let is_secret = |(name, shell_value): &(&String, &String)| {
+            suggests_secret(name) || suggests_secret(shell_value)
+        };
+        let names = step.args_for_shell.iter().filter(is_secret);
         let values = names.filter_map(|(name, _)| step.args.get(name).cloned());
         let mut values: Vec<String> = values.filter(|value| !value.is_empty()).collect();
         // The longest first, because one value may contain another.
@@ -233,7 +234,7 @@ impl MaskedStream<'_> {
 }
 
 /// Returns a secret, or an error and a hint.
-fn value(context: &Context, source: &SecretSource) -> Result<SecretValue, (String, String)> {
+fn value(context: &ExecuteContext, source: &SecretSource) -> Result<SecretValue, (String, String)> {
     let bytes = match source {
         SecretSource::Environment { name, .. } => match context.variables.get(name) {
             Some(value) => value.clone().into_bytes(),
@@ -252,7 +253,7 @@ fn value(context: &Context, source: &SecretSource) -> Result<SecretValue, (Strin
 }
 
 /// Returns the path of a secret's file.
-pub fn path_of(context: &Context, written: &str) -> PathBuf {
+pub fn path_of(context: &ExecuteContext, written: &str) -> PathBuf {
     match (written.strip_prefix("~/"), &context.caller.home) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => context.folder.join(written),

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::fs;
 
 use super::builder::{RunningBuilder, begin, remove_mount_points};
-use super::mark::SessionLock;
+use super::session_lock::SessionLock;
 use super::state::UnitState;
-use super::stop::{StepError, Stop};
-use super::{Context, LABEL_SERVICE};
+use super::step_error::{StepError, Stop};
+use super::{ExecuteContext, LABEL_SERVICE};
 use crate::client::engine::{BuilderContainer, EngineError};
 use crate::model::event::Unit;
 use crate::model::plan::ContainerStep;
@@ -19,25 +19,25 @@ use crate::model::plan::ContainerStep;
 const LABEL_SESSION: &str = "x-platform.session";
 
 /// An interactive builder container.
-pub struct Session(RunningBuilder);
+pub struct ContainerSession(RunningBuilder);
 
-impl Session {
+impl ContainerSession {
     /// Starts the container of a service, unless `stopped` comes first.
     ///
     /// # Errors
     ///
     /// As for the container of a build, and if `cacheDir` cannot be written.
     pub async fn open(
-        context: &Context,
+        context: &ExecuteContext,
         unit: &Unit,
         step: &ContainerStep,
         state: &UnitState,
         stopped: impl Future<Output = Stop>,
     ) -> Result<Self, Stop> {
         let lock = SessionLock::new(&context.layout)?;
-        let reach = context.reach().await.map_err(StepError::from)?;
+        let path_mapping = context.path_mapping().await.map_err(StepError::from)?;
         let labels = HashMap::from([
-            (LABEL_SESSION.to_owned(), reach.shown(lock.path())),
+            (LABEL_SESSION.to_owned(), path_mapping.shown(lock.path())),
             (LABEL_SERVICE.to_owned(), unit.to_string()),
         ]);
         let running = begin(context, unit, step, state, labels, Some(lock), stopped).await?;
@@ -53,8 +53,8 @@ impl Session {
     /// # Errors
     ///
     /// If results cannot be copied back from a remote engine: then the container is kept, if possible.
-    pub async fn end(self, context: &Context) -> Result<(), StepError> {
-        match self.0.bring_back(context, None).await {
+    pub async fn end(self, context: &ExecuteContext) -> Result<(), StepError> {
+        match self.0.copy_back(context, None).await {
             Ok(()) => {
                 self.0.end(context).await;
                 Ok(())
@@ -73,7 +73,7 @@ impl Session {
 /// # Errors
 ///
 /// If the engine does not answer.
-pub async fn remove_leftovers(context: &Context) -> Result<(), EngineError> {
+pub async fn remove_leftovers(context: &ExecuteContext) -> Result<(), EngineError> {
     for entry in fs::read_dir(context.layout.sessions())
         .into_iter()
         .flatten()
@@ -84,7 +84,7 @@ pub async fn remove_leftovers(context: &Context) -> Result<(), EngineError> {
         let Some(lock) = SessionLock::take(&path).ok().flatten() else {
             continue;
         };
-        let label = context.reach().await?.shown(&path);
+        let label = context.path_mapping().await?.shown(&path);
         let engine = &context.engine;
         engine.remove_leftovers(LABEL_SESSION, &label).await?;
         remove_mount_points(&lock.mount_points_to_remove(&[]));

@@ -10,12 +10,12 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use super::state::UnitState;
-use super::stop::{StepError, Stop};
+use super::step_error::{StepError, Stop};
 use super::sync::{LockedCommit, SyncError, SyncOutcome, SyncRequest, check_out_locked, sync};
 use crate::base::task::joined;
 use crate::client::git::export;
 use crate::client::git::{
-    Export, GitClient, GitErrorKind, Opened, Progress, ProgressPhase, Watch, WorkingCopy,
+    Export, GitClient, GitErrorKind, Opened, OperationContext, Progress, ProgressPhase, WorkingCopy,
 };
 use crate::model::event::{Event, Events, Measure, Phase, Unit};
 use crate::model::plan::{ExportStep, SyncStep};
@@ -75,7 +75,7 @@ impl Sources {
 /// Fetches the commit into the working copy, and checks it out if that is safe; otherwise emits a note.
 pub async fn run_sync(sources: &Sources, unit: &Unit, step: &SyncStep) -> Result<(), Stop> {
     let outcome = sync_working_copy(sources, unit, step).await?;
-    if let SyncOutcome::LeftAlone(reason) = outcome {
+    if let SyncOutcome::NotUpdated(reason) = outcome {
         let note = format!("{} was not updated: {reason}\n", step.dir.display());
         sources.events.emit(Event::Output {
             unit: unit.clone(),
@@ -111,9 +111,10 @@ pub async fn check_out_working_copy(
     all: Vec<LockedCommit>,
 ) -> Result<SyncOutcome, Stop> {
     let _lock = sources.lock(&step.dir).await;
-    let check_out = move |client: &GitClient, request: &SyncRequest<'_>, watch: &Watch<'_>| {
-        check_out_locked(client, request, &own, &all, watch)
-    };
+    let check_out =
+        move |client: &GitClient, request: &SyncRequest<'_>, watch: &OperationContext<'_>| {
+            check_out_locked(client, request, &own, &all, watch)
+        };
     sync_blocking(sources, unit, step, check_out).await
 }
 
@@ -122,7 +123,11 @@ async fn sync_blocking(
     sources: &Sources,
     unit: &Unit,
     step: &SyncStep,
-    sync: impl FnOnce(&GitClient, &SyncRequest<'_>, &Watch<'_>) -> Result<SyncOutcome, SyncError>
+    sync: impl FnOnce(
+        &GitClient,
+        &SyncRequest<'_>,
+        &OperationContext<'_>,
+    ) -> Result<SyncOutcome, SyncError>
     + Send
     + 'static,
 ) -> Result<SyncOutcome, Stop> {
@@ -141,7 +146,7 @@ async fn sync_blocking(
         sync(
             &client,
             &request,
-            &Watch {
+            &OperationContext {
                 progress: &progress,
                 cancel: &cancel,
             },
@@ -169,7 +174,7 @@ pub async fn run_export(
     // Submodules and Git LFS files may be fetched now.
     let progress = progress(sources.events.clone(), unit.clone(), Phase::Export);
     let exported = spawn_blocking(move || {
-        let watch = Watch {
+        let watch = OperationContext {
             progress: &progress,
             cancel: &cancel,
         };

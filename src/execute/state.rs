@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::needs::UsedImages;
+use super::used_images::UsedImages;
 use crate::model::image::{Digest, ImageReference};
 
 /// A pushed image with its identity tag.

@@ -14,7 +14,7 @@
 //! A locked commit is checked out with a detached `HEAD` ([`check_out_locked`]), under the same rules.
 
 mod advance;
-mod at_work;
+mod in_use_note;
 mod locked;
 mod objects;
 mod outcome;
@@ -25,14 +25,14 @@ mod tests;
 use std::path::Path;
 
 pub use locked::{LockedCommit, check_out_locked};
-pub use objects::{fetch_missing, fetch_objects, fetch_whole_history};
-pub use outcome::{Reason, SyncError, SyncOutcome};
+pub use objects::{fetch_missing, fetch_objects, unshallow};
+pub use outcome::{NotUpdatedReason, SyncError, SyncOutcome};
 
 use crate::base::error::chain;
-use crate::client::git::{GitClient, Watch};
+use crate::client::git::{GitClient, OperationContext};
 use crate::model::source::{CommitId, GitUrl, ResolvedReference};
 use advance::{advance, finish_interrupted_move};
-use at_work::InUseNote;
+use in_use_note::InUseNote;
 use objects::bring;
 
 /// A working copy and the commit that it needs.
@@ -64,14 +64,14 @@ pub struct SyncRequest<'a> {
 pub fn sync(
     client: &GitClient,
     request: &SyncRequest<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<SyncOutcome, SyncError> {
     let _note = InUseNote::begin(request.staging_dir, request.dir);
     let Some((working_copy, tracking, before)) = bring(client, request, watch)? else {
         return Ok(SyncOutcome::Cloned);
     };
     if !request.moves {
-        return Ok(SyncOutcome::LeftAlone(Reason::BuiltInPlace));
+        return Ok(SyncOutcome::NotUpdated(NotUpdatedReason::BuiltInPlace));
     }
     // The commit is in the object store, which is all that a build needs: a failure from here on, such as
     // writing a file of another user, affects only the working copy.
@@ -79,6 +79,6 @@ pub fn sync(
         .and_then(|()| advance(&working_copy, &tracking, before, request.resolved, watch));
     Ok(moved.unwrap_or_else(|error| {
         let why = chain(&error).replace("\n  cause", "");
-        SyncOutcome::LeftAlone(Reason::Failed(why))
+        SyncOutcome::NotUpdated(NotUpdatedReason::Failed(why))
     }))
 }

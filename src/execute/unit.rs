@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::builder::RunningBuilder;
 use super::state::{Published, UnitState};
-use super::stop::{StepError, Stop};
-use super::{Context, builder, image, in_place, publish, secrets, source};
+use super::step_error::{StepError, Stop};
+use super::{ExecuteContext, builder, image, in_place, publish, secrets, source};
 use crate::execute::reproduce;
-use crate::model::event::{Ended, Event, Outcome, Phase, Unit};
+use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary};
 use crate::model::plan::{ImageStep, Step, UnitPlan};
 
 /// How often an image is built while other runs keep replacing its needed images.
@@ -16,14 +16,21 @@ const MAX_BUILDS: usize = 4;
 /// Runs the steps of a unit, except those held until all other units are done; never leaves a container behind.
 ///
 /// Also returns the pushed image.
-pub async fn run_unit(context: &Context, plan: &UnitPlan) -> (Ended, Option<Published>) {
+pub async fn run_unit(
+    context: &ExecuteContext,
+    plan: &UnitPlan,
+) -> (UnitSummary, Option<Published>) {
     let mut state = UnitState::default();
     let ended = run_steps(context, plan, plan.first_steps(), &mut state).await;
     (ended, state.published)
 }
 
 /// Runs the steps of a unit that were held until all other units were done.
-pub async fn run_held(context: &Context, plan: &UnitPlan, published: Option<Published>) -> Ended {
+pub async fn run_held(
+    context: &ExecuteContext,
+    plan: &UnitPlan,
+    published: Option<Published>,
+) -> UnitSummary {
     let mut state = UnitState {
         published,
         ..UnitState::default()
@@ -32,11 +39,11 @@ pub async fn run_held(context: &Context, plan: &UnitPlan, published: Option<Publ
 }
 
 async fn run_steps(
-    context: &Context,
+    context: &ExecuteContext,
     plan: &UnitPlan,
     steps: &[Step],
     state: &mut UnitState,
-) -> Ended {
+) -> UnitSummary {
     let mut runner = UnitRunner {
         context,
         unit: &plan.unit,
@@ -47,14 +54,14 @@ async fn run_steps(
     let _guard = match &plan.in_place {
         None => None,
         Some(folder) => match in_place::lock(context, folder).await {
-            None => return Ended::new(Outcome::Stopped),
+            None => return UnitSummary::new(Outcome::Stopped),
             guard => guard,
         },
     };
     if let Err(error) = secrets::check(context, steps) {
-        return Ended::failed(error.in_phase(Phase::Image, None));
+        return UnitSummary::failed(error.in_phase(Phase::Image, None));
     }
-    let mut ended = Ended::new(Outcome::Done);
+    let mut ended = UnitSummary::new(Outcome::Done);
     let (mut position, mut builds) = (0, 1);
     let image_step = steps.iter().position(|it| matches!(it, Step::Image(_)));
     while let Some(step) = steps.get(position) {
@@ -71,19 +78,19 @@ async fn run_steps(
                 _ => None,
             };
             if let Err(error) = runner.end_container(image).await {
-                ended = Ended::failed(error.in_phase(Phase::Container, None));
+                ended = UnitSummary::failed(error.in_phase(Phase::Container, None));
                 break;
             }
         }
         match runner.step(step).await {
             Ok(()) => {}
             Err(Stop::Cancelled) => {
-                ended = Ended::new(Outcome::Stopped);
+                ended = UnitSummary::new(Outcome::Stopped);
                 break;
             }
             // Ctrl-C also ends child processes such as ssh: that is not a failure.
             Err(Stop::Failed(_)) if context.cancel.is_cancelled() => {
-                ended = Ended::new(Outcome::Stopped);
+                ended = UnitSummary::new(Outcome::Stopped);
                 break;
             }
             Err(Stop::Failed(error))
@@ -101,14 +108,14 @@ async fn run_steps(
             Err(Stop::Failed(error)) => {
                 let error = error.with_engine(&context.engine).await;
                 let command = runner.reproduce(step).await;
-                ended = Ended::failed(error.in_phase(step.phase(), command));
+                ended = UnitSummary::failed(error.in_phase(step.phase(), command));
                 break;
             }
         }
     }
     match runner.end_container(None).await {
         Err(error) if ended.outcome == Outcome::Done => {
-            ended = Ended::failed(error.in_phase(Phase::Container, None));
+            ended = UnitSummary::failed(error.in_phase(Phase::Container, None));
         }
         // An earlier failure is the outcome; this one is only a warning.
         Err(error) => {
@@ -126,7 +133,7 @@ async fn run_steps(
 }
 
 struct UnitRunner<'a> {
-    context: &'a Context,
+    context: &'a ExecuteContext,
     unit: &'a Unit,
     state: &'a mut UnitState,
     running: Option<RunningBuilder>,
@@ -143,7 +150,7 @@ impl UnitRunner<'_> {
         events.emit(Event::StepStarted {
             unit: unit.clone(),
             phase,
-            title: step.in_words(&self.context.folder),
+            title: step.describe(&self.context.folder),
         });
         let start = Instant::now();
         self.run(step).await?;
@@ -194,9 +201,13 @@ impl UnitRunner<'_> {
         match step {
             Step::Script(step) => self.running.as_ref()?.reproduce(self.context, step),
             Step::Image(step) => {
-                let reach = self.context.reach().await.ok()?;
+                let path_mapping = self.context.path_mapping().await.ok()?;
                 let secret = |file: &str| secrets::path_of(self.context, file);
-                Some(reproduce::image(step, |path| reach.typed(path), secret))
+                Some(reproduce::image(
+                    step,
+                    |path| path_mapping.typed(path),
+                    secret,
+                ))
             }
             _ => None,
         }
@@ -238,7 +249,7 @@ impl UnitRunner<'_> {
             return Ok(());
         };
         let returned = tokio::select! {
-            returned = running.bring_back(self.context, image) => returned,
+            returned = running.copy_back(self.context, image) => returned,
             // An incomplete copy is detected by the next build.
             () = self.context.cancel.cancelled() => Ok(()),
         };

@@ -8,10 +8,10 @@ use super::failure::manifest_failure;
 use super::plan;
 use super::plan::Planned;
 use super::session::Session;
-use super::sources::unbuilt;
+use super::sources::unpushed;
 use super::survey;
 use crate::base::error::Failure;
-use crate::base::plural::many;
+use crate::base::plural::count_of;
 use crate::client::registry::RegistryClient;
 use crate::execute::secrets;
 use crate::execute::session::remove_leftovers;
@@ -53,7 +53,7 @@ pub async fn carry_out(
         }
         let may_push = may_push(session, &context.registry, plan.built_for());
         let removed = async {
-            let folder = context.reach().await?.shown(session.layout.root());
+            let folder = context.path_mapping().await?.shown(session.layout.root());
             let engine = &context.engine;
             engine.remove_leftovers(LABEL_FOLDER, &folder).await?;
             Ok(remove_leftovers(&context).await?)
@@ -70,7 +70,7 @@ pub async fn carry_out(
     // With many services the table alone fills the screen, so failures are printed below it.
     let printed = session.reporter.print(&summary.table);
     if !session.cancel.is_cancelled() {
-        unbuilt::report(session, &sources).await;
+        unpushed::report(session, &sources).await;
     }
     session.reporter.print_failures(&summary.failures);
     printed?;
@@ -88,9 +88,9 @@ async fn may_push(
     }
     session.events.emit(Event::stage(format!(
         "checking push permissions for {}",
-        many(repositories.len(), "repository")
+        count_of(repositories.len(), "repository")
     )));
-    let answer = survey::push_rights(registry, repositories).await;
+    let answer = survey::check_push_permission(registry, repositories).await;
     session.events.emit(Event::StageFinished);
     for unknown in answer? {
         session.events.emit(Event::warning(unknown));

@@ -7,10 +7,10 @@ use futures_util::StreamExt as _;
 use super::plan;
 use super::session::Session;
 use crate::base::error::{Failure, chain};
-use crate::base::plural::many;
+use crate::base::plural::count_of;
 use crate::execute::{CommitsRequest, Sources, commits_between};
 use crate::model::event::Event;
-use crate::model::lock::{Changes, History, ServiceChange};
+use crate::model::lock::{CommitHistory, LockChanges, ServiceChange};
 use crate::store::claim::lock;
 
 /// The number of histories to read concurrently.
@@ -20,7 +20,7 @@ const AT_ONCE: usize = 16;
 /// Returns hints for those that remain unknown.
 pub async fn fill_in(
     session: &Session,
-    changes: &mut Changes,
+    changes: &mut LockChanges,
     fetch: bool,
 ) -> Result<BTreeSet<String>, Failure> {
     let moved = |change: &&ServiceChange| change.moved().is_some();
@@ -30,13 +30,13 @@ pub async fn fill_in(
     let git = session.git()?;
     let sources = plan::sources(session, git, session.cancel.clone());
     let mut hints = look(session, &sources, &mut changes.services, false).await?;
-    let is_unknown = |change: &&ServiceChange| matches!(change.history, History::Unknown(_));
+    let is_unknown = |change: &&ServiceChange| matches!(change.history, CommitHistory::Unknown(_));
     let unknown = changes.services.iter().filter(is_unknown).count();
     if unknown > 0 && fetch {
         // Locked only now, so that a diff of local history does not wait for a build.
         let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
         let _lock = session.unless_interrupted(locked).await?;
-        let what = format!("fetching commits of {}", many(unknown, "service"));
+        let what = format!("fetching commits of {}", count_of(unknown, "service"));
         session.events.emit(Event::stage(what));
         let looked = look(session, &sources, &mut changes.services, true).await;
         session.events.emit(Event::StageFinished);
@@ -54,7 +54,7 @@ async fn look(
 ) -> Result<BTreeSet<String>, Failure> {
     let wanted = changes
         .iter_mut()
-        .filter(|change| !matches!(change.history, History::Known { .. }));
+        .filter(|change| !matches!(change.history, CommitHistory::Known { .. }));
     let looks = wanted.map(|change| async move {
         let (history, hint) = find(session, sources, change, fetch).await;
         change.history = history;
@@ -75,13 +75,13 @@ async fn find(
     sources: &Sources,
     change: &ServiceChange,
     fetch: bool,
-) -> (History, Option<String>) {
+) -> (CommitHistory, Option<String>) {
     let Some((from, to)) = change.moved() else {
-        return (History::None, None);
+        return (CommitHistory::None, None);
     };
     let Some(service) = session.manifest.services.get(&change.service) else {
         let why = "it is not in the manifest, so its working copy is unknown";
-        return (History::Unknown(why.to_owned()), None);
+        return (CommitHistory::Unknown(why.to_owned()), None);
     };
     let request = CommitsRequest {
         dir: session.manifest.folder.join(&service.dir),
@@ -97,10 +97,10 @@ async fn find(
         fetch,
     };
     match commits_between(sources, request).await {
-        Ok((added, dropped)) => (History::Known { added, dropped }, None),
+        Ok((added, dropped)) => (CommitHistory::Known { added, dropped }, None),
         Err(error) => {
             let why = chain(&error).replace("\n  cause: ", ": ");
-            (History::Unknown(why), error.hint())
+            (CommitHistory::Unknown(why), error.hint())
         }
     }
 }

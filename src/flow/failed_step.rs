@@ -18,9 +18,9 @@ use crate::flow::workbench;
 use crate::model::event::{Event, FailedStep, Outcome, Phase};
 use crate::model::image::ImageReference;
 use crate::model::manifest::{Service, ServiceName};
-use crate::model::plan::{ContainerStep, Draft, Folders, Options, Pinned};
+use crate::model::plan::{ContainerStep, Folders, Options, Pinned, PlanDraft};
 use crate::model::record::{UnitDocument, UnitRecord};
-use crate::model::source::{CommitId, Origin, ResolvedReference, ServiceSource};
+use crate::model::source::{CommitId, ReferenceOrigin, ResolvedReference, ServiceSource};
 use crate::store::runs::Run;
 
 /// The phases that read or change a service's files.
@@ -185,13 +185,15 @@ impl FailedBuild {
         }
         let script = self.unit.steps.last();
         let script = script.filter(|step| SCRIPT_PHASES.contains(&step.phase.as_str()));
-        match (script, &self.failure.by_hand) {
+        match (script, &self.failure.reproduce_command) {
             (Some(script), _) => lines.push(format!(
                 "to repeat it in this shell:\n  sh -ec {}",
                 quoted(&script.title)
             )),
-            (None, Some(by_hand)) => {
-                lines.push(format!("to repeat it outside of this shell:\n  {by_hand}"));
+            (None, Some(reproduce_command)) => {
+                lines.push(format!(
+                    "to repeat it outside of this shell:\n  {reproduce_command}"
+                ));
             }
             (None, None) => {}
         }
@@ -215,7 +217,8 @@ impl FailedBuild {
     /// Returns whether the working copy was built in place.
     fn was_in_place(&self, service: &Service) -> bool {
         let planned = self.planned(&service.name);
-        planned.and_then(|unit| unit.origin.as_deref()) == Some(Origin::WorkingCopy.as_str())
+        planned.and_then(|unit| unit.origin.as_deref())
+            == Some(ReferenceOrigin::WorkingCopy.as_str())
     }
 
     /// Returns the sources of the services, the tags of their images, and the commit's facts that later steps need.
@@ -257,8 +260,9 @@ impl FailedBuild {
     ) -> Result<ContainerStep, Failure> {
         let variable = |name: &str| session.variable(name);
         let selected = BTreeSet::from([service.name.clone()]);
-        let draft = Draft::without_tags(&session.manifest, &selected, sources, options, &variable);
-        let step = draft.failed_container(&service.name, folders, &session.layout);
+        let draft =
+            PlanDraft::without_tags(&session.manifest, &selected, sources, options, &variable);
+        let step = draft.script_container(&service.name, folders, &session.layout);
         let step = step.map_err(|error| manifest_failure(session, &error))?;
         step.ok_or_else(|| {
             Failure::usage(format!(
@@ -280,7 +284,7 @@ fn source(unit: &UnitDocument) -> Option<(ServiceSource, Option<Pinned>)> {
     let image: Option<ImageReference> = unit.image.parse().ok();
     let tag = image.and_then(|image| image.tag().cloned());
     let pinned = tag.map(|tag| Pinned { tag, digest: None });
-    Some((ServiceSource::of(tip, Origin::Lock), pinned))
+    Some((ServiceSource::of(tip, ReferenceOrigin::Lock), pinned))
 }
 
 /// Reads the facts of a commit that the build's sync step had provided.

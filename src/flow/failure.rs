@@ -7,7 +7,7 @@ use crate::base::error::{Exit, Failure};
 use crate::host::settings::Settings;
 use crate::model::manifest::ManifestError;
 use crate::model::plan::PlanError;
-use crate::report::{Level, Problem};
+use crate::report::{CiAnnotation, Level};
 
 /// Renders a manifest error.
 pub fn manifest_failure(session: &Session, error: &ManifestError) -> Failure {
@@ -18,11 +18,11 @@ pub fn manifest_failure(session: &Session, error: &ManifestError) -> Failure {
 pub fn shown_with_lines(settings: &Settings, error: &ManifestError) -> Failure {
     let report = &settings.report;
     let file = settings.directory.join(Path::new(error.path()));
-    let file = report.as_seen_from_the_repository(&file);
+    let file = report.relative_to_workspace(&file);
     let annotations = error.problems().map(|problem| {
         let help = problem.help().iter().map(String::as_str);
         let message: Vec<&str> = [problem.message()].into_iter().chain(help).collect();
-        report.ci.problem(&Problem {
+        report.ci.problem(&CiAnnotation {
             level: Level::Error,
             file: Some(&file),
             line: problem.position().map(|(line, _)| line),

@@ -10,13 +10,13 @@ use super::sources::commits;
 use super::sources::history::HistoryExtent;
 use super::survey;
 use crate::base::error::Failure;
-use crate::base::plural::many;
+use crate::base::plural::count_of;
 use crate::client::registry::RegistryClient;
 use crate::model::event::Event;
-use crate::model::lock::{Lock, LockedService, Unlockable, Unlocked};
+use crate::model::lock::{Lock, LockProblem, LockedService, UnlockableImages};
 use crate::model::manifest::{Service, ServiceName};
-use crate::model::plan::{Draft, Folders, Inventory, Options, ServiceImage, UnknownImages};
-use crate::model::source::{GitReference, Origin, ServiceSource};
+use crate::model::plan::{Folders, Inventory, Options, PlanDraft, ServiceImage, UnknownImages};
+use crate::model::source::{GitReference, ReferenceOrigin, ServiceSource};
 use crate::store::claim::FolderLock;
 
 /// Returns the current lock, and the images that cannot be locked.
@@ -27,7 +27,7 @@ pub async fn fresh(
     request: &LockRequest,
     old: &Lock,
     folder_lock: Option<&FolderLock>,
-) -> Result<(Lock, Unlocked), Failure> {
+) -> Result<(Lock, UnlockableImages), Failure> {
     let manifest = &session.manifest;
     let selected = &request.services;
     let whole = selected.len() == manifest.services.len();
@@ -53,7 +53,7 @@ pub async fn fresh(
         ..Options::default()
     };
     let variable = |name: &str| session.variable(name);
-    let draft = Draft::new(manifest, selected, &sources, &options, &variable)
+    let draft = PlanDraft::new(manifest, selected, &sources, &options, &variable)
         .map_err(|error| manifest_failure(session, &error))?;
     let folders = plan::folders(session, &draft)?;
     // The engine is optional here: it only provides the list of insecure registries.
@@ -99,21 +99,25 @@ pub async fn fresh(
         let comparison = current.comparisons.get(name);
         let variant = image.variant.as_deref();
         let problem =
-            comparison.and_then(|comparison| Unlockable::of(&comparison.registry, variant, &kept));
-        let is_trusted = |it: &Unlockable| {
-            request.trust_commit && matches!(it, Unlockable::Stale(_) | Unlockable::Apart(_))
+            comparison.and_then(|comparison| LockProblem::of(&comparison.registry, variant, &kept));
+        let is_trusted = |it: &LockProblem| {
+            request.trust_commit
+                && matches!(
+                    it,
+                    LockProblem::Stale(_) | LockProblem::OtherDependencies(_)
+                )
         };
         let problem = problem.filter(|it| !is_trusted(it));
         unlockable.extend(problem.map(|problem| (name.clone(), problem)));
     }
     let lock = if whole {
-        old.replaced_by(entries)
+        old.with_services(entries)
     } else {
         old.with(entries)
     };
     Ok((
         lock,
-        Unlocked::new(unlockable, options_of(&request.references)),
+        UnlockableImages::new(unlockable, options_of(&request.references)),
     ))
 }
 
@@ -129,12 +133,12 @@ fn options_of(references: &ReferenceOverrides) -> Vec<String> {
 /// Queries only the registries: images that exist only in the engine cannot be deployed.
 async fn in_registries(
     session: &Session,
-    draft: &Draft<'_>,
+    draft: &PlanDraft<'_>,
     folders: &Folders,
     registry: &RegistryClient,
 ) -> Result<Inventory, Failure> {
     let images = draft.images();
-    let what = format!("looking for {}", many(images.len(), "image"));
+    let what = format!("looking for {}", count_of(images.len(), "image"));
     session.events.emit(Event::stage(what));
     let mut inventory = Inventory {
         registry: survey::registries(registry, images).await,
@@ -156,8 +160,8 @@ fn requested_reference(
         references.of(&service.name),
         &references.branch,
     ) {
-        (Origin::Reference, Some(reference), _) => reference.clone(),
-        (Origin::Branch, _, Some(branch)) => GitReference::Named(branch.clone()),
+        (ReferenceOrigin::Reference, Some(reference), _) => reference.clone(),
+        (ReferenceOrigin::Branch, _, Some(branch)) => GitReference::Named(branch.clone()),
         _ => service.git.reference.clone(),
     }
 }

@@ -9,14 +9,14 @@ use super::failure::{manifest_failure, plan_failure};
 use super::request::{PlanRequest, PlanSource};
 use super::session::{Clients, Session};
 use crate::base::error::Failure;
-use crate::base::plural::many;
-use crate::client::engine::{Engine, EngineFacts};
+use crate::base::plural::count_of;
+use crate::client::engine::{Engine, EngineProperties};
 use crate::client::git::GitClient;
 use crate::client::retry::Retries;
-use crate::execute::{Context, Sources};
+use crate::execute::{ExecuteContext, Sources};
 use crate::flow::sources::commits::{narrow, resolve};
 use crate::flow::sources::history::HistoryExtent;
-use crate::flow::sources::in_place;
+use crate::flow::sources::local_sources;
 use crate::flow::sources::locked::Locked;
 use crate::flow::survey;
 use crate::flow::survey::prefetch;
@@ -24,7 +24,7 @@ use crate::flow::survey::prefetch::RegistryPrefetch;
 use crate::model::event::Event;
 use crate::model::image::{EngineImages, ImageQuery, ImageReference, Registry, RegistryPrefix};
 use crate::model::manifest::{BuilderImage, ServiceName};
-use crate::model::plan::{Draft, Folders, Inventory, Options, Plan, Presence};
+use crate::model::plan::{Folders, Inventory, Options, Plan, PlanDraft, Presence};
 use crate::model::source::ServiceSource;
 use crate::store::claim::FolderLock;
 
@@ -53,9 +53,9 @@ impl Resolved {
         &'a self,
         session: &'a Session,
         variable: &'a dyn Fn(&str) -> Option<String>,
-    ) -> Result<Draft<'a>, Failure> {
+    ) -> Result<PlanDraft<'a>, Failure> {
         let (selected, sources) = (&self.selected, &self.sources);
-        Draft::new(
+        PlanDraft::new(
             &session.manifest,
             selected,
             sources,
@@ -79,7 +79,7 @@ pub async fn resolved(
     let mut selected = request.services.clone();
     let is_local = matches!(request.source, PlanSource::WorkingCopies { .. });
     let in_place = if is_local {
-        in_place::sources(session, request, &git, lock).await?
+        local_sources::sources(session, request, &git, lock).await?
     } else {
         BTreeMap::new()
     };
@@ -129,7 +129,7 @@ pub async fn resolved(
         // Prefetch images while the remotes are queried. With a lock the images are known anyway.
         let mut prefetch = RegistryPrefetch::default();
         if !is_local {
-            registry.approach(registries);
+            registry.preconnect(registries);
             if locked.is_none() {
                 prefetch = RegistryPrefetch::start(
                     session, &registry, &engine, &selected, references, &options,
@@ -199,7 +199,7 @@ pub async fn plan(
 /// Decides what to build, and queries the builder images that this requires.
 pub async fn decide(
     session: &Session,
-    draft: Draft<'_>,
+    draft: PlanDraft<'_>,
     inventory: Inventory,
     folders: Folders,
     resolved: &Resolved,
@@ -218,7 +218,7 @@ pub async fn decide(
 }
 
 /// Reads the builder folders used by the services.
-pub fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure> {
+pub fn folders(session: &Session, draft: &PlanDraft<'_>) -> Result<Folders, Failure> {
     let names = draft.builder_folders().into_iter();
     let folders = names.map(|name| survey::folder_builder(&session.manifest, &name));
     Ok(folders.collect::<Result<_, _>>()?)
@@ -227,7 +227,7 @@ pub fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure>
 /// Queries registries and the engine for images and their recipes.
 pub async fn inventory(
     session: &Session,
-    draft: &Draft<'_>,
+    draft: &PlanDraft<'_>,
     resolved: &Resolved,
     folders: &Folders,
 ) -> Result<Inventory, Failure> {
@@ -235,10 +235,10 @@ pub async fn inventory(
     let images = draft.images();
     session.events.emit(Event::stage(format!(
         "looking for {}",
-        many(images.len(), "image")
+        count_of(images.len(), "image")
     )));
     let mut inventory = Inventory::default();
-    if draft.asks_registries_first() {
+    if draft.queries_registries_first() {
         inventory.registry = in_registries(resolved, images).await;
     } else {
         let in_engine = in_engine(resolved, draft.engine_images());
@@ -246,8 +246,8 @@ pub async fn inventory(
         (inventory.registry, inventory.engine) = (found, in_engine?);
     }
     survey::complete(registry, &session.layout, draft, folders, &mut inventory).await;
-    if draft.asks_registries_first() {
-        let images = draft.engine_images_beside(&inventory, folders);
+    if draft.queries_registries_first() {
+        let images = draft.engine_images_after_registries(&inventory, folders);
         let images = images.map_err(|error| manifest_failure(session, &error))?;
         inventory.engine = in_engine(resolved, images).await?;
     }
@@ -287,23 +287,23 @@ pub fn sources(session: &Session, git: GitClient, cancel: CancellationToken) -> 
 pub fn context(
     session: &Session,
     clients: Clients,
-    facts: EngineFacts,
+    facts: EngineProperties,
     jobs: Option<u16>,
     fail_fast: bool,
-) -> Context {
+) -> ExecuteContext {
     // A child token, because `--fail-fast` stops the run without being an interrupt.
     let cancel = session.cancel.child_token();
     // One more than the number of processors: usually one job waits for the engine or a server.
     let default_jobs = 1 + std::thread::available_parallelism().map_or(1, usize::from);
-    Context {
+    ExecuteContext {
         engine: clients.engine,
         facts,
-        reach: OnceCell::new(),
+        path_mapping: OnceCell::new(),
         sending: Mutex::default(),
         registry: clients.registry,
         sources: sources(session, clients.git, cancel.clone()),
-        transfers: Retries::silent(session.patience.transfers),
-        transfer_timeout: session.patience.timeouts.transfer,
+        transfers: Retries::silent(session.timeout_settings.transfers),
+        transfer_timeout: session.timeout_settings.timeouts.transfer,
         events: session.events.clone(),
         layout: session.layout.clone(),
         folder: session.manifest.folder.clone(),

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::failure::shown_with_lines;
 use crate::base::error::{Exit, Failure};
 use crate::base::shell::quoted;
-use crate::client::engine::{Engine, EngineFacts};
+use crate::client::engine::{Engine, EngineProperties};
 use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
-use crate::host::settings::{Patience, Settings};
-use crate::model::event::{Ended, Event, Events, Outcome, Unit};
+use crate::host::settings::{Settings, TimeoutSettings};
+use crate::model::event::{Event, Events, Outcome, Unit, UnitSummary};
 use crate::model::layout::Layout;
 use crate::model::manifest;
 use crate::model::manifest::{DEFAULT_CACHE_DIR, DEFAULT_NAME, Manifest};
@@ -35,7 +35,7 @@ pub struct Session {
     /// Set once signals are handled by a program that xp runs.
     signals_handed_over: Arc<AtomicBool>,
     /// Timeouts and retry policies.
-    pub patience: Patience,
+    pub timeout_settings: TimeoutSettings,
     http: Http,
 }
 
@@ -82,13 +82,13 @@ impl Session {
             reporter.clone(),
             signals_handed_over.clone(),
         )?;
-        let patience = settings.patience.clone().map_err(Failure::usage)?;
+        let timeout_settings = settings.timeout_settings.clone().map_err(Failure::usage)?;
         let retry_events = events.clone();
-        let retries = Retries::new(patience.requests, move |retrying| {
+        let retries = Retries::new(timeout_settings.requests, move |retrying| {
             let unit = None;
             retry_events.emit(Event::Retrying { unit, retrying });
         });
-        let http = Http::new(&settings.proxies, patience.timeouts, retries)?;
+        let http = Http::new(&settings.proxies, timeout_settings.timeouts, retries)?;
         Ok(Self {
             settings,
             manifest,
@@ -97,7 +97,7 @@ impl Session {
             events,
             cancel,
             signals_handed_over,
-            patience,
+            timeout_settings,
             http,
         })
     }
@@ -108,14 +108,14 @@ impl Session {
     }
 
     /// Connects to the engine, and reads its facts.
-    pub async fn engine(&self) -> Result<(Engine, EngineFacts), Failure> {
+    pub async fn engine(&self) -> Result<(Engine, EngineProperties), Failure> {
         let engine = Engine::connect(&self.settings.engine).await?;
         let facts = engine.facts().await?;
         Ok((engine, facts))
     }
 
     /// Returns the client of all registries.
-    pub fn registry(&self, facts: &EngineFacts) -> RegistryClient {
+    pub fn registry(&self, facts: &EngineProperties) -> RegistryClient {
         let client = self.registry_without_engine();
         client.allow_insecure(&facts.insecure_registries);
         client
@@ -142,7 +142,7 @@ impl Session {
     }
 
     /// Returns the failure of a run, without a message: the reporter has printed everything.
-    pub fn verdict(&self, ended: &[(Unit, Ended)]) -> Result<(), Failure> {
+    pub fn verdict(&self, ended: &[(Unit, UnitSummary)]) -> Result<(), Failure> {
         let stopped = ended
             .iter()
             .any(|(_, ended)| ended.outcome == Outcome::Stopped);

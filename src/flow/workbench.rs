@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::failure::manifest_failure;
 use super::session::{Clients, Session};
 use crate::base::error::Failure;
-use crate::client::engine::{Engine, EngineFacts};
+use crate::client::engine::{Engine, EngineProperties};
 use crate::execute;
 use crate::execute::session::remove_leftovers;
-use crate::execute::{Context, UnitState};
+use crate::execute::{ExecuteContext, UnitState};
 use crate::flow::plan;
 use crate::flow::sources::commits::narrow;
 use crate::flow::sources::history::HistoryExtent;
@@ -18,7 +18,7 @@ use crate::flow::sources::local::LocalError;
 use crate::flow::survey;
 use crate::model::manifest::{Builder, BuilderImage, Service, ServiceName};
 use crate::model::plan::{
-    ContainerStep, Draft, Folders, Inventory, Options, UnknownImages, builder_image,
+    ContainerStep, Folders, Inventory, Options, PlanDraft, UnknownImages, builder_image,
     builder_images, builder_plan,
 };
 use crate::model::source::ServiceSource;
@@ -27,7 +27,7 @@ use crate::store::claim;
 
 /// Everything needed to start a builder container.
 pub struct Workbench {
-    pub context: Context,
+    pub context: ExecuteContext,
     pub step: ContainerStep,
     pub state: UnitState,
 }
@@ -57,7 +57,7 @@ pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Wor
     let options = Options::default();
     let variable = |name: &str| session.variable(name);
     let (manifest, layout) = (&session.manifest, &session.layout);
-    let draft = Draft::without_tags(manifest, &selected, &sources, &options, &variable);
+    let draft = PlanDraft::without_tags(manifest, &selected, &sources, &options, &variable);
     let step = draft
         .session(&service.name, &folders, layout)
         .map_err(|error| manifest_failure(session, &error))?
@@ -137,9 +137,9 @@ pub async fn with_image(
     image: &BuilderImage,
     folders: &Folders,
     engine: Engine,
-    facts: EngineFacts,
-) -> Result<Context, Failure> {
-    let context = |engine, facts| -> Result<Context, Failure> {
+    facts: EngineProperties,
+) -> Result<ExecuteContext, Failure> {
+    let context = |engine, facts| -> Result<ExecuteContext, Failure> {
         let clients = Clients {
             registry: session.registry(&facts),
             git: session.git()?,

@@ -11,16 +11,16 @@ use crate::base::caller::Caller;
 use crate::base::shell;
 use crate::cli::{ColorChoice, Global, LogPrefixChoice};
 use crate::client::engine::docker_context;
-use crate::client::engine::{DockerContextError, EngineSettings, EngineTls, Sees};
+use crate::client::engine::{DockerContextError, EngineSettings, EngineTls, FileAccess};
 use crate::client::git;
 use crate::client::http::Proxies;
 use crate::client::registry::RegistrySettings;
 use crate::model::environment;
 use crate::report;
-use crate::report::{Ci, LogPrefix, Style};
+use crate::report::{Ci, LogPrefix, OutputStyle};
 
-pub use crate::host::settings::timeouts::Patience;
-use crate::host::settings::timeouts::patience;
+pub use crate::host::settings::timeouts::TimeoutSettings;
+use crate::host::settings::timeouts::timeout_settings;
 use crate::host::settings::variables::ProcessVariables;
 
 /// Everything that xp reads from flags, environment and process.
@@ -37,7 +37,7 @@ pub struct Settings {
     /// `XP_CLIENT`: if xp runs in a container, a pipe that its caller on the host holds open.
     pub client: Option<PathBuf>,
     /// Output settings.
-    pub report: report::Settings,
+    pub report: report::OutputSettings,
     /// Whether xp may prompt.
     pub can_ask: bool,
     /// The engine's address.
@@ -45,12 +45,12 @@ pub struct Settings {
     /// Locations of registry credentials and certificates.
     pub registry: RegistrySettings,
     /// Settings for reaching git remotes.
-    pub git: git::Environment,
+    pub git: git::GitEnvironment,
     /// HTTP proxies.
     pub proxies: Proxies,
     /// Timeouts and retries, or the error of an invalid variable, which only matters to commands
     /// that use them.
-    pub patience: Result<Patience, String>,
+    pub timeout_settings: Result<TimeoutSettings, String>,
     /// The user that runs xp, for builder containers.
     pub caller: Caller,
     /// The users whose files are trusted as the caller's own. Under `sudo` this includes the invoking user,
@@ -90,18 +90,18 @@ impl Settings {
             ColorChoice::Auto => colors(terminal, &variables),
         };
         let style = if terminal && !variables.is_set(environment::CI) {
-            Style::Bars
+            OutputStyle::Bars
         } else {
-            Style::Lines
+            OutputStyle::Lines
         };
         let log_prefix = match global.log_prefix {
             Some(LogPrefixChoice::Service) => LogPrefix::Service,
             Some(LogPrefixChoice::Time) => LogPrefix::Time,
             Some(LogPrefixChoice::None) => LogPrefix::None,
-            None if global.verbose && style == Style::Lines => LogPrefix::Time,
+            None if global.verbose && style == OutputStyle::Lines => LogPrefix::Time,
             None => LogPrefix::Service,
         };
-        let ci = if style == Style::Bars {
+        let ci = if style == OutputStyle::Bars {
             Ci::Plain
         } else if variables.is_true(environment::GITHUB_ACTIONS) {
             Ci::GitHub
@@ -132,7 +132,7 @@ impl Settings {
             can_ask: terminal
                 && std::io::stdin().is_terminal()
                 && !variables.is_set(environment::CI),
-            report: report::Settings {
+            report: report::OutputSettings {
                 style,
                 color,
                 quiet: global.quiet,
@@ -146,7 +146,7 @@ impl Settings {
                 docker_config,
                 certificates,
             },
-            git: git::Environment {
+            git: git::GitEnvironment {
                 home: home.clone(),
                 ssh_command: variables.get(environment::GIT_SSH_COMMAND),
                 ssh_program: variables.get(environment::GIT_SSH),
@@ -160,7 +160,7 @@ impl Settings {
                 all: variables.in_any_case(environment::ALL_PROXY),
                 none: variables.in_any_case(environment::NO_PROXY),
             },
-            patience: patience(&variables),
+            timeout_settings: timeout_settings(&variables),
             caller: Caller {
                 uid,
                 gid: rustix::process::getgid().as_raw(),
@@ -248,10 +248,10 @@ fn engine(variables: &ProcessVariables, docker_config: Option<&Path>) -> EngineS
     let mut settings = EngineSettings {
         address: engine_address(variables.path(environment::XDG_RUNTIME_DIR)),
         buildkit: variables.get(environment::DOCKER_BUILDKIT).as_deref() != Some("0"),
-        sees: match variables.get(environment::XP_REMOTE_ENGINE).as_deref() {
-            None => Sees::Unknown,
-            Some("0" | "false" | "no") => Sees::Everything,
-            Some(_) => Sees::Nothing,
+        file_access: match variables.get(environment::XP_REMOTE_ENGINE).as_deref() {
+            None => FileAccess::Unknown,
+            Some("0" | "false" | "no") => FileAccess::Shared,
+            Some(_) => FileAccess::Remote,
         },
         ..EngineSettings::default()
     };
@@ -260,7 +260,7 @@ fn engine(variables: &ProcessVariables, docker_config: Option<&Path>) -> EngineS
         match tls_of_environment(variables, docker_config) {
             Ok(tls) => settings.tls = tls,
             // Falling back to plain TCP would be unencrypted and unauthenticated.
-            Err(error) if is_tcp(&settings.address) => settings.wrong = Some(error),
+            Err(error) if is_tcp(&settings.address) => settings.context_error = Some(error),
             Err(_) => {}
         }
         return settings;
@@ -273,7 +273,7 @@ fn engine(variables: &ProcessVariables, docker_config: Option<&Path>) -> EngineS
             settings.context = Some(context.name);
         }
         Ok(None) => {}
-        Err(error) => settings.wrong = Some(error),
+        Err(error) => settings.context_error = Some(error),
     }
     settings
 }
@@ -338,15 +338,19 @@ mod tests {
         };
         let settings = of("tcp://engine", DOCKER_TLS_VERIFY, None);
         assert!(matches!(
-            settings.wrong,
+            settings.context_error,
             Some(DockerContextError::NoCertificates)
         ));
-        assert!(of("unix:///x", DOCKER_TLS_VERIFY, None).wrong.is_none());
+        assert!(
+            of("unix:///x", DOCKER_TLS_VERIFY, None)
+                .context_error
+                .is_none()
+        );
         let folder = Some(Path::new("/home/ann/.docker"));
         let settings = of("tcp://engine", DOCKER_TLS_VERIFY, folder);
-        assert!(settings.wrong.is_none() && settings.tls.is_some_and(|tls| tls.verify));
+        assert!(settings.context_error.is_none() && settings.tls.is_some_and(|tls| tls.verify));
         let settings = of("tcp://engine", DOCKER_TLS, None);
-        assert!(settings.wrong.is_none() && settings.tls.is_some_and(|tls| !tls.verify));
+        assert!(settings.context_error.is_none() && settings.tls.is_some_and(|tls| !tls.verify));
     }
 
     #[test]

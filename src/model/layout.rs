@@ -51,7 +51,7 @@ impl Layout {
     }
 
     /// Returns the file with the last answers of remotes and registries.
-    pub fn last_asked(&self) -> PathBuf {
+    pub fn prefetch_state(&self) -> PathBuf {
         self.root.join("asked.json")
     }
 

@@ -17,7 +17,7 @@ pub struct PlanDocument {
     /// The version of this format
     pub version: u64,
     /// The number of units by decision
-    pub counts: Counts,
+    pub counts: DecisionCounts,
     /// The topic train, with `--branch`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<TrainDocument>,
@@ -27,7 +27,7 @@ pub struct PlanDocument {
 
 /// The number of units by decision
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Counts {
+pub struct DecisionCounts {
     /// Nothing to do: the image exists
     pub skip: u64,
     /// The image gets a tag
@@ -46,7 +46,8 @@ pub struct TrainDocument {
     /// The branch
     pub branch: String,
     /// The number of services that are built from it
-    pub on_it: usize,
+    #[serde(rename = "on_it")]
+    pub services_on_branch: usize,
     /// The number of services, including the needed ones
     pub services: usize,
 }
@@ -57,7 +58,7 @@ pub struct UnitDocument {
     /// The service's name, `builders/` and the builder's name, or the image of an external builder
     pub name: String,
     /// The kind of unit
-    pub kind: Kind,
+    pub kind: UnitKind,
     /// The commit of a service
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
@@ -87,7 +88,7 @@ pub struct UnitDocument {
 /// The kind of a unit
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum UnitKind {
     /// A service of the manifest
     Service,
     /// A builder image that is built from a folder

@@ -8,7 +8,7 @@ use time::macros::format_description;
 
 use super::text::LineSplitter;
 use crate::model::event::{Event, Phase, Unit};
-use crate::model::record::{Line, VERSION};
+use crate::model::record::{EventLine, VERSION};
 
 /// Minimum time between two progress lines of a unit.
 const PROGRESS: Duration = Duration::from_millis(100);
@@ -62,7 +62,7 @@ impl Journal {
 
     /// Returns an event as a line with the current time, line end included.
     pub fn line(&self, event: &Event) -> String {
-        let line = Line {
+        let line = EventLine {
             version: VERSION,
             time: now(),
             // Microseconds: more digits are noise.

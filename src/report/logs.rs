@@ -22,11 +22,11 @@ pub struct Logs {
     record: Option<File>,
     /// Lines of the record from before the folder was created.
     pending: String,
-    open: HashMap<(Unit, Phase), Log>,
+    open: HashMap<(Unit, Phase), UnitLog>,
     failed: bool,
 }
 
-struct Log {
+struct UnitLog {
     path: PathBuf,
     file: File,
     splitter: LineSplitter,
@@ -35,7 +35,7 @@ struct Log {
     title_lines: usize,
 }
 
-impl Log {
+impl UnitLog {
     fn push(&mut self, line: String) {
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
@@ -124,7 +124,7 @@ impl Logs {
         log.file.write_all(bytes)
     }
 
-    fn log(&mut self, unit: &Unit, phase: Phase) -> std::io::Result<&mut Log> {
+    fn log(&mut self, unit: &Unit, phase: Phase) -> std::io::Result<&mut UnitLog> {
         let key = (unit.clone(), phase);
         if !self.open.contains_key(&key) {
             let path = self.run()?.log(&unit.to_string(), phase.as_str());
@@ -132,7 +132,7 @@ impl Logs {
                 fs::create_dir_all(folder)?;
             }
             let file = File::options().create(true).append(true).open(&path)?;
-            let log = Log {
+            let log = UnitLog {
                 path,
                 file,
                 splitter: LineSplitter::default(),

@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-pub use crate::report::plain::ci::{Ci, Level, Problem};
-pub use crate::report::terminal::question::{ask, print, say};
+pub use crate::report::plain::ci::{Ci, CiAnnotation, Level};
+pub use crate::report::terminal::prompt::{ask, print, print_message};
 pub use crate::report::terminal::size::columns;
 pub use document::{HTML_START, JUNIT_START, RunReport, RunState};
 pub use replay::Replay;
@@ -27,7 +27,7 @@ pub use summary::{failures, summary};
 pub use text::{elapsed, first_line, paint, severity_painted, shortened};
 
 use crate::base::error::{Exit, Failure, sanitized};
-use crate::model::event::{Ended, Event, Events, FailedStep, Unit};
+use crate::model::event::{Event, Events, FailedStep, Unit, UnitSummary};
 use crate::report::plain::lines::Lines;
 use crate::report::terminal::bars::Bars;
 use journal::Journal;
@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Output style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Style {
+pub enum OutputStyle {
     /// Live bars, for a terminal.
     Bars,
     /// One line per event, for everything else.
@@ -62,9 +62,9 @@ pub enum LogPrefix {
 
 /// Output settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Settings {
+pub struct OutputSettings {
     /// Bars, lines or JSON.
-    pub style: Style,
+    pub style: OutputStyle,
     /// Whether to use colors.
     pub color: bool,
     /// Whether to show failures only.
@@ -79,17 +79,17 @@ pub struct Settings {
     pub workspace: Option<PathBuf>,
 }
 
-impl Settings {
+impl OutputSettings {
     /// Returns the path of a file for annotations: relative to the workspace if it is inside.
-    pub fn as_seen_from_the_repository(&self, file: &Path) -> PathBuf {
+    pub fn relative_to_workspace(&self, file: &Path) -> PathBuf {
         let workspace = self.workspace.as_deref();
         let relative = workspace.and_then(|workspace| file.strip_prefix(workspace).ok());
         relative.unwrap_or(file).to_owned()
     }
 
     /// Returns whether a run ends with a summary table.
-    pub fn closes_with_table(&self) -> bool {
-        !self.quiet && self.style != Style::Json
+    pub fn prints_summary(&self) -> bool {
+        !self.quiet && self.style != OutputStyle::Json
     }
 }
 
@@ -104,7 +104,7 @@ fn without_commands(step: &mut FailedStep, ci: Ci) {
     };
     clean(&mut step.message);
     step.hints.iter_mut().for_each(clean);
-    step.by_hand.iter_mut().for_each(clean);
+    step.reproduce_command.iter_mut().for_each(clean);
     step.tail.iter_mut().for_each(clean);
 }
 
@@ -113,15 +113,15 @@ fn without_commands(step: &mut FailedStep, ci: Ci) {
 /// Cheap to clone; clones share the screen.
 #[derive(Clone)]
 pub struct Reporter {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ReporterState>>,
 }
 
-struct State {
-    settings: Settings,
+struct ReporterState {
+    settings: OutputSettings,
     view: View,
     logs: Logs,
     journal: Journal,
-    ended: Vec<(Unit, Ended)>,
+    ended: Vec<(Unit, UnitSummary)>,
 }
 
 enum View {
@@ -133,13 +133,13 @@ enum View {
 impl Reporter {
     /// Returns a reporter. `manifest` is the file that annotations refer to, `logs` the folder of all runs,
     /// and `started` the first line of this run's record.
-    pub fn new(settings: Settings, manifest: &Path, logs: PathBuf, started: Event) -> Self {
+    pub fn new(settings: OutputSettings, manifest: &Path, logs: PathBuf, started: Event) -> Self {
         let view = match settings.style {
-            Style::Json => View::Json,
-            Style::Bars if !settings.quiet => View::Bars(Bars::new(settings.clone())),
+            OutputStyle::Json => View::Json,
+            OutputStyle::Bars if !settings.quiet => View::Bars(Bars::new(settings.clone())),
             _ => View::Lines(Lines::new(settings.clone(), manifest, logs.clone())),
         };
-        let mut state = State {
+        let mut state = ReporterState {
             settings,
             view,
             logs: Logs::new(logs),
@@ -173,7 +173,7 @@ impl Reporter {
     }
 
     /// Removes the bars and returns the result of each unit.
-    pub fn finish(&self) -> Vec<(Unit, Ended)> {
+    pub fn finish(&self) -> Vec<(Unit, UnitSummary)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut state.view {
             View::Bars(bars) => bars.clear(),
@@ -186,7 +186,7 @@ impl Reporter {
 
     /// Prints a table or another result of a run, unless the output is quiet or JSON.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
-        if self.settings().closes_with_table() {
+        if self.settings().prints_summary() {
             print(text)
         } else {
             Ok(())
@@ -196,11 +196,11 @@ impl Reporter {
     /// Prints the failures of a run to standard error, if there are any.
     pub fn print_failures(&self, failures: &str) {
         if !failures.is_empty() {
-            say(&paint(failures.trim_end(), self.settings().color));
+            print_message(&paint(failures.trim_end(), self.settings().color));
         }
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> OutputSettings {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.settings.clone()
     }
@@ -215,7 +215,7 @@ impl Reporter {
 }
 
 /// Redraws periodically until the reporter is dropped.
-fn tick(state: &Weak<Mutex<State>>) {
+fn tick(state: &Weak<Mutex<ReporterState>>) {
     loop {
         let before = Instant::now();
         std::thread::sleep(TICK);
@@ -233,7 +233,7 @@ fn tick(state: &Weak<Mutex<State>>) {
     }
 }
 
-impl State {
+impl ReporterState {
     fn draw(&mut self, mut event: Event) {
         if let Some(problem) = self.logs.write(&event) {
             self.show(&Event::warning(problem));

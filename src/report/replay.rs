@@ -13,10 +13,10 @@ const CHUNK: usize = 64 * 1024;
 /// Prints logs on standard output: byte for byte, or without control sequences if it is a terminal.
 pub struct Replay {
     is_terminal: bool,
-    followed: HashMap<PathBuf, Followed>,
+    followed: HashMap<PathBuf, FollowedLog>,
 }
 
-struct Followed {
+struct FollowedLog {
     file: File,
     splitter: LineSplitter,
 }
@@ -86,7 +86,7 @@ impl Replay {
                 };
                 let splitter = LineSplitter::default();
                 let followed = self.followed.entry(log);
-                followed.or_insert(Followed { file, splitter })
+                followed.or_insert(FollowedLog { file, splitter })
             }
         };
         let mut output = io::stdout().lock();

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex};
 
 /// A buffer whose clones write to the same bytes.
 #[derive(Clone, Default)]
-pub struct Shared(Arc<Mutex<Vec<u8>>>);
+pub struct SharedOutput(Arc<Mutex<Vec<u8>>>);
 
-impl Shared {
+impl SharedOutput {
     /// Takes the bytes written since the last call.
     pub fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
     }
 }
 
-impl Write for Shared {
+impl Write for SharedOutput {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::text::{elapsed, shortened};
 use crate::base::table::fitted;
-use crate::model::event::{Ended, FailedStep, Outcome, Phase, Unit};
+use crate::model::event::{FailedStep, Outcome, Phase, Unit, UnitSummary};
 use crate::model::plan::{Decision, Plan, UnitPlan};
 use crate::report::terminal::size::columns;
 
@@ -20,7 +20,7 @@ pub struct Summary {
 }
 
 /// Returns the summary of a run. The table fits the width of standard output.
-pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
+pub fn summary(plan: &Plan, ended: &[(Unit, UnitSummary)]) -> Summary {
     let failures = failures(ended);
     let heading = ["SERVICE", "COMMIT", "RESULT", "TIME", "WHY", "IMAGE"]
         .map(str::to_owned)
@@ -49,7 +49,7 @@ pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
 }
 
 /// Lists the tags that a failed run moved anyway, because others may deploy them.
-fn moved_tags(plan: &Plan, ended: &[(Unit, Ended)]) -> String {
+fn moved_tags(plan: &Plan, ended: &[(Unit, UnitSummary)]) -> String {
     let is_done = |unit: &UnitPlan| {
         let mut ended = ended.iter();
         ended.any(|(of, ended)| *of == unit.unit && ended.outcome == Outcome::Done)
@@ -74,14 +74,14 @@ fn moved_tags(plan: &Plan, ended: &[(Unit, Ended)]) -> String {
 }
 
 /// Returns the failures with the last lines of their logs.
-pub fn failures(ended: &[(Unit, Ended)]) -> String {
+pub fn failures(ended: &[(Unit, UnitSummary)]) -> String {
     let failed = ended
         .iter()
         .filter_map(|(unit, ended)| Some(failure(unit, ended.failure.as_ref()?)));
     failed.collect()
 }
 
-fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
+fn row(unit: &UnitPlan, ended: Option<&UnitSummary>) -> Vec<String> {
     let result = match ended.map(|ended| ended.outcome) {
         None if unit.steps.is_empty() => "skipped",
         Some(Outcome::Done) => match unit.decision {
@@ -123,9 +123,9 @@ fn failure(unit: &Unit, step: &FailedStep) -> String {
     if let Some(log) = &step.log {
         _ = writeln!(text, "  full log: {log}");
     }
-    if let Some(by_hand) = &step.by_hand {
+    if let Some(reproduce_command) = &step.reproduce_command {
         // On one line and never cut, so that it can be copied.
-        _ = writeln!(text, "  debug with:\n    {by_hand}");
+        _ = writeln!(text, "  debug with:\n    {reproduce_command}");
     }
     for hint in &step.hints {
         _ = writeln!(text, "hint: {hint}");
@@ -142,7 +142,7 @@ fn failure(unit: &Unit, step: &FailedStep) -> String {
 }
 
 /// Returns the result of a unit in one line.
-pub fn outcome_line(ended: &Ended, color: bool) -> String {
+pub fn outcome_line(ended: &UnitSummary, color: bool) -> String {
     let took = elapsed(ended.elapsed);
     let painted = |word: &str, code: u8| {
         if color {

@@ -89,12 +89,12 @@ fn complete(path: &Path, text: &str) -> io::Result<()> {
 /// It only saves requests: without a writable folder they are sent again. No lock is needed, because files
 /// are replaced atomically, and concurrent writers write the same content.
 #[derive(Debug)]
-pub struct Facts {
+pub struct FactCache {
     root: PathBuf,
     is_own: OnceLock<bool>,
 }
 
-impl Facts {
+impl FactCache {
     /// Returns the facts in a folder, which is created when the first one is written.
     pub fn new(root: &Path) -> Self {
         let is_own = OnceLock::new();
@@ -129,7 +129,7 @@ mod tests {
     fn facts_are_written_to_the_claimed_folder() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("own");
-        let facts = Facts::new(&root);
+        let facts = FactCache::new(&root);
         let path = root.join("labels/x.json");
         assert_eq!(facts.read(&path), None);
         facts.write(&path, "one");
@@ -191,7 +191,7 @@ mod tests {
         fs::write(folder.path().join("thesis.txt"), "precious").unwrap();
         assert!(!claim(folder.path()).unwrap());
         let path = folder.path().join("labels/x.json");
-        Facts::new(folder.path()).write(&path, "one");
+        FactCache::new(folder.path()).write(&path, "one");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

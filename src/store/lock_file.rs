@@ -95,7 +95,7 @@ impl LockFile {
     /// # Errors
     ///
     /// The file is invalid.
-    pub fn load_or_begin(path: &Path) -> Result<Self, InvalidLock> {
+    pub fn load_or_empty(path: &Path) -> Result<Self, InvalidLock> {
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self {
                 path: path.to_owned(),
@@ -208,7 +208,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&real).unwrap(), new_lock().render());
 
         fs::remove_file(&real).unwrap();
-        let error = LockFile::load_or_begin(&link).unwrap_err();
+        let error = LockFile::load_or_empty(&link).unwrap_err();
         assert!(error.to_string().contains("lock not found"), "{error}");
     }
 
@@ -232,7 +232,7 @@ mod tests {
     fn the_comment_at_the_top_is_preserved() {
         let folder = tempfile::tempdir().unwrap();
         let file = lock_file(&folder, "# Ours\n\n# SPDX\nversion: 1\nservices: {}\n");
-        let lock = file.lock.replaced_by(new_lock().services);
+        let lock = file.lock.with_services(new_lock().services);
         file.replace(&lock).unwrap();
         let text = fs::read_to_string(&file.path).unwrap();
         assert!(

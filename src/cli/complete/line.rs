@@ -2,19 +2,19 @@
 
 /// The words of a command line, without the program's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct CommandLine {
     /// The words before the cursor, unquoted.
     pub before: Vec<String>,
     /// The word at the cursor, unquoted; empty at the start of a word.
     pub current: String,
     /// The open quote at the cursor.
     pub quote: Option<char>,
-    /// The number of bytes of [`Line::current`] that bash does not replace, because they precede one of its word
+    /// The number of bytes of [`CommandLine::current`] that bash does not replace, because they precede one of its word
     /// breaks.
     pub kept: usize,
 }
 
-impl Line {
+impl CommandLine {
     /// Splits a line as a shell does; `breaks` are bash's `COMP_WORDBREAKS`.
     pub fn split(line: &str, breaks: &str) -> Self {
         let mut splitter = WordSplitter::default();
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn split(line: &str) -> (Vec<String>, String, Option<char>, usize) {
-        let line = Line::split(line, " \t\n\"'@><=;|&(:");
+        let line = CommandLine::split(line, " \t\n\"'@><=;|&(:");
         (line.before, line.current, line.quote, line.kept)
     }
 
@@ -148,7 +148,7 @@ mod tests {
     fn words_of_other_shells_lose_an_open_quote() {
         let of = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            Line::of_words(&words)
+            CommandLine::of_words(&words)
         };
         assert_eq!(of(&["xp", "build", "'zb"]).current, "zb");
         assert_eq!(of(&["xp", "-C", "my dir", ""]).before, ["-C", "my dir"]);

@@ -1,22 +1,22 @@
 //! Shell completion.
 //!
 //! The shell scripts call `xp __complete` on each Tab, so that services, builders, branches and runs of the
-//! current platform are completed. [`line`] splits the typed line, [`place`] and [`reader`] match it against the
-//! clap definition, the command collects local values, and [`answer`] writes them in the shell's format.
+//! current platform are completed. [`line`] splits the typed line, [`target`] and [`line_parser`] match it against the
+//! clap definition, the command collects local values, and [`output`] writes them in the shell's format.
 
-mod answer;
 mod line;
-mod place;
-mod reader;
+mod line_parser;
+mod output;
+mod target;
 
-pub use place::{CompletionTarget, ValueKind};
+pub use target::{CompletionTarget, ValueKind};
 
 use super::Shell;
-use line::Line;
+use line::CommandLine;
 
 /// A possible completion.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Candidate {
+pub struct CompletionCandidate {
     /// The completed text.
     pub text: String,
     /// A short description; may be empty.
@@ -35,7 +35,7 @@ pub fn script(shell: Shell) -> &'static str {
 /// A partial command line.
 pub struct PartialLine {
     shell: Shell,
-    line: Line,
+    line: CommandLine,
     target: CompletionTarget,
 }
 
@@ -46,11 +46,11 @@ impl PartialLine {
     /// up to the cursor, the last one as typed.
     pub fn parse(shell: Shell, typed: &[String]) -> Option<Self> {
         let line = match (shell, typed) {
-            (Shell::Bash, [breaks, line]) => Line::split(line, breaks),
+            (Shell::Bash, [breaks, line]) => CommandLine::split(line, breaks),
             (Shell::Bash, _) => return None,
-            _ => Line::of_words(typed),
+            _ => CommandLine::of_words(typed),
         };
-        let target = place::find(super::command(), &line);
+        let target = target::find(super::command(), &line);
         Some(Self {
             shell,
             line,
@@ -64,7 +64,7 @@ impl PartialLine {
     }
 
     /// Writes the candidates in the format of the shell's script.
-    pub fn answer(&self, candidates: Vec<Candidate>) -> String {
-        answer::write(self.shell, &self.line, &self.target, candidates)
+    pub fn answer(&self, candidates: Vec<CompletionCandidate>) -> String {
+        output::write(self.shell, &self.line, &self.target, candidates)
     }
 }

@@ -127,7 +127,7 @@ pub enum EngineError {
 
 impl EngineError {
     /// Returns whether an image build failed because of a transient error in pulling a base image.
-    pub fn base_may_come_later(&self) -> bool {
+    pub fn is_transient_base_error(&self) -> bool {
         matches!(self, Self::Refused { message, .. } if base_registry::is_transient(message))
     }
 

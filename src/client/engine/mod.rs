@@ -25,13 +25,14 @@ pub use crate::client::engine::connect::own_container::{NotMounted, OwnContainer
 pub use crate::client::engine::connect::tls::EngineTls;
 pub use crate::client::engine::container::archive::{ENGINE_SOCKET, nonce};
 pub use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};
+pub use crate::client::engine::container::copy_back::CopyBackTarget;
 pub use crate::client::engine::container::program::{
-    Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
+    ContainerProgram, OutputChunk, ProgramInput, ProgramOutput, ProgramSpec, SignalTarget,
+    TerminalSize,
 };
-pub use crate::client::engine::container::results::Place;
-pub use crate::client::engine::container::source_upload::{Item, Sent};
-pub use crate::client::engine::container::spec::{Bind, ContainerSpec, HOME, Source};
-pub use crate::client::engine::transfer::images::Watcher;
+pub use crate::client::engine::container::source_upload::{SentFiles, UploadItem};
+pub use crate::client::engine::container::spec::{Bind, ContainerSpec, HOME, MountSource};
+pub use crate::client::engine::transfer::images::TransferWatcher;
 pub use crate::client::engine::transfer::lookup::ImageContent;
 pub use build::{BuildWatcher, ImageBuild};
 pub use error::EngineError;
@@ -60,23 +61,23 @@ pub struct EngineSettings {
     /// The docker context that has the address.
     pub context: Option<String>,
     /// Why no engine is known: the docker context is invalid.
-    pub wrong: Option<DockerContextError>,
+    pub context_error: Option<DockerContextError>,
     /// Whether the engine sees the files of this machine.
-    pub sees: Sees,
+    pub file_access: FileAccess,
     /// Whether BuildKit may be used: not with `DOCKER_BUILDKIT=0`.
     pub buildkit: bool,
 }
 
 /// Whether the engine sees the files of this machine: `XP_REMOTE_ENGINE`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Sees {
+pub enum FileAccess {
     /// Not set; detect it.
     #[default]
     Unknown,
     /// It does.
-    Everything,
+    Shared,
     /// It does not.
-    Nothing,
+    Remote,
 }
 
 /// A connection to the engine. Cheap to clone.
@@ -87,9 +88,9 @@ pub struct Engine {
     endpoint: EngineEndpoint,
     buildkit: bool,
     is_podman: bool,
-    sees: Sees,
+    sees: FileAccess,
     /// The engine's facts, once they were queried.
-    facts: Arc<OnceCell<EngineFacts>>,
+    facts: Arc<OnceCell<EngineProperties>>,
     /// Whether it is a Podman whose socket belongs to a user: such a Podman does not report that it is rootless.
     is_user_socket: bool,
 }
@@ -101,7 +102,7 @@ impl Engine {
     ///
     /// The address is invalid, or the engine does not answer or is too old.
     pub async fn connect(settings: &EngineSettings) -> Result<Self, EngineError> {
-        if let Some(wrong) = &settings.wrong {
+        if let Some(wrong) = &settings.context_error {
             return Err(EngineError::DockerContext(wrong.clone()));
         }
         let address = settings.address.clone();
@@ -147,7 +148,7 @@ impl Engine {
             buildkit: settings.buildkit && !is_podman,
             endpoint,
             is_podman,
-            sees: settings.sees,
+            sees: settings.file_access,
         })
     }
 
@@ -163,17 +164,17 @@ impl Engine {
     /// # Errors
     ///
     /// If the engine does not answer.
-    pub async fn facts(&self) -> Result<EngineFacts, EngineError> {
+    pub async fn facts(&self) -> Result<EngineProperties, EngineError> {
         let query = async || {
             let info = self.docker.info().await;
             let info = info.map_err(|error| EngineError::new("describe itself", error))?;
-            Ok(EngineFacts::of(&info, self.is_user_socket))
+            Ok(EngineProperties::of(&info, self.is_user_socket))
         };
         self.facts.get_or_try_init(query).await.cloned()
     }
 
     /// Returns why builds cannot have secrets and the ssh agent, and a hint; `None` if they can.
-    pub fn lacks_buildkit(&self) -> Option<(&'static str, &'static str)> {
+    pub fn no_buildkit_reason(&self) -> Option<(&'static str, &'static str)> {
         match (self.buildkit, self.is_podman) {
             (true, _) => None,
             (false, true) => Some((
@@ -200,7 +201,7 @@ impl Engine {
 
 /// Facts that the engine reports about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EngineFacts {
+pub struct EngineProperties {
     /// The registries that it accesses without TLS or without verifying certificates: hosts, and networks such as
     /// `10.0.0.0/8`.
     pub insecure_registries: Vec<String>,
@@ -210,7 +211,7 @@ pub struct EngineFacts {
     pub containerd_store: bool,
 }
 
-impl EngineFacts {
+impl EngineProperties {
     fn of(info: &SystemInfo, is_user_socket: bool) -> Self {
         let registries = info.registry_config.iter();
         let hosts = registries

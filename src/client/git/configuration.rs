@@ -3,7 +3,7 @@
 
 use git2::{Config, ConfigLevel};
 
-use super::Environment;
+use super::GitEnvironment;
 use crate::model::source::GitUrl;
 
 /// The git settings that affect how a remote is accessed.
@@ -21,7 +21,7 @@ pub(super) struct GitConfiguration {
 
 impl GitConfiguration {
     /// Reads the configuration; unreadable settings count as unset, because most remotes need none.
-    pub(super) fn read(environment: &Environment) -> Self {
+    pub(super) fn read(environment: &GitEnvironment) -> Self {
         let mut configuration = Self::default();
         let config = match &environment.global_configuration {
             None => Config::open_default(),
@@ -146,13 +146,13 @@ mod tests {
             "[core]\n sshCommand = one\n[ssh]\n variant = simple\n",
         )
         .unwrap();
-        let environment = Environment {
+        let environment = GitEnvironment {
             global_configuration: Some(file.path().to_owned()),
             configuration: vec![
                 ("Core.SSHCommand".to_owned(), "two".to_owned()),
                 ("URL.https://H/.InsteadOf".to_owned(), "h:".to_owned()),
             ],
-            ..Environment::default()
+            ..GitEnvironment::default()
         };
         let configuration = GitConfiguration::read(&environment);
         assert_eq!(configuration.ssh_command.as_deref(), Some("two"));

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::unsupported::unsupported;
 use crate::base::error::{Diagnostic, Exit};
-use crate::client::retry::Trouble;
+use crate::client::retry::TransientFailure;
 use crate::model::source::{GitScheme, GitUrl};
 
 /// A failed operation on a remote or a repository: `Display` says what failed, `source()` why.
@@ -135,12 +135,12 @@ impl GitError {
     }
 
     /// Returns the failure if it is transient.
-    pub(super) fn transient_failure(&self) -> Option<Trouble> {
+    pub(super) fn transient_failure(&self) -> Option<TransientFailure> {
         let why = self
             .cause
             .as_ref()
             .map_or(self.what.clone(), |cause| cause.to_string());
-        self.transient.then_some(Trouble {
+        self.transient.then_some(TransientFailure {
             why,
             retry_after: self.retry_after,
         })

@@ -3,9 +3,9 @@
 //! A build must never get a pointer instead of the file: every pointer with the attribute `filter=lfs` is
 //! replaced, and the file is verified against the digest in the pointer.
 
-mod failure;
+mod environment;
+mod error;
 mod filter;
-mod surroundings;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

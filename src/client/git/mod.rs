@@ -26,9 +26,9 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 pub use crate::client::git::fetch::clone::{CloneRequest, clone};
-pub use crate::client::git::fetch::progress::{Progress, ProgressPhase, Watch};
+pub use crate::client::git::fetch::progress::{OperationContext, Progress, ProgressPhase};
 pub use crate::client::git::fetch::update::{Depth, Fetch, Tags};
-pub use crate::client::git::history::folder_at::{checked_out, write_folder_at};
+pub use crate::client::git::history::folder_export::{checked_out, write_folder_at};
 pub use crate::client::git::history::last_touched::{LastTouch, PathsAt};
 pub use crate::client::git::history::revision::{RevisionError, file_at};
 pub use crate::client::git::history::tree_paths::PathKind;
@@ -36,9 +36,9 @@ pub use crate::client::git::refs::names::RefNames;
 pub use crate::client::git::refs::remote::RemoteRefs;
 pub use crate::client::git::worktree::export::{Export, export, remove_tree};
 pub use crate::client::git::worktree::facts::ConfiguredRemote;
-pub use crate::client::git::worktree::leftovers::remove_leftovers;
 pub use crate::client::git::worktree::move_head::{Move, NotMoved};
-pub use crate::client::git::worktree::state::{Head, OperationUnderWay};
+pub use crate::client::git::worktree::stale_locks::remove_stale_locks;
+pub use crate::client::git::worktree::state::{Head, OperationInProgress};
 pub use crate::client::git::worktree::working_copy::{Opened, WorkingCopy};
 pub use error::{GitError, GitErrorKind};
 
@@ -50,7 +50,7 @@ use configuration::GitConfiguration;
 
 /// The environment variables that the git client uses.
 #[derive(Debug, Clone, Default)]
-pub struct Environment {
+pub struct GitEnvironment {
     /// `HOME`, the folder of `.netrc`.
     pub home: Option<PathBuf>,
     /// `GIT_SSH_COMMAND`, a shell command line.
@@ -68,12 +68,12 @@ pub struct Environment {
 /// The git client of the process; clones share connections, limits and logins.
 #[derive(Clone)]
 pub struct GitClient {
-    shared: Arc<Shared>,
+    shared: Arc<GitClientState>,
 }
 
-struct Shared {
+struct GitClientState {
     http: Http,
-    environment: Environment,
+    environment: GitEnvironment,
     configuration: GitConfiguration,
     credentials: GitCredentials,
     limits: ConnectionLimits,
@@ -88,13 +88,13 @@ impl GitClient {
     /// # Errors
     ///
     /// libgit2 cannot be initialized.
-    pub fn new(http: Http, environment: Environment, runtime: Handle) -> Result<Self, GitError> {
+    pub fn new(http: Http, environment: GitEnvironment, runtime: Handle) -> Result<Self, GitError> {
         transport::register()?;
         worktree::conversion::register()
             .map_err(|cause| GitError::local("cannot initialize libgit2", cause))?;
         let configuration = GitConfiguration::read(&environment);
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(GitClientState {
                 http,
                 environment,
                 configuration,

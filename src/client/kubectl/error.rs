@@ -42,7 +42,7 @@ pub enum KubectlError {
 
 /// The kind of error that the program reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub enum KubectlErrorKind {
     /// The object was changed concurrently.
     Changed,
     /// Fields of the object have another owner.
@@ -59,9 +59,9 @@ pub enum Refused {
 
 impl KubectlError {
     /// Returns the kind of error.
-    pub fn kind(&self) -> Refused {
+    pub fn kind(&self) -> KubectlErrorKind {
         let Self::Failed { lines, .. } = self else {
-            return Refused::Other;
+            return KubectlErrorKind::Other;
         };
         let has = |words: &[&str]| {
             lines
@@ -69,13 +69,13 @@ impl KubectlError {
                 .any(|line| words.iter().any(|word| line.contains(word)))
         };
         if has(&["conflict with \"", "conflicts with \"", "Apply failed with"]) {
-            Refused::Owned
+            KubectlErrorKind::Owned
         } else if has(&["Conflict: ", "AlreadyExists: "]) {
-            Refused::Changed
+            KubectlErrorKind::Changed
         } else if has(&["Forbidden: ", "Unauthorized", "must be logged in"]) {
-            Refused::Forbidden
+            KubectlErrorKind::Forbidden
         } else if has(&["namespaces \""]) && has(&["NotFound: "]) {
-            Refused::NoNamespace
+            KubectlErrorKind::NoNamespace
         } else if has(&[
             "onnection to the server",
             "connect to the server",
@@ -87,9 +87,9 @@ impl KubectlError {
             "connection reset",
             "EOF",
         ]) {
-            Refused::Unreachable
+            KubectlErrorKind::Unreachable
         } else {
-            Refused::Other
+            KubectlErrorKind::Other
         }
     }
 }
@@ -101,15 +101,17 @@ impl Diagnostic for KubectlError {
 
     fn hints(&self) -> Vec<String> {
         let hint = match self.kind() {
-            Refused::Owned => {
+            KubectlErrorKind::Owned => {
                 "take over these fields with `--force-conflicts`, or remove them from the kustomize files to leave them to their owner"
             }
-            Refused::Forbidden => {
+            KubectlErrorKind::Forbidden => {
                 "`kubectl auth can-i --list` lists what the user of this context may do"
             }
-            Refused::Unreachable => "run `kubectl cluster-info` with the same context for details",
-            Refused::NoNamespace => "create it with `kubectl create namespace`",
-            Refused::Changed | Refused::Other => match self {
+            KubectlErrorKind::Unreachable => {
+                "run `kubectl cluster-info` with the same context for details"
+            }
+            KubectlErrorKind::NoNamespace => "create it with `kubectl create namespace`",
+            KubectlErrorKind::Changed | KubectlErrorKind::Other => match self {
                 Self::Container { source, .. } => return source.hints(),
                 _ => return Vec::new(),
             },

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use error::{KubectlError, Refused};
+pub use error::{KubectlError, KubectlErrorKind};
 
 use crate::client::engine::BuilderContainer;
 use crate::model::environment::KUBECONFIG;
@@ -25,7 +25,7 @@ pub const FIELD_MANAGER: &str = "xp";
 
 /// Where a program runs.
 #[derive(Clone, Copy)]
-pub enum Place<'c> {
+pub enum ToolLocation<'c> {
     /// On this machine.
     Host(&'c Path),
     /// In a container, which sees the same files at the same paths.
@@ -35,17 +35,17 @@ pub enum Place<'c> {
 /// The programs, and where to run them.
 pub struct Kubectl<'c> {
     /// Where to run `kubectl`.
-    pub kubectl: Option<Place<'c>>,
+    pub kubectl: Option<ToolLocation<'c>>,
     /// Where to run `kustomize`; if `None`, `kubectl` renders.
-    pub kustomize: Option<Place<'c>>,
+    pub kustomize: Option<ToolLocation<'c>>,
     /// The working folder.
     pub folder: PathBuf,
     /// The absolute paths of kubeconfig files; if `None`, those of the caller's environment.
     pub kubeconfig: Option<String>,
     /// Receives the standard error of a program that keeps running, such as a prompt to log in.
-    pub told: Arc<dyn Fn(&str) + Send + Sync>,
+    pub on_line: Arc<dyn Fn(&str) + Send + Sync>,
     /// Removes secrets from a text.
-    pub hide: Arc<dyn Fn(&str) -> String + Send + Sync>,
+    pub redact: Arc<dyn Fn(&str) -> String + Send + Sync>,
 }
 
 /// A namespace of a cluster.
@@ -138,7 +138,7 @@ impl Kubectl<'_> {
     ///
     /// # Errors
     ///
-    /// An error of the kind [`Refused::Changed`] if the object was changed concurrently.
+    /// An error of the kind [`KubectlErrorKind::Changed`] if the object was changed concurrently.
     pub async fn write(&self, cluster: Cluster<'_>, object: &Value) -> Result<Value, KubectlError> {
         let is_new = object["metadata"]["resourceVersion"].is_null();
         let verb = if is_new { "create" } else { "replace" };
@@ -249,7 +249,7 @@ impl Kubectl<'_> {
     ) -> Result<(), KubectlError> {
         let timeout = format!("--timeout={}s", timeout.as_secs().max(1));
         let arguments = with_cluster(cluster, &["rollout", "status", workload, &timeout]);
-        let mut line = |line: &str| on_line(&(self.hide)(line));
+        let mut line = |line: &str| on_line(&(self.redact)(line));
         let place = self.kubectl.ok_or(KubectlError::NoProgram("kubectl"))?;
         let finished = self
             .run(place, "kubectl", &arguments, None, &[], Some(&mut line))
@@ -282,7 +282,7 @@ impl Kubectl<'_> {
 
     async fn run(
         &self,
-        place: Place<'_>,
+        place: ToolLocation<'_>,
         name: &'static str,
         arguments: &[&str],
         input: Option<&str>,
@@ -296,7 +296,7 @@ impl Kubectl<'_> {
         all.extend_from_slice(variables);
         let on_stderr = |text: &str| {
             for line in self.without_secrets(text) {
-                (self.told)(&line);
+                (self.on_line)(&line);
             }
         };
         let call = process::ProgramCall {
@@ -308,8 +308,10 @@ impl Kubectl<'_> {
             on_stderr: &on_stderr,
         };
         match place {
-            Place::Host(program) => process::on_host(program, &call, lines).await,
-            Place::Container(container) => process::in_container(container, &call, lines).await,
+            ToolLocation::Host(program) => process::on_host(program, &call, lines).await,
+            ToolLocation::Container(container) => {
+                process::in_container(container, &call, lines).await
+            }
         }
     }
 
@@ -337,9 +339,9 @@ impl Kubectl<'_> {
 
     /// Returns the lines of standard error, without secrets.
     fn without_secrets(&self, text: &str) -> Vec<String> {
-        let lines = stderr::cleaned(&(self.hide)(text));
+        let lines = stderr::cleaned(&(self.redact)(text));
         // Cleaning unescapes values with quotes, so hide once more.
-        lines.iter().map(|line| (self.hide)(line)).collect()
+        lines.iter().map(|line| (self.redact)(line)).collect()
     }
 }
 
@@ -383,12 +385,12 @@ mod tests {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let reported = lines.clone();
         let kubectl = Kubectl {
-            kubectl: Some(Place::Host(&program)),
+            kubectl: Some(ToolLocation::Host(&program)),
             kustomize: None,
             folder: folder.path().to_owned(),
             kubeconfig: Some("/a/config".to_owned()),
-            told: Arc::new(move |line: &str| reported.lock().unwrap().push(line.to_owned())),
-            hide: Arc::new(|text: &str| text.replace("pa\"ss", "***")),
+            on_line: Arc::new(move |line: &str| reported.lock().unwrap().push(line.to_owned())),
+            redact: Arc::new(|text: &str| text.replace("pa\"ss", "***")),
         };
         let result = test(&kubectl).await;
         let reported = lines.lock().unwrap().clone();

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use super::KubectlError;
-use crate::client::engine::{BuilderContainer, EngineError, Printed, ProgramSpec};
+use crate::client::engine::{BuilderContainer, EngineError, OutputChunk, ProgramSpec};
 
 /// A program, its arguments and its environment.
 pub(super) struct ProgramCall<'a> {
@@ -234,8 +234,8 @@ pub(super) async fn in_container(
             match printed {
                 None => return Ok(()),
                 Some(printed) => match printed? {
-                    Printed::Output(bytes) => stdout.add(&bytes),
-                    Printed::Error(bytes) => stderr.text.extend_from_slice(&bytes),
+                    OutputChunk::Output(bytes) => stdout.add(&bytes),
+                    OutputChunk::Error(bytes) => stderr.text.extend_from_slice(&bytes),
                 },
             }
         }

@@ -107,7 +107,7 @@ pub(super) fn find(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialSource {
     /// Docker's configuration has neither credentials nor a helper for it.
-    Nowhere,
+    NotConfigured,
     /// They are in this file.
     File(PathBuf),
     /// This program provides them.
@@ -117,7 +117,7 @@ pub enum CredentialSource {
 /// Returns where credentials come from, without running a helper.
 pub(super) fn source_of(folder: Option<&Path>, registry: &Registry) -> CredentialSource {
     let Some(path) = folder.map(|folder| folder.join("config.json")) else {
-        return CredentialSource::Nowhere;
+        return CredentialSource::NotConfigured;
     };
     let bytes = fs::read(&path).unwrap_or_default();
     let mut value: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -140,7 +140,7 @@ pub(super) fn source_of(folder: Option<&Path>, registry: &Registry) -> Credentia
     match in_file {
         Ok(_) => CredentialSource::File(path),
         Err(_) if has_store => CredentialSource::Helper(helper_name(&bytes, server)),
-        Err(_) => CredentialSource::Nowhere,
+        Err(_) => CredentialSource::NotConfigured,
     }
 }
 
@@ -242,7 +242,7 @@ mod tests {
                     "file".to_owned()
                 }
                 CredentialSource::Helper(name) => name,
-                CredentialSource::Nowhere => "nowhere".to_owned(),
+                CredentialSource::NotConfigured => "nowhere".to_owned(),
             }
         };
         let auths = r#""auths":{"h.example:5000":{"auth":"Ym9iOnMzY3JldA=="}}"#;
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(source("{}"), "nowhere");
         assert_eq!(
             source_of(None, &registry("h.example:5000")),
-            CredentialSource::Nowhere
+            CredentialSource::NotConfigured
         );
     }
 

@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::RegistrySettings;
-use super::answer::RegistryResponse;
 use super::auth::Challenge;
 use super::certificates::certificates;
 use super::credentials::Credentials;
 use super::error::{RegistryError, message_of};
+use super::response::RegistryResponse;
 use super::send::ExpectedBody;
 use super::token::Tokens;
 use crate::client::http::{Http, HttpClientError};
-use crate::client::retry::{Trouble, is_transient_status, retry_after};
+use crate::client::retry::{TransientFailure, is_transient_status, retry_after};
 use crate::model::image::{ImageReference, ImageRepository, Registry};
 
 /// The number of concurrent requests to one registry. Most are small requests for manifests, so latency
@@ -44,7 +44,7 @@ pub(super) enum Trust {
 /// The scheme of a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Way {
+pub enum RegistryScheme {
     /// HTTPS.
     Tls,
     /// HTTP without TLS.
@@ -134,9 +134,13 @@ impl RegistryHost {
     /// # Errors
     ///
     /// If the certificates of the system cannot be loaded.
-    pub async fn open(http: &Http, registry: &Registry, way: Way) -> Result<Self, HttpClientError> {
+    pub async fn open(
+        http: &Http,
+        registry: &Registry,
+        way: RegistryScheme,
+    ) -> Result<Self, HttpClientError> {
         let mut host = Self::of_address(http, registry, registry.as_str(), None);
-        if way == Way::Tls {
+        if way == RegistryScheme::Tls {
             host.use_tls(http.tls().await?.clone());
         }
         Ok(host)
@@ -162,11 +166,11 @@ impl RegistryHost {
     }
 
     /// Returns the scheme if the registry requires no authentication.
-    pub fn anonymous_scheme(&self) -> Option<Way> {
+    pub fn anonymous_scheme(&self) -> Option<RegistryScheme> {
         let scheme = if self.base.starts_with("https:") {
-            Way::Tls
+            RegistryScheme::Tls
         } else {
-            Way::Plain
+            RegistryScheme::Plain
         };
         (self.challenge() == Challenge::None).then_some(scheme)
     }
@@ -200,7 +204,7 @@ impl RegistryHost {
         tls: &Client,
     ) -> (
         Result<(bool, RegistryResponse), RegistryError>,
-        Option<Trouble>,
+        Option<TransientFailure>,
     ) {
         let plain = format!("{}/v2/", self.base);
         let request = tls.get(plain.replacen("http:", "https:", 1));
@@ -210,11 +214,11 @@ impl RegistryHost {
             Err(error) => error,
         };
         let request = self.client.get(&plain);
-        let (of_plain, trouble) = self.attempt(PING, ExpectedBody::Any, request).await;
+        let (of_plain, failure) = self.attempt(PING, ExpectedBody::Any, request).await;
         match of_plain {
-            Ok(answer) => (Ok((false, answer)), trouble),
+            Ok(answer) => (Ok((false, answer)), failure),
             // A registry without TLS that is failing now.
-            Err(error) if tls_failure.is_none() && trouble.is_some() => (Err(error), trouble),
+            Err(error) if tls_failure.is_none() && failure.is_some() => (Err(error), failure),
             // If neither answers, the TLS error says more.
             Err(_) => (Err(of_tls), tls_failure),
         }

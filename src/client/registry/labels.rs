@@ -20,7 +20,7 @@ const SHOWN: usize = 80;
 /// An image manifest, or an index of several.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Manifest {
+struct RegistryManifest {
     config: Option<Descriptor>,
     manifests: Option<Vec<Descriptor>>,
     artifact_type: Option<String>,
@@ -33,10 +33,10 @@ struct Descriptor {
     #[serde(default)]
     media_type: Option<String>,
     #[serde(default)]
-    platform: Option<Platform>,
+    platform: Option<ManifestPlatform>,
 }
 
-impl Manifest {
+impl RegistryManifest {
     /// Returns the artifact type if this is not an image.
     fn artifact(&self) -> Option<&str> {
         let configuration = self.config.as_ref()?.media_type.as_deref()?;
@@ -56,7 +56,7 @@ impl Descriptor {
 }
 
 #[derive(Debug, Deserialize)]
-struct Platform {
+struct ManifestPlatform {
     #[serde(default)]
     os: String,
 }
@@ -141,7 +141,7 @@ impl RegistryClient {
         &self,
         host: &RegistryHost,
         image: &ImageReference,
-    ) -> Result<Manifest, RegistryError> {
+    ) -> Result<RegistryManifest, RegistryError> {
         let (manifest, _) = self.manifest(image).await?;
         serde_json::from_slice(&manifest.bytes)
             .map_err(|_| host.unexpected("invalid image manifest"))
@@ -151,7 +151,7 @@ impl RegistryClient {
 /// Parses a response as each type that it may be.
 #[cfg(fuzzing)]
 pub(super) fn read_for_fuzzing(bytes: &[u8]) {
-    if let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) {
+    if let Ok(manifest) = serde_json::from_slice::<RegistryManifest>(bytes) {
         _ = manifest.artifact().map(str::len);
         let listed = manifest.manifests.into_iter().flatten();
         for descriptor in listed.chain(manifest.config) {

@@ -5,7 +5,6 @@
 //! shared client, and every response except the registry's own not-found is an error. The general client
 //! libraries request `/v2/` before each request, create their own HTTP client and hide why a token was refused.
 
-mod answer;
 mod auth;
 mod certificates;
 mod credentials;
@@ -17,6 +16,7 @@ mod insecure;
 mod labels;
 mod push_check;
 mod resource;
+mod response;
 mod send;
 mod token;
 
@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 
 pub use credentials::{CredentialSource, Credentials};
 pub use error::RegistryError;
-pub use host::Way;
+pub use host::RegistryScheme;
 
 use crate::client::http::Http;
 use crate::model::image::{Digest, ImageReference, Registry, Tag};
@@ -50,7 +50,7 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
 /// The time limit of a credential helper, which may prompt for a password.
-const HELPER_TIMEOUT: Duration = Duration::from_secs(120);
+const CREDENTIAL_HELPER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Locations of registry credentials and certificates.
 #[derive(Debug, Clone, Default)]
@@ -71,10 +71,10 @@ pub struct ImageManifest {
 /// A client for all registries. Cheap to clone.
 #[derive(Clone)]
 pub struct RegistryClient {
-    shared: Arc<Shared>,
+    shared: Arc<RegistryClientState>,
 }
 
-struct Shared {
+struct RegistryClientState {
     http: Http,
     settings: RegistrySettings,
     /// The registries that the engine contacts without TLS.
@@ -102,7 +102,7 @@ impl RegistryClient {
     /// Returns a client; it does no I/O before the first request.
     pub fn new(http: Http, settings: RegistrySettings) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(RegistryClientState {
                 http,
                 settings,
                 insecure: OnceLock::new(),
@@ -124,7 +124,7 @@ impl RegistryClient {
     /// Connects to registries in the background, ahead of the first request.
     ///
     /// An error is kept, and returned by the first request to that registry.
-    pub fn approach(&self, registries: impl IntoIterator<Item = Registry>) {
+    pub fn preconnect(&self, registries: impl IntoIterator<Item = Registry>) {
         for registry in registries {
             let client = self.clone();
             tokio::spawn(async move { client.host_of(&registry).await.map(drop) });
@@ -163,7 +163,7 @@ impl RegistryClient {
     }
 
     /// Returns the registries that were reached, with the scheme of each that requires no authentication.
-    pub fn reached(&self) -> BTreeMap<Registry, Option<Way>> {
+    pub fn known_schemes(&self) -> BTreeMap<Registry, Option<RegistryScheme>> {
         let hosts = self.shared.hosts.lock();
         let hosts = hosts.unwrap_or_else(PoisonError::into_inner);
         let reached = hosts.iter().filter_map(|(registry, host)| {
@@ -181,7 +181,7 @@ impl RegistryClient {
     pub async fn anonymous_digests(
         &self,
         registry: &Registry,
-        way: Way,
+        way: RegistryScheme,
         images: Vec<ImageReference>,
         within: Duration,
     ) -> Vec<(ImageReference, Result<Digest, RegistryError>)> {
@@ -189,7 +189,10 @@ impl RegistryClient {
         // A scheme from an earlier run grants no additional trust.
         let may_be_plain = registry.is_loopback() || self.may_be_insecure(registry);
         let has_own_certificates = !matches!(certificates(settings, registry), Ok(None));
-        if way == Way::Plain && !may_be_plain || has_own_certificates || registry.is_docker_hub() {
+        if way == RegistryScheme::Plain && !may_be_plain
+            || has_own_certificates
+            || registry.is_docker_hub()
+        {
             return Vec::new();
         }
         let Ok(host) = RegistryHost::open(http, registry, way).await else {
@@ -297,12 +300,15 @@ impl RegistryClient {
             let find = tokio::task::spawn_blocking(move || {
                 credentials::find(folder.as_deref(), &requested)
             });
-            let found = match tokio::time::timeout(HELPER_TIMEOUT, find).await {
+            let found = match tokio::time::timeout(CREDENTIAL_HELPER_TIMEOUT, find).await {
                 Ok(found) => found.unwrap_or(Ok(None)),
                 Err(_) => Err(RegistryError::Helper {
                     helper: credentials::helper_of(settings_folder.as_deref(), &registry),
                     registry,
-                    what: format!("did not answer within {} s", HELPER_TIMEOUT.as_secs()),
+                    what: format!(
+                        "did not answer within {} s",
+                        CREDENTIAL_HELPER_TIMEOUT.as_secs()
+                    ),
                 }),
             };
             found.map_err(Arc::new)

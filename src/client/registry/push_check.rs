@@ -9,9 +9,9 @@ use reqwest::header::{LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 use tokio::sync::oneshot;
 
-use super::answer::RegistryResponse;
 use super::host::RegistryHost;
 use super::resource::{Access, Resource};
+use super::response::RegistryResponse;
 use super::{RegistryClient, RegistryError};
 use crate::base::error::innermost;
 use crate::model::image::{ImageRepository, Registry};
@@ -20,7 +20,7 @@ use crate::model::image::{ImageRepository, Registry};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushCheck {
     /// Why the upload could not be canceled; registries remove abandoned uploads after a while.
-    pub left_over: Option<String>,
+    pub cancel_error: Option<String>,
 }
 
 impl RegistryClient {
@@ -81,11 +81,11 @@ async fn open_and_cancel(
     }
     let location = opened.header(LOCATION.as_str());
     let location = location.and_then(|location| opened.url.join(location).ok());
-    let left_over = match location {
+    let cancel_error = match location {
         Some(location) => cancel(host, repository, &location).await.err(),
         None => Some("the registry did not return the URL of the upload".to_owned()),
     };
-    Ok(PushCheck { left_over })
+    Ok(PushCheck { cancel_error })
 }
 
 /// Cancels an upload.

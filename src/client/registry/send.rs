@@ -5,13 +5,13 @@ use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, StatusCode};
 
 use super::MANIFEST_TYPES;
-use super::answer::RegistryResponse;
 use super::auth::Challenge;
 use super::credentials::Credentials;
 use super::error::{RegistryError, message_of};
 use super::host::RegistryHost;
 use super::resource::{Access, Resource};
-use crate::client::retry::{Trouble, is_transient, is_transient_status, retry_after};
+use super::response::RegistryResponse;
+use crate::client::retry::{TransientFailure, is_transient, is_transient_status, retry_after};
 use crate::model::image::{Digest, ImageReference};
 
 /// A request to a registry.
@@ -191,21 +191,24 @@ impl RegistryHost {
         name: &str,
         expected: ExpectedBody<'_>,
         request: RequestBuilder,
-    ) -> (Result<RegistryResponse, RegistryError>, Option<Trouble>) {
+    ) -> (
+        Result<RegistryResponse, RegistryError>,
+        Option<TransientFailure>,
+    ) {
         let read = async { RegistryResponse::read(name, request.send().await?).await };
         let answer = match read.await {
             Ok(answer) => answer,
             Err(error) => {
                 let why = error.without_url();
                 let reason = self.http.reason(&why);
-                let trouble = is_transient(&why).then(|| Trouble::new(reason.clone()));
+                let failure = is_transient(&why).then(|| TransientFailure::new(reason.clone()));
                 let error = RegistryError::Unreachable {
                     registry: self.registry.clone(),
                     request: name.to_owned(),
                     reason,
                     why,
                 };
-                return (Err(error), trouble);
+                return (Err(error), failure);
             }
         };
         if is_transient_status(answer.status.as_u16()) {
@@ -214,7 +217,7 @@ impl RegistryHost {
                 message => format!("{}: {message}", answer.status),
             };
             let retry_after = retry_after(&answer.headers);
-            return (Ok(answer), Some(Trouble { why, retry_after }));
+            return (Ok(answer), Some(TransientFailure { why, retry_after }));
         }
         let corruption = match expected {
             ExpectedBody::Content(digest) if answer.status == StatusCode::OK => {
@@ -223,7 +226,10 @@ impl RegistryHost {
             _ => None,
         };
         match corruption {
-            Some(what) => (Err(self.unexpected(what)), Some(Trouble::new(what))),
+            Some(what) => (
+                Err(self.unexpected(what)),
+                Some(TransientFailure::new(what)),
+            ),
             None => (Ok(answer), None),
         }
     }

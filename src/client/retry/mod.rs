@@ -26,14 +26,14 @@ const MAX_RETRIES_PER_HOST: u32 = 64;
 
 /// A transient failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct TransientFailure {
     /// The reason, for people, without credentials.
     pub why: String,
     /// The delay that the server requested.
     pub retry_after: Option<Duration>,
 }
 
-impl Trouble {
+impl TransientFailure {
     /// Returns a failure for which the server requested no delay.
     pub fn new(why: impl Into<String>) -> Self {
         Self {
@@ -46,19 +46,19 @@ impl Trouble {
 /// The retries of a process. Clones share the state of the hosts.
 #[derive(Clone)]
 pub struct Retries {
-    shared: Arc<Shared>,
+    shared: Arc<RetryState>,
 }
 
-struct Shared {
+struct RetryState {
     policy: Policy,
     on_retry: Box<dyn Fn(Retrying) + Send + Sync>,
-    hosts: Mutex<HashMap<String, Host>>,
+    hosts: Mutex<HashMap<String, HostState>>,
     random: RandomState,
 }
 
 /// The state of a host.
 #[derive(Default)]
-struct Host {
+struct HostState {
     /// The retries since the last success.
     retries: u32,
     /// When the next request may be sent.
@@ -69,7 +69,7 @@ impl Retries {
     /// Creates retries with a policy; `on_retry` is called for each one.
     pub fn new(policy: Policy, on_retry: impl Fn(Retrying) + Send + Sync + 'static) -> Self {
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(RetryState {
                 policy,
                 on_retry: Box::new(on_retry),
                 hosts: Mutex::default(),
@@ -95,7 +95,7 @@ impl Retries {
         }
     }
 
-    fn hosts(&self) -> MutexGuard<'_, HashMap<String, Host>> {
+    fn hosts(&self) -> MutexGuard<'_, HashMap<String, HostState>> {
         let hosts = self.shared.hosts.lock();
         hosts.unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,16 +125,16 @@ impl Attempts {
     /// transient.
     pub async fn run<R, F>(mut self, mut once: impl FnMut() -> F) -> R
     where
-        F: Future<Output = (R, Option<Trouble>)>,
+        F: Future<Output = (R, Option<TransientFailure>)>,
     {
         loop {
             self.ready().await;
             let (result, failure) = once().await;
             let Some(failure) = failure else {
-                self.answered();
+                self.record_success();
                 return result;
             };
-            match self.after(failure) {
+            match self.record_failure(failure) {
                 Some(retrying) => tokio::time::sleep(retrying.wait).await,
                 None => return result,
             }
@@ -154,14 +154,14 @@ impl Attempts {
     }
 
     /// Records a success.
-    pub fn answered(&self) {
+    pub fn record_success(&self) {
         if let Some(host) = self.retries.hosts().get_mut(&self.host) {
             host.retries = 0;
         }
     }
 
     /// Returns and reports the wait after a failure; `None` if that was the last attempt.
-    pub fn after(&mut self, failure: Trouble) -> Option<Retrying> {
+    pub fn record_failure(&mut self, failure: TransientFailure) -> Option<Retrying> {
         self.failed += 1;
         let Retries { shared } = &self.retries;
         let random = self.retries.random(&self.request, self.failed);
@@ -221,7 +221,7 @@ mod tests {
         let mut answers = vec![Ok(3), Err("again"), Err("no")];
         let result = retries.begin("h", "GET x").run(|| {
             let answer = answers.pop().unwrap();
-            let failure = answer.err().map(Trouble::new);
+            let failure = answer.err().map(TransientFailure::new);
             async move { (answer, failure) }
         });
         assert_eq!(result.await, Ok(3));
@@ -237,13 +237,24 @@ mod tests {
     fn retries_of_a_host_are_limited() {
         let retries = Retries::silent(quick());
         let begin = |host: &str| retries.begin(host, "HEAD");
-        let retries_of_gone =
-            (0..100).filter(|_| begin("gone").after(Trouble::new("no")).is_some());
+        let retries_of_gone = (0..100).filter(|_| {
+            begin("gone")
+                .record_failure(TransientFailure::new("no"))
+                .is_some()
+        });
         assert_eq!(retries_of_gone.count(), MAX_RETRIES_PER_HOST as usize);
-        assert!(begin("other").after(Trouble::new("no")).is_some());
+        assert!(
+            begin("other")
+                .record_failure(TransientFailure::new("no"))
+                .is_some()
+        );
         // A success resets the count.
-        begin("gone").answered();
-        assert!(begin("gone").after(Trouble::new("no")).is_some());
+        begin("gone").record_success();
+        assert!(
+            begin("gone")
+                .record_failure(TransientFailure::new("no"))
+                .is_some()
+        );
     }
 
     #[tokio::test]
@@ -251,11 +262,11 @@ mod tests {
         let retries = Retries::silent(quick());
         let mut first = retries.begin("h", "HEAD a");
         let delay = Some(Duration::from_millis(200));
-        let failure = Trouble {
+        let failure = TransientFailure {
             why: "429".to_owned(),
             retry_after: delay,
         };
-        assert!(first.after(failure).map(|it| it.wait) >= delay);
+        assert!(first.record_failure(failure).map(|it| it.wait) >= delay);
         let start = Instant::now();
         let (other, same) = (retries.begin("i", "HEAD"), retries.begin("h", "HEAD b"));
         other.ready().await;

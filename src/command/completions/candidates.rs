@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cli::complete::{Candidate, CompletionTarget, ValueKind};
+use crate::cli::complete::{CompletionCandidate, CompletionTarget, ValueKind};
 use crate::client::git::{Opened, RefNames, WorkingCopy};
 use crate::host::settings::Settings;
 use crate::model::event::Phase;
@@ -29,7 +29,7 @@ const PHASES: &[Phase] = &[
 ];
 
 /// Returns the candidates of a target; none after an error.
-pub fn find(target: &CompletionTarget, settings: Settings) -> Vec<Candidate> {
+pub fn find(target: &CompletionTarget, settings: Settings) -> Vec<CompletionCandidate> {
     if let ValueKind::Words(words) = &target.kind {
         return words.clone();
     }
@@ -66,8 +66,8 @@ pub fn find(target: &CompletionTarget, settings: Settings) -> Vec<Candidate> {
     found
 }
 
-fn phase(phase: &Phase) -> Candidate {
-    Candidate {
+fn phase(phase: &Phase) -> CompletionCandidate {
+    CompletionCandidate {
         text: phase.as_str().to_owned(),
         about: String::new(),
     }
@@ -98,18 +98,18 @@ fn with_home(path: &Path, home: Option<&Path>) -> PathBuf {
     }
 }
 
-fn services(manifest: &Manifest, suffix: &str) -> Vec<Candidate> {
-    let candidate = |service: &Service| Candidate {
+fn services(manifest: &Manifest, suffix: &str) -> Vec<CompletionCandidate> {
+    let candidate = |service: &Service| CompletionCandidate {
         text: format!("{}{suffix}", service.name),
         about: service.dir.display().to_string(),
     };
     manifest.services.values().map(candidate).collect()
 }
 
-fn environments(manifest: &Manifest) -> Vec<Candidate> {
+fn environments(manifest: &Manifest) -> Vec<CompletionCandidate> {
     let environments = manifest.deploy.iter();
     let environments = environments.flat_map(|deploy| deploy.environments.values());
-    let candidate = |environment: &Environment| Candidate {
+    let candidate = |environment: &Environment| CompletionCandidate {
         text: environment.name.to_string(),
         about: environment.context.clone(),
     };
@@ -117,7 +117,7 @@ fn environments(manifest: &Manifest) -> Vec<Candidate> {
 }
 
 /// Returns the folders with a Dockerfile.
-fn builders(manifest: &Manifest) -> Vec<Candidate> {
+fn builders(manifest: &Manifest) -> Vec<CompletionCandidate> {
     let folder = manifest.folder.join(&manifest.builders.dir);
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let is_builder = |entry: &fs::DirEntry| {
@@ -127,7 +127,7 @@ fn builders(manifest: &Manifest) -> Vec<Candidate> {
     let builders = entries.filter(is_builder);
     let names = builders.filter_map(|entry| entry.file_name().into_string().ok());
     let names: BTreeSet<String> = names.collect();
-    let candidate = |name: String| Candidate {
+    let candidate = |name: String| CompletionCandidate {
         about: manifest.builders.dir.join(&name).display().to_string(),
         text: name,
     };
@@ -135,7 +135,7 @@ fn builders(manifest: &Manifest) -> Vec<Candidate> {
 }
 
 /// Returns the remote branches, and optionally tags, that the working copies know.
-fn references(manifest: &Manifest, with_tags: bool) -> Vec<Candidate> {
+fn references(manifest: &Manifest, with_tags: bool) -> Vec<CompletionCandidate> {
     let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut read: BTreeMap<&Path, RefNames> = BTreeMap::new();
     for service in manifest.services.values() {
@@ -151,7 +151,7 @@ fn references(manifest: &Manifest, with_tags: bool) -> Vec<Candidate> {
                 .push(service.name.as_str());
         }
     }
-    let candidate = |(text, services): (String, Vec<&str>)| Candidate {
+    let candidate = |(text, services): (String, Vec<&str>)| CompletionCandidate {
         text,
         about: if services.len() > NAMED {
             format!("{} services", services.len())
@@ -163,7 +163,7 @@ fn references(manifest: &Manifest, with_tags: bool) -> Vec<Candidate> {
 }
 
 /// Returns the references of one service, with the `SERVICE=` prefix.
-fn service_references(manifest: &Manifest, service: &str, typed: &str) -> Vec<Candidate> {
+fn service_references(manifest: &Manifest, service: &str, typed: &str) -> Vec<CompletionCandidate> {
     let mut services = manifest.services.values();
     let Some(service) = services.find(|known| known.name.as_str() == service) else {
         return Vec::new();
@@ -175,12 +175,12 @@ fn service_references(manifest: &Manifest, service: &str, typed: &str) -> Vec<Ca
     } else {
         ""
     };
-    let candidate = |origin: &str, reference: &str, about: &str| Candidate {
+    let candidate = |origin: &str, reference: &str, about: &str| CompletionCandidate {
         text: format!("{}={origin}{reference}", service.name),
         about: about.to_owned(),
     };
     let branches = names.branches.iter();
-    let mut found: Vec<Candidate> = branches
+    let mut found: Vec<CompletionCandidate> = branches
         .map(|branch| candidate(origin, branch, "branch"))
         .collect();
     found.extend(names.tags.iter().map(|tag| candidate("", tag, "tag")));
@@ -195,13 +195,13 @@ fn ref_names(manifest: &Manifest, service: &Service) -> RefNames {
 }
 
 /// Returns the past runs, newest first.
-fn runs(manifest: &Manifest, settings: &Settings) -> Vec<Candidate> {
+fn runs(manifest: &Manifest, settings: &Settings) -> Vec<CompletionCandidate> {
     let relative = manifest.cache_dir.clone();
     let relative = relative.unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR));
     let root = settings.cache_dir.clone();
     let layout = Layout::new(root.unwrap_or_else(|| manifest.folder.join(relative)));
     let runs = Runs::new(layout.logs()).list().unwrap_or_default();
-    let candidate = |run: &Run| Candidate {
+    let candidate = |run: &Run| CompletionCandidate {
         text: run.number.to_string(),
         about: run.record().command,
     };

@@ -6,8 +6,8 @@ use crate::base::error::{Exit, Failure, render};
 use crate::base::task::joined;
 use crate::host::settings::Settings;
 use crate::model::image::RegistryPrefix;
-use crate::model::init::{Draft, Wishes};
-use crate::report::{ask, paint, say};
+use crate::model::init::{InitOptions, ManifestDraft};
+use crate::report::{ask, paint, print_message};
 
 /// With this many services or more, the user is asked which to include.
 const MANY_SERVICES: usize = 9;
@@ -15,14 +15,14 @@ const MANY_SERVICES: usize = 9;
 /// Asks for the registry, and for the services if there are many.
 pub async fn ask_for(
     settings: &Settings,
-    draft: &Draft,
-    wishes: &mut Wishes,
+    draft: &ManifestDraft,
+    options: &mut InitOptions,
 ) -> Result<(), Failure> {
     let color = settings.report.color;
     // Installed before the first question, because the user may answer with Ctrl-C.
     let mut interrupt = signal(SignalKind::interrupt())
         .map_err(|error| Failure::outside(format!("cannot receive signals: {error}")))?;
-    if wishes.registry.is_none() {
+    if options.registry.is_none() {
         let suggested = draft.suggested_registry();
         let (question, default) = match suggested {
             Some(prefix) => ("Push images to which registry? (`-` for none)", prefix),
@@ -43,14 +43,14 @@ pub async fn ask_for(
             }
             match prefix.parse::<RegistryPrefix>() {
                 Ok(prefix) => {
-                    wishes.registry = Some(prefix);
+                    options.registry = Some(prefix);
                     break;
                 }
-                Err(error) => say(&paint(&format!("error: {error}"), color)),
+                Err(error) => print_message(&paint(&format!("error: {error}"), color)),
             }
         }
     }
-    if wishes.services.is_empty() && draft.services.len() >= MANY_SERVICES {
+    if options.services.is_empty() && draft.services.len() >= MANY_SERVICES {
         loop {
             let answer = answer(
                 "Which services? Names or patterns",
@@ -68,10 +68,10 @@ pub async fn ask_for(
             let patterns: Vec<String> = patterns.map(str::to_owned).collect();
             match draft.check_patterns(&patterns) {
                 Ok(()) => {
-                    wishes.services = patterns;
+                    options.services = patterns;
                     break;
                 }
-                Err(error) => say(&paint(&render(&error), color)),
+                Err(error) => print_message(&paint(&render(&error), color)),
             }
         }
     }
@@ -94,7 +94,7 @@ async fn answer(
     match line {
         Ok(Some(line)) => Ok(line),
         Ok(None) => {
-            say("\nNothing was written");
+            print_message("\nNothing was written");
             Err(Failure::silent(Exit::Interrupted))
         }
         Err(error) => Err(Failure::outside(format!("cannot read the answer: {error}"))),

@@ -10,7 +10,7 @@ use crate::host::settings::Settings;
 use crate::model::manifest::DEFAULT_NAME;
 
 /// The destination of the manifest.
-pub struct Target {
+pub struct ManifestTarget {
     /// The folder of the manifest, even if it is only printed.
     pub folder: PathBuf,
     /// The file; `None` for standard output.
@@ -25,7 +25,7 @@ pub enum Inside {
     Folder(String),
 }
 
-impl Target {
+impl ManifestTarget {
     /// Determines the destination. It is an error if the file exists, unless it may be replaced.
     pub fn new(settings: &Settings, args: &InitArgs) -> Result<Self, Failure> {
         let is_printed = args.dry_run || args.output.as_deref() == Some(Path::new("-"));

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::{SOCKET, SSH_AGENT};
 use crate::client::engine::Bind;
-use crate::execute::Context;
-use crate::execute::path_mapping::Reach;
+use crate::execute::ExecuteContext;
+use crate::execute::path_mapping::PathMapping;
 use crate::execute::secrets;
 use crate::execute::state::UnitState;
-use crate::execute::stop::{StepError, Stop};
+use crate::execute::step_error::{StepError, Stop};
 use crate::model::manifest::Mount;
 use crate::model::plan::ContainerStep;
 
 /// Returns the engine's socket if it is on this machine.
-pub(super) fn engine_socket(context: &Context) -> Option<PathBuf> {
+pub(super) fn engine_socket(context: &ExecuteContext) -> Option<PathBuf> {
     context
         .engine
         .address()
@@ -23,7 +23,7 @@ pub(super) fn engine_socket(context: &Context) -> Option<PathBuf> {
 }
 
 /// A file or folder of this machine, and its path in the container.
-pub(super) struct Mounted {
+pub(super) struct MountedPath {
     /// The path here.
     path: PathBuf,
     /// The path in the container.
@@ -32,9 +32,12 @@ pub(super) struct Mounted {
 }
 
 /// Returns the mounts for the engine's API.
-pub(super) fn binds(reach: &Reach, files: &[Mounted]) -> Result<Vec<Bind>, StepError> {
-    let bind = |file: &Mounted| {
-        let (source, only_read_here) = reach.source(&file.path)?;
+pub(super) fn binds(
+    path_mapping: &PathMapping,
+    files: &[MountedPath],
+) -> Result<Vec<Bind>, StepError> {
+    let bind = |file: &MountedPath| {
+        let (source, only_read_here) = path_mapping.source(&file.path)?;
         Ok(Bind {
             source,
             target: file.target.clone(),
@@ -47,8 +50,8 @@ pub(super) fn binds(reach: &Reach, files: &[Mounted]) -> Result<Vec<Bind>, StepE
 
 /// Returns the file or folder of this machine that a mount names.
 pub(in crate::execute) fn mount_source(
-    context: &Context,
-    reach: &Reach,
+    context: &ExecuteContext,
+    path_mapping: &PathMapping,
     mount: &Mount,
 ) -> Result<PathBuf, StepError> {
     let source = match (mount.source.strip_prefix('~'), &context.caller.home) {
@@ -65,23 +68,23 @@ pub(in crate::execute) fn mount_source(
         mount.target
     ))
     .hint("create it, or correct `dockerBuilder.mounts`");
-    Err(match reach {
-        Reach::Mounted(_) => error.hint(format!(
+    Err(match path_mapping {
+        PathMapping::Mounted(_) => error.hint(format!(
             "xp runs in a container: if it exists outside, mount it into that container, for `bin/x-platform` with `XBUILDER_MOUNTS={}`",
             source.display()
         )),
-        Reach::Same | Reach::Remote(_) => error,
+        PathMapping::Same | PathMapping::Remote(_) => error,
     })
 }
 
 /// Returns the mounts, outer folders first; creates cache folders.
 pub(super) fn files(
-    context: &Context,
-    reach: &Reach,
+    context: &ExecuteContext,
+    path_mapping: &PathMapping,
     step: &ContainerStep,
     state: &UnitState,
-) -> Result<Vec<Mounted>, Stop> {
-    let mounted = |path: &Path, target: String, read_only: bool| Mounted {
+) -> Result<Vec<MountedPath>, Stop> {
+    let mounted = |path: &Path, target: String, read_only: bool| MountedPath {
         path: path.to_owned(),
         target,
         read_only,
@@ -109,7 +112,7 @@ pub(super) fn files(
         files.push(mounted(folder, path.clone(), false));
     }
     for mount in &step.mounts {
-        let source = mount_source(context, reach, mount)?;
+        let source = mount_source(context, path_mapping, mount)?;
         files.push(mounted(&source, mount.target.clone(), mount.read_only));
     }
     if step.ssh {
@@ -138,7 +141,7 @@ pub(super) struct MountPoint {
 }
 
 /// Returns the mount points in the source that do not exist, the outer ones first.
-pub(super) fn missing_mount_points(step: &ContainerStep, files: &[Mounted]) -> Vec<MountPoint> {
+pub(super) fn missing_mount_points(step: &ContainerStep, files: &[MountedPath]) -> Vec<MountPoint> {
     let workdir = step.workdir.trim_end_matches('/');
     let below = files.iter().filter_map(|mounted| {
         let target = mounted.target.strip_prefix(workdir)?.strip_prefix('/')?;

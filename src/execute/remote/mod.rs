@@ -14,11 +14,12 @@ use std::time::Duration;
 use sha1::{Digest as _, Sha1};
 
 use super::state::UnitState;
-use super::stop::{StepError, Stop};
-use super::{Context, LABEL_SERVICE, builder};
+use super::step_error::{StepError, Stop};
+use super::{ExecuteContext, LABEL_SERVICE, builder};
 use crate::base::plural::abbreviated;
 use crate::client::engine::{
-    Bind, BuilderContainer, CreatedContainer, EngineError, Item, Place, Sent, Source,
+    Bind, BuilderContainer, CopyBackTarget, CreatedContainer, EngineError, MountSource, SentFiles,
+    UploadItem,
 };
 use crate::model::event::{Event, Measure, Phase, Unit};
 use crate::model::plan::{ContainerStep, ImageStep};
@@ -40,8 +41,8 @@ pub(super) struct RemoteFiles {
     pub binds: Vec<Bind>,
     /// The folders in volumes that must belong to the user.
     pub taken: Vec<String>,
-    items: Vec<Item>,
-    sent: Sent,
+    items: Vec<UploadItem>,
+    sent: SentFiles,
     source: PathBuf,
     workdir: PathBuf,
     /// Paths that are not copied back, relative to the source.
@@ -52,7 +53,7 @@ pub(super) struct RemoteFiles {
 impl RemoteFiles {
     /// Collects the files of a container; sends git objects that the engine does not have yet.
     pub async fn prepare(
-        context: &Context,
+        context: &ExecuteContext,
         unit: &Unit,
         step: &ContainerStep,
         state: &UnitState,
@@ -70,29 +71,29 @@ impl RemoteFiles {
         let own = context.layout.root();
         let mut files = Self {
             binds: vec![Bind {
-                source: Source::Fresh,
+                source: MountSource::Fresh,
                 target: workdir.display().to_string(),
                 read_only: false,
             }],
             taken: vec![workdir.display().to_string()],
-            items: vec![Item::Folder {
+            items: vec![UploadItem::Folder {
                 to: workdir.clone(),
                 owner,
             }],
-            sent: Sent::new(),
+            sent: SentFiles::new(),
             source: step.source.clone(),
             left_out: vec![PathBuf::from(".git")],
             in_place: step.in_place,
             workdir,
         };
         files.add_caches(context, unit, step, owner).await?;
-        files.items.push(Item::Tree {
+        files.items.push(UploadItem::Tree {
             from: step.source.clone(),
             to: files.workdir.clone(),
             owner: Some(owner),
             left_out: left_out(step, own),
-            comes_back: true,
-            may_vanish: false,
+            is_copied_back: true,
+            may_be_missing: false,
         });
         if let Ok(own) = own.strip_prefix(&step.source) {
             files.left_out.push(own.to_owned());
@@ -101,7 +102,7 @@ impl RemoteFiles {
         objects::add_git(&mut files, context, unit, step, state, labels).await?;
         if step.socket {
             files.binds.push(Bind {
-                source: Source::Path(engine_socket(context)),
+                source: MountSource::Path(engine_socket(context)),
                 target: builder::SOCKET.to_owned(),
                 read_only: false,
             });
@@ -111,31 +112,36 @@ impl RemoteFiles {
 
     async fn add_caches(
         &mut self,
-        context: &Context,
+        context: &ExecuteContext,
         unit: &Unit,
         step: &ContainerStep,
         owner: (u32, u32),
     ) -> Result<(), StepError> {
-        let reach = context.reach().await?;
+        let path_mapping = context.path_mapping().await?;
         for (folder, path) in &step.caches {
             let labels = HashMap::from([
                 (LABEL_CACHE.to_owned(), context.folder.display().to_string()),
                 (LABEL_SERVICE.to_owned(), unit.to_string()),
             ]);
-            let name = volume_name("cache", &unit.to_string(), &reach.shown(folder));
-            self.mount(Source::Kept { name, labels }, Path::new(path), owner, false);
+            let name = volume_name("cache", &unit.to_string(), &path_mapping.shown(folder));
+            self.mount(
+                MountSource::Kept { name, labels },
+                Path::new(path),
+                owner,
+                false,
+            );
             self.taken.push(path.clone());
         }
         Ok(())
     }
 
     /// Mounts a volume. Parent folders in the source are created for the user; the engine would create them as root.
-    fn mount(&mut self, source: Source, target: &Path, owner: (u32, u32), read_only: bool) {
+    fn mount(&mut self, source: MountSource, target: &Path, owner: (u32, u32), read_only: bool) {
         if let Ok(below) = target.strip_prefix(&self.workdir) {
             let parents: Vec<&Path> = below.ancestors().skip(1).collect();
             for parent in parents.iter().rev().filter(|it| !it.as_os_str().is_empty()) {
                 let to = self.workdir.join(parent);
-                self.items.push(Item::Folder { to, owner });
+                self.items.push(UploadItem::Folder { to, owner });
             }
             self.left_out.push(below.to_owned());
         }
@@ -146,10 +152,14 @@ impl RemoteFiles {
         });
     }
 
-    async fn add_mounts(&mut self, context: &Context, step: &ContainerStep) -> Result<(), Stop> {
-        let reach = context.reach().await.map_err(StepError::from)?;
+    async fn add_mounts(
+        &mut self,
+        context: &ExecuteContext,
+        step: &ContainerStep,
+    ) -> Result<(), Stop> {
+        let path_mapping = context.path_mapping().await.map_err(StepError::from)?;
         for mount in &step.mounts {
-            let from = builder::mount_source(context, reach, mount)?;
+            let from = builder::mount_source(context, path_mapping, mount)?;
             if !mount.read_only {
                 return Err(refused(
                     context,
@@ -163,13 +173,13 @@ impl RemoteFiles {
             }
             // Symlinks are followed, as the engine does for mounts.
             let from = from.canonicalize().unwrap_or(from);
-            self.items.push(Item::Tree {
+            self.items.push(UploadItem::Tree {
                 from,
                 to,
                 owner: None,
                 left_out: Vec::new(),
-                comes_back: false,
-                may_vanish: false,
+                is_copied_back: false,
+                may_be_missing: false,
             });
         }
         Ok(())
@@ -178,7 +188,7 @@ impl RemoteFiles {
     /// Sends the files to a container before it starts.
     pub async fn send(
         &mut self,
-        context: &Context,
+        context: &ExecuteContext,
         unit: &Unit,
         created: &CreatedContainer,
     ) -> Result<(), EngineError> {
@@ -205,7 +215,7 @@ impl RemoteFiles {
     }
 
     /// Keeps the container, so that nothing is lost, and returns a hint.
-    pub async fn keep(&self, context: &Context, container: &BuilderContainer) -> String {
+    pub async fn keep(&self, context: &ExecuteContext, container: &BuilderContainer) -> String {
         match container.stay().await {
             Some(id) => {
                 // Not into the working copy, whose `.git` differs.
@@ -233,9 +243,9 @@ impl RemoteFiles {
     }
 
     /// Copies results back: of a working copy everything, of an export only the files that the image is built from.
-    pub async fn bring_back(
+    pub async fn copy_back(
         &self,
-        context: &Context,
+        context: &ExecuteContext,
         unit: &Unit,
         container: &BuilderContainer,
         image: Option<&ImageStep>,
@@ -252,7 +262,7 @@ impl RemoteFiles {
             } else {
                 self.workdir.join(&part)
             };
-            let place = Place {
+            let place = CopyBackTarget {
                 folder: self.source.clone(),
                 part: part.clone(),
                 sent: self.sent.clone(),
@@ -260,7 +270,7 @@ impl RemoteFiles {
                 is_shared: self.in_place,
             };
             let path = path.display().to_string();
-            match container.bring_back(&path, place, &|_| ()).await {
+            match container.copy_back(&path, place, &|_| ()).await {
                 // A symlink leads outside of this part, so copy everything.
                 Ok(returned)
                     if !part.as_os_str().is_empty()
@@ -319,7 +329,7 @@ fn is_link(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-fn progress(context: &Context, unit: &Unit) -> impl Fn(u64) + Send + Sync + use<> {
+fn progress(context: &ExecuteContext, unit: &Unit) -> impl Fn(u64) + Send + Sync + use<> {
     let (events, unit) = (context.events.clone(), unit.clone());
     move |bytes| {
         events.emit(Event::Progress {
@@ -334,7 +344,7 @@ fn progress(context: &Context, unit: &Unit) -> impl Fn(u64) + Send + Sync + use<
 }
 
 /// Returns the error for a setting that needs access to this machine.
-fn refused(context: &Context, what: &str, hint: &str) -> Stop {
+fn refused(context: &ExecuteContext, what: &str, hint: &str) -> Stop {
     StepError::plain(format!(
         "{what}, but the engine at {} has no access to this machine",
         context.engine.address()

@@ -11,10 +11,12 @@ use walkdir::WalkDir;
 
 use super::{LABEL_CACHE, OBJECTS, RemoteFiles, progress, volume_name};
 use crate::base::files;
-use crate::client::engine::{Bind, ContainerSpec, CreatedContainer, Item, Source, nonce};
-use crate::execute::Context;
+use crate::client::engine::{
+    Bind, ContainerSpec, CreatedContainer, MountSource, UploadItem, nonce,
+};
+use crate::execute::ExecuteContext;
 use crate::execute::state::UnitState;
-use crate::execute::stop::{StepError, Stop};
+use crate::execute::step_error::{StepError, Stop};
 use crate::model::event::Unit;
 use crate::model::plan::ContainerStep;
 
@@ -27,7 +29,7 @@ const ATTEMPTS: usize = 3;
 /// Adds the git directories of a step and their objects.
 pub(super) async fn add_git(
     files: &mut RemoteFiles,
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     step: &ContainerStep,
     state: &UnitState,
@@ -44,7 +46,7 @@ pub(super) async fn add_git(
         let own = mount.source.join("objects");
         if mount.source == step.source {
             // A submodule's git directory refers to the working copy itself.
-            files.items.push(Item::Link {
+            files.items.push(UploadItem::Link {
                 to: mount.target.clone(),
                 target: files.workdir.clone(),
             });
@@ -70,7 +72,7 @@ pub(super) async fn add_git(
     let lines = stores.iter().map(|(_, at)| format!("{}\n", at.display()));
     let alternates: String = lines.collect();
     for directory in directories {
-        files.items.push(Item::File {
+        files.items.push(UploadItem::File {
             to: directory.join("objects/info/alternates"),
             content: alternates.clone().into_bytes(),
         });
@@ -78,34 +80,34 @@ pub(super) async fn add_git(
     for (objects, at) in stores {
         let name = volume(context, unit, step, &objects, labels).await?;
         let labels = HashMap::new();
-        files.mount(Source::Kept { name, labels }, &at, (0, 0), true);
+        files.mount(MountSource::Kept { name, labels }, &at, (0, 0), true);
     }
     Ok(())
 }
 
-fn tree(from: &Path, to: &Path, left_out: Vec<PathBuf>, may_vanish: bool) -> Item {
-    Item::Tree {
+fn tree(from: &Path, to: &Path, left_out: Vec<PathBuf>, may_be_missing: bool) -> UploadItem {
+    UploadItem::Tree {
         from: from.to_owned(),
         to: to.to_owned(),
         // Writable only by root.
         owner: Some((0, 0)),
         left_out,
-        comes_back: false,
-        may_vanish,
+        is_copied_back: false,
+        may_be_missing,
     }
 }
 
 /// Returns the volume with the objects of a store, after sending missing ones.
 async fn volume(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     step: &ContainerStep,
     objects: &Path,
     labels: &HashMap<String, String>,
 ) -> Result<String, Stop> {
     let engine = &context.engine;
-    let reach = context.reach().await.map_err(StepError::from)?;
-    let name = volume_name("objects", "", &reach.shown(objects));
+    let path_mapping = context.path_mapping().await.map_err(StepError::from)?;
+    let name = volume_name("objects", "", &path_mapping.shown(objects));
     // One at a time: services of one repository need the same objects.
     let _alone = context.sending.lock().await;
     if context.cancel.is_cancelled() {
@@ -185,15 +187,15 @@ fn write_record(record: &Path, there: &BTreeSet<PathBuf>) {
 
 /// Fills a volume through a container that never runs, because the builder mounts it read-only.
 async fn send(
-    context: &Context,
+    context: &ExecuteContext,
     unit: &Unit,
     step: &ContainerStep,
     name: &str,
-    items: Vec<Item>,
+    items: Vec<UploadItem>,
     labels: &HashMap<String, String>,
 ) -> Result<(), Stop> {
     let bind = Bind {
-        source: Source::Kept {
+        source: MountSource::Kept {
             name: name.to_owned(),
             labels: HashMap::new(),
         },

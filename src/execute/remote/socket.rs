@@ -4,27 +4,27 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use crate::client::engine::{
-    Bind, ContainerSpec, CreatedContainer, ENGINE_SOCKET, EngineError, Source,
+    Bind, ContainerSpec, CreatedContainer, ENGINE_SOCKET, EngineError, MountSource,
 };
-use crate::execute::Context;
-use crate::execute::stop::StepError;
+use crate::execute::ExecuteContext;
+use crate::execute::step_error::StepError;
 use crate::model::plan::ContainerStep;
 
 /// Returns the path of the engine's socket on its machine.
-pub fn engine_socket(context: &Context) -> String {
-    let named = context.engine.socket_of_host();
+pub fn engine_socket(context: &ExecuteContext) -> String {
+    let named = context.engine.host_socket();
     named.unwrap_or(ENGINE_SOCKET).to_owned()
 }
 
 /// Returns the group of the socket, which only a container can see.
 pub async fn group(
-    context: &Context,
+    context: &ExecuteContext,
     step: &ContainerStep,
     labels: &HashMap<String, String>,
 ) -> Result<Option<u32>, StepError> {
     let socket = engine_socket(context);
     let bind = Bind {
-        source: Source::Path(socket.clone()),
+        source: MountSource::Path(socket.clone()),
         target: "/socket".to_owned(),
         read_only: true,
     };

@@ -1,8 +1,8 @@
 //! Updates the files of a working copy if no work of the user can be lost.
 
 use super::objects::Tracking;
-use super::{Reason, SyncOutcome};
-use crate::client::git::{GitError, Head, Move, NotMoved, Watch, WorkingCopy};
+use super::{NotUpdatedReason, SyncOutcome};
+use crate::client::git::{GitError, Head, Move, NotMoved, OperationContext, WorkingCopy};
 use crate::model::source::{CommitId, ResolvedReference};
 
 /// Completes a checkout by an xp that was killed while writing files, if nothing else changed since.
@@ -10,14 +10,14 @@ pub(super) fn finish_interrupted_move(
     working_copy: &WorkingCopy,
     tracking: &Tracking,
     resolved: &ResolvedReference,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), GitError> {
-    let Some(to) = working_copy.own_reference("moving") else {
+    let Some(to) = working_copy.xp_reference_commit("moving") else {
         return Ok(());
     };
     if !working_copy.has_commit(to)
-        || working_copy.operation_under_way().is_some()
-        || !working_copy.is_halfway_to(to)?
+        || working_copy.operation_in_progress().is_some()
+        || !working_copy.is_interrupted_move_to(to)?
     {
         return Ok(());
     }
@@ -34,11 +34,13 @@ pub(super) fn advance(
     tracking: &Tracking,
     before: Option<CommitId>,
     resolved: &ResolvedReference,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<SyncOutcome, GitError> {
     let to = resolved.commit;
-    if let Some(operation) = working_copy.operation_under_way() {
-        return Ok(SyncOutcome::LeftAlone(Reason::UnderWay(operation)));
+    if let Some(operation) = working_copy.operation_in_progress() {
+        return Ok(SyncOutcome::NotUpdated(NotUpdatedReason::InProgress(
+            operation,
+        )));
     }
     let head = working_copy.head()?;
     if matches!(&head, Head::Branch { commit, .. } | Head::Detached(commit) if *commit == to) {
@@ -46,7 +48,7 @@ pub(super) fn advance(
     }
     let (from, how) = match how_to_move(working_copy, tracking, resolved, head) {
         Ok(found) => found,
-        Err(reason) => return Ok(SyncOutcome::LeftAlone(reason)),
+        Err(reason) => return Ok(SyncOutcome::NotUpdated(reason)),
     };
     let mut outcome = SyncOutcome::FastForwarded { from, to };
     if let Move::Branch { name, .. } = &how
@@ -54,24 +56,30 @@ pub(super) fn advance(
     {
         match relation(working_copy, tracking, before, from, to)? {
             BranchRelation::AtNewer => return Ok(SyncOutcome::UpToDate),
-            BranchRelation::OwnCommits(reason) => return Ok(SyncOutcome::LeftAlone(reason)),
+            BranchRelation::OwnCommits(reason) => return Ok(SyncOutcome::NotUpdated(reason)),
             BranchRelation::Rewritten => {
-                working_copy.set_own_reference(&format!("before-rewrite/{name}"), from)?;
+                working_copy.set_xp_reference(&format!("before-rewrite/{name}"), from)?;
                 outcome = SyncOutcome::FollowedRewrite { from, to };
             }
         }
     }
     let changes = working_copy.changes()?;
     if !changes.staged.is_empty() {
-        return Ok(SyncOutcome::LeftAlone(Reason::Staged(changes.staged)));
+        return Ok(SyncOutcome::NotUpdated(NotUpdatedReason::Staged(
+            changes.staged,
+        )));
     }
     if !changes.modified.is_empty() {
-        return Ok(SyncOutcome::LeftAlone(Reason::Modified(changes.modified)));
+        return Ok(SyncOutcome::NotUpdated(NotUpdatedReason::Modified(
+            changes.modified,
+        )));
     }
     Ok(match working_copy.move_head(to, &how, false, watch)? {
         Ok(()) => outcome,
-        Err(NotMoved::InTheWay(files)) => SyncOutcome::LeftAlone(Reason::InTheWay(files)),
-        Err(NotMoved::Locked) => SyncOutcome::LeftAlone(Reason::Locked),
+        Err(NotMoved::InTheWay(files)) => {
+            SyncOutcome::NotUpdated(NotUpdatedReason::InTheWay(files))
+        }
+        Err(NotMoved::Locked) => SyncOutcome::NotUpdated(NotUpdatedReason::Locked),
     })
 }
 
@@ -81,17 +89,17 @@ fn how_to_move(
     tracking: &Tracking,
     resolved: &ResolvedReference,
     head: Head,
-) -> Result<(CommitId, Move), Reason> {
+) -> Result<(CommitId, Move), NotUpdatedReason> {
     match (head, resolved.branch(), &tracking.remote) {
-        (Head::Branch { .. }, Some(_), None) => Err(Reason::OtherRemote),
+        (Head::Branch { .. }, Some(_), None) => Err(NotUpdatedReason::OtherRemote),
         (Head::Branch { name, commit }, Some(wanted), Some(remote))
-            if working_copy.branch_follows(&name, Some(remote), wanted) =>
+            if working_copy.branch_tracks(&name, Some(remote), wanted) =>
         {
             Ok((commit, Move::Branch { name, from: commit }))
         }
-        (Head::Branch { name, .. }, ..) => Err(Reason::OtherBranch { current: name }),
+        (Head::Branch { name, .. }, ..) => Err(NotUpdatedReason::OtherBranch { current: name }),
         (Head::Detached(commit), wanted, remote)
-            if working_copy.own_reference("head") == Some(commit) =>
+            if working_copy.xp_reference_commit("head") == Some(commit) =>
         {
             Ok((
                 commit,
@@ -110,7 +118,7 @@ fn how_to_move(
                 },
             ))
         }
-        (Head::Detached(_) | Head::Unborn, ..) => Err(Reason::Detached),
+        (Head::Detached(_) | Head::Unborn, ..) => Err(NotUpdatedReason::Detached),
     }
 }
 
@@ -123,9 +131,9 @@ fn back_to_branch(
     to: CommitId,
 ) -> Option<Move> {
     let from = working_copy.reference(&format!("refs/heads/{branch}"))?;
-    let is_free = working_copy.branch_follows(branch, Some(remote), branch)
+    let is_free = working_copy.branch_tracks(branch, Some(remote), branch)
         && working_copy.is_ancestor(from, to).unwrap_or(false);
-    is_free.then(|| Move::Return {
+    is_free.then(|| Move::ReturnToBranch {
         name: branch.to_owned(),
         from,
     })
@@ -138,7 +146,7 @@ enum BranchRelation {
     /// It is at a former commit of the remote's branch that is no longer in its history.
     Rewritten,
     /// It has commits that the remote never had.
-    OwnCommits(Reason),
+    OwnCommits(NotUpdatedReason),
 }
 
 fn relation(
@@ -158,14 +166,14 @@ fn relation(
         || tracking
             .reference
             .as_ref()
-            .is_some_and(|name| working_copy.reference_once_was(name, from));
+            .is_some_and(|name| working_copy.reflog_contains(name, from));
     if now == Some(to) && once_there {
         return Ok(BranchRelation::Rewritten);
     }
     let (ahead, behind) = working_copy.ahead_and_behind(from, to)?;
     Ok(BranchRelation::OwnCommits(if behind == 0 {
-        Reason::Unpushed(ahead)
+        NotUpdatedReason::Unpushed(ahead)
     } else {
-        Reason::Diverged { ahead, behind }
+        NotUpdatedReason::Diverged { ahead, behind }
     }))
 }

@@ -1,9 +1,11 @@
 //! Checks out locked commits in a working copy.
 
-use super::at_work::InUseNote;
-use super::objects::{Tracking, fetch_missing, fetch_whole_history};
-use super::{Reason, SyncError, SyncOutcome, SyncRequest};
-use crate::client::git::{GitClient, GitError, Head, Move, NotMoved, Opened, Watch, WorkingCopy};
+use super::in_use_note::InUseNote;
+use super::objects::{Tracking, fetch_missing, unshallow};
+use super::{NotUpdatedReason, SyncError, SyncOutcome, SyncRequest};
+use crate::client::git::{
+    GitClient, GitError, Head, Move, NotMoved, Opened, OperationContext, WorkingCopy,
+};
 use crate::model::manifest::ServiceName;
 use crate::model::source::{CommitId, ResolvedReference};
 
@@ -22,7 +24,7 @@ pub struct LockedCommit {
 ///
 /// `all` are the locked commits of every service in the same working copy, including `own`. The commit that has
 /// all others in its history is checked out; if the files of a service differ there from those of its own
-/// commit, the outcome is [`Reason::LockedApart`].
+/// commit, the outcome is [`NotUpdatedReason::LockedApart`].
 ///
 /// # Errors
 ///
@@ -32,7 +34,7 @@ pub fn check_out_locked(
     request: &SyncRequest<'_>,
     own: &LockedCommit,
     all: &[LockedCommit],
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<SyncOutcome, SyncError> {
     let _note = InUseNote::begin(request.staging_dir, request.dir);
     let is_new = matches!(WorkingCopy::open(request.dir)?, Opened::Nothing);
@@ -51,7 +53,7 @@ pub fn check_out_locked(
         && let Opened::WorkingCopy(working_copy) = WorkingCopy::open(request.dir)?
         && working_copy.is_shallow()
     {
-        fetch_whole_history(client, request, watch)?;
+        unshallow(client, request, watch)?;
     }
     let Opened::WorkingCopy(working_copy) = WorkingCopy::open(request.dir)? else {
         let dir = request.dir.to_owned();
@@ -59,7 +61,7 @@ pub fn check_out_locked(
     };
     let newest = match newest(&working_copy, own, all)? {
         Ok(newest) => newest,
-        Err(reason) => return Ok(SyncOutcome::LeftAlone(reason)),
+        Err(reason) => return Ok(SyncOutcome::NotUpdated(reason)),
     };
     let to = newest.commit;
     let remote = working_copy.remote_of(client, request.url);
@@ -70,8 +72,8 @@ pub fn check_out_locked(
     };
     let outcome = check_out(&working_copy, &tracking, &target, watch)?;
     Ok(match outcome {
-        SyncOutcome::LeftAlone(_) => outcome,
-        _ if !has_files_of(&working_copy, to, own) => SyncOutcome::LeftAlone(apart(own, newest)),
+        SyncOutcome::NotUpdated(_) => outcome,
+        _ if !has_files_of(&working_copy, to, own) => SyncOutcome::NotUpdated(apart(own, newest)),
         _ if is_new => SyncOutcome::Cloned,
         _ => outcome,
     })
@@ -82,7 +84,7 @@ fn newest<'l>(
     working_copy: &WorkingCopy,
     own: &'l LockedCommit,
     all: &'l [LockedCommit],
-) -> Result<Result<&'l LockedCommit, Reason>, GitError> {
+) -> Result<Result<&'l LockedCommit, NotUpdatedReason>, GitError> {
     let mut newest = own;
     for other in all {
         if working_copy.is_ancestor(newest.commit, other.commit)? {
@@ -103,21 +105,23 @@ fn has_files_of(working_copy: &WorkingCopy, checked_out: CommitId, own: &LockedC
     paths.all(|path| !working_copy.differs_at(path, own.commit, checked_out))
 }
 
-fn apart(one: &LockedCommit, other: &LockedCommit) -> Reason {
+fn apart(one: &LockedCommit, other: &LockedCommit) -> NotUpdatedReason {
     let mut services = [one, other].map(|locked| (locked.service.clone(), locked.commit));
     services.sort();
-    Reason::LockedApart(services)
+    NotUpdatedReason::LockedApart(services)
 }
 
 fn check_out(
     working_copy: &WorkingCopy,
     tracking: &Tracking,
     resolved: &ResolvedReference,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<SyncOutcome, GitError> {
     let to = resolved.commit;
-    if let Some(operation) = working_copy.operation_under_way() {
-        return Ok(SyncOutcome::LeftAlone(Reason::UnderWay(operation)));
+    if let Some(operation) = working_copy.operation_in_progress() {
+        return Ok(SyncOutcome::NotUpdated(NotUpdatedReason::InProgress(
+            operation,
+        )));
     }
     let from = match working_copy.head()? {
         Head::Branch { commit, .. } | Head::Detached(commit) if commit == to => {
@@ -125,28 +129,34 @@ fn check_out(
         }
         head => match leave(working_copy, tracking, resolved, head)? {
             Ok(from) => from,
-            Err(reason) => return Ok(SyncOutcome::LeftAlone(reason)),
+            Err(reason) => return Ok(SyncOutcome::NotUpdated(reason)),
         },
     };
     // A checkout by an xp that was killed while writing files.
-    let is_halfway = match working_copy.own_reference("moving") {
-        Some(moving) if moving == to => working_copy.is_halfway_to(to)?,
+    let is_halfway = match working_copy.xp_reference_commit("moving") {
+        Some(moving) if moving == to => working_copy.is_interrupted_move_to(to)?,
         _ => false,
     };
     if !is_halfway {
         let changes = working_copy.changes()?;
         if !changes.staged.is_empty() {
-            return Ok(SyncOutcome::LeftAlone(Reason::Staged(changes.staged)));
+            return Ok(SyncOutcome::NotUpdated(NotUpdatedReason::Staged(
+                changes.staged,
+            )));
         }
         if !changes.modified.is_empty() {
-            return Ok(SyncOutcome::LeftAlone(Reason::Modified(changes.modified)));
+            return Ok(SyncOutcome::NotUpdated(NotUpdatedReason::Modified(
+                changes.modified,
+            )));
         }
     }
     let moved = working_copy.move_head(to, &Move::Detached, is_halfway, watch)?;
     Ok(match moved {
         Ok(()) => SyncOutcome::FastForwarded { from, to },
-        Err(NotMoved::InTheWay(files)) => SyncOutcome::LeftAlone(Reason::InTheWay(files)),
-        Err(NotMoved::Locked) => SyncOutcome::LeftAlone(Reason::Locked),
+        Err(NotMoved::InTheWay(files)) => {
+            SyncOutcome::NotUpdated(NotUpdatedReason::InTheWay(files))
+        }
+        Err(NotMoved::Locked) => SyncOutcome::NotUpdated(NotUpdatedReason::Locked),
     })
 }
 
@@ -156,30 +166,30 @@ fn leave(
     tracking: &Tracking,
     resolved: &ResolvedReference,
     head: Head,
-) -> Result<Result<CommitId, Reason>, GitError> {
+) -> Result<Result<CommitId, NotUpdatedReason>, GitError> {
     let (name, commit) = match head {
         Head::Branch { name, commit } => (name, commit),
-        Head::Detached(commit) if working_copy.own_reference("head") == Some(commit) => {
+        Head::Detached(commit) if working_copy.xp_reference_commit("head") == Some(commit) => {
             return Ok(Ok(commit));
         }
-        Head::Detached(_) | Head::Unborn => return Ok(Err(Reason::Detached)),
+        Head::Detached(_) | Head::Unborn => return Ok(Err(NotUpdatedReason::Detached)),
     };
     let (Some(remote), Some(wanted)) = (&tracking.remote, resolved.branch()) else {
         return Ok(Err(match tracking.remote {
-            None => Reason::OtherRemote,
-            Some(_) => Reason::OtherBranch { current: name },
+            None => NotUpdatedReason::OtherRemote,
+            Some(_) => NotUpdatedReason::OtherBranch { current: name },
         }));
     };
-    if !working_copy.branch_follows(&name, Some(remote), wanted) {
-        return Ok(Err(Reason::OtherBranch { current: name }));
+    if !working_copy.branch_tracks(&name, Some(remote), wanted) {
+        return Ok(Err(NotUpdatedReason::OtherBranch { current: name }));
     }
     // Without a known remote branch, unpushed commits cannot be detected.
     let Some(known) = tracking.commit(working_copy) else {
-        return Ok(Err(Reason::OtherBranch { current: name }));
+        return Ok(Err(NotUpdatedReason::OtherBranch { current: name }));
     };
     if working_copy.is_ancestor(commit, known)? {
         return Ok(Ok(commit));
     }
     let (ahead, _) = working_copy.ahead_and_behind(commit, known)?;
-    Ok(Err(Reason::Unpushed(ahead)))
+    Ok(Err(NotUpdatedReason::Unpushed(ahead)))
 }

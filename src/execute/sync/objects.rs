@@ -1,12 +1,12 @@
 //! Ensures that a commit is in the object store of a working copy, by cloning or fetching.
 
-use super::at_work::InUseNote;
+use super::in_use_note::InUseNote;
 use super::staging::{self, Staging};
 use super::{SyncError, SyncRequest};
 use crate::client::git::clone;
 use crate::client::git::{
-    CloneRequest, Depth, Fetch, GitClient, GitError, GitErrorKind, Head, Opened, Tags, Watch,
-    WorkingCopy,
+    CloneRequest, Depth, Fetch, GitClient, GitError, GitErrorKind, Head, Opened, OperationContext,
+    Tags, WorkingCopy,
 };
 use crate::model::source::{CommitId, GitScheme, ResolvedReference};
 
@@ -19,7 +19,7 @@ use crate::model::source::{CommitId, GitScheme, ResolvedReference};
 pub fn fetch_objects(
     client: &GitClient,
     request: &SyncRequest<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<bool, SyncError> {
     let _note = InUseNote::begin(request.staging_dir, request.dir);
     Ok(bring(client, request, watch)?.is_none())
@@ -29,7 +29,7 @@ pub fn fetch_objects(
 pub(super) fn bring(
     client: &GitClient,
     request: &SyncRequest<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<Option<(WorkingCopy, Tracking, Option<CommitId>)>, SyncError> {
     staging::remove_stale(request.staging_dir);
     let dir = request.dir.to_owned();
@@ -39,7 +39,7 @@ pub(super) fn bring(
             return Ok(None);
         }
         Opened::OtherFiles => return Err(SyncError::OtherFiles { dir }),
-        Opened::NoFolder => return Err(SyncError::NoFolder { dir }),
+        Opened::NotAFolder => return Err(SyncError::NotAFolder { dir }),
         Opened::WorkingCopy(working_copy) => working_copy,
     };
     if working_copy.head()? == Head::Unborn {
@@ -58,10 +58,10 @@ pub(super) fn bring(
 /// # Errors
 ///
 /// As for [`sync`]; if the remote is on this machine, the hint has the command that does it.
-pub fn fetch_whole_history(
+pub fn unshallow(
     client: &GitClient,
     request: &SyncRequest<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), SyncError> {
     let _note = InUseNote::begin(request.staging_dir, request.dir);
     let Opened::WorkingCopy(working_copy) = WorkingCopy::open(request.dir)? else {
@@ -70,7 +70,7 @@ pub fn fetch_whole_history(
     };
     let remote = working_copy.remote_of(client, request.url);
     let tracking = Tracking::of(&working_copy, remote, request.resolved);
-    Ok(working_copy.fetch_whole_history(client, request.url, &tracking.refspecs, watch)?)
+    Ok(working_copy.unshallow(client, request.url, &tracking.refspecs, watch)?)
 }
 
 /// Fetches the commit to build if it is not in the local history.
@@ -79,13 +79,13 @@ fn bring_earlier_commit(
     working_copy: &WorkingCopy,
     tracking: &Tracking,
     request: &SyncRequest<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), SyncError> {
     if working_copy.has_commit(request.commit) {
         return Ok(());
     }
     if working_copy.is_shallow() {
-        working_copy.fetch_whole_history(client, request.url, &tracking.refspecs, watch)?;
+        working_copy.unshallow(client, request.url, &tracking.refspecs, watch)?;
     }
     if working_copy.has_commit(request.commit) {
         return Ok(());
@@ -107,7 +107,7 @@ fn bring_earlier_commit(
 pub fn fetch_missing(
     client: &GitClient,
     request: &SyncRequest<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), SyncError> {
     let has_commit = |working_copy: &WorkingCopy| working_copy.has_commit(request.commit);
     match WorkingCopy::open(request.dir)? {
@@ -121,7 +121,7 @@ pub fn fetch_missing(
     // A plain git server does not serve single commits, but it can complete a shallow history.
     match WorkingCopy::open(request.dir)? {
         Opened::WorkingCopy(working_copy) if working_copy.is_shallow() => {
-            fetch_whole_history(client, request, watch)?;
+            unshallow(client, request, watch)?;
             if has_commit(&working_copy) {
                 Ok(())
             } else {
@@ -192,7 +192,7 @@ impl Tracking {
 fn clone_anew(
     client: &GitClient,
     request: &SyncRequest<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), SyncError> {
     let staging = Staging::for_dir(request.staging_dir, request.dir)?;
     let checkout = CloneRequest {
@@ -217,7 +217,7 @@ fn bring_commit(
     working_copy: &WorkingCopy,
     tracking: &Tracking,
     request: &SyncRequest<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), SyncError> {
     let resolved = request.resolved;
     let is_known =

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::base::error::{Diagnostic, Exit};
-use crate::base::plural::many;
-use crate::client::git::{GitError, OperationUnderWay};
+use crate::base::plural::count_of;
+use crate::client::git::{GitError, OperationInProgress};
 use crate::model::manifest::ServiceName;
 use crate::model::source::{CommitId, GitUrl};
 
@@ -33,12 +33,12 @@ pub enum SyncOutcome {
         to: CommitId,
     },
     /// The commit is in the object store, but the files were not updated.
-    LeftAlone(Reason),
+    NotUpdated(NotUpdatedReason),
 }
 
 /// Why the files of a working copy were not updated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
+pub enum NotUpdatedReason {
     /// Tracked files were modified; the first few of them.
     Modified(Vec<String>),
     /// There are staged changes; the first few of them.
@@ -64,7 +64,7 @@ pub enum Reason {
     /// The user detached `HEAD`.
     Detached,
     /// A merge, rebase or similar is in progress.
-    UnderWay(OperationUnderWay),
+    InProgress(OperationInProgress),
     /// Another git process is running, or left `.git/index.lock`.
     Locked,
     /// Another service is built in it with `--local`.
@@ -75,9 +75,9 @@ pub enum Reason {
     Failed(String),
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for NotUpdatedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let commits = |count: &usize| many(*count, "commit");
+        let commits = |count: &usize| count_of(*count, "commit");
         match self {
             Self::Modified(files) => write!(f, "modified files: {}", files.join(", ")),
             Self::Staged(files) => write!(f, "staged changes: {}", files.join(", ")),
@@ -94,7 +94,7 @@ impl fmt::Display for Reason {
             Self::OtherBranch { current } => write!(f, "branch `{current}` is checked out"),
             Self::OtherRemote => f.write_str("its origin is a different URL"),
             Self::Detached => f.write_str("HEAD is detached"),
-            Self::UnderWay(operation) => write!(f, "a {} is in progress", operation.name()),
+            Self::InProgress(operation) => write!(f, "a {} is in progress", operation.name()),
             Self::BuiltInPlace => f.write_str("another service is built in place there"),
             Self::LockedApart([(one, at_one), (other, at_other)]) => write!(
                 f,
@@ -118,7 +118,7 @@ pub enum SyncError {
     OtherFiles { dir: PathBuf },
     /// The path is a file.
     #[error("{} is not a folder", dir.display())]
-    NoFolder { dir: PathBuf },
+    NotAFolder { dir: PathBuf },
     /// The repository has no commits.
     #[error("the git repository {} has no commit checked out", dir.display())]
     NoCommits { dir: PathBuf },
@@ -149,7 +149,7 @@ impl SyncError {
     /// Returns the hint for the user.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::OtherFiles { .. } | Self::NoFolder { .. } => {
+            Self::OtherFiles { .. } | Self::NotAFolder { .. } => {
                 Some("move it away, or give the service another `dir`")
             }
             Self::Folder { .. } => {

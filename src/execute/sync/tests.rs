@@ -13,27 +13,27 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::client::git::export;
 use crate::client::git::{
-    Environment, Export, GitError, GitErrorKind, Opened, OperationUnderWay, WorkingCopy,
+    Export, GitEnvironment, GitError, GitErrorKind, Opened, OperationInProgress, WorkingCopy,
     remove_tree,
 };
 use crate::client::http::Http;
-use crate::flow::sources::resolve::{Request, resolve};
+use crate::flow::sources::resolve::{ResolveRequest, resolve};
 
 /// A remote with two commits, a path for a working copy, and a client.
-struct World {
+struct SyncWorld {
     folder: TempDir,
     runtime: Runtime,
     client: GitClient,
     cancel: CancellationToken,
 }
 
-impl World {
+impl SyncWorld {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let runtime = Runtime::new().unwrap();
         let http = Http::for_tests();
         let client =
-            GitClient::new(http, Environment::default(), runtime.handle().clone()).unwrap();
+            GitClient::new(http, GitEnvironment::default(), runtime.handle().clone()).unwrap();
         let world = Self {
             folder,
             runtime,
@@ -109,12 +109,12 @@ impl World {
     }
 
     fn resolve(&self, reference: &str) -> ResolvedReference {
-        let request = Request {
+        let request = ResolveRequest {
             service: "x".to_owned(),
             url: self.url(),
             reference: reference.parse().unwrap(),
             preferred_branch: None,
-            normal: None,
+            manifest_reference: None,
         };
         self.runtime
             .block_on(resolve(&self.client, vec![request]))
@@ -141,7 +141,7 @@ impl World {
         let outcome = sync(
             &self.client,
             &request,
-            &Watch {
+            &OperationContext {
                 progress: &progress,
                 cancel: &self.cancel,
             },
@@ -169,9 +169,9 @@ impl World {
     }
 
     /// Syncs, checks that the files are unchanged, and returns the reason.
-    fn left_alone(&self) -> Reason {
+    fn left_alone(&self) -> NotUpdatedReason {
         let (head, status) = (self.head(), self.user(&["status", "--porcelain"]));
-        let SyncOutcome::LeftAlone(reason) = self.sync("master") else {
+        let SyncOutcome::NotUpdated(reason) = self.sync("master") else {
             panic!("it was updated")
         };
         assert_eq!(self.head(), head);
@@ -182,7 +182,7 @@ impl World {
 
 #[test]
 fn a_clone_looks_like_one_of_git() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.upstream(&["tag", "-a", "-m", "v1", "v1"]);
     world.upstream(&["branch", "other"]);
     assert_eq!(world.sync("origin/master"), SyncOutcome::Cloned);
@@ -207,7 +207,7 @@ fn a_clone_looks_like_one_of_git() {
 
 #[test]
 fn a_clean_working_copy_is_updated() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.sync("master");
     let from = world.head();
     // Untracked and ignored files that are not in the way stay.
@@ -230,18 +230,24 @@ fn a_clean_working_copy_is_updated() {
 
 #[test]
 fn work_of_the_user_is_not_touched() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.sync("master");
     world.commit("one", "changed upstream");
 
     world.write("copy/one", "mine");
-    assert_eq!(world.left_alone(), Reason::Modified(vec!["one".to_owned()]));
+    assert_eq!(
+        world.left_alone(),
+        NotUpdatedReason::Modified(vec!["one".to_owned()])
+    );
     world.user(&["add", "one"]);
-    assert_eq!(world.left_alone(), Reason::Staged(vec!["one".to_owned()]));
+    assert_eq!(
+        world.left_alone(),
+        NotUpdatedReason::Staged(vec!["one".to_owned()])
+    );
     world.user(&["commit", "-q", "-m", "mine"]);
     assert_eq!(
         world.left_alone(),
-        Reason::Diverged {
+        NotUpdatedReason::Diverged {
             ahead: 1,
             behind: 1
         }
@@ -250,22 +256,25 @@ fn work_of_the_user_is_not_touched() {
 
     world.user(&["reset", "-q", "--hard", "HEAD~"]);
     fs::remove_file(world.path("copy/two")).unwrap();
-    assert_eq!(world.left_alone(), Reason::Modified(vec!["two".to_owned()]));
+    assert_eq!(
+        world.left_alone(),
+        NotUpdatedReason::Modified(vec!["two".to_owned()])
+    );
     world.user(&["checkout", "-q", "two"]);
 
     world.user(&["checkout", "-q", "-b", "feature"]);
     assert_eq!(
         world.left_alone(),
-        Reason::OtherBranch {
+        NotUpdatedReason::OtherBranch {
             current: "feature".to_owned()
         }
     );
     world.user(&["checkout", "-q", "--detach"]);
-    assert_eq!(world.left_alone(), Reason::Detached);
+    assert_eq!(world.left_alone(), NotUpdatedReason::Detached);
     world.user(&["checkout", "-q", "master"]);
 
     fs::write(world.path("copy/.git/index.lock"), "").unwrap();
-    assert_eq!(world.left_alone(), Reason::Locked);
+    assert_eq!(world.left_alone(), NotUpdatedReason::Locked);
     fs::remove_file(world.path("copy/.git/index.lock")).unwrap();
     assert!(matches!(
         world.sync("master"),
@@ -275,26 +284,30 @@ fn work_of_the_user_is_not_touched() {
 
 #[test]
 fn unpushed_commits_are_left_alone() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.sync("master");
     world.write("copy/mine", "mine");
     world.user(&["add", "mine"]);
     world.user(&["commit", "-q", "-m", "mine"]);
-    assert_eq!(world.left_alone(), Reason::Unpushed(1));
+    assert_eq!(world.left_alone(), NotUpdatedReason::Unpushed(1));
 }
 
 #[test]
 fn a_merge_or_rebase_in_progress_is_left_alone() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.sync("master");
     world.commit("one", "changed upstream");
     world.user(&["fetch", "-q"]);
     world.write("copy/one", "mine");
     world.user(&["commit", "-q", "-a", "-m", "mine"]);
     for (start, abort, operation) in [
-        ("merge", "merge", OperationUnderWay::Merge),
-        ("rebase", "rebase", OperationUnderWay::Rebase),
-        ("cherry-pick", "cherry-pick", OperationUnderWay::CherryPick),
+        ("merge", "merge", OperationInProgress::Merge),
+        ("rebase", "rebase", OperationInProgress::Rebase),
+        (
+            "cherry-pick",
+            "cherry-pick",
+            OperationInProgress::CherryPick,
+        ),
     ] {
         let run = Command::new("git")
             .args([
@@ -310,19 +323,22 @@ fn a_merge_or_rebase_in_progress_is_left_alone() {
             .output()
             .unwrap();
         assert!(!run.status.success(), "there is a conflict");
-        assert_eq!(world.left_alone(), Reason::UnderWay(operation));
+        assert_eq!(world.left_alone(), NotUpdatedReason::InProgress(operation));
         world.user(&[abort, "--abort"]);
     }
 }
 
 #[test]
 fn untracked_and_ignored_files_are_never_overwritten() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.commit(".gitignore", "*.log");
     world.sync("master");
     world.write("copy/new", "mine");
     world.commit("new", "theirs");
-    assert_eq!(world.left_alone(), Reason::InTheWay(vec!["new".to_owned()]));
+    assert_eq!(
+        world.left_alone(),
+        NotUpdatedReason::InTheWay(vec!["new".to_owned()])
+    );
     assert_eq!(world.read("copy/new"), "mine");
     fs::remove_file(world.path("copy/new")).unwrap();
     world.write("copy/x.log", "mine");
@@ -331,7 +347,7 @@ fn untracked_and_ignored_files_are_never_overwritten() {
     world.upstream(&["commit", "-q", "-m", "log"]);
     assert_eq!(
         world.left_alone(),
-        Reason::InTheWay(vec!["x.log".to_owned()])
+        NotUpdatedReason::InTheWay(vec!["x.log".to_owned()])
     );
     assert_eq!(world.read("copy/x.log"), "mine");
     assert_eq!(world.user(&["for-each-ref", "refs/xp"]), "");
@@ -345,7 +361,7 @@ fn untracked_and_ignored_files_are_never_overwritten() {
 
 #[test]
 fn a_rewritten_history_is_followed_only_without_commits_of_its_own() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.sync("master");
     let from = world.head();
     world.upstream(&["reset", "-q", "--hard", "HEAD~"]);
@@ -375,12 +391,15 @@ fn a_rewritten_history_is_followed_only_without_commits_of_its_own() {
     world.user(&["add", "mine"]);
     world.user(&["commit", "-q", "-m", "mine"]);
     world.upstream(&["commit", "-q", "--amend", "-m", "another root"]);
-    assert!(matches!(world.left_alone(), Reason::Diverged { .. }));
+    assert!(matches!(
+        world.left_alone(),
+        NotUpdatedReason::Diverged { .. }
+    ));
 }
 
 #[test]
 fn a_branch_pulled_meanwhile_is_not_moved_back() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.sync("master");
     let resolved = world.resolve("master");
     let newer = world.commit("three", "third");
@@ -394,7 +413,7 @@ fn a_branch_pulled_meanwhile_is_not_moved_back() {
 
 #[test]
 fn tags_and_commits_are_checked_out_detached_and_updated() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.upstream(&["tag", "-a", "-m", "v1", "v1"]);
     let first = world.upstream(&["rev-parse", "HEAD"]);
     let second = world.commit("three", "third").to_string();
@@ -422,19 +441,19 @@ fn tags_and_commits_are_checked_out_detached_and_updated() {
     // The user chose to be on a branch.
     assert_eq!(
         world.sync("v1"),
-        SyncOutcome::LeftAlone(Reason::OtherBranch {
+        SyncOutcome::NotUpdated(NotUpdatedReason::OtherBranch {
             current: "master".to_owned()
         })
     );
     // Detached by the user.
     world.user(&["checkout", "-q", "--detach", "HEAD~"]);
     world.commit("four", "fourth");
-    assert_eq!(world.left_alone(), Reason::Detached);
+    assert_eq!(world.left_alone(), NotUpdatedReason::Detached);
 }
 
 #[test]
 fn commits_on_no_branch_are_fetched_by_name_or_sha() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.sync("master");
     world.upstream(&["checkout", "-q", "--detach"]);
     let hidden = world.commit("hidden", "hidden");
@@ -443,7 +462,7 @@ fn commits_on_no_branch_are_fetched_by_name_or_sha() {
     let master = world.head();
     assert!(matches!(
         world.sync("refs/pull/1/head"),
-        SyncOutcome::LeftAlone(Reason::OtherBranch { .. })
+        SyncOutcome::NotUpdated(NotUpdatedReason::OtherBranch { .. })
     ));
     assert_eq!(world.head(), master);
 
@@ -456,7 +475,7 @@ fn commits_on_no_branch_are_fetched_by_name_or_sha() {
     };
     assert!(matches!(
         world.sync_to(&world.url(), &resolved).unwrap(),
-        SyncOutcome::LeftAlone(_)
+        SyncOutcome::NotUpdated(_)
     ));
 
     let nowhere = ResolvedReference {
@@ -475,7 +494,7 @@ fn commits_on_no_branch_are_fetched_by_name_or_sha() {
 
 #[test]
 fn a_deleted_branch_makes_room_for_a_branch_below_its_name() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.upstream(&["branch", "a"]);
     world.sync("master");
     world.upstream(&["branch", "-D", "a"]);
@@ -484,7 +503,7 @@ fn a_deleted_branch_makes_room_for_a_branch_below_its_name() {
     world.upstream(&["checkout", "-q", "master"]);
     assert_eq!(
         world.sync("a/b"),
-        SyncOutcome::LeftAlone(Reason::OtherBranch {
+        SyncOutcome::NotUpdated(NotUpdatedReason::OtherBranch {
             current: "master".to_owned()
         })
     );
@@ -496,7 +515,7 @@ fn a_deleted_branch_makes_room_for_a_branch_below_its_name() {
 
 #[test]
 fn other_folders_and_files_are_not_touched() {
-    let world = World::new();
+    let world = SyncWorld::new();
     let attempt = || {
         world
             .sync_to(&world.url(), &world.resolve("master"))
@@ -513,7 +532,7 @@ fn other_folders_and_files_are_not_touched() {
     assert_eq!(world.read("copy/notes"), "mine");
     fs::remove_dir_all(world.copy()).unwrap();
     world.write("copy", "a file");
-    assert!(matches!(attempt(), SyncError::NoFolder { .. }));
+    assert!(matches!(attempt(), SyncError::NotAFolder { .. }));
     fs::remove_file(world.copy()).unwrap();
     // An empty folder is fine.
     fs::create_dir(world.copy()).unwrap();
@@ -522,12 +541,12 @@ fn other_folders_and_files_are_not_touched() {
 
 #[test]
 fn a_working_copy_with_another_url_keeps_its_configuration() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.git_in(world.path(""), &["clone", "-q", "upstream", "fork"]);
     world.git_in(world.path(""), &["clone", "-q", "fork", "copy"]);
     let config = world.read("copy/.git/config");
     let newer = world.commit("three", "third");
-    assert_eq!(world.left_alone(), Reason::OtherRemote);
+    assert_eq!(world.left_alone(), NotUpdatedReason::OtherRemote);
     assert_eq!(world.read("copy/.git/config"), config);
     assert_eq!(
         world.user(&["rev-parse", "refs/xp/remotes/master"]),
@@ -541,7 +560,7 @@ fn a_working_copy_with_another_url_keeps_its_configuration() {
 
 #[test]
 fn leftovers_of_a_killed_run_are_removed_or_completed() {
-    let world = World::new();
+    let world = SyncWorld::new();
     fs::create_dir_all(world.path("staging/clone-0123/clone/.git")).unwrap();
     fs::create_dir_all(world.path("staging/other")).unwrap();
     world.sync("master");
@@ -576,13 +595,13 @@ fn leftovers_of_a_killed_run_are_removed_or_completed() {
     world.user(&["update-ref", "refs/xp/moving", &to.to_string()]);
     world.write("copy/one", "changed again");
     world.write("copy/two", "mine");
-    assert!(matches!(world.left_alone(), Reason::Modified(_)));
+    assert!(matches!(world.left_alone(), NotUpdatedReason::Modified(_)));
     assert_eq!(world.read("copy/two"), "mine");
 }
 
 #[test]
 fn an_interruption_leaves_nothing_behind() {
-    let world = World::new();
+    let world = SyncWorld::new();
     let resolved = world.resolve("master");
     world.cancel.cancel();
     let SyncError::Git(error) = world.sync_to(&world.url(), &resolved).unwrap_err() else {
@@ -595,7 +614,7 @@ fn an_interruption_leaves_nothing_behind() {
 
 #[test]
 fn hooks_are_not_run() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.sync("master");
     for hook in ["post-checkout", "post-merge", "reference-transaction"] {
         let path = world.path("copy/.git/hooks").join(hook);
@@ -615,7 +634,7 @@ fn hooks_are_not_run() {
     assert!(!world.path("ran").exists());
 }
 
-fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
+fn export_of(world: &SyncWorld, commit: CommitId) -> Result<PathBuf, GitError> {
     let Opened::WorkingCopy(copy) = WorkingCopy::open(&world.copy()).unwrap() else {
         panic!()
     };
@@ -635,7 +654,7 @@ fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
         &world.client,
         &copy,
         &what,
-        &Watch {
+        &OperationContext {
             progress: &progress,
             cancel: &world.cancel,
         },
@@ -655,7 +674,7 @@ fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
 
 #[test]
 fn an_export_is_exactly_the_commit_and_git_works_in_it() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.write("upstream/run.sh", "#!/bin/sh\n");
     fs::set_permissions(
         world.path("upstream/run.sh"),
@@ -737,7 +756,7 @@ fn an_export_is_exactly_the_commit_and_git_works_in_it() {
 
 #[test]
 fn object_stores_of_worktrees_and_alternates_are_found() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.git_in(
         world.path(""),
         &["clone", "-q", "--shared", "upstream", "shared"],
@@ -757,7 +776,7 @@ fn object_stores_of_worktrees_and_alternates_are_found() {
 }
 
 /// Creates a commit whose tree has a file name that must not be checked out.
-fn hostile_commit(world: &World, name: &str) -> CommitId {
+fn hostile_commit(world: &SyncWorld, name: &str) -> CommitId {
     let upstream = git2::Repository::open(world.path("upstream")).unwrap();
     let blob = upstream.blob(b"evil").unwrap();
     let odb = upstream.odb().unwrap();
@@ -778,7 +797,7 @@ fn hostile_commit(world: &World, name: &str) -> CommitId {
 
 #[test]
 fn hostile_names_are_refused() {
-    let world = World::new();
+    let world = SyncWorld::new();
     for name in [
         ".git/hooks/post-checkout",
         "../outside",
@@ -810,7 +829,7 @@ fn hostile_names_are_refused() {
 }
 
 /// Returns git's view of a working copy: its files, the index, and the status.
-fn git_view(world: &World, folder: &str) -> [String; 3] {
+fn git_view(world: &SyncWorld, folder: &str) -> [String; 3] {
     let git = |arguments: &[&str]| world.git_in(world.path(folder), arguments);
     let mut files: Vec<String> = walkdir::WalkDir::new(world.path(folder))
         .into_iter()
@@ -843,7 +862,7 @@ fn sparse_checkouts_are_updated_as_by_git_pull() {
         ),
         ("sparse-index", &["set", "--cone", "--sparse-index", "in"]),
     ] {
-        let world = World::new();
+        let world = SyncWorld::new();
         for folder in ["in", "out", "out/deep"] {
             fs::create_dir_all(world.path("upstream").join(folder)).unwrap();
         }
@@ -924,13 +943,16 @@ fn sparse_checkouts_are_updated_as_by_git_pull() {
         let listed = world.user(&["status", "--porcelain"]);
         assert_eq!(counted.modified, listed.lines().count(), "{kind}: {listed}");
         world.commit("in/a", "sixth");
-        assert!(matches!(world.left_alone(), Reason::Modified(_)), "{kind}");
+        assert!(
+            matches!(world.left_alone(), NotUpdatedReason::Modified(_)),
+            "{kind}"
+        );
     }
 }
 
 #[test]
 fn modified_files_match_git_status() {
-    let world = World::new();
+    let world = SyncWorld::new();
     world.sync("master");
     let counted = |what: &str| {
         let counts = world.open().count_changes().unwrap();

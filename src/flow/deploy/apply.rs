@@ -3,11 +3,11 @@
 use super::record::RecordSnapshot;
 use super::{DeployTask, PreparedDeploy};
 use crate::base::error::{Diagnostic as _, Exit, Failure, chain, hint_lines};
-use crate::base::plural::many;
-use crate::client::kubectl::Refused;
-use crate::execute::rollout::{Applied, Rollout};
+use crate::base::plural::count_of;
+use crate::client::kubectl::KubectlErrorKind;
+use crate::execute::rollout::{ApplyResult, Rollout};
 use crate::flow::request::DeployImages;
-use crate::model::deploy::{Deployment, Record, State};
+use crate::model::deploy::{DeployState, Deployment, Record};
 use crate::model::event::{Event, Outcome};
 use crate::model::manifest::ServiceName;
 use crate::report::failures;
@@ -48,7 +48,7 @@ impl DeployTask<'_> {
         let back = match self.request.images {
             DeployImages::Previous => {
                 let environment = &self.request.environment.name;
-                Some(read.record.to_roll_back_to(environment)?)
+                Some(read.record.rollback_target(environment)?)
             }
             _ => None,
         };
@@ -93,7 +93,7 @@ impl DeployTask<'_> {
     fn is_deployed(&self, read: &RecordSnapshot, prepared: &PreparedDeploy) -> bool {
         let last = read.record.deploys.first();
         last.is_some_and(|last| {
-            last.state == State::Deployed && last.set.services == prepared.set.services
+            last.state == DeployState::Deployed && last.set.services == prepared.set.services
         })
     }
 
@@ -108,7 +108,7 @@ impl DeployTask<'_> {
             .await;
         self.session.events.emit(Event::StageFinished);
         let found = compared.map_err(|error| match error.kind() {
-            Refused::NoNamespace => Failure::outside(format!(
+            KubectlErrorKind::NoNamespace => Failure::outside(format!(
                 "there is no namespace {} in the cluster of {}\n\
                  hint: `kubectl --context {} create namespace {0}` creates it",
                 cluster.namespace, cluster.context, cluster.context
@@ -122,7 +122,11 @@ impl DeployTask<'_> {
         };
         let line = |word: &str, objects: Vec<&str>| match objects.len() {
             0 => String::new(),
-            count => format!("{} {word}: {}\n", many(count, "object"), objects.join(", ")),
+            count => format!(
+                "{} {word}: {}\n",
+                count_of(count, "object"),
+                objects.join(", ")
+            ),
         };
         let text = line("to change", of(false)) + &line("to create", of(true));
         Ok((!text.is_empty()).then_some(text))
@@ -143,7 +147,7 @@ impl DeployTask<'_> {
             timeout: self.timeout(),
         };
         let count = prepared.rendered.objects().count();
-        let what = format!("applying {}", many(count, "object"));
+        let what = format!("applying {}", count_of(count, "object"));
         session.events.emit(Event::stage(what));
         let applied = rollout
             .apply(&prepared.text, self.request.force_conflicts)
@@ -153,7 +157,7 @@ impl DeployTask<'_> {
             return Err(self.interrupted(started, &applied).await);
         }
         if let Some(error) = &applied.error {
-            self.end(started, State::Failed).await?;
+            self.end(started, DeployState::Failed).await?;
             session.reporter.finish();
             let hints = hint_lines(&error.hints()) + &self.rollback_hint(started);
             return Err(Failure::rendered(
@@ -166,7 +170,7 @@ impl DeployTask<'_> {
                 ),
             ));
         }
-        for (workload, why) in prepared.rendered.not_awaited() {
+        for (workload, why) in prepared.rendered.manual_rollouts() {
             session
                 .events
                 .emit(Event::note(format!("not waiting for {workload}: {why}")));
@@ -181,8 +185,8 @@ impl DeployTask<'_> {
             .filter(|(_, ended)| ended.outcome == Outcome::Failed)
             .count();
         let state = match failed {
-            0 => State::Deployed,
-            _ => State::Failed,
+            0 => DeployState::Deployed,
+            _ => DeployState::Failed,
         };
         let record = self.end(started, state).await?;
         if failed > 0 {
@@ -192,7 +196,7 @@ impl DeployTask<'_> {
                 format!(
                     "error: {} of {} did not roll out in {}\n  {}{}",
                     failed,
-                    many(ended.len(), "workload"),
+                    count_of(ended.len(), "workload"),
                     self.request.environment.name,
                     self.was_applied(&applied),
                     self.rollback_hint(started)
@@ -202,10 +206,10 @@ impl DeployTask<'_> {
         Ok(record.deploys.first().map_or(0, |last| last.number))
     }
 
-    async fn interrupted(&self, started: &RecordSnapshot, applied: &Applied) -> Failure {
+    async fn interrupted(&self, started: &RecordSnapshot, applied: &ApplyResult) -> Failure {
         self.session.reporter.finish();
         // `end` reports it if the record cannot be written.
-        _ = self.end(started, State::Interrupted).await;
+        _ = self.end(started, DeployState::Interrupted).await;
         Failure::rendered(
             Exit::Interrupted,
             format!(
@@ -217,7 +221,7 @@ impl DeployTask<'_> {
         )
     }
 
-    fn was_applied(&self, applied: &Applied) -> String {
+    fn was_applied(&self, applied: &ApplyResult) -> String {
         match applied.objects.as_slice() {
             [] => "nothing was applied".to_owned(),
             objects => format!("applied: {}", objects.join(", ")),
@@ -230,8 +234,8 @@ impl DeployTask<'_> {
         // An interrupted deploy rolls back to the same one as a failed deploy.
         let ended = started
             .record
-            .ended(State::Failed, time::OffsetDateTime::now_utc());
-        let earlier: Option<&Deployment> = ended.to_roll_back_to(name).ok();
+            .with_ended(DeployState::Failed, time::OffsetDateTime::now_utc());
+        let earlier: Option<&Deployment> = ended.rollback_target(name).ok();
         match earlier {
             Some(earlier) => format!(
                 "\nhint: `xp deploy {name} --rollback` rolls back to deploy {} of {}",

@@ -13,7 +13,7 @@ use crate::execute::{Stop, UnitState, run_export, sync_working_copy};
 use crate::flow::plan;
 use crate::flow::session::Session;
 use crate::flow::sources::resolve;
-use crate::flow::sources::resolve::Request;
+use crate::flow::sources::resolve::ResolveRequest;
 use crate::model::deploy::{Deployment, FieldSpec, Kustomization, Secrets, image_fields};
 use crate::model::event::{Event, Phase, Unit};
 use crate::model::manifest::{Deploy, Environment, KustomizeFiles};
@@ -24,7 +24,7 @@ use crate::model::source::{CommitId, GitReference, GitUrl, ResolvedReference};
 const MAX_KUSTOMIZATIONS: usize = 1000;
 
 /// The kustomize files of an environment.
-pub struct Files {
+pub struct EnvironmentFiles {
     /// The overlay's folder, with symbolic links resolved.
     pub overlay: PathBuf,
     /// Its name in messages.
@@ -46,7 +46,7 @@ pub async fn current(
     session: &Session,
     deploy: &Deploy,
     environment: &Environment,
-) -> Result<Files, Failure> {
+) -> Result<EnvironmentFiles, Failure> {
     match &deploy.files {
         KustomizeFiles::Folder(path) => {
             let root = session.manifest.folder.join(path);
@@ -73,7 +73,7 @@ pub async fn of_deploy(
     deploy: &Deploy,
     environment: &Environment,
     earlier: &Deployment,
-) -> Result<Files, Failure> {
+) -> Result<EnvironmentFiles, Failure> {
     let why = match at_deploy(session, deploy, environment, earlier).await {
         Ok(Ok(files)) => return Ok(files),
         Ok(Err(why)) => format!("{why}: using the current files with its images"),
@@ -103,7 +103,7 @@ async fn at_deploy(
     deploy: &Deploy,
     environment: &Environment,
     earlier: &Deployment,
-) -> Result<Result<Files, &'static str>, Failure> {
+) -> Result<Result<EnvironmentFiles, &'static str>, Failure> {
     match &deploy.files {
         KustomizeFiles::Git { remote, path, .. } => {
             let commit = earlier.files.as_ref().and_then(|it| it.parse().ok());
@@ -157,12 +157,12 @@ async fn resolved(
     reference: &GitReference,
 ) -> Result<ResolvedReference, Failure> {
     const NAME: &str = "deploy.git";
-    let request = Request {
+    let request = ResolveRequest {
         service: NAME.to_owned(),
         url: remote.clone(),
         reference: reference.clone(),
         preferred_branch: None,
-        normal: None,
+        manifest_reference: None,
     };
     let mut found = resolve::resolve(&session.git()?, vec![request]).await?;
     let found = found.remove(NAME).map(|resolution| resolution.reference);
@@ -176,7 +176,7 @@ async fn exported(
     (remote, path): (&GitUrl, &Path),
     resolved: &ResolvedReference,
     manifest: Option<String>,
-) -> Result<Files, Failure> {
+) -> Result<EnvironmentFiles, Failure> {
     let commit = resolved.commit;
     let folder = session.layout.environment(&environment.name);
     let unit = Unit::Workload("kustomize".to_owned());
@@ -239,7 +239,7 @@ fn read_overlay(
     environment: &Environment,
     shown: String,
     (commit, manifest): (Option<CommitId>, Option<String>),
-) -> Result<Files, Failure> {
+) -> Result<EnvironmentFiles, Failure> {
     let overlay = root.join(&environment.overlay);
     let Ok(overlay) = overlay.canonicalize() else {
         return Err(no_overlay(root, environment, &shown));
@@ -277,7 +277,7 @@ fn read_overlay(
         let below = parts.filter_map(|part| folder.join(part).canonicalize().ok());
         folders.extend(below.filter(|path| path.is_dir()));
     }
-    Ok(Files {
+    Ok(EnvironmentFiles {
         overlay,
         shown,
         commit,

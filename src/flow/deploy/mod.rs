@@ -16,15 +16,15 @@ use super::request::{DeployImages, DeployMode, DeployRequest};
 use super::session::Session;
 use crate::base::error::Failure;
 use crate::client::kubectl::{Cluster, Kubectl};
-use crate::model::deploy::{Deployment, ImageNames, Named, Record, Rendered, Secrets};
+use crate::model::deploy::{Deployment, ImageNames, NamedImages, Record, RenderedObjects, Secrets};
 use crate::model::event::Event;
-use crate::model::lock::{Changes, Lock};
+use crate::model::lock::{Lock, LockChanges};
 use crate::model::manifest::{Deploy, Environment, ServiceName};
 use crate::store::cache::claim;
 use crate::store::claim::{FolderLock, LockError, lock};
-use files::Files;
+use files::EnvironmentFiles;
 use set::CurrentImages;
-use tools::Tools;
+use tools::DeployTools;
 
 pub use record::last_deployed;
 
@@ -47,7 +47,7 @@ pub async fn with_task<T>(
     let lock_file = session.layout.environment(&environment.name).join("lock");
     let locked = async { Ok(lock(&lock_file, &session.events).await?) };
     let _deploy_lock = session.unless_interrupted(locked).await?;
-    let tools = Tools::find(session, request.mode == DeployMode::Apply).await?;
+    let tools = DeployTools::find(session, request.mode == DeployMode::Apply).await?;
     let secrets = Arc::new(Mutex::new(Secrets::default()));
     let hidden = secrets.clone();
     let hide = move |text: &str| {
@@ -92,11 +92,11 @@ pub struct DeployTask<'t> {
 
 /// The rendered input of a deploy.
 pub struct PreparedDeploy {
-    files: Files,
+    files: EnvironmentFiles,
     set: Lock,
-    named: Named,
+    named: NamedImages,
     text: String,
-    rendered: Rendered,
+    rendered: RenderedObjects,
 }
 
 impl PreparedDeploy {
@@ -191,7 +191,7 @@ impl DeployTask<'_> {
         &self,
         record: &Record,
         wanted: &BTreeSet<ServiceName>,
-        named: &Named,
+        named: &NamedImages,
         folder: &FolderLock,
     ) -> Result<Lock, Failure> {
         let (session, kept) = (self.session, self.kept(record, wanted, named)?);
@@ -216,7 +216,7 @@ impl DeployTask<'_> {
                 current.set(environment, &kept).await
             }
             DeployImages::Previous => {
-                let earlier = record.to_roll_back_to(&self.request.environment.name)?;
+                let earlier = record.rollback_target(&self.request.environment.name)?;
                 set::of_deploy(session, earlier).await
             }
         }
@@ -241,7 +241,7 @@ impl DeployTask<'_> {
         } = self.request.environment;
         let empty = Lock::default();
         let before = record.last_deployed().map_or(&empty, |it| &it.set);
-        let mut changes = Changes::between((name.as_str(), before), ("the set", &prepared.set));
+        let mut changes = LockChanges::between((name.as_str(), before), ("the set", &prepared.set));
         // Commits are listed from the local history only, without fetching.
         changes::fill_in(self.session, &mut changes, false).await?;
         self.session.reporter.finish();

@@ -7,15 +7,15 @@ use std::time::Duration;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::tools::Tools;
+use super::tools::DeployTools;
 use super::{DeployTask, PreparedDeploy, cluster, environment};
 use crate::base::error::{Diagnostic as _, Failure, chain, hint_lines};
 use crate::base::files;
 use crate::base::suggest;
-use crate::client::kubectl::{Kubectl, KubectlError, Refused};
+use crate::client::kubectl::{Kubectl, KubectlError, KubectlErrorKind};
 use crate::flow::request::DeployRequest;
 use crate::flow::session::Session;
-use crate::model::deploy::{Deployment, Record, State};
+use crate::model::deploy::{DeployState, Deployment, Record};
 use crate::model::event::Event;
 use crate::model::manifest::Environment;
 
@@ -35,7 +35,7 @@ pub struct RecordSnapshot {
 /// Reads the last completed deploy from the cluster.
 pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, Failure> {
     let (_, environment) = environment(session, name)?;
-    let tools = Tools::find(session, true).await?;
+    let tools = DeployTools::find(session, true).await?;
     // The record contains no secrets.
     let kubectl = tools.kubectl(Arc::new(str::to_owned));
     let found = recorded(session, environment, &kubectl);
@@ -44,7 +44,7 @@ pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, 
     tools.end().await;
     let found = found?;
     if let Some(last) = found.record.deploys.first()
-        && last.state != State::Deployed
+        && last.state != DeployState::Deployed
     {
         session.events.emit(Event::warning(format!(
             "deploy {} of {name} is {}; comparing with the last completed one",
@@ -134,12 +134,12 @@ impl DeployTask<'_> {
     ) -> Result<RecordSnapshot, Failure> {
         let environment = &self.request.environment.name;
         let now = OffsetDateTime::now_utc();
-        self.check_free(&read.record, now)?;
+        self.check_not_in_progress(&read.record, now)?;
         let timeout = self.timeout();
         let deployment = Deployment {
             number: read.record.next_number(),
             id: format!("{:x}-{:x}", now.unix_timestamp_nanos(), std::process::id()),
-            state: State::Deploying,
+            state: DeployState::Deploying,
             started: now,
             until: Deployment::until(now, timeout),
             ended: None,
@@ -150,7 +150,7 @@ impl DeployTask<'_> {
             rollback_to: back,
             set: prepared.set.clone(),
         };
-        let record = read.record.begun(deployment);
+        let record = read.record.with_started(deployment);
         let object = record.object(environment, read.object.as_ref());
         // Before the cluster has it, so that a killed deploy can be recognized as dead on this machine.
         self.keep_copy(&record);
@@ -163,10 +163,10 @@ impl DeployTask<'_> {
                 record,
                 object: Some(object),
             }),
-            Err(error) if error.kind() == Refused::Changed => {
+            Err(error) if error.kind() == KubectlErrorKind::Changed => {
                 // Another deploy was faster; the error names who runs it.
                 let other = self.recorded().await?;
-                self.check_free(&other.record, now)?;
+                self.check_not_in_progress(&other.record, now)?;
                 Err(Failure::outside(format!(
                     "the record of {environment} was changed by another deploy in the meantime\n\
                      hint: run it again, on top of that deploy"
@@ -176,7 +176,7 @@ impl DeployTask<'_> {
         }
     }
 
-    fn check_free(&self, record: &Record, now: OffsetDateTime) -> Result<(), Failure> {
+    fn check_not_in_progress(&self, record: &Record, now: OffsetDateTime) -> Result<(), Failure> {
         if self.request.take_over {
             return Ok(());
         }
@@ -184,16 +184,16 @@ impl DeployTask<'_> {
         let copy = self.copy();
         let dead = copy.as_ref().and_then(|copy| copy.deploys.first());
         let dead = dead.map(|last| last.id.as_str());
-        Ok(record.check_free(&self.request.environment.name, now, dead)?)
+        Ok(record.check_not_in_progress(&self.request.environment.name, now, dead)?)
     }
 
     /// Records the result of the deploy. A failure to write it is an error if the deploy succeeded, else a warning.
     pub(super) async fn end(
         &self,
         started: &RecordSnapshot,
-        state: State,
+        state: DeployState,
     ) -> Result<Record, Failure> {
-        let record = started.record.ended(state, OffsetDateTime::now_utc());
+        let record = started.record.with_ended(state, OffsetDateTime::now_utc());
         self.keep_copy(&record);
         let Err(error) = self.write_end(started, &record).await else {
             return Ok(record);
@@ -201,7 +201,7 @@ impl DeployTask<'_> {
         let name = &self.request.environment.name;
         let number = record.deploys.first().map_or(0, |last| last.number);
         let why = chain(&error);
-        if state == State::Deployed {
+        if state == DeployState::Deployed {
             let hints = hint_lines(&error.hints());
             return Err(Failure::outside(format!(
                 "deploy {number} of {name} was rolled out, but its record in the cluster still says that it is running\n  \
@@ -231,8 +231,10 @@ impl DeployTask<'_> {
             let is_first = pauses.len() == WRITE_RETRIES.len();
             match error.kind() {
                 // An earlier attempt may have succeeded without a response.
-                Refused::Changed if !is_first && self.is_written(record).await => return Ok(()),
-                Refused::Changed | Refused::Forbidden => return Err(error),
+                KubectlErrorKind::Changed if !is_first && self.is_written(record).await => {
+                    return Ok(());
+                }
+                KubectlErrorKind::Changed | KubectlErrorKind::Forbidden => return Err(error),
                 _ => match pauses.next() {
                     Some(pause) => tokio::time::sleep(*pause).await,
                     None => return Err(error),

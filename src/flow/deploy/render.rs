@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use super::DeployTask;
-use super::files::Files;
+use super::files::EnvironmentFiles;
 use super::services::joined;
 use crate::base::error;
 use crate::base::error::Failure;
 use crate::model::deploy::{
-    Deployment, ForeignNamespaces, ImageNames, Named, NotPinned, Overlay, Rendered, Secrets,
+    Deployment, ForeignNamespaces, ImageNames, NamedImages, NotPinned, Overlay, RenderedObjects,
+    Secrets,
 };
 use crate::model::lock::Lock;
 use crate::model::manifest::ServiceName;
@@ -19,10 +20,10 @@ impl DeployTask<'_> {
     /// reference all services of `back`: others would run with whatever tag is in the files.
     pub(super) async fn plain(
         &self,
-        files: &Files,
+        files: &EnvironmentFiles,
         names: &ImageNames,
         back: Option<&Deployment>,
-    ) -> Result<(Rendered, Named), Failure> {
+    ) -> Result<(RenderedObjects, NamedImages), Failure> {
         let (_, plain) = self.render(&files.overlay, &files.shown).await?;
         let named = names.named(&plain, &files.fields);
         if let Some(back) = back {
@@ -45,12 +46,12 @@ impl DeployTask<'_> {
     /// Renders the generated overlay around the user's, and checks the result.
     pub(super) async fn pinned(
         &self,
-        files: &Files,
-        plain: &Rendered,
-        named: &Named,
+        files: &EnvironmentFiles,
+        plain: &RenderedObjects,
+        named: &NamedImages,
         names: &ImageNames,
         set: &Lock,
-    ) -> Result<(String, Rendered), Failure> {
+    ) -> Result<(String, RenderedObjects), Failure> {
         let missing = named.services.keys();
         let missing = missing.filter(|name| !set.services.contains_key(*name));
         let missing: Vec<&ServiceName> = missing.collect();
@@ -89,12 +90,16 @@ impl DeployTask<'_> {
         Ok((text, rendered))
     }
 
-    async fn render(&self, folder: &Path, shown: &str) -> Result<(String, Rendered), Failure> {
+    async fn render(
+        &self,
+        folder: &Path,
+        shown: &str,
+    ) -> Result<(String, RenderedObjects), Failure> {
         let text = self.kubectl.render(folder).await.map_err(|error| {
             let cause = error::chain(&error);
             Failure::usage(format!("cannot render {shown}\n  cause: {cause}"))
         })?;
-        let rendered = Rendered::read(&text).ok_or_else(|| {
+        let rendered = RenderedObjects::read(&text).ok_or_else(|| {
             Failure::outside(format!("kustomize rendered invalid YAML from {shown}"))
         })?;
         let mut secrets = Secrets::default();

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::DeployTask;
-use super::files::Files;
+use super::files::EnvironmentFiles;
 use crate::base::error::Failure;
 use crate::flow::request::{DeployMode, DeployRequest};
-use crate::model::deploy::{Named, Record, Rendered, State, UnnamedServices};
+use crate::model::deploy::{DeployState, NamedImages, Record, RenderedObjects, UnnamedServices};
 use crate::model::event::Event;
 use crate::model::lock::Lock;
 use crate::model::manifest::ServiceName;
@@ -15,9 +15,9 @@ impl DeployTask<'_> {
     /// Returns the selected services among those that the overlay references.
     pub(super) fn wanted(
         &self,
-        files: &Files,
-        named: &Named,
-        rendered: &Rendered,
+        files: &EnvironmentFiles,
+        named: &NamedImages,
+        rendered: &RenderedObjects,
     ) -> Result<BTreeSet<ServiceName>, Failure> {
         let check = |services: BTreeSet<ServiceName>, are_mapped: bool| {
             UnnamedServices::check(
@@ -75,7 +75,7 @@ impl DeployTask<'_> {
         &self,
         record: &Record,
         wanted: &BTreeSet<ServiceName>,
-        named: &Named,
+        named: &NamedImages,
     ) -> Result<Lock, Failure> {
         let others = named.services.keys().filter(|name| !wanted.contains(*name));
         let others: Vec<&ServiceName> = others.collect();
@@ -96,7 +96,7 @@ impl DeployTask<'_> {
                 joined(&others),
             )));
         };
-        if last.state != State::Deployed {
+        if last.state != DeployState::Deployed {
             return Err(Failure::usage(format!(
                 "deploy {} of {name} is {}, so the running version of {} is unknown\n\
                  hint: `xp deploy {name}` deploys all services, `xp deploy {name} --rollback` rolls back",

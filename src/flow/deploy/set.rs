@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::base::error::{Exit, Failure};
-use crate::base::plural::many;
+use crate::base::plural::count_of;
 use crate::flow::request::{LockRequest, PlanRequest, ReferenceOverrides};
 use crate::flow::session::Session;
 use crate::flow::sources::locked::{lock_failure, lock_name};
@@ -123,7 +123,7 @@ async fn check_images(
     if pinned.is_empty() {
         return Ok(());
     }
-    let what = format!("looking for {} by digest", many(pinned.len(), "image"));
+    let what = format!("looking for {} by digest", count_of(pinned.len(), "image"));
     session.events.emit(Event::stage(what));
     // The engine is optional here: it only provides the list of insecure registries.
     let facts = session.engine().await.map(|(_, facts)| facts);

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::error::{Exit, Failure};
-use crate::client::kubectl::{Kubectl, Place};
-use crate::execute::path_mapping::Reach;
-use crate::execute::session::Session as Container;
-use crate::execute::{Context, Stop, UnitState};
+use crate::client::kubectl::{Kubectl, ToolLocation};
+use crate::execute::path_mapping::PathMapping;
+use crate::execute::session::ContainerSession as Container;
+use crate::execute::{ExecuteContext, Stop, UnitState};
 use crate::flow::diagnose::program;
 use crate::flow::session::Session;
 use crate::flow::survey;
@@ -20,16 +20,16 @@ use crate::model::manifest::{BuilderImage, BuilderName, BuilderUser, Mount};
 use crate::model::plan::{ContainerStep, Folders, builder_image};
 
 /// The locations of the programs.
-pub struct Tools {
+pub struct DeployTools {
     kubectl: Option<PathBuf>,
     kustomize: Option<PathBuf>,
-    container: Option<(Context, Container)>,
+    container: Option<(ExecuteContext, Container)>,
     folder: PathBuf,
     kubeconfig: Option<String>,
     events: Events,
 }
 
-impl Tools {
+impl DeployTools {
     /// Finds the programs. If they are not installed, starts a container of the `k8s` builder.
     pub async fn find(session: &Session, needs_cluster: bool) -> Result<Self, Failure> {
         let path = session.variable(environment::PATH.name).unwrap_or_default();
@@ -54,18 +54,23 @@ impl Tools {
     /// Returns the client; `hide` removes secrets from its output.
     pub fn kubectl(&self, hide: Arc<dyn Fn(&str) -> String + Send + Sync>) -> Kubectl<'_> {
         let container = self.container.as_ref();
-        let container = container.map(|(_, container)| Place::Container(container.container()));
-        let kubectl = self.kubectl.as_deref().map(Place::Host).or(container);
+        let container =
+            container.map(|(_, container)| ToolLocation::Container(container.container()));
+        let kubectl = self
+            .kubectl
+            .as_deref()
+            .map(ToolLocation::Host)
+            .or(container);
         Kubectl {
             kubectl,
-            kustomize: self.kustomize.as_deref().map(Place::Host),
+            kustomize: self.kustomize.as_deref().map(ToolLocation::Host),
             folder: self.folder.clone(),
             kubeconfig: self.kubeconfig.clone(),
-            told: {
+            on_line: {
                 let events = self.events.clone();
                 Arc::new(move |line: &str| events.emit(Event::note(line.to_owned())))
             },
-            hide,
+            redact: hide,
         }
     }
 
@@ -79,7 +84,7 @@ impl Tools {
 
 /// Starts the builder with local files mounted at the same paths, and with the host's network: the cluster's address
 /// may be reachable only from this machine.
-async fn start(session: &Session) -> Result<(Context, Container), Failure> {
+async fn start(session: &Session) -> Result<(ExecuteContext, Container), Failure> {
     let name: BuilderName = TOOLS_BUILDER
         .parse()
         .map_err(|error| Failure::usage(format!("{error}")))?;
@@ -100,8 +105,8 @@ async fn start(session: &Session) -> Result<(Context, Container), Failure> {
     let connected = session.unless_interrupted(session.engine()).await?;
     let context =
         workbench::with_image(session, &image, &folders, connected.0, connected.1).await?;
-    let reach = context.reach().await?;
-    if let Reach::Remote(_) = reach {
+    let path_mapping = context.path_mapping().await?;
+    if let PathMapping::Remote(_) = path_mapping {
         return Err(Failure::outside(format!(
             "kubectl is not on PATH, and the engine is on another machine, where the builder `{TOOLS_BUILDER}` has no access to local files\n\
              hint: install kubectl, or use an engine on this machine"
@@ -168,7 +173,7 @@ fn step(session: &Session, image: crate::model::image::ImageReference) -> Contai
         workdir: folder.display().to_string(),
         script_dir: folder.display().to_string(),
         env: BTreeMap::from([("KUBECONFIG".to_owned(), list.join(":"))]),
-        env_by_hand: BTreeMap::new(),
+        env_for_shell: BTreeMap::new(),
         user: BuilderUser::Caller,
         network: Some("host".to_owned()),
         caches: Vec::new(),

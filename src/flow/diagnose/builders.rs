@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use tokio::task::spawn_blocking;
 
-use super::{Platform, Surroundings, grouped};
+use super::{CheckedPlatform, DoctorContext, grouped};
 use crate::base::task::joined;
 use crate::flow::survey;
 use crate::model::doctor::{BuilderFacts, BuilderLocation, CheckFailure};
@@ -11,11 +11,11 @@ use crate::model::image::{ImageReference, Registry};
 use crate::model::manifest::{BuilderImage, Service};
 
 /// Looks up the builder image of each service with scripts.
-pub(super) async fn builders(surroundings: &Surroundings<'_>) -> Vec<BuilderFacts> {
-    let Some(platform) = &surroundings.platform else {
+pub(super) async fn builders(context: &DoctorContext<'_>) -> Vec<BuilderFacts> {
+    let Some(platform) = &context.platform else {
         return Vec::new();
     };
-    let used = surroundings.services().filter_map(|service: &Service| {
+    let used = context.services().filter_map(|service: &Service| {
         let builder = service
             .builder
             .as_ref()
@@ -30,18 +30,16 @@ pub(super) async fn builders(surroundings: &Surroundings<'_>) -> Vec<BuilderFact
     let queries = grouped(used).into_iter().map(|(name, users)| async move {
         let services = users.iter().map(|(_, service)| service.clone()).collect();
         match users[0].0 {
-            BuilderImage::Folder(_) => {
-                folder(surroundings, platform, name, users[0].0, services).await
-            }
-            BuilderImage::External(image) => external(surroundings, name, image, services).await,
+            BuilderImage::Folder(_) => folder(context, platform, name, users[0].0, services).await,
+            BuilderImage::External(image) => external(context, name, image, services).await,
         }
     });
     join_all(queries).await
 }
 
 async fn folder(
-    surroundings: &Surroundings<'_>,
-    platform: &Platform<'_>,
+    context: &DoctorContext<'_>,
+    platform: &CheckedPlatform<'_>,
     name: String,
     image: &BuilderImage,
     services: Vec<String>,
@@ -49,7 +47,7 @@ async fn folder(
     let mut facts = BuilderFacts {
         image: name.clone(),
         is_folder: true,
-        location: Err(CheckFailure::timeout(&name, surroundings.limit)),
+        location: Err(CheckFailure::timeout(&name, context.limit)),
         services,
         name,
     };
@@ -61,13 +59,13 @@ async fn folder(
     let read =
         async { joined(spawn_blocking(move || survey::folder_builder(&manifest, &builder)).await) };
     let what = format!("the folder of {}", facts.name);
-    facts.location = match surroundings.limited(what, read).await {
+    facts.location = match context.limited(what, read).await {
         Ok((_, folder)) => {
             facts.image = short_tag(&folder.image);
-            let engine = in_engine(surroundings, &folder.image).await;
+            let engine = in_engine(context, &folder.image).await;
             let has_registry = folder.image.repository().registry().is_some();
-            let registry = if has_registry && !surroundings.offline {
-                Some(in_registry(surroundings, &folder.image).await)
+            let registry = if has_registry && !context.offline {
+                Some(in_registry(context, &folder.image).await)
             } else {
                 None
             };
@@ -79,17 +77,17 @@ async fn folder(
 }
 
 async fn external(
-    surroundings: &Surroundings<'_>,
+    context: &DoctorContext<'_>,
     name: String,
     image: &ImageReference,
     services: Vec<String>,
 ) -> BuilderFacts {
-    let engine = in_engine(surroundings, image).await;
+    let engine = in_engine(context, image).await;
     // An image in the engine is never pulled.
     let registry = match engine {
         Some(true) => None,
-        _ if surroundings.offline => None,
-        _ => Some(in_registry(surroundings, &with_registry(image)).await),
+        _ if context.offline => None,
+        _ => Some(in_registry(context, &with_registry(image)).await),
     };
     BuilderFacts {
         image: name.clone(),
@@ -101,23 +99,23 @@ async fn external(
 }
 
 /// Returns whether the engine has an image; `None` if it does not answer.
-async fn in_engine(surroundings: &Surroundings<'_>, image: &ImageReference) -> Option<bool> {
-    let engine = surroundings.engine_state().await.engine?;
+async fn in_engine(context: &DoctorContext<'_>, image: &ImageReference) -> Option<bool> {
+    let engine = context.engine_state().await.engine?;
     let what = format!("the engine, queried for {image},");
-    let found = surroundings.limited(what, engine.image(image)).await;
+    let found = context.limited(what, engine.image(image)).await;
     found.ok().map(|found| found.is_some())
 }
 
 async fn in_registry(
-    surroundings: &Surroundings<'_>,
+    context: &DoctorContext<'_>,
     image: &ImageReference,
 ) -> Result<bool, CheckFailure> {
-    let client = surroundings.registry().await;
+    let client = context.registry().await;
     let what = match image.repository().registry() {
         Some(registry) => format!("the registry {registry}, queried for {image},"),
         None => format!("the registry of {image}"),
     };
-    let found = surroundings.limited(what, client.digest(image)).await?;
+    let found = context.limited(what, client.digest(image)).await?;
     Ok(found.is_some())
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::{Platform, Surroundings, program};
+use super::{CheckedPlatform, DoctorContext, program};
 use crate::base::suggest;
-use crate::client::kubectl::{Cluster, Kubectl, Place};
+use crate::client::kubectl::{Cluster, Kubectl, ToolLocation};
 use crate::model::deploy::{Record, TOOLS_BUILDER};
 use crate::model::doctor::{
     CheckFailure, ClusterFacts, EnvironmentCheck, EnvironmentFacts, KubectlLocation,
@@ -16,11 +16,11 @@ use crate::model::manifest::Environment;
 
 /// Reads the deploy record of each environment, like `xp deploy`; `None` if the manifest has no `deploy`
 /// section.
-pub(super) async fn clusters(surroundings: &Surroundings<'_>) -> Option<ClusterFacts> {
-    let platform = surroundings.platform.as_ref()?;
+pub(super) async fn clusters(context: &DoctorContext<'_>) -> Option<ClusterFacts> {
+    let platform = context.platform.as_ref()?;
     let deploy = platform.manifest.deploy.as_ref()?;
     let environments = deploy.environments.values();
-    let settings = surroundings.settings;
+    let settings = context.settings;
     let path = settings.variables.get(PATH.name);
     let path = path.map_or("", String::as_str);
     let Some(found) = program("kubectl", path) else {
@@ -33,16 +33,16 @@ pub(super) async fn clusters(surroundings: &Surroundings<'_>) -> Option<ClusterF
         });
     };
     let kubectl = Kubectl {
-        kubectl: Some(Place::Host(&found)),
+        kubectl: Some(ToolLocation::Host(&found)),
         kustomize: None,
         folder: platform.manifest.folder.clone(),
         kubeconfig: settings.kubeconfig(),
         // A login prompt is not shown: it ends in a timeout.
-        told: Arc::new(|_| {}),
+        on_line: Arc::new(|_| {}),
         // Only xp's own object is read, which has no secrets.
-        hide: Arc::new(str::to_owned),
+        redact: Arc::new(str::to_owned),
     };
-    let contexts = surroundings.limited("kubectl".to_owned(), kubectl.contexts());
+    let contexts = context.limited("kubectl".to_owned(), kubectl.contexts());
     let (contexts, kubeconfig) = match contexts.await {
         Ok(contexts) => (contexts, Ok(())),
         Err(failure) => (Vec::new(), Err(failure)),
@@ -51,7 +51,7 @@ pub(super) async fn clusters(surroundings: &Surroundings<'_>) -> Option<ClusterF
         let (kubectl, contexts, kubeconfig) = (&kubectl, &contexts, &kubeconfig);
         async move {
             let check = match kubeconfig {
-                Ok(()) => query(surroundings, kubectl, contexts, environment).await,
+                Ok(()) => query(context, kubectl, contexts, environment).await,
                 Err(_) => EnvironmentCheck::NotQueried,
             };
             facts(environment, check)
@@ -66,7 +66,7 @@ pub(super) async fn clusters(surroundings: &Surroundings<'_>) -> Option<ClusterF
 }
 
 async fn query(
-    surroundings: &Surroundings<'_>,
+    context: &DoctorContext<'_>,
     kubectl: &Kubectl<'_>,
     contexts: &[String],
     environment: &Environment,
@@ -79,18 +79,18 @@ async fn query(
         let names = contexts.iter().map(String::as_str);
         return EnvironmentCheck::NoContext(suggest::hint(cluster.context, "it has", names));
     }
-    if surroundings.offline {
+    if context.offline {
         return EnvironmentCheck::NotQueried;
     }
     let name = Record::name(&environment.name);
     let what = format!("the cluster of {}", environment.name);
-    let found = surroundings.limited(what, kubectl.get(cluster, "configmap", &name));
+    let found = context.limited(what, kubectl.get(cluster, "configmap", &name));
     let found: Result<_, CheckFailure> = found.await;
     EnvironmentCheck::Queried(found.map(|object| object.is_some()))
 }
 
 /// Returns where `kubectl` is if it is not on `PATH`.
-fn kubectl_location(platform: &Platform<'_>) -> KubectlLocation {
+fn kubectl_location(platform: &CheckedPlatform<'_>) -> KubectlLocation {
     let folder = platform.manifest.builders.dir.join(TOOLS_BUILDER);
     if platform.manifest.folder.join(&folder).is_dir() {
         KubectlLocation::Builder(format!("builders/{TOOLS_BUILDER}"))

@@ -7,57 +7,57 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::machine::proxies;
-use super::{EngineState, Surroundings, files};
+use super::{DoctorContext, EngineState, files};
 use crate::client::engine::{Engine, EngineDescription};
-use crate::execute::path_mapping::Reach;
+use crate::execute::path_mapping::PathMapping;
 use crate::model::doctor::{
-    CheckFailure, EngineFacts, EngineInfo, OwnContainer, ProxyFacts, Socket,
+    CheckFailure, EngineCheckFacts, EngineInfo, OwnContainerFacts, ProxyFacts, Socket,
 };
 use crate::model::environment;
 
 /// Queries the engine, and inspects its socket.
-pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
-    let settings = surroundings.settings;
+pub(super) async fn engine(context: &DoctorContext<'_>) -> EngineCheckFacts {
+    let settings = context.settings;
     let address = settings.engine.address.clone();
     let what = format!("the container engine at {address}");
-    let queried = surroundings.limited(what, async {
+    let queried = context.limited(what, async {
         let engine = Engine::connect(&settings.engine).await?;
         let (description, own) = tokio::join!(engine.describe(), engine.own_container());
         // `xp doctor` writes no file to find out more.
-        let reach = own.ok().flatten().map(Reach::Mounted);
-        description.map(|description| (engine, description, reach))
+        let path_mapping = own.ok().flatten().map(PathMapping::Mounted);
+        description.map(|description| (engine, description, path_mapping))
     });
     let queried = queried.await;
-    let (info, state, reach) = match queried {
-        Ok((engine, description, reach)) => {
+    let (info, state, path_mapping) = match queried {
+        Ok((engine, description, path_mapping)) => {
             let state = EngineState {
                 insecure_registries: description.facts.insecure_registries.clone(),
                 engine: Some(engine),
             };
-            (Ok(info(description)), state, reach)
+            (Ok(info(description)), state, path_mapping)
         }
         Err(failure) => (Err(failure), EngineState::default(), None),
     };
-    surroundings.engine.send_replace(Some(state));
+    context.engine.send_replace(Some(state));
     let path = address.strip_prefix("unix://").map(Path::new);
     let root = info.as_ref().ok().and_then(|info| info.root.clone());
     let variable = |name: &str| settings.variables.get(name).map(String::as_str);
     let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
     let in_container = ["/.dockerenv", "/run/.containerenv"];
-    EngineFacts {
+    EngineCheckFacts {
         is_named: is_set(environment::DOCKER_HOST.name),
-        socket: path.map(|path| socket(path, user(surroundings))),
+        socket: path.map(|path| socket(path, user(context))),
         context: settings.engine.context.clone(),
-        others: others(surroundings, path),
+        others: others(context, path),
         in_container: in_container.iter().any(|path| Path::new(path).exists()),
-        own: reach.and_then(|reach| own_container(surroundings, &reach)),
+        own: path_mapping.and_then(|path_mapping| own_container(context, &path_mapping)),
         buildkit_is_off: !settings.engine.buildkit,
         // The data folder of a remote engine is not on this machine.
         space: root
             .filter(|_| path.is_some())
             .and_then(|root| files::space(Path::new(&root))),
         architecture: std::env::consts::ARCH,
-        limited: surroundings.services_with(|service| {
+        limited: context.services_with(|service| {
             let builder = service.builder.as_ref();
             builder.is_some_and(|builder| builder.memory.is_some())
         }),
@@ -68,19 +68,22 @@ pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
 }
 
 /// Returns where the engine sees the platform's folder, and the folders mounted separately.
-fn own_container(surroundings: &Surroundings<'_>, reach: &Reach) -> Option<OwnContainer> {
-    let Reach::Mounted(own) = reach else {
+fn own_container(
+    context: &DoctorContext<'_>,
+    path_mapping: &PathMapping,
+) -> Option<OwnContainerFacts> {
+    let PathMapping::Mounted(own) = path_mapping else {
         return None;
     };
-    let on_engine = |path: &Path| match reach.source(path) {
-        Ok(_) => Ok(reach.shown(path)),
+    let on_engine = |path: &Path| match path_mapping.source(path) {
+        Ok(_) => Ok(path_mapping.shown(path)),
         Err(error) => Err(CheckFailure::of(&error)),
     };
     let mut folders: Vec<(String, Result<String, CheckFailure>)> = Vec::new();
-    if let Some(platform) = &surroundings.platform {
+    if let Some(platform) = &context.platform {
         let folder = &platform.manifest.folder;
         let outer = on_engine(folder);
-        let services = surroundings.services();
+        let services = context.services();
         let inner = services.map(|service| folder.join(&service.dir));
         let inner = std::iter::once(platform.cache_dir.clone()).chain(inner);
         // Skip folders at the expected path below the platform's folder.
@@ -97,7 +100,7 @@ fn own_container(surroundings: &Surroundings<'_>, reach: &Reach) -> Option<OwnCo
         folders.extend(separate);
         folders.dedup();
     }
-    Some(OwnContainer {
+    Some(OwnContainerFacts {
         id: own.id.chars().take(12).collect(),
         folders,
     })
@@ -130,8 +133,8 @@ fn info(description: EngineDescription) -> EngineInfo {
     }
 }
 
-fn user<'s>(surroundings: &'s Surroundings<'_>) -> &'s str {
-    let variables = &surroundings.settings.variables;
+fn user<'s>(context: &'s DoctorContext<'_>) -> &'s str {
+    let variables = &context.settings.variables;
     let user = [environment::USER, environment::LOGNAME]
         .iter()
         .find_map(|variable| variables.get(variable.name));
@@ -178,8 +181,8 @@ fn group(groups: &str, id: u32) -> (String, Vec<String>) {
 }
 
 /// Returns the addresses of other usable sockets at default paths.
-fn others(surroundings: &Surroundings<'_>, used: Option<&Path>) -> Vec<String> {
-    let settings = surroundings.settings;
+fn others(context: &DoctorContext<'_>, used: Option<&Path>) -> Vec<String> {
+    let settings = context.settings;
     let runtime = settings.variables.get(environment::XDG_RUNTIME_DIR.name);
     let runtime = runtime.map(PathBuf::from);
     let home = settings.caller.home.clone();

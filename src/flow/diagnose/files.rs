@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
 
-use crate::model::doctor::{CacheState, Space};
+use crate::model::doctor::{CacheState, DiskSpace};
 use crate::store::cache;
 use crate::store::cache::Ownership;
 
 /// Returns the free space on the file system of a path, if it exists.
-pub(super) fn space(path: &Path) -> Option<Space> {
+pub(super) fn space(path: &Path) -> Option<DiskSpace> {
     let found = statvfs(path).ok()?;
-    Some(Space {
+    Some(DiskSpace {
         free: found.f_bavail.saturating_mul(found.f_frsize),
         // File systems that allocate inodes dynamically report 0.
         files: (found.f_files > 0).then_some(found.f_favail),

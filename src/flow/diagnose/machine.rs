@@ -5,18 +5,18 @@ use std::path::Path;
 
 use tokio::task::spawn_blocking;
 
-use super::{Surroundings, files};
+use super::{DoctorContext, files};
 use crate::base::task::joined;
 use crate::client::http::Proxies;
-use crate::model::doctor::{CacheState, MachineFacts, Program, ProxyFacts};
+use crate::model::doctor::{CacheState, MachineFacts, ProxyFacts, RequiredProgram};
 use crate::model::environment::PATH;
 use crate::model::source::GitScheme;
 
 /// Gathers the facts.
-pub(super) async fn machine(surroundings: &Surroundings<'_>) -> MachineFacts {
-    let settings = surroundings.settings;
+pub(super) async fn machine(context: &DoctorContext<'_>) -> MachineFacts {
+    let settings = context.settings;
     let proxies = proxies(&settings.proxies);
-    let Some(platform) = &surroundings.platform else {
+    let Some(platform) = &context.platform else {
         return MachineFacts {
             cache: None,
             space: None,
@@ -26,18 +26,18 @@ pub(super) async fn machine(surroundings: &Surroundings<'_>) -> MachineFacts {
         };
     };
     let folder = platform.cache_dir.clone();
-    let name = surroundings.shown(&folder);
+    let name = context.shown(&folder);
     let file = platform.manifest.file.clone();
     let path = settings.variables.get(PATH.name).cloned();
     let path = path.unwrap_or_default();
     let base = platform.manifest.folder.clone();
-    let dirs = surroundings
+    let dirs = context
         .services()
         .map(|service| (service.name.to_string(), service.dir.clone()));
     let dirs: Vec<_> = dirs.collect();
     // A configured ssh command replaces `ssh` on `PATH`.
     let has_ssh_command = settings.git.ssh_command.is_some() || settings.git.ssh_program.is_some();
-    let over_ssh = surroundings.services_with(|service| {
+    let over_ssh = context.services_with(|service| {
         let url = platform.git.effective_url(&service.git.remote);
         !has_ssh_command && url.scheme() == GitScheme::Ssh
     });
@@ -50,14 +50,14 @@ pub(super) async fn machine(surroundings: &Surroundings<'_>) -> MachineFacts {
         };
         let with_lfs = dirs.iter().filter(|(_, dir)| uses_lfs(dir));
         let programs = [
-            Program {
+            RequiredProgram {
                 name: "ssh",
                 purpose: "git remotes over ssh",
                 install: "install the OpenSSH client, such as with `sudo apt install openssh-client`",
                 path: find("ssh"),
                 services: over_ssh,
             },
-            Program {
+            RequiredProgram {
                 name: "git-lfs",
                 purpose: "Git LFS files",
                 install: "install it, such as with `sudo apt install git-lfs`",
@@ -87,19 +87,19 @@ pub(super) async fn machine(surroundings: &Surroundings<'_>) -> MachineFacts {
             proxies,
         }
     });
-    let _waiting = surroundings.waiting.begin("the file system");
-    match tokio::time::timeout(surroundings.limit, facts).await {
+    let _waiting = context.waiting.begin("the file system");
+    match tokio::time::timeout(context.limit, facts).await {
         Ok(facts) => joined(facts),
-        Err(_) => unresponsive(surroundings, &platform.cache_dir),
+        Err(_) => unresponsive(context, &platform.cache_dir),
     }
 }
 
 /// Returns the facts for a file system that does not answer.
-fn unresponsive(surroundings: &Surroundings<'_>, folder: &Path) -> MachineFacts {
-    let folder = surroundings.shown(folder);
+fn unresponsive(context: &DoctorContext<'_>, folder: &Path) -> MachineFacts {
+    let folder = context.shown(folder);
     let why = format!(
         "its file system did not answer within {} s",
-        surroundings.limit.as_secs()
+        context.limit.as_secs()
     );
     let state = CacheState::Denied {
         folder: folder.clone(),
@@ -110,7 +110,7 @@ fn unresponsive(surroundings: &Surroundings<'_>, folder: &Path) -> MachineFacts 
         space: None,
         ignores_case: false,
         programs: Vec::new(),
-        proxies: proxies(&surroundings.settings.proxies),
+        proxies: proxies(&context.settings.proxies),
     }
 }
 

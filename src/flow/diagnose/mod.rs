@@ -9,10 +9,10 @@ mod clusters;
 mod engine;
 mod files;
 mod machine;
+mod pending;
 pub mod per_host_limit;
 mod registries;
 mod remotes;
-mod waiting;
 mod working_copies;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{OnceCell, watch};
 
 pub(crate) use files::program;
-pub use waiting::Waiting;
+pub use pending::PendingChecks;
 
 use crate::base::error::Diagnostic;
 use crate::client::engine::Engine;
@@ -31,20 +31,20 @@ use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
 use crate::host::settings::Settings;
 use crate::model::doctor;
-use crate::model::doctor::{CheckFailure, Checkup, ManifestFacts, Section};
+use crate::model::doctor::{CheckFailure, DoctorReport, ManifestFacts, Section};
 use crate::model::manifest::{Manifest, Service, ServiceName};
 
 /// How long registry checks wait for the engine's list of insecure registries.
 const ENGINE_STATE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long [`Surroundings::close`] waits for uploads to be cancelled.
+/// How long [`DoctorContext::close`] waits for uploads to be cancelled.
 const UPLOAD_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The environment to check.
-pub struct Surroundings<'a> {
+pub struct DoctorContext<'a> {
     pub settings: &'a Settings,
     /// The platform; `None` if the manifest is missing or invalid.
-    pub platform: Option<Platform<'a>>,
+    pub platform: Option<CheckedPlatform<'a>>,
     /// The HTTP clients.
     pub http: Http,
     /// The timeout of each check.
@@ -52,13 +52,13 @@ pub struct Surroundings<'a> {
     /// Whether to skip git remotes, registries and clusters.
     pub offline: bool,
     /// The checks in progress.
-    pub waiting: Waiting,
+    pub waiting: PendingChecks,
     registry: OnceCell<RegistryClient>,
     engine: watch::Sender<Option<EngineState>>,
 }
 
 /// A manifest and the services to check.
-pub struct Platform<'a> {
+pub struct CheckedPlatform<'a> {
     pub manifest: &'a Manifest,
     /// The services to check, including dependencies.
     pub services: BTreeSet<ServiceName>,
@@ -75,11 +75,11 @@ struct EngineState {
     engine: Option<Engine>,
 }
 
-impl<'a> Surroundings<'a> {
+impl<'a> DoctorContext<'a> {
     /// Creates the environment to check.
     pub fn new(
         settings: &'a Settings,
-        platform: Option<Platform<'a>>,
+        platform: Option<CheckedPlatform<'a>>,
         http: Http,
         limit: Duration,
         offline: bool,
@@ -90,14 +90,14 @@ impl<'a> Surroundings<'a> {
             http,
             limit,
             offline,
-            waiting: Waiting::default(),
+            waiting: PendingChecks::default(),
             registry: OnceCell::new(),
             engine: watch::Sender::new(None),
         }
     }
 
     /// Runs and evaluates all checks.
-    pub async fn examine(&self, manifest: &ManifestFacts) -> Checkup {
+    pub async fn run_checks(&self, manifest: &ManifestFacts) -> DoctorReport {
         let (machine, engine, registries, remotes, builders, copies, clusters) = tokio::join!(
             machine::machine(self),
             engine::engine(self),
@@ -119,7 +119,7 @@ impl<'a> Surroundings<'a> {
         }
         // Omit the machine if there is nothing to report.
         sections.retain(|section: &Section| !section.findings.is_empty());
-        Checkup { sections }
+        DoctorReport { sections }
     }
 
     /// Cancels the uploads that are still open.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
-use super::Surroundings;
+use super::DoctorContext;
 use crate::base::error::Diagnostic;
 use crate::model::doctor::CheckFailure;
 
@@ -29,7 +29,7 @@ impl PerHostLimit {
     /// fail without being sent.
     pub async fn run<T, E: Diagnostic>(
         &self,
-        surroundings: &Surroundings<'_>,
+        context: &DoctorContext<'_>,
         what: String,
         query: impl Future<Output = Result<T, E>>,
     ) -> Result<T, CheckFailure> {
@@ -37,8 +37,8 @@ impl PerHostLimit {
         if self.timeouts.load(Ordering::Relaxed) >= self.max_concurrent {
             return Err(CheckFailure::skipped(&what, self.max_concurrent));
         }
-        let timeout = CheckFailure::timeout(&what, surroundings.limit);
-        let answer = surroundings.limited(what, query).await;
+        let timeout = CheckFailure::timeout(&what, context.limit);
+        let answer = context.limited(what, query).await;
         if answer.as_ref().err() == Some(&timeout) {
             self.timeouts.fetch_add(1, Ordering::Relaxed);
         }

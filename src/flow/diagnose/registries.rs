@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use super::{Surroundings, grouped};
+use super::{DoctorContext, grouped};
 use crate::client::registry::{CredentialSource, Credentials, RegistryClient, RegistryError};
 use crate::flow::diagnose::per_host_limit::PerHostLimit;
 use crate::model::doctor::{CredentialOrigin, PushAccess, RegistryFacts, RepositoryFacts};
@@ -16,31 +16,31 @@ use crate::model::source::GitReference;
 const MAX_CONCURRENT: usize = 8;
 
 /// Queries each registry that images are pushed to.
-pub(super) async fn registries(surroundings: &Surroundings<'_>) -> Vec<RegistryFacts> {
-    let repositories = repositories(surroundings);
+pub(super) async fn registries(context: &DoctorContext<'_>) -> Vec<RegistryFacts> {
+    let repositories = repositories(context);
     if repositories.is_empty() {
         return Vec::new();
     }
-    let client = surroundings.registry().await;
+    let client = context.registry().await;
     let by_registry = repositories.into_iter().filter_map(|(repository, tag)| {
         let registry = repository.registry()?.clone();
         Some((registry, (repository, tag)))
     });
     let queries = grouped(by_registry)
         .into_iter()
-        .map(|(registry, repositories)| one(surroundings, client, registry, repositories));
+        .map(|(registry, repositories)| one(context, client, registry, repositories));
     join_all(queries).await
 }
 
 async fn one(
-    surroundings: &Surroundings<'_>,
+    context: &DoctorContext<'_>,
     client: &RegistryClient,
     registry: Registry,
     repositories: Vec<(ImageRepository, Tag)>,
 ) -> RegistryFacts {
     let name = format!("the registry {registry}");
     let credentials = client.credentials(&registry);
-    let user = surroundings.limited(format!("the credential helper for {registry}"), credentials);
+    let user = context.limited(format!("the credential helper for {registry}"), credentials);
     let user = user.await.map(|found| found.as_ref().map(Credentials::who));
     let mut facts = RegistryFacts {
         host: registry.to_string(),
@@ -50,10 +50,10 @@ async fn one(
         repositories: Vec::new(),
         user,
     };
-    if facts.user.is_err() || surroundings.offline {
+    if facts.user.is_err() || context.offline {
         return facts;
     }
-    let address = surroundings
+    let address = context
         .limited(name.clone(), client.address(&registry))
         .await;
     if address.is_ok() {
@@ -65,12 +65,12 @@ async fn one(
             let push = async {
                 let check = client.check_push(repository).await?;
                 Ok::<_, RegistryError>(PushAccess {
-                    left_over: check.left_over,
+                    cancel_error: check.cancel_error,
                 })
             };
             let (pull, push) = tokio::join!(
-                limit.run(surroundings, what(), pull),
-                limit.run(surroundings, what(), push)
+                limit.run(context, what(), pull),
+                limit.run(context, what(), push)
             );
             RepositoryFacts {
                 name: repository.to_string(),
@@ -86,20 +86,20 @@ async fn one(
 
 fn origin(source: CredentialSource) -> CredentialOrigin {
     match source {
-        CredentialSource::Nowhere => CredentialOrigin::Nowhere,
+        CredentialSource::NotConfigured => CredentialOrigin::NotConfigured,
         CredentialSource::File(path) => CredentialOrigin::File(path.display().to_string()),
         CredentialSource::Helper(helper) => CredentialOrigin::Helper(helper),
     }
 }
 
 /// Returns the repositories that images are pushed to, with a tag that xp sets in each.
-fn repositories(surroundings: &Surroundings<'_>) -> BTreeMap<ImageRepository, Tag> {
-    let Some(platform) = &surroundings.platform else {
+fn repositories(context: &DoctorContext<'_>) -> BTreeMap<ImageRepository, Tag> {
+    let Some(platform) = &context.platform else {
         return BTreeMap::new();
     };
     let prefix = platform.manifest.registry.as_ref();
     let mut repositories = BTreeMap::new();
-    for service in surroundings.services() {
+    for service in context.services() {
         let image = service.docker.image.clone();
         repositories.entry(image).or_insert_with(|| tag(service));
         let builder = service.builder.as_ref().map(|builder| &builder.image);
@@ -107,7 +107,7 @@ fn repositories(surroundings: &Surroundings<'_>) -> BTreeMap<ImageRepository, Ta
             && let Ok(repository) = format!("builders/{name}").parse::<ImageRepository>()
         {
             let newest = Tag::from_branch("newest");
-            repositories.insert(repository.below(prefix), newest);
+            repositories.insert(repository.with_prefix(prefix), newest);
         }
     }
     repositories.retain(|repository, _| repository.registry().is_some());

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::process::Command;
 
-use super::{Platform, Surroundings, grouped};
+use super::{CheckedPlatform, DoctorContext, grouped};
 use crate::client::git::GitError;
 use crate::flow::diagnose::per_host_limit::PerHostLimit;
 use crate::flow::sources::resolve;
-use crate::flow::sources::resolve::{Request, ResolveErrors, remote_key};
+use crate::flow::sources::resolve::{ResolveErrors, ResolveRequest, remote_key};
 use crate::model::doctor::{AgentFacts, CheckFailure, RemoteFacts};
 use crate::model::manifest::Service;
 use crate::model::source::{GitReference, GitScheme, GitUrl};
@@ -25,13 +25,11 @@ const MAX_CONCURRENT: usize = 16;
 const MAX_CONCURRENT_SSH: usize = 6;
 
 /// Queries each remote once for the references of its services.
-pub(super) async fn remotes(
-    surroundings: &Surroundings<'_>,
-) -> (Vec<RemoteFacts>, Option<AgentFacts>) {
-    let Some(platform) = &surroundings.platform else {
+pub(super) async fn remotes(context: &DoctorContext<'_>) -> (Vec<RemoteFacts>, Option<AgentFacts>) {
+    let Some(platform) = &context.platform else {
         return (Vec::new(), None);
     };
-    let services = surroundings
+    let services = context
         .services()
         .map(|service| (remote_key(&service.git.remote), service));
     let groups = grouped(services);
@@ -53,17 +51,17 @@ pub(super) async fn remotes(
     }
     let queries = groups.values().map(|services| {
         let limit = &limits[&server(services).0];
-        one(surroundings, platform, services, limit)
+        one(context, platform, services, limit)
     });
     let is_ssh = |service: &Service| is_over_ssh(platform, &service.git.remote);
-    let forwarded = surroundings.services_with(|service| {
+    let forwarded = context.services_with(|service| {
         let builder = service.builder.as_ref();
         builder.is_some_and(|builder| builder.ssh)
     });
-    let needs_agent = !forwarded.is_empty() || surroundings.services().any(is_ssh);
+    let needs_agent = !forwarded.is_empty() || context.services().any(is_ssh);
     let agent = async {
         if needs_agent {
-            Some(agent(surroundings, forwarded).await)
+            Some(agent(context, forwarded).await)
         } else {
             None
         }
@@ -71,13 +69,13 @@ pub(super) async fn remotes(
     tokio::join!(join_all(queries), agent)
 }
 
-fn is_over_ssh(platform: &Platform<'_>, url: &GitUrl) -> bool {
+fn is_over_ssh(platform: &CheckedPlatform<'_>, url: &GitUrl) -> bool {
     platform.git.effective_url(url).scheme() == GitScheme::Ssh
 }
 
 async fn one(
-    surroundings: &Surroundings<'_>,
-    platform: &Platform<'_>,
+    context: &DoctorContext<'_>,
+    platform: &CheckedPlatform<'_>,
     services: &[&Service],
     limit: &PerHostLimit,
 ) -> RemoteFacts {
@@ -95,7 +93,7 @@ async fn one(
         failures: Vec::new(),
         took: Duration::ZERO,
     };
-    if surroundings.offline {
+    if context.offline {
         return facts;
     }
     let what = format!("the git remote {url}");
@@ -105,7 +103,7 @@ async fn one(
         let answer = resolve_references(platform, services).await?;
         Ok::<_, GitError>((answer, started.elapsed()))
     };
-    match limit.run(surroundings, what, query).await {
+    match limit.run(context, what, query).await {
         Ok(((found, errors), took)) => {
             facts.found = Some(found);
             facts.failures = errors;
@@ -122,7 +120,7 @@ async fn one(
 type ResolvedReferences = (Vec<(String, String)>, Vec<CheckFailure>);
 
 async fn resolve_references(
-    platform: &Platform<'_>,
+    platform: &CheckedPlatform<'_>,
     services: &[&Service],
 ) -> Result<ResolvedReferences, GitError> {
     let is_commit = |service: &&Service| matches!(service.git.reference, GitReference::Commit(_));
@@ -130,12 +128,12 @@ async fn resolve_references(
         // A commit needs no lookup, but check that the remote can be reached.
         platform.git.list_refs(&services[0].git.remote, &[]).await?;
     }
-    let requests = services.iter().map(|service| Request {
+    let requests = services.iter().map(|service| ResolveRequest {
         service: service.name.to_string(),
         url: service.git.remote.clone(),
         reference: service.git.reference.clone(),
         preferred_branch: None,
-        normal: None,
+        manifest_reference: None,
     });
     let (mut resolved, errors) = resolve::resolve_each(&platform.git, requests.collect()).await;
     let mut found: Vec<(String, String)> = Vec::new();
@@ -160,8 +158,8 @@ async fn resolve_references(
 }
 
 /// Counts the keys of the ssh agent.
-async fn agent(surroundings: &Surroundings<'_>, services: Vec<String>) -> AgentFacts {
-    let socket = &surroundings.settings.caller.ssh_agent;
+async fn agent(context: &DoctorContext<'_>, services: Vec<String>) -> AgentFacts {
+    let socket = &context.settings.caller.ssh_agent;
     let mut facts = AgentFacts {
         keys: None,
         is_named: socket.is_some(),
@@ -172,8 +170,8 @@ async fn agent(surroundings: &Surroundings<'_>, services: Vec<String>) -> AgentF
     }
     let mut list = Command::new("ssh-add");
     list.arg("-l").stdin(Stdio::null()).kill_on_drop(true);
-    let _waiting = surroundings.waiting.begin("the ssh agent");
-    let listed = tokio::time::timeout(AGENT_TIMEOUT.min(surroundings.limit), list.output()).await;
+    let _waiting = context.waiting.begin("the ssh agent");
+    let listed = tokio::time::timeout(AGENT_TIMEOUT.min(context.limit), list.output()).await;
     if let Ok(Ok(listed)) = listed {
         facts.keys = match listed.status.code() {
             Some(0) => Some(String::from_utf8_lossy(&listed.stdout).lines().count()),

@@ -7,10 +7,10 @@ use std::time::SystemTime;
 
 use tokio::task::spawn_blocking;
 
-use super::{Platform, Surroundings, grouped};
+use super::{CheckedPlatform, DoctorContext, grouped};
 use crate::base::task::joined;
 use crate::client::git::{GitClient, GitError, Opened, WorkingCopy};
-use crate::flow::sources::resolve::Request;
+use crate::flow::sources::resolve::ResolveRequest;
 use crate::flow::survey;
 use crate::model::doctor::{CheckFailure, WorkingCopyFacts};
 use crate::model::manifest::{Service, ServiceName};
@@ -18,16 +18,16 @@ use crate::model::source::GitUrl;
 use crate::model::status::WorkingCopyStatus;
 
 /// Reads each working copy once, even if several services use it.
-pub(super) async fn working_copies(surroundings: &Surroundings<'_>) -> Vec<WorkingCopyFacts> {
-    let Some(platform) = &surroundings.platform else {
+pub(super) async fn working_copies(context: &DoctorContext<'_>) -> Vec<WorkingCopyFacts> {
+    let Some(platform) = &context.platform else {
         return Vec::new();
     };
-    let by_dir = surroundings
+    let by_dir = context
         .services()
         .map(|service| (service.dir.clone(), service));
     let groups = grouped(by_dir);
     let read = read(platform, &groups);
-    let found = surroundings.limited("the file system of the working copies".to_owned(), async {
+    let found = context.limited("the file system of the working copies".to_owned(), async {
         Ok::<_, GitError>(read.await)
     });
     match found.await {
@@ -51,19 +51,19 @@ struct WorkingCopyDetails {
 }
 
 async fn read(
-    platform: &Platform<'_>,
+    platform: &CheckedPlatform<'_>,
     groups: &BTreeMap<PathBuf, Vec<&Service>>,
 ) -> Vec<WorkingCopyFacts> {
     let folder = &platform.manifest.folder;
     let requests = groups.values().map(|services| {
         // Services in one working copy may follow different branches; compare with the first one's.
         let service = services[0];
-        let request = Request {
+        let request = ResolveRequest {
             service: service.name.to_string(),
             url: service.git.remote.clone(),
             reference: service.git.reference.clone(),
             preferred_branch: None,
-            normal: None,
+            manifest_reference: None,
         };
         (service.name.clone(), folder.join(&service.dir), request)
     });

@@ -8,9 +8,9 @@ mod working_copy;
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Diagnostic, chain};
-use crate::model::init::{Folder, join_path};
+use crate::model::init::{PlatformFolder, join_path};
 use crate::model::manifest::ManifestError;
-use crate::model::manifest::error::Problem;
+use crate::model::manifest::error::SourceProblem;
 use crate::model::manifest::file;
 
 /// Scans a folder and the working copies in it, except `own_files`, the folder with xp's own files.
@@ -20,7 +20,7 @@ use crate::model::manifest::file;
 /// # Errors
 ///
 /// The folder cannot be read.
-pub fn discover(root: &Path, own_files: &Path) -> std::io::Result<Folder> {
+pub fn discover(root: &Path, own_files: &Path) -> std::io::Result<PlatformFolder> {
     let (dirs, mut unreadable) = folder::working_copies(root, own_files)?;
     let mut repositories = Vec::new();
     for dir in dirs {
@@ -33,7 +33,7 @@ pub fn discover(root: &Path, own_files: &Path) -> std::io::Result<Folder> {
     let name = root
         .file_name()
         .map(|name| name.to_string_lossy().into_owned());
-    Ok(Folder {
+    Ok(PlatformFolder {
         name: name.unwrap_or_else(|| root.display().to_string()),
         repositories,
         repo_remote: working_copy::remote(&root.join(".repo/manifests")),
@@ -42,7 +42,7 @@ pub fn discover(root: &Path, own_files: &Path) -> std::io::Result<Folder> {
 }
 
 /// Returns a function that reads files by their paths relative to a folder.
-pub fn reader(root: &Path) -> impl Fn(&str) -> Result<Option<String>, ManifestError> + use<> {
+pub fn file_reader(root: &Path) -> impl Fn(&str) -> Result<Option<String>, ManifestError> + use<> {
     let root: PathBuf = root.to_owned();
     move |path| {
         let Some(inside) = join_path(".", path).filter(|inside| inside != ".") else {
@@ -53,7 +53,8 @@ pub fn reader(root: &Path) -> impl Fn(&str) -> Result<Option<String>, ManifestEr
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Ok(None);
         }
-        let unreadable = |problem: Problem| ManifestError::unreadable(path.to_owned(), problem);
+        let unreadable =
+            |problem: SourceProblem| ManifestError::unreadable(path.to_owned(), problem);
         file::read(&file, "file", "it existed a moment ago")
             .map(Some)
             .map_err(unreadable)

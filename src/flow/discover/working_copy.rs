@@ -119,7 +119,7 @@ fn with_files(
     let Some(commit) = commit else {
         return Ok(repository);
     };
-    repository.files = copy.files_of(commit, MAX_FILES)?;
+    repository.files = copy.list_files(commit, MAX_FILES)?;
     if let Some(files) = &repository.files
         && !files.iter().any(|file| is_dockerfile(file))
     {

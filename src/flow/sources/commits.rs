@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::error::Failure;
-use crate::base::plural::many;
+use crate::base::plural::count_of;
 use crate::client::git::GitClient;
 use crate::flow::failure::manifest_failure;
 use crate::flow::request::ReferenceOverrides;
@@ -11,10 +11,12 @@ use crate::flow::session::Session;
 use crate::flow::sources::history;
 use crate::flow::sources::history::{HistoryExtent, HistorySearch, PartialService};
 use crate::flow::sources::resolve;
-use crate::flow::sources::resolve::{Request, Resolution, ResolveErrors};
+use crate::flow::sources::resolve::{Resolution, ResolveErrors, ResolveRequest};
 use crate::model::event::Event;
 use crate::model::manifest::ServiceName;
-use crate::model::source::{CommitId, GitReference, Origin, ResolvedReference, ServiceSource};
+use crate::model::source::{
+    CommitId, GitReference, ReferenceOrigin, ResolvedReference, ServiceSource,
+};
 
 /// Resolves the commit of each service, with one connection per remote.
 pub async fn resolve(
@@ -30,8 +32,8 @@ pub async fn resolve(
     let remotes: BTreeSet<_> = requests.values().map(|request| &request.url).collect();
     session.events.emit(Event::stage(format!(
         "resolving {} in {}",
-        many(requests.len(), "service"),
-        many(remotes.len(), "remote")
+        count_of(requests.len(), "service"),
+        count_of(remotes.len(), "remote")
     )));
     let resolved = async {
         let found = resolve::resolve(git, requests.values().cloned().collect()).await?;
@@ -58,7 +60,7 @@ pub fn requests(
     session: &Session,
     services: &BTreeSet<ServiceName>,
     references: &ReferenceOverrides,
-) -> Result<BTreeMap<ServiceName, Request>, Failure> {
+) -> Result<BTreeMap<ServiceName, ResolveRequest>, Failure> {
     let manifest = &session.manifest;
     let mut own = BTreeMap::new();
     for (name, reference) in &references.services {
@@ -98,13 +100,13 @@ pub fn requests(
         };
         let is_commit = matches!(reference, GitReference::Commit(_));
         let asks_for_both = reference != *usual && (!is_commit || has_dependents());
-        let normal = asks_for_both.then(|| usual.clone());
-        let request = Request {
+        let manifest_reference = asks_for_both.then(|| usual.clone());
+        let request = ResolveRequest {
             service: name.to_string(),
             url: service.git.remote.clone(),
             reference,
             preferred_branch,
-            normal,
+            manifest_reference,
         };
         requests.insert(name.clone(), request);
     }
@@ -114,21 +116,21 @@ pub fn requests(
 /// Converts resolved references to sources, recording where each reference came from.
 pub fn origins(
     session: &Session,
-    requests: &BTreeMap<ServiceName, Request>,
+    requests: &BTreeMap<ServiceName, ResolveRequest>,
     mut found: BTreeMap<String, Resolution>,
 ) -> BTreeMap<ServiceName, ServiceSource> {
     let usual = |name| Some(&session.manifest.services.get(name)?.git.reference);
     let sources = requests.iter().filter_map(|(name, request)| {
         let resolution = found.remove(name.as_str())?;
         let origin = if resolution.is_from_branch {
-            Origin::Branch
+            ReferenceOrigin::Branch
         } else if usual(name) == Some(&request.reference) {
-            Origin::Manifest
+            ReferenceOrigin::Manifest
         } else {
-            Origin::Reference
+            ReferenceOrigin::Reference
         };
         let source = ServiceSource {
-            normal: resolution.normal,
+            manifest_reference: resolution.manifest_reference,
             ..ServiceSource::of(resolution.reference, origin)
         };
         Some((name.clone(), source))
@@ -164,7 +166,12 @@ pub async fn narrow(
         };
         parts.push(part(&source.tip, false));
         // A service added on the branch does not exist at the manifest's reference.
-        parts.extend(source.normal.iter().map(|normal| part(normal, true)));
+        parts.extend(
+            source
+                .manifest_reference
+                .iter()
+                .map(|manifest_reference| part(manifest_reference, true)),
+        );
     }
     let search = HistorySearch {
         client: git,
@@ -175,7 +182,7 @@ pub async fn narrow(
     };
     let found = history::last_touched(&search, parts).await?;
     if !found.wrong.is_empty() {
-        let error = session.manifest.wrong_paths(found.wrong);
+        let error = session.manifest.invalid_git_paths(found.wrong);
         return Err(manifest_failure(session, &error));
     }
     let narrowed = sources.into_iter().filter_map(|(name, mut source)| {
@@ -183,9 +190,12 @@ pub async fn narrow(
         if service.git.path.is_some() {
             let commit_of = |tip: CommitId| found.commits.get(&(name.clone(), tip)).copied();
             source.commit = commit_of(source.tip.commit)?;
-            source.normal = source.normal.and_then(|normal| {
-                let commit = commit_of(normal.commit)?;
-                Some(ResolvedReference { commit, ..normal })
+            source.manifest_reference = source.manifest_reference.and_then(|manifest_reference| {
+                let commit = commit_of(manifest_reference.commit)?;
+                Some(ResolvedReference {
+                    commit,
+                    ..manifest_reference
+                })
             });
         }
         Some((name, source))

@@ -156,7 +156,7 @@ fn source(
     let working_copy = match opened {
         Opened::WorkingCopy(working_copy) => working_copy,
         Opened::Nothing => return Ok(None),
-        Opened::OtherFiles | Opened::NoFolder => {
+        Opened::OtherFiles | Opened::NotAFolder => {
             return Err(LocalError::OtherFiles {
                 service: name(),
                 dir: dir.to_owned(),
@@ -184,7 +184,7 @@ fn source(
         commit_time: facts.committer_time,
         git: working_copy.git_folders().map_err(failed)?,
     };
-    Ok(Some(ServiceSource::in_place(tip, tree)))
+    Ok(Some(ServiceSource::from_working_copy(tip, tree)))
 }
 
 /// Corrects the commit time of services with `git.path`, whose commit is the last one that touched the path and can be

@@ -8,7 +8,7 @@ use crate::flow::failure::manifest_failure;
 use crate::flow::session::Session;
 use crate::model::lock::{InvalidLock, LOCK, Lock};
 use crate::model::manifest::ServiceName;
-use crate::model::plan::{Draft, Folders, Inventory, Pinned};
+use crate::model::plan::{Folders, Inventory, Pinned, PlanDraft};
 use crate::model::source::ServiceSource;
 use crate::store::lock_file::LockFile;
 
@@ -49,7 +49,7 @@ impl Locked {
     pub fn check(
         &self,
         session: &Session,
-        draft: &Draft<'_>,
+        draft: &PlanDraft<'_>,
         inventory: &Inventory,
         folders: &Folders,
     ) -> Result<(), Failure> {

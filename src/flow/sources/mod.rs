@@ -3,8 +3,8 @@
 pub mod commits;
 pub mod current_service;
 pub mod history;
-pub mod in_place;
 pub mod local;
+pub mod local_sources;
 pub mod locked;
 pub mod resolve;
-pub mod unbuilt;
+pub mod unpushed;

@@ -15,7 +15,7 @@ const NEAR_MATCHES: usize = 3;
 
 /// The references to resolve for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
+pub struct ResolveRequest {
     pub service: String,
     pub url: GitUrl,
     /// The manifest's reference, or that of `--reference`.
@@ -23,16 +23,16 @@ pub struct Request {
     /// The branch of `--branch`, used if the remote has it.
     pub preferred_branch: Option<RefName>,
     /// The manifest's reference if `reference` differs from it and its commit is needed for comparison.
-    pub normal: Option<GitReference>,
+    pub manifest_reference: Option<GitReference>,
 }
 
-impl Request {
+impl ResolveRequest {
     /// Returns all references to query from the remote.
     pub fn wanted(&self) -> impl Iterator<Item = GitReference> {
         let preferred = self.preferred_branch.clone().map(GitReference::Named);
         std::iter::once(self.reference.clone())
             .chain(preferred)
-            .chain(self.normal.clone())
+            .chain(self.manifest_reference.clone())
     }
 }
 
@@ -44,7 +44,7 @@ pub struct Resolution {
     /// Whether it is the branch of `--branch`.
     pub is_from_branch: bool,
     /// The manifest's reference, if it is a different one and exists.
-    pub normal: Option<ResolvedReference>,
+    pub manifest_reference: Option<ResolvedReference>,
 }
 
 /// All errors, in the order of the services.
@@ -62,7 +62,7 @@ fn summary(errors: &[ResolveError]) -> String {
 #[derive(Debug, Clone, Error)]
 pub enum ResolveError {
     /// The remote could not be queried.
-    #[error("{} cannot be resolved", Services(services))]
+    #[error("{} cannot be resolved", ServiceList(services))]
     Remote {
         /// The services on it.
         services: Vec<String>,
@@ -73,7 +73,7 @@ pub enum ResolveError {
     /// The remote has no such branch, tag or reference.
     #[error(
         "{} cannot be resolved: {url} has no branch or tag `{reference}`",
-        Services(services)
+        ServiceList(services)
     )]
     NoSuchReference {
         /// The services that use the reference.
@@ -97,7 +97,7 @@ pub enum ResolveError {
         unreachable: Vec<GitUrl>,
     },
     /// The remote is empty, or its `HEAD` points to a branch that does not exist.
-    #[error("{} cannot be resolved: the repository {url} {}", Services(services), if *.is_empty { "is empty" } else { "has no default branch" })]
+    #[error("{} cannot be resolved: the repository {url} {}", ServiceList(services), if *.is_empty { "is empty" } else { "has no default branch" })]
     NoDefault {
         /// The services on it.
         services: Vec<String>,
@@ -143,9 +143,9 @@ impl Diagnostic for ResolveErrors {
     }
 }
 
-struct Services<'a>(&'a [String]);
+struct ServiceList<'a>(&'a [String]);
 
-impl fmt::Display for Services<'_> {
+impl fmt::Display for ServiceList<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join(", "))
     }
@@ -187,7 +187,7 @@ impl fmt::Display for Unreachable<'_> {
 /// Every remote that cannot be queried, and every reference that does not exist.
 pub async fn resolve(
     client: &GitClient,
-    requests: Vec<Request>,
+    requests: Vec<ResolveRequest>,
 ) -> Result<BTreeMap<String, Resolution>, ResolveErrors> {
     let (resolved, errors) = resolve_each(client, requests).await;
     if errors.is_empty() {
@@ -200,14 +200,14 @@ pub async fn resolve(
 /// Like [`resolve`], but returns the successful results together with the errors.
 pub async fn resolve_each(
     client: &GitClient,
-    requests: Vec<Request>,
+    requests: Vec<ResolveRequest>,
 ) -> (BTreeMap<String, Resolution>, Vec<ResolveError>) {
     let mut resolved = BTreeMap::new();
-    let mut remotes: BTreeMap<String, Vec<Request>> = BTreeMap::new();
+    let mut remotes: BTreeMap<String, Vec<ResolveRequest>> = BTreeMap::new();
     for request in requests {
         match &request.reference {
             GitReference::Commit(commit)
-                if request.preferred_branch.is_none() && request.normal.is_none() =>
+                if request.preferred_branch.is_none() && request.manifest_reference.is_none() =>
             {
                 resolved.insert(request.service, Resolution::of_commit(*commit));
             }
@@ -274,12 +274,12 @@ pub(crate) fn remote_key(url: &GitUrl) -> String {
 
 async fn resolve_remote(
     client: &GitClient,
-    requests: Vec<Request>,
+    requests: Vec<ResolveRequest>,
 ) -> (Vec<(String, Resolution)>, Vec<ResolveError>) {
     let Some(url) = requests.first().map(|request| request.url.clone()) else {
         return Default::default();
     };
-    let wanted: Vec<GitReference> = requests.iter().flat_map(Request::wanted).collect();
+    let wanted: Vec<GitReference> = requests.iter().flat_map(ResolveRequest::wanted).collect();
     let refs = match client.list_refs(&url, &wanted).await {
         Ok(refs) => refs,
         Err(cause) => {
@@ -293,7 +293,7 @@ async fn resolve_remote(
     let mut found = Vec::new();
     let mut missing: BTreeMap<GitReference, Vec<String>> = BTreeMap::new();
     for request in requests {
-        match choose(&refs, &request) {
+        match resolve_from_refs(&refs, &request) {
             Some(resolution) => found.push((request.service, resolution)),
             None => missing
                 .entry(request.reference)
@@ -331,29 +331,29 @@ impl Resolution {
         Self {
             reference: ResolvedReference { commit, name: None },
             is_from_branch: false,
-            normal: None,
+            manifest_reference: None,
         }
     }
 }
 
 /// Resolves a request with the references of a remote; `None` if the remote lacks it.
-pub fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
+pub fn resolve_from_refs(refs: &RemoteRefs, request: &ResolveRequest) -> Option<Resolution> {
     if let Some(branch) = &request.preferred_branch
         && let Some(reference) = preferred(refs, branch)
     {
         return Some(Resolution {
             reference,
             is_from_branch: true,
-            normal: lookup(refs, &request.reference),
+            manifest_reference: lookup(refs, &request.reference),
         });
     }
     Some(Resolution {
         reference: lookup(refs, &request.reference)?,
         is_from_branch: false,
-        normal: request
-            .normal
+        manifest_reference: request
+            .manifest_reference
             .as_ref()
-            .and_then(|normal| lookup(refs, normal)),
+            .and_then(|manifest_reference| lookup(refs, manifest_reference)),
     })
 }
 

@@ -108,7 +108,9 @@ pub fn folder_builder(
     // A builder name is always a valid last component of an image name.
     let repository: ImageRepository = format!("builders/{name}").parse().map_err(|_| missing())?;
     let tag = content.tag().ok_or_else(missing)?;
-    let image = repository.below(manifest.registry.as_ref()).tagged(tag);
+    let image = repository
+        .with_prefix(manifest.registry.as_ref())
+        .tagged(tag);
     let args = manifest.builders.args.clone();
     Ok((
         Unit::Builder(name.clone()),

@@ -6,7 +6,7 @@
 mod builders;
 pub mod prefetch;
 mod published;
-mod rights;
+mod push_permission;
 mod working_copies;
 
 use std::collections::BTreeMap;
@@ -17,14 +17,14 @@ use futures_util::future::join_all;
 
 pub use builders::{builder_names, folder_builder};
 pub use published::describe;
-pub use rights::push_rights;
-pub use working_copies::{Asked, Found, compared, unpushed, working_copies};
+pub use push_permission::check_push_permission;
+pub use working_copies::{InspectedCopy, UnpushedQuery, compared, unpushed, working_copies};
 
 use crate::base::error::{Diagnostic as _, chain};
-use crate::client::registry::{RegistryClient, RegistryError, Way};
+use crate::client::registry::{RegistryClient, RegistryError, RegistryScheme};
 use crate::model::image::ImageReference;
 use crate::model::layout::Layout;
-use crate::model::plan::{Draft, Folders, Inventory, Presence, Refusal};
+use crate::model::plan::{Folders, Inventory, PlanDraft, Presence, QueryFailure};
 
 /// The time limit of requests without a ping; slower registries are queried as usual.
 const NO_PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,10 +52,10 @@ pub async fn registries(
 
 /// Like [`registries`], but skips the ping of registries that required no authentication last time, which saves a
 /// round trip. `open` has the schemes of these registries.
-pub async fn registries_by_known_ways(
+pub async fn registries_with_known_schemes(
     client: &RegistryClient,
     mut images: Vec<ImageReference>,
-    open: &BTreeMap<String, Way>,
+    open: &BTreeMap<String, RegistryScheme>,
 ) -> BTreeMap<ImageReference, Presence> {
     let mut by_registry: BTreeMap<_, Vec<ImageReference>> = BTreeMap::new();
     for image in &images {
@@ -87,7 +87,7 @@ pub async fn registries_by_known_ways(
 pub async fn complete(
     client: &RegistryClient,
     layout: &Layout,
-    draft: &Draft<'_>,
+    draft: &PlanDraft<'_>,
     folders: &Folders,
     inventory: &mut Inventory,
 ) {
@@ -103,8 +103,8 @@ pub async fn complete(
     describe(client, layout, undescribed, inventory).await;
 }
 
-fn refusal(error: &RegistryError) -> Refusal {
-    Refusal {
+fn refusal(error: &RegistryError) -> QueryFailure {
+    QueryFailure {
         why: chain(error).replace("\n  cause: ", ": "),
         hints: error.hints(),
     }

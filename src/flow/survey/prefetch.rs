@@ -11,16 +11,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::base::task::joined;
 use crate::client::engine::{Engine, EngineError};
-use crate::client::registry::{RegistryClient, Way};
+use crate::client::registry::{RegistryClient, RegistryScheme};
 use crate::flow::request::ReferenceOverrides;
 use crate::flow::session::Session;
 use crate::flow::survey;
 use crate::model::image::{EngineImages, ImageQuery, ImageReference};
 use crate::model::layout::Layout;
 use crate::model::manifest::ServiceName;
-use crate::model::plan::{Draft, Options, Presence};
-use crate::model::source::{Origin, ResolvedReference, ServiceSource};
-use crate::store::cache::Facts;
+use crate::model::plan::{Options, PlanDraft, Presence};
+use crate::model::source::{ReferenceOrigin, ResolvedReference, ServiceSource};
+use crate::store::cache::FactCache;
 
 /// Queries in flight.
 #[derive(Default)]
@@ -55,10 +55,9 @@ impl RegistryPrefetch {
         let PrefetchState { services, open } = PrefetchState::read(&session.layout);
         let queries = prefetch_queries(session, services, selected, references, options);
         let (client, images) = (client.clone(), queries.registries);
-        let registries =
-            tokio::spawn(
-                async move { survey::registries_by_known_ways(&client, images, &open).await },
-            );
+        let registries = tokio::spawn(async move {
+            survey::registries_with_known_schemes(&client, images, &open).await
+        });
         let (engine, images) = (engine.clone(), queries.engine);
         let in_engine = EnginePrefetch {
             images: images.clone(),
@@ -117,12 +116,13 @@ fn prefetch_queries(
     let sources = sources.collect();
     let variable = |name: &str| session.variable(name);
     // The plan itself reports invalid tags.
-    let Ok(draft) = Draft::new(&session.manifest, selected, &sources, options, &variable) else {
+    let Ok(draft) = PlanDraft::new(&session.manifest, selected, &sources, options, &variable)
+    else {
         return PrefetchQueries::default();
     };
     PrefetchQueries {
         registries: draft.images(),
-        engine: if draft.asks_registries_first() {
+        engine: if draft.queries_registries_first() {
             BTreeSet::new()
         } else {
             draft.engine_images()
@@ -137,7 +137,7 @@ struct PrefetchState {
     services: BTreeMap<String, SavedSource>,
     /// The registries that required no authentication. Authentication challenges are never saved, because they
     /// decide where passwords are sent.
-    open: BTreeMap<String, Way>,
+    open: BTreeMap<String, RegistryScheme>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -157,14 +157,14 @@ impl SavedSource {
         };
         Some(ServiceSource {
             commit: self.commit.parse().ok()?,
-            ..ServiceSource::of(tip, Origin::Manifest)
+            ..ServiceSource::of(tip, ReferenceOrigin::Manifest)
         })
     }
 }
 
 impl PrefetchState {
     fn read(layout: &Layout) -> Self {
-        let text = Facts::new(layout.root()).read(&layout.last_asked());
+        let text = FactCache::new(layout.root()).read(&layout.prefetch_state());
         // A damaged file is replaced.
         text.and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default()
@@ -193,7 +193,7 @@ pub fn save(
         |name: &String| service(name).is_some_and(|it| manifest.services.contains_key(&it));
     state.services.retain(|name, _| exists(name));
     for (service, source) in sources {
-        if source.origin == Origin::Manifest && source.local.is_none() {
+        if source.origin == ReferenceOrigin::Manifest && source.local.is_none() {
             let source = SavedSource {
                 name: source.tip.name.clone(),
                 tip: source.tip.commit.to_string(),
@@ -202,7 +202,7 @@ pub fn save(
             state.services.insert(service.to_string(), source);
         }
     }
-    for (registry, open) in client.reached() {
+    for (registry, open) in client.known_schemes() {
         match open {
             Some(way) => drop(state.open.insert(registry.to_string(), way)),
             None => drop(state.open.remove(registry.as_str())),
@@ -210,6 +210,6 @@ pub fn save(
     }
     let after = state.text();
     if after != before {
-        Facts::new(layout.root()).write(&layout.last_asked(), &after);
+        FactCache::new(layout.root()).write(&layout.prefetch_state(), &after);
     }
 }

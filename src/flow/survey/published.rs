@@ -7,7 +7,7 @@ use crate::client::registry::{RegistryClient, RegistryError};
 use crate::model::image::{Digest, ImageReference, PublishedImage};
 use crate::model::layout::Layout;
 use crate::model::plan::Inventory;
-use crate::store::cache::Facts;
+use crate::store::cache::FactCache;
 
 /// Adds descriptions of images given by digest, or the error for each.
 ///
@@ -19,7 +19,7 @@ pub async fn describe(
     images: Vec<ImageReference>,
     inventory: &mut Inventory,
 ) {
-    let facts = Facts::new(layout.root());
+    let facts = FactCache::new(layout.root());
     let requests = futures_util::stream::iter(images).map(|image| {
         let facts = &facts;
         async move {
@@ -35,7 +35,7 @@ pub async fn describe(
         };
         let described = match described {
             Err(RegistryError::Incomplete { .. }) => {
-                inventory.lacks_part_of(&image);
+                inventory.mark_incomplete(&image);
                 continue;
             }
             described => described.map_err(|error| refusal(&error)),
@@ -47,7 +47,7 @@ pub async fn describe(
 async fn describe_cached(
     client: &RegistryClient,
     layout: &Layout,
-    facts: &Facts,
+    facts: &FactCache,
     image: &ImageReference,
     digest: &Digest,
 ) -> Result<PublishedImage, RegistryError> {

@@ -7,16 +7,16 @@ use futures_util::StreamExt as _;
 use tokio::task::spawn_blocking;
 
 use crate::client::git::{GitClient, GitError, Head, Opened, RemoteRefs, WorkingCopy};
-use crate::flow::sources::resolve::{Request, Resolution, choose};
+use crate::flow::sources::resolve::{Resolution, ResolveRequest, resolve_from_refs};
 use crate::model::manifest::ServiceName;
 use crate::model::source::{CommitId, ResolvedReference};
-use crate::model::status::{Checkout, Unpushed, WorkingCopyStatus};
+use crate::model::status::{CheckoutStatus, UnpushedChanges, WorkingCopyStatus};
 
 /// How many working copies are read concurrently: reading is I/O-bound.
 const CONCURRENCY: usize = 32;
 
 /// The state of a working copy.
-pub struct Found {
+pub struct InspectedCopy {
     /// Its status, not yet compared with the reference.
     pub status: WorkingCopyStatus,
     /// What the service's reference pointed at when the remote was last fetched.
@@ -29,8 +29,8 @@ pub struct Found {
 /// Reads working copies concurrently, on blocking threads.
 pub async fn working_copies(
     client: &GitClient,
-    wanted: impl IntoIterator<Item = (ServiceName, PathBuf, Request)>,
-) -> BTreeMap<ServiceName, Found> {
+    wanted: impl IntoIterator<Item = (ServiceName, PathBuf, ResolveRequest)>,
+) -> BTreeMap<ServiceName, InspectedCopy> {
     let reads = futures_util::stream::iter(wanted).map(|(name, dir, request)| async move {
         let client = client.clone();
         let found = spawn_blocking(move || inspect(&client, &dir, &request)).await;
@@ -43,7 +43,7 @@ pub async fn working_copies(
 /// Compares each working copy with the current commit of its service's reference; if that is unknown or not
 /// fetched yet, with the last known one.
 pub async fn compared(
-    found: BTreeMap<ServiceName, Found>,
+    found: BTreeMap<ServiceName, InspectedCopy>,
     tips: &BTreeMap<ServiceName, ResolvedReference>,
 ) -> BTreeMap<ServiceName, WorkingCopyStatus> {
     let compared = futures_util::stream::iter(found).map(|(name, found)| async move {
@@ -56,7 +56,7 @@ pub async fn compared(
 }
 
 /// A service whose working copy is checked for unpushed work.
-pub struct Asked {
+pub struct UnpushedQuery {
     pub service: ServiceName,
     /// The commit that the service's reference points at.
     pub tip: CommitId,
@@ -66,7 +66,9 @@ pub struct Asked {
 
 /// Finds unpushed work in working copies; reads each once, however many services it has. Missing and unreadable ones
 /// have none.
-pub async fn unpushed(wanted: BTreeMap<PathBuf, Vec<Asked>>) -> BTreeMap<ServiceName, Unpushed> {
+pub async fn unpushed(
+    wanted: BTreeMap<PathBuf, Vec<UnpushedQuery>>,
+) -> BTreeMap<ServiceName, UnpushedChanges> {
     let reads = futures_util::stream::iter(wanted).map(|(dir, asked)| async move {
         let found = spawn_blocking(move || unpushed_of(&dir, asked)).await;
         futures_util::stream::iter(found.unwrap_or_default())
@@ -75,7 +77,7 @@ pub async fn unpushed(wanted: BTreeMap<PathBuf, Vec<Asked>>) -> BTreeMap<Service
     found.flatten().collect().await
 }
 
-fn unpushed_of(dir: &Path, asked: Vec<Asked>) -> Vec<(ServiceName, Unpushed)> {
+fn unpushed_of(dir: &Path, asked: Vec<UnpushedQuery>) -> Vec<(ServiceName, UnpushedChanges)> {
     let Ok(Opened::WorkingCopy(copy)) = WorkingCopy::open(dir) else {
         return Vec::new();
     };
@@ -86,7 +88,7 @@ fn unpushed_of(dir: &Path, asked: Vec<Asked>) -> Vec<(ServiceName, Unpushed)> {
     };
     let modified = copy.modified_paths().unwrap_or_default();
     let found = asked.into_iter().map(
-        |Asked {
+        |UnpushedQuery {
              service,
              tip,
              paths,
@@ -106,7 +108,7 @@ fn unpushed_of(dir: &Path, asked: Vec<Asked>) -> Vec<(ServiceName, Unpushed)> {
             } else {
                 0
             };
-            let unpushed = Unpushed {
+            let unpushed = UnpushedChanges {
                 branch: branch.clone(),
                 ahead,
                 modified: modified.iter().filter(is_in_service).count(),
@@ -117,55 +119,57 @@ fn unpushed_of(dir: &Path, asked: Vec<Asked>) -> Vec<(ServiceName, Unpushed)> {
     found.collect()
 }
 
-fn inspect(client: &GitClient, dir: &Path, request: &Request) -> Found {
-    let without_repository = |status| Found {
+fn inspect(client: &GitClient, dir: &Path, request: &ResolveRequest) -> InspectedCopy {
+    let without_repository = |status| InspectedCopy {
         status,
         // A commit in the manifest is known without a working copy.
-        known: choose(&RemoteRefs::default(), request),
+        known: resolve_from_refs(&RemoteRefs::default(), request),
         problem: None,
         working_copy: None,
     };
     let read = || match WorkingCopy::open(dir)? {
         Opened::Nothing => Ok(without_repository(WorkingCopyStatus::Missing)),
-        Opened::OtherFiles | Opened::NoFolder => Ok(without_repository(WorkingCopyStatus::Foreign)),
+        Opened::OtherFiles | Opened::NotAFolder => {
+            Ok(without_repository(WorkingCopyStatus::Foreign))
+        }
         Opened::WorkingCopy(working_copy) => {
             let checkout = checkout(&working_copy)?;
             let wanted: Vec<_> = request.wanted().collect();
-            let known = working_copy.known_refs(client, &request.url, &wanted);
-            Ok(Found {
+            let known = working_copy.cached_refs(client, &request.url, &wanted);
+            Ok(InspectedCopy {
                 status: WorkingCopyStatus::Present(checkout),
-                known: choose(&known, request),
+                known: resolve_from_refs(&known, request),
                 problem: None,
                 working_copy: Some(working_copy),
             })
         }
     };
-    read().unwrap_or_else(|error: GitError| Found {
+    read().unwrap_or_else(|error: GitError| InspectedCopy {
         problem: Some(error),
         ..without_repository(WorkingCopyStatus::Unreadable)
     })
 }
 
-fn checkout(working_copy: &WorkingCopy) -> Result<Checkout, GitError> {
+fn checkout(working_copy: &WorkingCopy) -> Result<CheckoutStatus, GitError> {
     let (branch, commit) = match working_copy.head()? {
         Head::Branch { name, commit } => (Some(name), Some(commit)),
         Head::Detached(commit) => (None, Some(commit)),
         Head::Unborn => (None, None),
     };
     let changes = working_copy.count_changes()?;
-    let under_way = working_copy.operation_under_way();
-    Ok(Checkout {
+    let operation = working_copy.operation_in_progress();
+    Ok(CheckoutStatus {
         branch,
         commit,
         ahead_and_behind: None,
         is_fetched: true,
         modified: changes.modified,
         untracked: changes.untracked,
-        under_way: under_way.map(|operation| operation.name()),
+        operation: operation.map(|operation| operation.name()),
     })
 }
 
-impl Found {
+impl InspectedCopy {
     fn compared_with(self, tip: Option<CommitId>) -> WorkingCopyStatus {
         let mut status = self.status;
         if let (WorkingCopyStatus::Present(checkout), Some(working_copy)) =

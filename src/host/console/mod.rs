@@ -4,9 +4,9 @@
 //! them. Otherwise standard input, output and error are separate streams, byte for byte, and signals are
 //! forwarded.
 
+mod attach;
 pub mod client;
-mod end;
-mod raw;
+mod raw_mode;
 mod signals;
 mod streams;
 
@@ -14,7 +14,7 @@ use std::io::IsTerminal as _;
 
 use rustix::termios::tcgetwinsize;
 
-pub use end::attach;
+pub use attach::attach;
 pub use signals::Signals;
 
 use crate::base::job;
@@ -41,7 +41,7 @@ pub enum Connection {
 impl Connection {
     /// Returns a terminal if standard input and output are one and xp is in the foreground, unless
     /// `wanted` says which to use.
-    pub fn of_the_caller(wanted: Option<bool>) -> Self {
+    pub fn for_caller(wanted: Option<bool>) -> Self {
         let input = std::io::stdin();
         let is_terminal = input.is_terminal();
         let is_foreground = is_terminal && job::is_foreground(&input);

@@ -8,13 +8,13 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
 
 use crate::base::job;
-use crate::client::engine::Addressee;
+use crate::client::engine::SignalTarget;
 
 /// The action for a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalAction {
     /// Send the signal of that name to the program.
-    Forward(&'static str, Addressee),
+    Forward(&'static str, SignalTarget),
     /// The terminal was closed.
     HangUp,
     /// The terminal was resized.
@@ -25,22 +25,25 @@ pub enum SignalAction {
 
 /// Signals from keys go to the whole process group, those of `kill` to a single process.
 const ACTIONS: &[(Signal, SignalAction)] = &[
-    (Signal::INT, SignalAction::Forward("INT", Addressee::Group)),
+    (
+        Signal::INT,
+        SignalAction::Forward("INT", SignalTarget::Group),
+    ),
     (
         Signal::QUIT,
-        SignalAction::Forward("QUIT", Addressee::Group),
+        SignalAction::Forward("QUIT", SignalTarget::Group),
     ),
     (
         Signal::TERM,
-        SignalAction::Forward("TERM", Addressee::Program),
+        SignalAction::Forward("TERM", SignalTarget::Program),
     ),
     (
         Signal::USR1,
-        SignalAction::Forward("USR1", Addressee::Program),
+        SignalAction::Forward("USR1", SignalTarget::Program),
     ),
     (
         Signal::USR2,
-        SignalAction::Forward("USR2", Addressee::Program),
+        SignalAction::Forward("USR2", SignalTarget::Program),
     ),
     (Signal::HUP, SignalAction::HangUp),
     (Signal::WINCH, SignalAction::Resize),

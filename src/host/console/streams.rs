@@ -5,7 +5,7 @@ use std::io;
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncWriteExt as _, Stderr, Stdout};
 
-use crate::client::engine::{EngineError, Printed, ProgramInput, ProgramOutput};
+use crate::client::engine::{EngineError, OutputChunk, ProgramInput, ProgramOutput};
 
 /// How the output of a program ended.
 pub enum OutputEnd {
@@ -41,13 +41,13 @@ pub async fn drain(mut printed: ProgramOutput) {
     while let Some(Ok(_)) = printed.next().await {}
 }
 
-async fn write(chunk: Printed, output: &mut Stdout, error: &mut Stderr) -> io::Result<()> {
+async fn write(chunk: OutputChunk, output: &mut Stdout, error: &mut Stderr) -> io::Result<()> {
     match chunk {
-        Printed::Output(bytes) => {
+        OutputChunk::Output(bytes) => {
             output.write_all(&bytes).await?;
             output.flush().await
         }
-        Printed::Error(bytes) => {
+        OutputChunk::Error(bytes) => {
             error.write_all(&bytes).await?;
             error.flush().await
         }

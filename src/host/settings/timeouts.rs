@@ -11,7 +11,7 @@ use crate::model::environment::{
 
 /// Timeouts and retry policies.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Patience {
+pub struct TimeoutSettings {
     pub timeouts: Timeouts,
     /// Retries of requests.
     pub requests: Policy,
@@ -23,7 +23,7 @@ pub struct Patience {
 const MAX_RETRIES: u32 = 20;
 
 /// Reads timeouts and retries from the environment.
-pub(super) fn patience(variables: &ProcessVariables) -> Result<Patience, String> {
+pub(super) fn timeout_settings(variables: &ProcessVariables) -> Result<TimeoutSettings, String> {
     let duration = |variable: EnvironmentVariable, default: Duration| match variables.get(variable)
     {
         None => Ok(default),
@@ -47,7 +47,7 @@ pub(super) fn patience(variables: &ProcessVariables) -> Result<Patience, String>
         requests.attempts = retries + 1;
         transfers.attempts = retries + 1;
     }
-    Ok(Patience {
+    Ok(TimeoutSettings {
         timeouts,
         requests,
         transfers,
@@ -60,8 +60,10 @@ mod tests {
 
     #[test]
     fn timeouts_and_retries_come_from_the_environment() {
-        let of = |variable: EnvironmentVariable, value: &str| patience(&[(variable, value)].into());
-        let defaults = patience(&[].into()).unwrap();
+        let of = |variable: EnvironmentVariable, value: &str| {
+            timeout_settings(&[(variable, value)].into())
+        };
+        let defaults = timeout_settings(&[].into()).unwrap();
         assert_eq!(defaults.timeouts, Timeouts::default());
         assert_eq!(defaults.requests, Policy::REQUEST);
         let stall = of(XP_STALL_TIMEOUT, "5m").unwrap().timeouts.stall;
@@ -79,11 +81,11 @@ mod tests {
     }
     #[test]
     fn documented_defaults_are_used() {
-        let Patience {
+        let TimeoutSettings {
             timeouts,
             requests,
             transfers,
-        } = patience(&[].into()).unwrap();
+        } = timeout_settings(&[].into()).unwrap();
         for (variable, used) in [
             (XP_CONNECT_TIMEOUT, timeouts.connect),
             (XP_STALL_TIMEOUT, timeouts.stall),

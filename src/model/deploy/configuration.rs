@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::model::manifest::node::{Kind, Node};
+use crate::model::manifest::node::{Node, NodeKind};
 use crate::model::manifest::yaml::read_rendered;
 
 /// A field that contains an image, as in kustomize's configuration.
@@ -202,24 +202,24 @@ fn secrets_of_patch(text: &str, target: &str) -> Vec<String> {
 /// Calls `found` with all scalars below a node.
 pub(super) fn scalars<'n>(node: Option<&'n Node>, found: &mut dyn FnMut(&'n str)) {
     match node.map(|node| &node.kind) {
-        Some(Kind::Scalar { text, .. }) => found(text),
-        Some(Kind::Sequence(nodes)) => nodes.iter().for_each(|node| scalars(Some(node), found)),
-        Some(Kind::Mapping(entries)) => {
+        Some(NodeKind::Scalar { text, .. }) => found(text),
+        Some(NodeKind::Sequence(nodes)) => nodes.iter().for_each(|node| scalars(Some(node), found)),
+        Some(NodeKind::Mapping(entries)) => {
             entries
                 .iter()
                 .for_each(|entry| scalars(Some(&entry.value), found));
         }
-        Some(Kind::Null) | None => {}
+        Some(NodeKind::Null) | None => {}
     }
 }
 
 /// Returns a node as JSON, with all scalars as strings.
 fn json_of(node: &Node) -> Option<Value> {
     Some(match &node.kind {
-        Kind::Null => return None,
-        Kind::Scalar { text, .. } => json!(text),
-        Kind::Sequence(nodes) => nodes.iter().filter_map(json_of).collect(),
-        Kind::Mapping(entries) => {
+        NodeKind::Null => return None,
+        NodeKind::Scalar { text, .. } => json!(text),
+        NodeKind::Sequence(nodes) => nodes.iter().filter_map(json_of).collect(),
+        NodeKind::Mapping(entries) => {
             let entries = entries.iter();
             let entries =
                 entries.filter_map(|entry| Some((entry.key.clone(), json_of(&entry.value)?)));
@@ -250,7 +250,7 @@ impl FieldSpec {
 
 /// Returns the value of a key.
 pub(super) fn get<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
-    let Kind::Mapping(entries) = &node.kind else {
+    let NodeKind::Mapping(entries) = &node.kind else {
         return None;
     };
     let entry = entries.iter().find(|entry| entry.key == key)?;
@@ -260,7 +260,7 @@ pub(super) fn get<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
 /// Returns the items of a list.
 pub(super) fn items(node: Option<&Node>) -> &[Node] {
     match node.map(|node| &node.kind) {
-        Some(Kind::Sequence(items)) => items,
+        Some(NodeKind::Sequence(items)) => items,
         _ => &[],
     }
 }
@@ -268,11 +268,11 @@ pub(super) fn items(node: Option<&Node>) -> &[Node] {
 /// Returns the text of a scalar, or the texts of a list.
 fn texts(node: Option<&Node>) -> Vec<String> {
     let text = |node: &Node| match &node.kind {
-        Kind::Scalar { text, .. } => Some(text.clone()),
+        NodeKind::Scalar { text, .. } => Some(text.clone()),
         _ => None,
     };
     match node {
-        Some(node) if matches!(node.kind, Kind::Sequence(_)) => {
+        Some(node) if matches!(node.kind, NodeKind::Sequence(_)) => {
             items(Some(node)).iter().filter_map(text).collect()
         }
         Some(node) => text(node).into_iter().collect(),

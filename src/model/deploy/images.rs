@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::configuration::FieldSpec;
-use super::rendered::{ImageUse, Rendered};
+use super::rendered::{ImageUse, RenderedObjects};
 use crate::model::image::ImageRepository;
 use crate::model::lock::Lock;
 use crate::model::manifest::{Deploy, Manifest, ServiceName};
@@ -19,7 +19,7 @@ pub struct ImageNames {
 
 /// The services whose images are in the kustomize files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Named {
+pub struct NamedImages {
     /// The services, with the image names that are used.
     pub services: BTreeMap<ServiceName, BTreeSet<String>>,
 }
@@ -71,8 +71,8 @@ impl ImageNames {
     }
 
     /// Returns the services whose images are in the rendered objects.
-    pub fn named(&self, rendered: &Rendered, fields: &[FieldSpec]) -> Named {
-        let mut named = Named::default();
+    pub fn named(&self, rendered: &RenderedObjects, fields: &[FieldSpec]) -> NamedImages {
+        let mut named = NamedImages::default();
         for ImageUse { image, .. } in rendered.images(fields) {
             if let Some(service) = self.service(&image) {
                 let names = named.services.entry(service.clone()).or_default();

@@ -16,9 +16,9 @@ mod verify;
 pub const TOOLS_BUILDER: &str = "k8s";
 
 pub use self::configuration::{FieldSpec, Kustomization, image_fields};
-pub use self::images::{ImageNames, Named};
+pub use self::images::{ImageNames, NamedImages};
 pub use self::overlay::Overlay;
-pub use self::record::{Deployment, Record, State};
-pub use self::rendered::{Rendered, Workload};
+pub use self::record::{DeployState, Deployment, Record};
+pub use self::rendered::{RenderedObjects, Workload};
 pub use self::secrets::Secrets;
 pub use self::verify::{ForeignNamespaces, NotPinned, UnnamedServices};

@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 use serde_json::{Map, Value, json};
 
 use super::configuration::FieldSpec;
-use super::images::Named;
+use super::images::NamedImages;
 use crate::model::lock::Lock;
 use crate::model::manifest::ServiceName;
 
@@ -29,7 +29,7 @@ impl Overlay {
     pub fn around(
         overlay: &Path,
         at: &Path,
-        named: &Named,
+        named: &NamedImages,
         set: &Lock,
         fields: &[FieldSpec],
         options: &Map<String, Value>,
@@ -132,7 +132,7 @@ mod tests {
         )
         .unwrap();
         let names = ["a", "h.example.com/x/a"].map(str::to_owned);
-        let named = Named {
+        let named = NamedImages {
             services: BTreeMap::from([
                 ("a".parse().unwrap(), names.into_iter().collect()),
                 ("b".parse().unwrap(), ["b".to_owned()].into_iter().collect()),

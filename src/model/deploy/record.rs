@@ -37,7 +37,7 @@ const MAX_LENGTH: usize = 900_000;
 /// The state of a deploy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum DeployState {
     /// It is in progress or was killed.
     Deploying,
     /// It was applied and rolled out.
@@ -48,7 +48,7 @@ pub enum State {
     Interrupted,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for DeployState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Deploying => "deploying",
@@ -66,7 +66,7 @@ pub struct Deployment {
     pub number: u64,
     /// A unique ID, independent of the number.
     pub id: String,
-    pub state: State,
+    pub state: DeployState,
     /// When it started, in UTC.
     pub started: OffsetDateTime,
     /// The latest possible end, if it is in progress.
@@ -260,13 +260,13 @@ impl Record {
     /// Returns the last successful deploy.
     pub fn last_deployed(&self) -> Option<&Deployment> {
         let mut deploys = self.deploys.iter();
-        deploys.find(|it| it.state == State::Deployed)
+        deploys.find(|it| it.state == DeployState::Deployed)
     }
 
     /// Returns the numbers of the last successful deploys.
     fn successful(&self) -> Vec<u64> {
         let successful = self.deploys.iter();
-        let successful = successful.filter(|it| it.state == State::Deployed);
+        let successful = successful.filter(|it| it.state == DeployState::Deployed);
         successful
             .take(MIN_SUCCESSFUL)
             .map(|it| it.number)
@@ -303,7 +303,7 @@ impl Record {
     /// # Errors
     ///
     /// There is no such deploy.
-    pub fn to_roll_back_to(
+    pub fn rollback_target(
         &self,
         environment: &EnvironmentName,
     ) -> Result<&Deployment, NothingToRollBackTo> {
@@ -314,8 +314,9 @@ impl Record {
         let Some(current) = self.deploys.first() else {
             return Err(no_target("its record is empty"));
         };
-        let is_failed_attempt =
-            |it: &Deployment| it.state == State::Failed && it.rollback_to == current.rollback_to;
+        let is_failed_attempt = |it: &Deployment| {
+            it.state == DeployState::Failed && it.rollback_to == current.rollback_to
+        };
         let failed_attempts = self
             .deploys
             .iter()
@@ -323,8 +324,8 @@ impl Record {
             .count();
         let below = match (current.state, current.rollback_to) {
             (_, None) => current.number,
-            (State::Deployed, Some(_)) => self.origin(current),
-            (State::Failed, Some(_)) if failed_attempts > 1 => self.origin(current),
+            (DeployState::Deployed, Some(_)) => self.origin(current),
+            (DeployState::Failed, Some(_)) if failed_attempts > 1 => self.origin(current),
             (_, Some(earlier)) => earlier + 1,
         };
         let was_rolled_back = |it: &Deployment| {
@@ -336,14 +337,17 @@ impl Record {
             })
         };
         let is_same = |it: &Deployment| {
-            current.state == State::Deployed
+            current.state == DeployState::Deployed
                 && it.set.services == current.set.services
                 && it.manifest == current.manifest
                 && it.files == current.files
         };
         let mut deploys = self.deploys.iter();
         let earlier = deploys.find(|it| {
-            it.number < below && it.state == State::Deployed && !was_rolled_back(it) && !is_same(it)
+            it.number < below
+                && it.state == DeployState::Deployed
+                && !was_rolled_back(it)
+                && !is_same(it)
         });
         earlier.ok_or_else(|| no_target("its record has no earlier successful deploy"))
     }
@@ -354,7 +358,7 @@ impl Record {
     /// # Errors
     ///
     /// The deploy in progress.
-    pub fn check_free(
+    pub fn check_not_in_progress(
         &self,
         environment: &EnvironmentName,
         now: OffsetDateTime,
@@ -362,7 +366,7 @@ impl Record {
     ) -> Result<(), DeployInProgress> {
         match self.deploys.first() {
             Some(last)
-                if last.state == State::Deploying
+                if last.state == DeployState::Deploying
                     && now < last.until
                     && dead != Some(last.id.as_str()) =>
             {
@@ -379,11 +383,11 @@ impl Record {
     }
 
     /// Returns the record with a new deploy; one that was in progress becomes interrupted.
-    pub fn begun(&self, deploy: Deployment) -> Self {
+    pub fn with_started(&self, deploy: Deployment) -> Self {
         let mut earlier = self.deploys.clone();
         for deploy in &mut earlier {
-            if deploy.state == State::Deploying {
-                deploy.state = State::Interrupted;
+            if deploy.state == DeployState::Deploying {
+                deploy.state = DeployState::Interrupted;
             }
         }
         earlier.insert(0, deploy);
@@ -394,7 +398,7 @@ impl Record {
     }
 
     /// Returns the record with the last deploy marked as ended.
-    pub fn ended(&self, state: State, at: OffsetDateTime) -> Self {
+    pub fn with_ended(&self, state: DeployState, at: OffsetDateTime) -> Self {
         let mut record = self.clone();
         if let Some(last) = record.deploys.first_mut() {
             last.state = state;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::configuration::{FieldSpec, get, items, scalars};
-use crate::model::manifest::node::{Kind, Node};
+use crate::model::manifest::node::{Node, NodeKind};
 use crate::model::manifest::yaml::read_rendered;
 
 /// Rendered Kubernetes objects.
 #[derive(Debug, Clone, Default)]
-pub struct Rendered {
+pub struct RenderedObjects {
     objects: Vec<Node>,
 }
 
@@ -53,7 +53,7 @@ pub struct ImageUse {
     pub image: String,
 }
 
-impl Rendered {
+impl RenderedObjects {
     /// Reads the output of kustomize; `None` if it is not valid YAML.
     pub fn read(text: &str) -> Option<Self> {
         let mut objects = Vec::new();
@@ -81,7 +81,7 @@ impl Rendered {
     }
 
     /// Returns the workloads that do not roll out automatically, and why.
-    pub fn not_awaited(&self) -> Vec<(Workload, &'static str)> {
+    pub fn manual_rollouts(&self) -> Vec<(Workload, &'static str)> {
         let workloads = self.all_workloads();
         workloads
             .filter_map(|(workload, why)| Some((workload, why?)))
@@ -170,7 +170,7 @@ fn object(node: &Node) -> Object {
 
 fn text_of(node: &Node, key: &str) -> Option<String> {
     match &get(node, key)?.kind {
-        Kind::Scalar { text, .. } => Some(text.clone()),
+        NodeKind::Scalar { text, .. } => Some(text.clone()),
         _ => None,
     }
 }
@@ -188,8 +188,8 @@ fn applies_to(field: &FieldSpec, object: &Object) -> bool {
 /// Finds the images of containers in pod templates at any depth.
 fn containers<'n>(node: &'n Node, images: &mut Vec<&'n str>) {
     match &node.kind {
-        Kind::Sequence(nodes) => nodes.iter().for_each(|node| containers(node, images)),
-        Kind::Mapping(entries) => {
+        NodeKind::Sequence(nodes) => nodes.iter().for_each(|node| containers(node, images)),
+        NodeKind::Mapping(entries) => {
             for entry in entries {
                 if matches!(
                     entry.key.as_str(),
@@ -202,18 +202,18 @@ fn containers<'n>(node: &'n Node, images: &mut Vec<&'n str>) {
                 containers(&entry.value, images);
             }
         }
-        Kind::Null | Kind::Scalar { .. } => {}
+        NodeKind::Null | NodeKind::Scalar { .. } => {}
     }
 }
 
 /// Finds the values of a field, traversing lists.
 fn find_field<'n>(node: &'n Node, parts: &[&str], images: &mut Vec<&'n str>) {
     match (&node.kind, parts) {
-        (Kind::Sequence(nodes), _) => nodes
+        (NodeKind::Sequence(nodes), _) => nodes
             .iter()
             .for_each(|node| find_field(node, parts, images)),
-        (Kind::Scalar { text, .. }, []) => images.push(text),
-        (Kind::Mapping(_), [part, rest @ ..]) => {
+        (NodeKind::Scalar { text, .. }, []) => images.push(text),
+        (NodeKind::Mapping(_), [part, rest @ ..]) => {
             if let Some(below) = get(node, part.trim_end_matches("[]")) {
                 find_field(below, rest, images);
             }
@@ -258,7 +258,7 @@ data: {image: six}
 
     #[test]
     fn images_are_found_in_all_fields() {
-        let rendered = Rendered::read(TEXT).unwrap();
+        let rendered = RenderedObjects::read(TEXT).unwrap();
         let found = |own: &str| {
             let fields = image_fields(FieldSpec::read(own));
             let images = rendered.images(&fields).into_iter();
@@ -286,7 +286,7 @@ data: {image: six}
 
     #[test]
     fn only_workloads_are_waited_for() {
-        let rendered = Rendered::read(TEXT).unwrap();
+        let rendered = RenderedObjects::read(TEXT).unwrap();
         let workloads = rendered.workloads();
         assert_eq!(workloads.len(), 1);
         assert_eq!(workloads[0].to_string(), "deployment/a");
@@ -297,7 +297,7 @@ data: {image: six}
     fn lists_are_expanded() {
         let text =
             "apiVersion: v1\nkind: List\nitems:\n- {kind: Secret, data: {a: eHg=, b: {c: [d]}}}\n";
-        let rendered = Rendered::read(text).unwrap();
+        let rendered = RenderedObjects::read(text).unwrap();
         // At any depth: values that the cluster would reject are secrets too.
         assert_eq!(rendered.texts("Secret", "data"), ["eHg=", "d"]);
     }
@@ -307,14 +307,14 @@ data: {image: six}
         let text = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: a}\nspec: {updateStrategy: {type: OnDelete}}\n---\n\
                     apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: b}\nspec: {paused: true}\n---\n\
                     apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: c}\nspec: {paused: false}\n";
-        let rendered = Rendered::read(text).unwrap();
+        let rendered = RenderedObjects::read(text).unwrap();
         let names: Vec<String> = rendered
             .workloads()
             .iter()
             .map(Workload::to_string)
             .collect();
         assert_eq!(names, ["deployment/c"]);
-        let others = rendered.not_awaited();
+        let others = rendered.manual_rollouts();
         let others: Vec<String> = others
             .iter()
             .map(|(it, why)| format!("{it}: {why}"))

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::rendered::Rendered;
+use super::rendered::RenderedObjects;
 
 /// The replacement for a secret.
 const HIDDEN: &str = "***";
@@ -39,7 +39,7 @@ impl Secrets {
     }
 
     /// Adds the rendered secrets, both encoded and decoded.
-    pub fn add_rendered(&mut self, rendered: &Rendered) {
+    pub fn add_rendered(&mut self, rendered: &RenderedObjects) {
         self.add(rendered.texts("Secret", "stringData"));
         for encoded in rendered.texts("Secret", "data") {
             self.add([encoded]);
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn secrets_are_hidden_in_each_form() {
-        let rendered = Rendered::read(
+        let rendered = RenderedObjects::read(
             "kind: Secret\ndata: {a: aHVudGVyMg==, b: b25l, n: eA==}\nstringData: {c: \"first line\\nsecond line\\n\"}\n",
         )
         .unwrap();

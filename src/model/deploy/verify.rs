@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::configuration::FieldSpec;
-use super::images::{ImageNames, Named};
+use super::images::{ImageNames, NamedImages};
 use super::overlay::pinned;
-use super::rendered::{Object, Rendered};
+use super::rendered::{Object, RenderedObjects};
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::lock::Lock;
 use crate::model::manifest::ServiceName;
@@ -33,9 +33,9 @@ impl UnnamedServices {
         overlay: &str,
         wanted: impl IntoIterator<Item = ServiceName>,
         are_mapped: bool,
-        named: &Named,
+        named: &NamedImages,
         names: &ImageNames,
-        rendered: &Rendered,
+        rendered: &RenderedObjects,
         fields: &[FieldSpec],
     ) -> Result<(), Self> {
         let unnamed = wanted
@@ -191,7 +191,7 @@ impl ForeignNamespaces {
     /// # Errors
     ///
     /// Every object in another namespace.
-    pub fn check(overlay: &str, namespace: &str, rendered: &Rendered) -> Result<(), Self> {
+    pub fn check(overlay: &str, namespace: &str, rendered: &RenderedObjects) -> Result<(), Self> {
         let foreign = rendered.objects().filter(|object| {
             let named = object.namespace.as_deref();
             named.is_some_and(|named| named != namespace)
@@ -217,8 +217,8 @@ impl NotPinned {
     /// Every image that differs.
     pub fn check(
         overlay: &str,
-        plain: &Rendered,
-        rendered: &Rendered,
+        plain: &RenderedObjects,
+        rendered: &RenderedObjects,
         fields: &[FieldSpec],
         names: &ImageNames,
         set: &Lock,
@@ -287,7 +287,7 @@ mod tests {
                 .join(", ");
             let text =
                 format!("kind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{containers}]}}\n");
-            Rendered::read(&text).unwrap()
+            RenderedObjects::read(&text).unwrap()
         };
         let plain = rendered(["a.b", "a-b:1", "a_b:1"]);
         let one = format!("h.example.com/a.b@sha256:{}", "1".repeat(64));

@@ -1,6 +1,6 @@
 //! Checks of builder images.
 
-use super::{CheckFailure, Finding, Section, Subject, list, many};
+use super::{CheckFailure, Finding, Section, Subject, count_of, list};
 
 /// Facts about a builder image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn builders(builders: &[BuilderFacts]) -> Section {
     };
     Section {
         subject: Subject::Builders,
-        summary: list([many(builders.len(), "builder image"), missing]),
+        summary: list([count_of(builders.len(), "builder image"), missing]),
         findings,
     }
 }

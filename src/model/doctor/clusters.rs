@@ -1,6 +1,6 @@
 //! Checks of the Kubernetes clusters of the environments.
 
-use super::{CheckFailure, Finding, Section, Severity, Subject, list, many};
+use super::{CheckFailure, Finding, Section, Severity, Subject, count_of, list};
 
 /// Facts about the clusters and `kubectl`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub fn clusters(facts: &ClusterFacts) -> Section {
     };
     Section {
         subject: Subject::Clusters,
-        summary: list([many(facts.environments.len(), "environment"), summary]),
+        summary: list([count_of(facts.environments.len(), "environment"), summary]),
         findings,
     }
 }

@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Checkup, Finding, Section, Severity, Subject};
+use super::{DoctorReport, Finding, Section, Severity, Subject};
 
 /// The version of the format. New fields do not change it.
 const VERSION: u64 = 1;
@@ -15,20 +15,20 @@ const VERSION: u64 = 1;
 /// Fields may be added within a version; ignore unknown fields.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "xp doctor --format json")]
-struct Document {
+struct DoctorDocument {
     /// The version of this format
     version: u64,
     /// Severity of the worst finding
     severity: SeverityDocument,
     /// Number of findings by severity
-    counts: Counts,
+    counts: SeverityCounts,
     /// The checks, by subject
     subjects: Vec<SubjectDocument>,
 }
 
 /// Number of findings by severity
 #[derive(Debug, Serialize, JsonSchema)]
-struct Counts {
+struct SeverityCounts {
     ok: usize,
     note: usize,
     warning: usize,
@@ -102,13 +102,13 @@ struct FindingDocument {
     fixes: Vec<String>,
 }
 
-impl Checkup {
+impl DoctorReport {
     /// Returns the findings as JSON that follows [`schema`].
     pub fn document(&self) -> Value {
-        let document = Document {
+        let document = DoctorDocument {
             version: VERSION,
             severity: severity(self.severity()),
-            counts: Counts {
+            counts: SeverityCounts {
                 ok: self.count(Severity::Ok),
                 note: self.count(Severity::Note),
                 warning: self.count(Severity::Warning),
@@ -121,10 +121,10 @@ impl Checkup {
     }
 }
 
-/// Returns the JSON Schema of [`Checkup::document`], draft 7.
+/// Returns the JSON Schema of [`DoctorReport::document`], draft 7.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft07().into_generator();
-    json!(generator.into_root_schema_for::<Document>())
+    json!(generator.into_root_schema_for::<DoctorDocument>())
 }
 
 fn subject(section: &Section) -> SubjectDocument {

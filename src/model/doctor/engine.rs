@@ -1,11 +1,11 @@
 //! Checks of the container engine.
 
-use super::machine::{Space, bytes};
+use super::machine::{DiskSpace, bytes};
 use super::{CheckFailure, Finding, ProxyFacts, Section, Subject, list};
 
 /// Facts about the engine and the connection to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineFacts {
+pub struct EngineCheckFacts {
     pub address: String,
     /// Whether the address comes from `DOCKER_HOST`.
     pub is_named: bool,
@@ -18,13 +18,13 @@ pub struct EngineFacts {
     /// Whether xp runs in a container.
     pub in_container: bool,
     /// The container that xp runs in, if this engine runs it.
-    pub own: Option<OwnContainer>,
+    pub own: Option<OwnContainerFacts>,
     /// Whether `DOCKER_BUILDKIT=0` is set.
     pub buildkit_is_off: bool,
     /// What it reports about itself.
     pub info: Result<EngineInfo, CheckFailure>,
     /// Free space on the file system of its images, if visible from here.
-    pub space: Option<Space>,
+    pub space: Option<DiskSpace>,
     /// The architecture of this machine, such as `x86_64`.
     pub architecture: &'static str,
     /// The services whose builder has a memory limit.
@@ -53,7 +53,7 @@ pub enum Socket {
 
 /// The container that xp runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnContainer {
+pub struct OwnContainerFacts {
     /// The short ID.
     pub id: String,
     /// The platform's folders: the path here, and the path on the engine's machine.
@@ -85,7 +85,7 @@ pub struct EngineInfo {
 }
 
 /// Evaluates the engine.
-pub fn engine(facts: &EngineFacts) -> Section {
+pub fn engine(facts: &EngineCheckFacts) -> Section {
     let (summary, findings) = match &facts.info {
         Ok(info) => (summary(facts, info), reachable(facts, info)),
         Err(failure) => (facts.address.clone(), vec![unreachable(facts, failure)]),
@@ -97,7 +97,7 @@ pub fn engine(facts: &EngineFacts) -> Section {
     }
 }
 
-fn summary(facts: &EngineFacts, info: &EngineInfo) -> String {
+fn summary(facts: &EngineCheckFacts, info: &EngineInfo) -> String {
     let builder = if info.buildkit {
         "BuildKit"
     } else {
@@ -116,7 +116,7 @@ fn summary(facts: &EngineFacts, info: &EngineInfo) -> String {
 }
 
 /// Explains why an engine may be unreachable, with fixes.
-fn unreachable(facts: &EngineFacts, failure: &CheckFailure) -> Finding {
+fn unreachable(facts: &EngineCheckFacts, failure: &CheckFailure) -> Finding {
     let mut finding = Finding::of(failure);
     let mut fixes = Vec::new();
     if let Some(name) = &facts.context {
@@ -172,7 +172,7 @@ fn unreachable(facts: &EngineFacts, failure: &CheckFailure) -> Finding {
     finding
 }
 
-fn reachable(facts: &EngineFacts, info: &EngineInfo) -> Vec<Finding> {
+fn reachable(facts: &EngineCheckFacts, info: &EngineInfo) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(format!(
         "{} {} is reachable at {} (API {})",
         info.product, info.version, facts.address, info.api
@@ -241,7 +241,7 @@ fn reachable(facts: &EngineFacts, info: &EngineInfo) -> Vec<Finding> {
 }
 
 /// Reports where the engine sees the platform's folders.
-fn mounts(own: &OwnContainer) -> Vec<Finding> {
+fn mounts(own: &OwnContainerFacts) -> Vec<Finding> {
     let text = format!("xp runs in container {} of this engine", own.id);
     let folders = own
         .folders
@@ -254,7 +254,7 @@ fn mounts(own: &OwnContainer) -> Vec<Finding> {
 }
 
 /// Reports how the engine is reached. Builder containers can mount only folders of the engine's machine.
-fn connection(facts: &EngineFacts) -> Vec<Finding> {
+fn connection(facts: &EngineCheckFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(name) = &facts.context {
         findings.push(Finding::ok(format!("selected by Docker context `{name}`")));
@@ -284,7 +284,7 @@ fn connection(facts: &EngineFacts) -> Vec<Finding> {
 }
 
 /// Reports the proxies of the engine, which pulls and pushes images itself.
-fn proxies(facts: &EngineFacts, info: &EngineInfo) -> Vec<Finding> {
+fn proxies(facts: &EngineCheckFacts, info: &EngineInfo) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, proxy) in &info.proxies.proxies {
         findings.push(Finding::note(format!("the engine's {name} is {proxy}")));

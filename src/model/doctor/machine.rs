@@ -13,7 +13,7 @@ const FEW_FILES: u64 = 50_000;
 
 /// Free space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
+pub struct DiskSpace {
     /// Bytes available to the user.
     pub free: u64,
     /// Inodes available to the user; `None` if unlimited.
@@ -26,11 +26,11 @@ pub struct MachineFacts {
     /// xp's own folder and its state; `None` without a manifest.
     pub cache: Option<(String, CacheState)>,
     /// Free space on its file system.
-    pub space: Option<Space>,
+    pub space: Option<DiskSpace>,
     /// Whether the platform's file system is case-insensitive.
     pub ignores_case: bool,
     /// The programs that the services need.
-    pub programs: Vec<Program>,
+    pub programs: Vec<RequiredProgram>,
     /// The proxies that xp uses.
     pub proxies: ProxyFacts,
 }
@@ -55,7 +55,7 @@ pub enum CacheState {
 
 /// A program that services need.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
+pub struct RequiredProgram {
     pub name: &'static str,
     /// What it is needed for.
     pub purpose: &'static str,
@@ -157,7 +157,7 @@ fn cache(folder: &str, state: &CacheState) -> Finding {
     }
 }
 
-impl Space {
+impl DiskSpace {
     /// Evaluates the free space; `what` names the file system.
     pub(super) fn findings(self, what: &str) -> Vec<Finding> {
         let free = bytes(self.free);

@@ -1,24 +1,24 @@
 //! Checks of the manifest.
 
-use super::{Finding, Section, Subject, few, list, many};
+use super::{Finding, Section, Subject, count_of, few, list};
 
 /// Facts about the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ManifestFacts {
     /// Not found.
-    Missing {
+    NotFound {
         /// The error, as other commands report it.
         why: String,
         /// Possible fixes.
         fixes: Vec<String>,
     },
     /// Invalid.
-    Wrong {
+    Invalid {
         file: String,
         problems: Vec<ManifestProblem>,
     },
     /// Valid.
-    Read {
+    Valid {
         file: String,
         /// The checked services, including dependencies.
         services: Vec<String>,
@@ -40,7 +40,7 @@ pub struct ManifestProblem {
 /// Evaluates the manifest.
 pub fn manifest(facts: &ManifestFacts) -> Section {
     let (summary, findings) = match facts {
-        ManifestFacts::Missing { why, fixes } => {
+        ManifestFacts::NotFound { why, fixes } => {
             let finding = Finding {
                 fixes: fixes.clone(),
                 is_usage: true,
@@ -51,10 +51,10 @@ pub fn manifest(facts: &ManifestFacts) -> Section {
                 vec![finding],
             )
         }
-        ManifestFacts::Wrong { file, problems } => {
+        ManifestFacts::Invalid { file, problems } => {
             let summary = format!(
                 "{file}, {}; only this machine was checked",
-                many(problems.len(), "error")
+                count_of(problems.len(), "error")
             );
             let findings = problems.iter().map(|problem| {
                 let location = match problem.position {
@@ -69,14 +69,14 @@ pub fn manifest(facts: &ManifestFacts) -> Section {
             });
             (summary, findings.collect())
         }
-        ManifestFacts::Read {
+        ManifestFacts::Valid {
             file,
             services,
             total,
         } => {
             let count = match services.len() {
-                all if all == *total => many(*total, "service"),
-                some => format!("{some} of {}", many(*total, "service")),
+                all if all == *total => count_of(*total, "service"),
+                some => format!("{some} of {}", count_of(*total, "service")),
             };
             let finding = Finding::ok(format!("{file} is valid")).concerning(services);
             let names = if services.len() < *total {

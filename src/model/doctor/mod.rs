@@ -18,23 +18,23 @@ mod working_copies;
 use std::fmt;
 
 use crate::base::error::Exit;
-use crate::base::plural::{abbreviated, listed, many};
+use crate::base::plural::{abbreviated, count_of, join_with_and};
 
 pub use crate::model::doctor::failure::CheckFailure;
 pub use builders::{BuilderFacts, BuilderLocation, builders};
 pub use clusters::{ClusterFacts, EnvironmentCheck, EnvironmentFacts, KubectlLocation, clusters};
 pub use document::schema;
-pub use engine::{EngineFacts, EngineInfo, OwnContainer, Socket, engine};
-pub use machine::{CacheState, MachineFacts, Program, ProxyFacts, Space, machine};
+pub use engine::{EngineCheckFacts, EngineInfo, OwnContainerFacts, Socket, engine};
+pub use machine::{CacheState, DiskSpace, MachineFacts, ProxyFacts, RequiredProgram, machine};
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
 pub use registry::{CredentialOrigin, PushAccess, RegistryFacts, RepositoryFacts, registry};
 pub use remotes::{AgentFacts, RemoteFacts, remotes};
-pub use text::Detail;
+pub use text::DetailLevel;
 pub use working_copies::{WorkingCopyFacts, working_copies};
 
 /// All findings, by subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkup {
+pub struct DoctorReport {
     /// The sections, in dependency order.
     pub sections: Vec<Section>,
 }
@@ -196,7 +196,7 @@ impl Section {
     }
 }
 
-impl Checkup {
+impl DoctorReport {
     /// Returns the severity of the worst finding.
     pub fn severity(&self) -> Severity {
         let severities = self.sections.iter().map(Section::severity);
@@ -232,7 +232,7 @@ impl Checkup {
 fn few(names: &[String]) -> String {
     const SHOWN: usize = 3;
     if names.len() <= SHOWN {
-        listed(names)
+        join_with_and(names)
     } else {
         abbreviated(names, SHOWN)
     }

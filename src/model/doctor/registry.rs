@@ -1,6 +1,6 @@
 //! Checks of a registry: connection, login and push access.
 
-use super::{CheckFailure, Finding, Section, Subject, few, list, many};
+use super::{CheckFailure, Finding, Section, Subject, count_of, few, list};
 
 /// Facts about a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct RegistryFacts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialOrigin {
     /// No credentials.
-    Nowhere,
+    NotConfigured,
     File(String),
     Helper(String),
 }
@@ -42,7 +42,7 @@ pub struct RepositoryFacts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushAccess {
     /// Why the upload opened for the check could not be cancelled.
-    pub left_over: Option<String>,
+    pub cancel_error: Option<String>,
 }
 
 /// Placeholder for repository names, used to group equal failures.
@@ -97,7 +97,7 @@ fn access_summary(facts: &RegistryFacts, user: &str) -> String {
     let pushed = pushed
         .filter(|repository| repository.push.is_some())
         .count();
-    let count = many(facts.repositories.len(), "repository");
+    let count = count_of(facts.repositories.len(), "repository");
     match pushed {
         0 => format!("{user} may pull from {count}"),
         some if some == facts.repositories.len() => format!("{user} may push to {count}"),
@@ -111,7 +111,7 @@ fn credentials(facts: &RegistryFacts) -> String {
     match (user, &facts.origin) {
         (None, CredentialOrigin::Helper(helper)) => format!("none in `{helper}`"),
         (None, _) => "none".to_owned(),
-        (Some(user), CredentialOrigin::Nowhere) => user.to_owned(),
+        (Some(user), CredentialOrigin::NotConfigured) => user.to_owned(),
         (Some(user), CredentialOrigin::File(file)) => format!("{user}, from {file}"),
         (Some(user), CredentialOrigin::Helper(helper)) => format!("{user}, from `{helper}`"),
     }
@@ -143,7 +143,7 @@ fn refusals(facts: &RegistryFacts) -> Vec<Finding> {
             }
         }
         if let Some(Ok(PushAccess {
-            left_over: Some(why),
+            cancel_error: Some(why),
         })) = push
         {
             findings.push(
@@ -168,7 +168,7 @@ fn refusals(facts: &RegistryFacts) -> Vec<Finding> {
             ..finding
         };
         findings.push(match &facts.origin {
-            CredentialOrigin::Nowhere => finding,
+            CredentialOrigin::NotConfigured => finding,
             _ => finding.because(format!("credentials: {}", credentials(facts))),
         });
     }

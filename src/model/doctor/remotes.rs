@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CheckFailure, Finding, Section, Subject, list, many};
+use super::{CheckFailure, Finding, Section, Subject, count_of, list};
 
 /// Slower remotes are reported.
 const SLOW: Duration = Duration::from_secs(5);
@@ -46,9 +46,9 @@ pub fn remotes(remotes: &[RemoteFacts], agent: Option<&AgentFacts>) -> Section {
     let references = remotes.iter().flat_map(|remote| &remote.found).flatten();
     let was_queried = remotes.iter().any(|remote| remote.found.is_some());
     let summary = [
-        many(remotes.len(), "remote"),
+        count_of(remotes.len(), "remote"),
         if was_queried {
-            many(references.count(), "reference")
+            count_of(references.count(), "reference")
         } else {
             "not checked".to_owned()
         },
@@ -109,7 +109,7 @@ fn remote(facts: &RemoteFacts, agent: Option<&AgentFacts>) -> Vec<Finding> {
 fn keys(agent: &AgentFacts) -> String {
     match (agent.keys, agent.is_named) {
         (Some(0), _) => "the ssh agent has no keys".to_owned(),
-        (Some(count), _) => format!("the ssh agent has {}", many(count, "key")),
+        (Some(count), _) => format!("the ssh agent has {}", count_of(count, "key")),
         (None, true) => "the ssh agent at SSH_AUTH_SOCK does not answer".to_owned(),
         (None, false) => "no ssh agent: SSH_AUTH_SOCK is not set".to_owned(),
     }

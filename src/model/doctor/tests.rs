@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::text::Paint;
 use super::*;
-use crate::model::status::{Checkout, WorkingCopyStatus};
+use crate::model::status::{CheckoutStatus, WorkingCopyStatus};
 
 fn failure(what: &str, fix: &str) -> CheckFailure {
     CheckFailure {
@@ -60,8 +60,8 @@ fn engine_info() -> EngineInfo {
     }
 }
 
-fn engine_facts() -> EngineFacts {
-    EngineFacts {
+fn engine_facts() -> EngineCheckFacts {
+    EngineCheckFacts {
         address: "unix:///var/run/docker.sock".to_owned(),
         is_named: false,
         socket: Some(Socket::Usable),
@@ -71,7 +71,7 @@ fn engine_facts() -> EngineFacts {
         own: None,
         buildkit_is_off: false,
         info: Ok(engine_info()),
-        space: Some(Space {
+        space: Some(DiskSpace {
             free: 41 << 30,
             files: Some(1_000_000),
         }),
@@ -107,7 +107,7 @@ fn the_summary_describes_the_engine() {
 
 #[test]
 fn an_unreachable_engine_comes_with_fixes() {
-    let unreachable = |change: &dyn Fn(&mut EngineFacts)| {
+    let unreachable = |change: &dyn Fn(&mut EngineCheckFacts)| {
         let mut facts = engine_facts();
         facts.info = Err(failure("it does not answer", "something general"));
         facts.socket = Some(Socket::Missing);
@@ -156,7 +156,7 @@ fn an_unreachable_engine_comes_with_fixes() {
 
 #[test]
 fn a_reachable_engine_may_have_problems() {
-    let found = |change: &dyn Fn(&mut EngineFacts, &mut EngineInfo)| {
+    let found = |change: &dyn Fn(&mut EngineCheckFacts, &mut EngineInfo)| {
         let (mut facts, mut info) = (engine_facts(), engine_info());
         change(&mut facts, &mut info);
         facts.info = Ok(info);
@@ -201,7 +201,7 @@ fn a_reachable_engine_may_have_problems() {
 fn low_space_is_reported() {
     let of = |free: u64, files: Option<u64>| {
         let mut facts = engine_facts();
-        facts.space = Some(Space { free, files });
+        facts.space = Some(DiskSpace { free, files });
         engine(&facts).severity()
     };
     assert_eq!(of(10 << 30, None), Severity::Ok);
@@ -218,7 +218,7 @@ fn registry_facts(count: usize) -> RegistryFacts {
     let repositories = (1..=count).map(|number| RepositoryFacts {
         name: format!("r.example.com/x/s{number}"),
         pull: Ok(()),
-        push: Some(Ok(PushAccess { left_over: None })),
+        push: Some(Ok(PushAccess { cancel_error: None })),
     });
     RegistryFacts {
         host: "r.example.com".to_owned(),
@@ -313,7 +313,7 @@ fn an_unreachable_registry_is_one_error() {
 fn an_upload_that_cannot_be_cancelled_is_a_warning() {
     let mut facts = registry_facts(1);
     facts.repositories[0].push = Some(Ok(PushAccess {
-        left_over: Some("it answers 405".to_owned()),
+        cancel_error: Some("it answers 405".to_owned()),
     }));
     assert!(only(&registry(&facts), Severity::Warning).contains("it answers 405"));
 }
@@ -447,27 +447,27 @@ fn working_copy(status: WorkingCopyStatus) -> WorkingCopyFacts {
     }
 }
 
-fn checkout() -> Checkout {
-    Checkout {
+fn checkout() -> CheckoutStatus {
+    CheckoutStatus {
         branch: Some("master".to_owned()),
         commit: Some("a".repeat(40).parse().unwrap()),
         ahead_and_behind: Some((0, 3)),
         is_fetched: true,
         modified: 0,
         untracked: 0,
-        under_way: None,
+        operation: None,
     }
 }
 
 #[test]
 fn local_changes_are_notes() {
     let clean = working_copy(WorkingCopyStatus::Present(checkout()));
-    let work = working_copy(WorkingCopyStatus::Present(Checkout {
+    let work = working_copy(WorkingCopyStatus::Present(CheckoutStatus {
         branch: None,
         ahead_and_behind: Some((2, 0)),
         modified: 1,
         untracked: 4,
-        under_way: Some("rebase"),
+        operation: Some("rebase"),
         ..checkout()
     }));
     let section = working_copies(&[clean, work, working_copy(WorkingCopyStatus::Missing)]);
@@ -518,10 +518,10 @@ fn an_old_lock_is_a_warning() {
     assert!(only(&locked(3 * 3600), Severity::Warning).contains("for 3 hours"));
 }
 
-fn checkup() -> Checkup {
-    Checkup {
+fn report() -> DoctorReport {
+    DoctorReport {
         sections: vec![
-            manifest(&ManifestFacts::Read {
+            manifest(&ManifestFacts::Valid {
                 file: "x-platform.yml".to_owned(),
                 services: texts(&["a"]),
                 total: 1,
@@ -544,7 +544,7 @@ const PLAIN: Paint<'static> = &|word, _| word.to_owned();
 #[test]
 fn passing_checks_take_one_line_per_subject() {
     assert_eq!(
-        checkup().text(Detail::Problems, PLAIN),
+        report().text(DetailLevel::Problems, PLAIN),
         "ok       manifest                x-platform.yml, 1 service\n\
          error    registry r.example.com\n\
          \x20 error: r.example.com does not answer\n\
@@ -553,19 +553,19 @@ fn passing_checks_take_one_line_per_subject() {
          \n\
          1 error.\n"
     );
-    let errors = checkup().text(Detail::Errors, PLAIN);
+    let errors = report().text(DetailLevel::Errors, PLAIN);
     assert!(errors.starts_with("error    registry"), "{errors}");
-    let all = checkup().text(Detail::All, PLAIN);
+    let all = report().text(DetailLevel::All, PLAIN);
     assert!(all.contains("  ok: x-platform.yml is valid\n"), "{all}");
-    let mut passing = checkup();
+    let mut passing = report();
     passing.sections.truncate(1);
-    let text = passing.text(Detail::Problems, PLAIN);
+    let text = passing.text(DetailLevel::Problems, PLAIN);
     assert!(
         text.ends_with("\nNo problems found; `-v` lists all checks.\n"),
         "{text}"
     );
     let marked = |word: &str, severity| format!("<{severity:?}>{word}");
-    let text = checkup().text(Detail::Problems, &marked);
+    let text = report().text(DetailLevel::Problems, &marked);
     assert!(text.contains("<Some(Error)>error: r.ex"), "{text}");
 }
 
@@ -578,10 +578,12 @@ fn names_in_the_message_are_not_repeated() {
             summary: String::new(),
             findings: vec![finding],
         };
-        let checkup = Checkup {
+        let report = DoctorReport {
             sections: vec![section],
         };
-        checkup.text(Detail::Problems, PLAIN).contains("concerns: ")
+        report
+            .text(DetailLevel::Problems, PLAIN)
+            .contains("concerns: ")
     };
     assert!(!shown("a cannot be resolved", &["a"]));
     assert!(!shown("a and b cannot be resolved", &["a", "b"]));
@@ -592,9 +594,9 @@ fn names_in_the_message_are_not_repeated() {
 
 #[test]
 fn an_invalid_manifest_determines_the_exit_code() {
-    let mut checkup = checkup();
-    assert_eq!(checkup.exit(), Exit::Outside);
-    checkup.sections.push(manifest(&ManifestFacts::Wrong {
+    let mut report = report();
+    assert_eq!(report.exit(), Exit::Outside);
+    report.sections.push(manifest(&ManifestFacts::Invalid {
         file: "x-platform.yml".to_owned(),
         problems: vec![ManifestProblem {
             position: Some((3, 5)),
@@ -602,19 +604,19 @@ fn an_invalid_manifest_determines_the_exit_code() {
             help: texts(&["did you mean `dir`?"]),
         }],
     }));
-    assert_eq!(checkup.exit(), Exit::Usage);
-    let wrong = only(&checkup.sections[2], Severity::Error);
+    assert_eq!(report.exit(), Exit::Usage);
+    let wrong = only(&report.sections[2], Severity::Error);
     assert_eq!(
         wrong,
         "x-platform.yml:3:5: there is no key `dirr` | did you mean `dir`?"
     );
-    checkup.sections.truncate(1);
-    assert_eq!(checkup.exit(), Exit::Done);
+    report.sections.truncate(1);
+    assert_eq!(report.exit(), Exit::Done);
 }
 
 #[test]
 fn the_document_has_all_findings() {
-    let json: Value = checkup().document();
+    let json: Value = report().document();
     assert_eq!(
         (&json["version"], &json["severity"]),
         (&Value::from(1), &Value::from("error"))
@@ -634,20 +636,20 @@ fn long_lists_are_abbreviated() {
     assert_eq!(few(&texts(&["a"])), "a");
     assert_eq!(few(&texts(&["a", "b", "c"])), "a, b and c");
     assert_eq!(few(&texts(&["a", "b", "c", "d"])), "a, b, c and 1 more");
-    assert_eq!(many(1, "repository"), "1 repository");
-    assert_eq!(many(2, "repository"), "2 repositories");
-    assert_eq!(many(0, "error"), "0 errors");
+    assert_eq!(count_of(1, "repository"), "1 repository");
+    assert_eq!(count_of(2, "repository"), "2 repositories");
+    assert_eq!(count_of(0, "error"), "0 errors");
 }
 
 #[test]
 fn errors_are_converted_to_failures() {
     #[derive(Debug, thiserror::Error)]
     #[error("the engine does not answer")]
-    struct Outer(#[source] Inner);
+    struct OuterFailure(#[source] InnerFailure);
     #[derive(Debug, thiserror::Error)]
     #[error("connection refused")]
-    struct Inner;
-    impl crate::base::error::Diagnostic for Outer {
+    struct InnerFailure;
+    impl crate::base::error::Diagnostic for OuterFailure {
         fn exit(&self) -> Exit {
             Exit::Outside
         }
@@ -655,7 +657,7 @@ fn errors_are_converted_to_failures() {
             texts(&["start it", "`xp doctor` looks for the reason"])
         }
     }
-    let failure = CheckFailure::of(&Outer(Inner));
+    let failure = CheckFailure::of(&OuterFailure(InnerFailure));
     assert_eq!(failure.what, "the engine does not answer");
     assert_eq!(failure.causes, ["connection refused"]);
     assert_eq!(failure.fixes, ["start it"]);

@@ -1,10 +1,10 @@
 //! The findings as text: one line for each subject, and details for problems.
 
-use super::{Checkup, Finding, Section, Severity, few, list, many};
+use super::{DoctorReport, Finding, Section, Severity, count_of, few, list};
 
 /// Level of detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Detail {
+pub enum DetailLevel {
     /// Errors only.
     Errors,
     /// A line for each subject, errors and warnings.
@@ -16,9 +16,9 @@ pub enum Detail {
 /// Colors a word by severity, or as a fix for `None`.
 pub type Paint<'a> = &'a dyn Fn(&str, Option<Severity>) -> String;
 
-impl Checkup {
+impl DoctorReport {
     /// Returns the findings as text.
-    pub fn text(&self, detail: Detail, paint: Paint<'_>) -> String {
+    pub fn text(&self, detail: DetailLevel, paint: Paint<'_>) -> String {
         let mut text = String::new();
         let labels = self
             .sections
@@ -27,7 +27,7 @@ impl Checkup {
         let labels: Vec<String> = labels.collect();
         let width = labels.iter().map(|label| label.chars().count()).max();
         for (section, label) in self.sections.iter().zip(&labels) {
-            if detail == Detail::Errors && section.severity() < Severity::Error {
+            if detail == DetailLevel::Errors && section.severity() < Severity::Error {
                 continue;
             }
             let mark = mark(section.severity(), paint);
@@ -42,23 +42,23 @@ impl Checkup {
                 text.push_str(&finding.text(paint));
             }
         }
-        if detail != Detail::Errors {
+        if detail != DetailLevel::Errors {
             text.push_str(&format!("\n{}\n", self.conclusion(detail)));
         }
         text
     }
 
-    fn conclusion(&self, detail: Detail) -> String {
+    fn conclusion(&self, detail: DetailLevel) -> String {
         let counted = |severity, noun| match self.count(severity) {
             0 => String::new(),
-            count => many(count, noun),
+            count => count_of(count, noun),
         };
         let problems = list([
             counted(Severity::Error, "error"),
             counted(Severity::Warning, "warning"),
         ]);
         match (problems.as_str(), detail) {
-            ("", Detail::All) => "No problems found.".to_owned(),
+            ("", DetailLevel::All) => "No problems found.".to_owned(),
             ("", _) => "No problems found; `-v` lists all checks.".to_owned(),
             (problems, _) => format!("{problems}."),
         }
@@ -66,11 +66,11 @@ impl Checkup {
 }
 
 impl Section {
-    fn shown(&self, detail: Detail) -> impl Iterator<Item = &Finding> {
+    fn shown(&self, detail: DetailLevel) -> impl Iterator<Item = &Finding> {
         let least = match detail {
-            Detail::Errors => Severity::Error,
-            Detail::Problems => Severity::Warning,
-            Detail::All => Severity::Ok,
+            DetailLevel::Errors => Severity::Error,
+            DetailLevel::Problems => Severity::Warning,
+            DetailLevel::All => Severity::Ok,
         };
         let findings = self.findings.iter();
         findings.filter(move |finding| finding.severity >= least)

@@ -1,7 +1,7 @@
 //! Checks of working copies. Local changes are reported as notes: they do not prevent builds.
 
-use super::{CheckFailure, Finding, Section, Severity, Subject, list, many};
-use crate::model::status::{Checkout, WorkingCopyStatus};
+use super::{CheckFailure, Finding, Section, Severity, Subject, count_of, list};
+use crate::model::status::{CheckoutStatus, WorkingCopyStatus};
 
 /// Facts about a working copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub fn working_copies(copies: &[WorkingCopyFacts]) -> Section {
     };
     let present = match copies.len() - missing {
         0 => String::new(),
-        count => many(count, "working copy"),
+        count => count_of(count, "working copy"),
     };
     Section {
         subject: Subject::WorkingCopies,
@@ -88,7 +88,7 @@ fn working_copy(facts: &WorkingCopyFacts) -> Vec<Finding> {
     findings
 }
 
-fn present(dir: &str, checkout: &Checkout) -> Finding {
+fn present(dir: &str, checkout: &CheckoutStatus) -> Finding {
     let at = match (&checkout.branch, checkout.commit) {
         (_, None) => return Finding::note(format!("{dir} has no commits yet")),
         (Some(branch), _) => format!("{dir} is on {branch}"),
@@ -96,18 +96,18 @@ fn present(dir: &str, checkout: &Checkout) -> Finding {
     };
     let counted = |count: usize, what: &str| match count {
         0 => String::new(),
-        count => format!("{} {what}", many(count, "file")),
+        count => format!("{} {what}", count_of(count, "file")),
     };
     let unpushed = match checkout.ahead_and_behind {
-        Some((ahead @ 1.., _)) => format!("{} not pushed", many(ahead, "commit")),
+        Some((ahead @ 1.., _)) => format!("{} not pushed", count_of(ahead, "commit")),
         _ => String::new(),
     };
-    let under_way = checkout.under_way.map(|what| format!("{what} in progress"));
+    let operation = checkout.operation.map(|what| format!("{what} in progress"));
     let work = list([
         unpushed,
         counted(checkout.modified, "modified"),
         counted(checkout.untracked, "untracked"),
-        under_way.unwrap_or_default(),
+        operation.unwrap_or_default(),
     ]);
     match work.as_str() {
         "" => Finding::ok(at),
@@ -161,7 +161,7 @@ fn other_findings(facts: &WorkingCopyFacts) -> Vec<Finding> {
 
 fn minutes(seconds: u64) -> String {
     match seconds / 60 {
-        count @ ..120 => many(usize::try_from(count).unwrap_or(0), "minute"),
-        count => many(usize::try_from(count / 60).unwrap_or(0), "hour"),
+        count @ ..120 => count_of(usize::try_from(count).unwrap_or(0), "minute"),
+        count => count_of(usize::try_from(count / 60).unwrap_or(0), "hour"),
     }
 }

@@ -25,7 +25,7 @@ pub enum Outcome {
 
 /// The result of the work on a unit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Ended {
+pub struct UnitSummary {
     /// The outcome
     pub outcome: Outcome,
     /// The duration in seconds
@@ -40,7 +40,7 @@ pub struct Ended {
     pub failure: Option<FailedStep>,
 }
 
-impl Ended {
+impl UnitSummary {
     /// Returns a result without details.
     pub fn new(outcome: Outcome) -> Self {
         Self {
@@ -85,7 +85,8 @@ pub struct FailedStep {
     pub line: Option<usize>,
     /// A shell command to repeat the step manually
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by_hand: Option<String>,
+    #[serde(rename = "by_hand")]
+    pub reproduce_command: Option<String>,
     /// The log file
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
@@ -102,7 +103,7 @@ impl FailedStep {
             hints: Vec::new(),
             outside: false,
             line: None,
-            by_hand: None,
+            reproduce_command: None,
             log: None,
             tail: Vec::new(),
         }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::Retrying;
 use crate::base::seconds;
 use crate::model::plan_document::PlanDocument;
-pub use ended::{Ended, FailedStep, Outcome};
+pub use ended::{FailedStep, Outcome, UnitSummary};
 pub use unit::{Phase, Unit};
 
 /// The event
@@ -112,7 +112,7 @@ pub enum Event {
         unit: Unit,
         /// The result
         #[serde(flatten)]
-        ended: Ended,
+        ended: UnitSummary,
     },
     /// A note
     Note {

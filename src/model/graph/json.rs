@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Graph, Node};
+use super::{Graph, GraphNode};
 use crate::model::manifest::ServiceName;
 
 /// The version of the format. Not incremented when keys are added.
@@ -19,7 +19,7 @@ impl Graph<'_> {
     }
 }
 
-fn service(name: &ServiceName, node: &Node<'_>) -> Value {
+fn service(name: &ServiceName, node: &GraphNode<'_>) -> Value {
     let needs: Vec<&str> = node.needs.iter().map(ServiceName::as_str).collect();
     let mut service = json!({ "service": name.as_str(), "needs": needs });
     if let Some(state) = node.state {

@@ -16,12 +16,12 @@ use crate::model::plan::{Decision, Plan, UnitPlan};
 /// The selected services and their dependencies.
 #[derive(Debug, Clone)]
 pub struct Graph<'a> {
-    services: BTreeMap<&'a ServiceName, Node<'a>>,
+    services: BTreeMap<&'a ServiceName, GraphNode<'a>>,
 }
 
 /// A service of the graph.
 #[derive(Debug, Clone)]
-struct Node<'a> {
+struct GraphNode<'a> {
     needs: &'a BTreeSet<ServiceName>,
     /// What a build would do with it; `None` without a plan.
     state: Option<&'a UnitPlan>,
@@ -43,7 +43,7 @@ impl<'a> Graph<'a> {
             .collect();
         let included = manifest.closure(services);
         let node = |(name, service): (&'a ServiceName, &'a crate::model::manifest::Service)| {
-            let node = Node {
+            let node = GraphNode {
                 needs: &service.needs,
                 state: states.get(name).copied(),
             };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Graph, Node};
+use super::{Graph, GraphNode};
 use crate::base::table::aligned;
 use crate::model::manifest::ServiceName;
 
@@ -45,7 +45,7 @@ impl<'a> Graph<'a> {
 }
 
 /// Returns the dependencies of a service, in order.
-fn dependencies<'a>(pending: &PendingRow<'a>, node: &Node<'a>) -> Vec<PendingRow<'a>> {
+fn dependencies<'a>(pending: &PendingRow<'a>, node: &GraphNode<'a>) -> Vec<PendingRow<'a>> {
     let indent = &pending.indent;
     let last = node.needs.len().saturating_sub(1);
     let needs = node.needs.iter().enumerate().map(|(index, name)| {
@@ -63,7 +63,7 @@ fn dependencies<'a>(pending: &PendingRow<'a>, node: &Node<'a>) -> Vec<PendingRow
     needs.collect()
 }
 
-fn row(pending: &PendingRow<'_>, node: &Node<'_>, is_first: bool) -> Vec<String> {
+fn row(pending: &PendingRow<'_>, node: &GraphNode<'_>, is_first: bool) -> Vec<String> {
     let PendingRow { name, prefix, .. } = pending;
     if !is_first {
         return vec![format!("{prefix}{name} (above)")];

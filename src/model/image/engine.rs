@@ -19,12 +19,12 @@ pub struct ImageQuery {
     /// The name to look up.
     pub name: ImageReference,
     /// Other names that the image should have: some engines return only the names that were queried.
-    pub further_names: Vec<ImageReference>,
+    pub additional_names: Vec<ImageReference>,
 }
 
 impl ImageQuery {
     pub fn into_names(self) -> impl Iterator<Item = ImageReference> {
-        std::iter::once(self.name).chain(self.further_names)
+        std::iter::once(self.name).chain(self.additional_names)
     }
 }
 
@@ -32,7 +32,7 @@ impl From<ImageReference> for ImageQuery {
     fn from(name: ImageReference) -> Self {
         Self {
             name,
-            further_names: Vec::new(),
+            additional_names: Vec::new(),
         }
     }
 }

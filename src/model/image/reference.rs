@@ -16,7 +16,7 @@ pub struct ImageReference {
 
 impl ImageReference {
     /// Creates a reference with a tag.
-    pub(super) fn of_tag(repository: ImageRepository, tag: Tag) -> Self {
+    pub(super) fn from_tag(repository: ImageRepository, tag: Tag) -> Self {
         Self {
             repository,
             tag: Some(tag),

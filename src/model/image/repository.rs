@@ -26,7 +26,7 @@ impl ImageRepository {
     }
 
     /// Adds a prefix, unless the repository already has a registry.
-    pub fn below(self, prefix: Option<&RegistryPrefix>) -> Self {
+    pub fn with_prefix(self, prefix: Option<&RegistryPrefix>) -> Self {
         match (self.registry, prefix) {
             (None, Some(prefix)) => Self {
                 registry: Some(prefix.registry().clone()),
@@ -44,7 +44,7 @@ impl ImageRepository {
 
     /// Returns a reference with this tag.
     pub fn tagged(&self, tag: Tag) -> ImageReference {
-        ImageReference::of_tag(self.clone(), tag)
+        ImageReference::from_tag(self.clone(), tag)
     }
 
     /// Returns a reference with this digest.
@@ -149,7 +149,7 @@ mod tests {
         let below = |name: &str| {
             name.parse::<ImageRepository>()
                 .unwrap()
-                .below(Some(&prefix))
+                .with_prefix(Some(&prefix))
                 .to_string()
         };
         assert_eq!(below("zbackend"), "harbour.example.com/x/zbackend");

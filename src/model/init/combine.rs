@@ -5,37 +5,39 @@ mod dockerfiles;
 use std::collections::BTreeSet;
 
 use super::build::{Build, BuildContext};
-use super::draft::{Draft, Skipped};
-use super::place::{SourceRepo, same_remote};
-use super::repository::{Folder, Repository};
+use super::draft::{ManifestDraft, Skipped};
+use super::folder::{PlatformFolder, Repository};
 use super::secret::without_logins;
-use super::services::{Candidate, services};
-use super::sources::Source;
-use super::{InitError, Read, Wishes, compose, gitmodules, path, repo, skaffold, west};
+use super::services::{ImageCandidate, services};
+use super::source_repo::{SourceRepo, same_remote};
+use super::sources::ToolFile;
+use super::{
+    InitError, InitOptions, ReadFile, compose, gitmodules, path, repo_manifest, skaffold, west,
+};
 use crate::model::manifest::ManifestError;
 use crate::model::manifest::select::choose;
 
 /// The repositories and builds collected so far.
 pub(super) struct Collected<'f> {
-    pub folder: &'f Folder,
+    pub folder: &'f PlatformFolder,
     pub repos: Vec<SourceRepo<'f>>,
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<ImageCandidate>,
     pub skipped: Vec<Skipped>,
 }
 
 /// Drafts a manifest for a folder.
 pub(super) fn combine(
-    folder: &Folder,
-    wishes: &Wishes,
-    read: &Read<'_>,
-) -> Result<Draft, InitError> {
+    folder: &PlatformFolder,
+    options: &InitOptions,
+    read: &ReadFile<'_>,
+) -> Result<ManifestDraft, InitError> {
     let mut collected = Collected {
         folder,
         repos: Vec::new(),
         candidates: Vec::new(),
         skipped: Vec::new(),
     };
-    for source in wishes
+    for source in options
         .sources
         .iter()
         .filter(|source| source.lists_repositories())
@@ -49,16 +51,16 @@ pub(super) fn combine(
             .all(|repo| repo.dir != repository.dir)
         {
             let mut repo = SourceRepo::local(repository);
-            repo.is_wanted = wishes.all_repositories;
+            repo.is_wanted = options.all_repositories;
             collected.repos.push(repo);
         }
     }
-    for source in &wishes.sources {
+    for source in &options.sources {
         let builds = match source {
-            Source::Compose(files) => {
+            ToolFile::Compose(files) => {
                 let composed = compose::read(files, read)?;
                 for (name, image) in composed.image_only {
-                    let image = image.replace(super::interpolate::UNSET, "…");
+                    let image = image.replace(super::interpolation::UNSET, "…");
                     collected.skip(
                         false,
                         name,
@@ -67,7 +69,7 @@ pub(super) fn combine(
                 }
                 composed.builds
             }
-            Source::Skaffold(file) => skaffold::read(file, read)?,
+            ToolFile::Skaffold(file) => skaffold::read(file, read)?,
             _ => continue,
         };
         for build in builds {
@@ -78,8 +80,8 @@ pub(super) fn combine(
     for (dir, why) in &folder.unreadable {
         collected.skip(true, dir.clone(), why.clone());
     }
-    let mut draft = services(&mut collected, wishes, read);
-    draft.sources = wishes
+    let mut draft = services(&mut collected, options, read);
+    draft.sources = options
         .sources
         .iter()
         .map(|source| source.file().to_owned())
@@ -87,7 +89,7 @@ pub(super) fn combine(
     if draft.services.is_empty() {
         return Err(no_services(&draft, folder));
     }
-    select(&mut draft, &wishes.services)?;
+    select(&mut draft, &options.services)?;
     Ok(draft)
 }
 
@@ -98,23 +100,27 @@ impl<'f> Collected<'f> {
     }
 
     /// Adds the repositories that a file lists.
-    fn repositories_of(&mut self, source: &Source, read: &Read<'_>) -> Result<(), ManifestError> {
+    fn repositories_of(
+        &mut self,
+        source: &ToolFile,
+        read: &ReadFile<'_>,
+    ) -> Result<(), ManifestError> {
         let projects = match source {
-            Source::Submodules(file) => {
+            ToolFile::Submodules(file) => {
                 let parent = self.folder.repository(path::parent(file));
                 let base = parent.and_then(|parent| parent.remote.as_ref());
                 let branch = parent.and_then(Repository::branch_to_build);
                 gitmodules::read(file, read, base, branch)?
             }
-            Source::West(file) => west::read(file, read)?,
-            Source::Repo { file, folder } => {
+            ToolFile::West(file) => west::read(file, read)?,
+            ToolFile::Repo { file, folder } => {
                 let own = self.folder.repository(folder);
                 let base = own
                     .and_then(|own| own.remote.as_ref())
                     .or(self.folder.repo_remote.as_ref());
-                repo::read(file, read, folder, base.map(|base| base.expose()))?
+                repo_manifest::read(file, read, folder, base.map(|base| base.expose()))?
             }
-            Source::Compose(_) | Source::Skaffold(_) => return Ok(()),
+            ToolFile::Compose(_) | ToolFile::Skaffold(_) => return Ok(()),
         };
         for project in projects.projects {
             if self.repos.iter().all(|repo| repo.dir != project.dir) {
@@ -175,7 +181,7 @@ impl<'f> Collected<'f> {
             );
             return self.skip(true, name, why);
         }
-        let candidate = Candidate {
+        let candidate = ImageCandidate {
             repo,
             context,
             file,
@@ -228,7 +234,7 @@ impl<'f> Collected<'f> {
 }
 
 /// Keeps the requested services and their dependencies.
-fn select(draft: &mut Draft, patterns: &[String]) -> Result<(), InitError> {
+fn select(draft: &mut ManifestDraft, patterns: &[String]) -> Result<(), InitError> {
     if patterns.is_empty() {
         return Ok(());
     }
@@ -249,7 +255,7 @@ fn select(draft: &mut Draft, patterns: &[String]) -> Result<(), InitError> {
     Ok(())
 }
 
-fn no_services(draft: &Draft, folder: &Folder) -> InitError {
+fn no_services(draft: &ManifestDraft, folder: &PlatformFolder) -> InitError {
     let mut hints =
         vec!["a service is a git repository, or a folder in one, with a Dockerfile".to_owned()];
     if draft.skipped.is_empty() {

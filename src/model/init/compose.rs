@@ -5,13 +5,13 @@ mod service;
 
 use std::collections::BTreeMap;
 
-use self::merge::PartialService;
+use self::merge::ComposeService;
 pub(super) use self::service::known_image;
 use super::build::{Build, BuildContext};
 use super::files::FileLoader;
-use super::interpolate::environment_file;
+use super::interpolation::environment_file;
 use super::yaml::{YamlFile, get};
-use super::{Read, path};
+use super::{ReadFile, path};
 use crate::model::manifest::ManifestError;
 use crate::model::manifest::node::Node;
 
@@ -29,7 +29,7 @@ pub struct ComposeProject {
 /// # Errors
 ///
 /// A file is missing or invalid, or files include each other in a cycle.
-pub fn read(files: &[String], read: &Read<'_>) -> Result<ComposeProject, ManifestError> {
+pub fn read(files: &[String], read: &ReadFile<'_>) -> Result<ComposeProject, ManifestError> {
     let dir = files.first().map_or(".", |file| path::parent(file));
     let env_file = path::join(dir, ".env").unwrap_or_default();
     let values = read(&env_file)?
@@ -65,7 +65,7 @@ pub fn read(files: &[String], read: &Read<'_>) -> Result<ComposeProject, Manifes
 }
 
 /// Services by name, in file order.
-type Services = Vec<(String, PartialService)>;
+type ComposeServices = Vec<(String, ComposeService)>;
 
 struct Loader<'r> {
     files: FileLoader<'r>,
@@ -87,8 +87,8 @@ impl Loader<'_> {
         files: &[String],
         dir: &str,
         open: &mut Vec<String>,
-    ) -> Result<Services, ManifestError> {
-        let mut services = Services::new();
+    ) -> Result<ComposeServices, ManifestError> {
+        let mut services = ComposeServices::new();
         for file in files {
             let yaml = self.open(file)?;
             let Some(root) = yaml.root()? else { continue };
@@ -134,7 +134,7 @@ impl Loader<'_> {
         source: &ComposeFile<'_>,
         item: &Node,
         open: &mut Vec<String>,
-    ) -> Result<Services, ManifestError> {
+    ) -> Result<ComposeServices, ManifestError> {
         let yaml = source.yaml;
         let short = yaml.text(item, "an item of `include`").ok().flatten();
         let (written, folder) = match short {
@@ -156,7 +156,7 @@ impl Loader<'_> {
         let dir = match (folder, files.first()) {
             (Some(folder), _) => self.path(source, item, folder)?,
             (None, Some(file)) => path::parent(file).to_owned(),
-            (None, None) => return Ok(Services::new()),
+            (None, None) => return Ok(ComposeServices::new()),
         };
         self.project(&files, &dir, open)
     }
@@ -169,7 +169,7 @@ impl Loader<'_> {
         name: &str,
         node: &Node,
         extended: &mut Vec<(String, String)>,
-    ) -> Result<PartialService, ManifestError> {
+    ) -> Result<ComposeService, ManifestError> {
         let own = service::read(source, node, &self.values)?;
         let Some(extends) = get(node, "extends") else {
             return Ok(own);
@@ -229,7 +229,7 @@ impl Loader<'_> {
         node: &Node,
         written: &str,
     ) -> Result<String, ManifestError> {
-        let text = super::interpolate::interpolate(written, &self.values);
+        let text = super::interpolation::interpolate(written, &self.values);
         let error = |message| source.yaml.error(node, message);
         if text.is_incomplete() {
             return Err(error(format!(
@@ -242,7 +242,7 @@ impl Loader<'_> {
 }
 
 /// Adds a service, overriding one with the same name.
-fn put(services: &mut Services, name: String, service: PartialService) {
+fn put(services: &mut ComposeServices, name: String, service: ComposeService) {
     match services.iter_mut().find(|(known, _)| *known == name) {
         Some((_, earlier)) => *earlier = service.over(std::mem::take(earlier)),
         None => services.push((name, service)),

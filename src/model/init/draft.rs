@@ -6,7 +6,7 @@ use crate::model::manifest::select::choose;
 
 /// A draft of a manifest.
 #[derive(Debug, Default)]
-pub struct Draft {
+pub struct ManifestDraft {
     /// The source files, mentioned in the header.
     pub sources: Vec<String>,
     pub registry: DraftRegistry,
@@ -126,7 +126,7 @@ pub enum DraftKey {
     Scripts,
 }
 
-impl Draft {
+impl ManifestDraft {
     /// Returns the registry found in the sources, unless the user gave one.
     pub fn suggested_registry(&self) -> Option<&str> {
         match &self.registry {

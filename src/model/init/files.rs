@@ -1,6 +1,6 @@
 //! Loading of files that include each other.
 
-use super::{Read, file_error};
+use super::{ReadFile, file_error};
 use crate::model::manifest::ManifestError;
 
 /// Maximum number of files loaded from one source.
@@ -8,12 +8,12 @@ const MAX_FILES: usize = 200;
 
 /// Loads a file and its includes, up to [`MAX_FILES`].
 pub(super) struct FileLoader<'r> {
-    read: &'r Read<'r>,
+    read: &'r ReadFile<'r>,
     opened: usize,
 }
 
 impl<'r> FileLoader<'r> {
-    pub fn new(read: &'r Read<'r>) -> Self {
+    pub fn new(read: &'r ReadFile<'r>) -> Self {
         Self { read, opened: 0 }
     }
 
@@ -29,7 +29,7 @@ impl<'r> FileLoader<'r> {
 }
 
 /// Reads a file that must exist.
-pub(super) fn existing(file: &str, read: &Read<'_>) -> Result<String, ManifestError> {
+pub(super) fn existing(file: &str, read: &ReadFile<'_>) -> Result<String, ManifestError> {
     read(file)?.ok_or_else(|| file_error(file, "no such file"))
 }
 

@@ -2,7 +2,7 @@
 
 use super::files::existing;
 use super::project::{Project, Projects};
-use super::{Read, path};
+use super::{ReadFile, path};
 use crate::model::manifest::ManifestError;
 use crate::model::source::GitUrl;
 
@@ -24,7 +24,7 @@ struct Submodule {
 /// A syntax error, or a path outside the platform's folder.
 pub fn read(
     file: &str,
-    read: &Read<'_>,
+    read: &ReadFile<'_>,
     base: Option<&GitUrl>,
     branch: Option<&str>,
 ) -> Result<Projects, ManifestError> {

@@ -2,10 +2,10 @@
 //!
 //! The steps: `sources` detects the files of other tools; `compose`, `skaffold`, `west`, `repo` and
 //! `gitmodules` each parse one format into [`Build`]s or [`Projects`]; `combine` merges them with the
-//! working copies into a [`Draft`]; `render` writes it as YAML. Nothing here touches the file system:
+//! working copies into a [`ManifestDraft`]; `render` writes it as YAML. Nothing here touches the file system:
 //! `crate::flow::discover` scans the folder and supplies the function that reads files.
 //!
-//! Values that cannot be determined are marked with [`MARK`]; the text is a valid manifest regardless.
+//! Values that cannot be determined are marked with [`TODO_MARK`]; the text is a valid manifest regardless.
 
 mod build;
 mod combine;
@@ -13,18 +13,18 @@ mod compose;
 mod dockerfile;
 mod draft;
 mod files;
+mod folder;
 mod gitmodules;
-mod interpolate;
+mod interpolation;
 mod names;
 mod path;
-mod place;
 mod project;
 mod render;
-mod repo;
-mod repository;
+mod repo_manifest;
 mod secret;
 mod services;
 mod skaffold;
+mod source_repo;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -36,10 +36,10 @@ use std::path::Path;
 
 use thiserror::Error;
 
-pub use self::draft::Draft;
-pub use self::render::{MARK, Marked, Rendered, SCHEMA};
-pub use self::repository::{Folder, Repository};
-pub use self::sources::{Source, detect, source_of};
+pub use self::draft::ManifestDraft;
+pub use self::folder::{PlatformFolder, Repository};
+pub use self::render::{RenderedManifest, SCHEMA, TODO_MARK, Todo};
+pub use self::sources::{ToolFile, detect, detect_format};
 
 pub(crate) use self::dockerfile::is_dockerfile;
 pub(crate) use self::path::join as join_path;
@@ -47,17 +47,17 @@ pub(crate) use self::path::join as join_path;
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::image::RegistryPrefix;
 use crate::model::manifest;
-use crate::model::manifest::error::Problem;
+use crate::model::manifest::error::SourceProblem;
 use crate::model::manifest::{ManifestError, UnknownServices};
 
 /// Reads a file by its path relative to the platform's folder; `None` if the file does not exist.
-pub type Read<'r> = dyn Fn(&str) -> Result<Option<String>, ManifestError> + 'r;
+pub type ReadFile<'r> = dyn Fn(&str) -> Result<Option<String>, ManifestError> + 'r;
 
 /// Options of `xp init`.
 #[derive(Debug, Default)]
-pub struct Wishes {
+pub struct InitOptions {
     /// The tool files to read.
-    pub sources: Vec<Source>,
+    pub sources: Vec<ToolFile>,
     /// Whether working copies that no source mentions become services as well.
     pub all_repositories: bool,
     /// The registry that images are pushed to.
@@ -110,8 +110,12 @@ impl Diagnostic for InitError {
 /// # Errors
 ///
 /// An invalid source, nothing to make a service from, or an unknown service in the options.
-pub fn draft(folder: &Folder, wishes: &Wishes, read: &Read<'_>) -> Result<Draft, InitError> {
-    combine::combine(folder, wishes, read)
+pub fn draft(
+    folder: &PlatformFolder,
+    options: &InitOptions,
+    read: &ReadFile<'_>,
+) -> Result<ManifestDraft, InitError> {
+    combine::combine(folder, options, read)
 }
 
 /// Renders a draft as YAML and validates the result.
@@ -119,7 +123,7 @@ pub fn draft(folder: &Folder, wishes: &Wishes, read: &Read<'_>) -> Result<Draft,
 /// # Errors
 ///
 /// The result is not a valid manifest, such as services that need each other in a cycle.
-pub fn render(draft: &Draft) -> Result<Rendered, InitError> {
+pub fn render(draft: &ManifestDraft) -> Result<RenderedManifest, InitError> {
     let rendered = render::render(draft);
     manifest::parse(&rendered.text, Path::new("x-platform.yml"))
         .map(|_| rendered)
@@ -128,5 +132,5 @@ pub fn render(draft: &Draft) -> Result<Rendered, InitError> {
 
 /// Returns an error about a file as a whole.
 fn file_error(file: &str, message: impl Into<String>) -> ManifestError {
-    ManifestError::unreadable(file.to_owned(), Problem::of_the_file(message))
+    ManifestError::unreadable(file.to_owned(), SourceProblem::without_span(message))
 }

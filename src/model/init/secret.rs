@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::build::ArgValue;
-use crate::model::manifest::may_be_secret;
+use crate::model::manifest::suggests_secret;
 
 /// Returns the value of a build argument, unless it may be a secret or contains a placeholder of xp.
 ///
@@ -14,7 +14,7 @@ pub(super) fn argument(
     variables: &[String],
     remark: Option<String>,
 ) -> ArgValue {
-    if may_be_secret(name) || variables.iter().any(|name| may_be_secret(name)) {
+    if suggests_secret(name) || variables.iter().any(|name| suggests_secret(name)) {
         return ArgValue::Unknown("its value may be a secret and was not copied".to_owned());
     }
     if without_logins(text) != text {

@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 use super::build::{Build, repository_of};
 use super::combine::Collected;
 use super::dockerfile::DockerfileInputs;
-use super::draft::{Draft, DraftKey, DraftScripts, DraftService, Skipped};
+use super::draft::{DraftKey, DraftScripts, DraftService, ManifestDraft, Skipped};
 use super::names::{distinct, service_name};
-use super::place::SourceRepo;
-use super::{Read, Wishes, path, toolchain};
+use super::source_repo::SourceRepo;
+use super::{InitOptions, ReadFile, path, toolchain};
 use crate::model::init::dockerfile;
 
 /// An image that can be built from a repository.
-pub(super) struct Candidate {
+pub(super) struct ImageCandidate {
     /// The index of the repository.
     pub repo: usize,
     /// The context, relative to the repository.
@@ -32,7 +32,7 @@ pub(super) struct Candidate {
     pub same: Vec<(String, String)>,
 }
 
-impl Candidate {
+impl ImageCandidate {
     /// A Dockerfile that no tool file mentions.
     pub fn from_dockerfile(repo: usize, context: String, file: String, names: Vec<String>) -> Self {
         Self {
@@ -76,14 +76,18 @@ impl Candidate {
 
 /// A draft service with its candidate.
 struct CandidateService {
-    candidate: Candidate,
+    candidate: ImageCandidate,
     service: DraftService,
     /// The inputs of its Dockerfile.
     inputs: DockerfileInputs,
 }
 
 /// Turns all candidates into services.
-pub(super) fn services(collected: &mut Collected<'_>, wishes: &Wishes, read: &Read<'_>) -> Draft {
+pub(super) fn services(
+    collected: &mut Collected<'_>,
+    options: &InitOptions,
+    read: &ReadFile<'_>,
+) -> ManifestDraft {
     let candidates = std::mem::take(&mut collected.candidates);
     let mut taken = BTreeSet::new();
     let mut drafts: Vec<CandidateService> = Vec::new();
@@ -93,7 +97,7 @@ pub(super) fn services(collected: &mut Collected<'_>, wishes: &Wishes, read: &Re
             Err((what, why)) => collected.skip(true, what, why),
         }
     }
-    let registry = images::name(&mut drafts, wishes);
+    let registry = images::name(&mut drafts, options);
     connect::connect(&mut drafts);
     let mut services: Vec<DraftService> = drafts.into_iter().map(|draft| draft.service).collect();
     separate(&mut services);
@@ -101,7 +105,7 @@ pub(super) fn services(collected: &mut Collected<'_>, wishes: &Wishes, read: &Re
     let mut skipped: Vec<Skipped> = std::mem::take(&mut collected.skipped);
     skipped.sort_by(|one, other| (one.todo, &one.what).cmp(&(other.todo, &other.what)));
     skipped.dedup();
-    Draft {
+    ManifestDraft {
         sources: Vec::new(),
         registry,
         services,
@@ -111,9 +115,9 @@ pub(super) fn services(collected: &mut Collected<'_>, wishes: &Wishes, read: &Re
 
 fn service(
     collected: &Collected<'_>,
-    candidate: Candidate,
+    candidate: ImageCandidate,
     taken: &mut BTreeSet<String>,
-    read: &Read<'_>,
+    read: &ReadFile<'_>,
 ) -> Result<CandidateService, (String, String)> {
     let repo = &collected.repos[candidate.repo];
     let first = candidate.names.first().cloned().unwrap_or_default();
@@ -185,7 +189,7 @@ fn service(
 }
 
 /// Sets the paths: `git.path` is the deepest folder that contains both context and Dockerfile.
-fn layout(service: &mut DraftService, candidate: &Candidate, repo: &SourceRepo<'_>) {
+fn layout(service: &mut DraftService, candidate: &ImageCandidate, repo: &SourceRepo<'_>) {
     let folder = path::common(&candidate.context, path::parent(&candidate.file));
     let from = |path: &str| path::below(path, &folder).unwrap_or_else(|| path.to_owned());
     let file = from(&candidate.file);
@@ -225,10 +229,10 @@ fn layout(service: &mut DraftService, candidate: &Candidate, repo: &SourceRepo<'
 /// Suggests scripts if the Dockerfile copies files that are not in the commit, or if a builder exists.
 fn scripts(
     service: &mut DraftService,
-    candidate: &Candidate,
+    candidate: &ImageCandidate,
     repo: &SourceRepo<'_>,
     inputs: &DockerfileInputs,
-    read: &Read<'_>,
+    read: &ReadFile<'_>,
 ) {
     let Some(local) = repo.local else { return };
     let is_missing = |copied: &&String| {

@@ -3,7 +3,7 @@
 use super::build::{ArgValue, Build, BuildContext};
 use super::files::FileLoader;
 use super::yaml::{YamlFile, get};
-use super::{Read, path, secret};
+use super::{ReadFile, path, secret};
 use crate::model::manifest::ManifestError;
 use crate::model::manifest::node::Node;
 
@@ -17,7 +17,7 @@ const OTHER_BUILDERS: [&str; 5] = ["bazel", "buildpacks", "custom", "jib", "ko"]
 /// # Errors
 ///
 /// A file is missing or invalid.
-pub fn read(file: &str, read: &Read<'_>) -> Result<Vec<Build>, ManifestError> {
+pub fn read(file: &str, read: &ReadFile<'_>) -> Result<Vec<Build>, ManifestError> {
     let mut reader = SkaffoldReader {
         files: FileLoader::new(read),
         done: Vec::new(),

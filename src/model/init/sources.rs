@@ -1,12 +1,12 @@
 //! Detection of tool files.
 
 use super::files::existing;
-use super::{Read, path};
+use super::{ReadFile, path};
 use crate::model::manifest::ManifestError;
 
 /// A tool file to generate the manifest from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum ToolFile {
     /// Compose files; later ones override earlier ones.
     Compose(Vec<String>),
     /// A Skaffold file.
@@ -23,7 +23,7 @@ pub enum Source {
     },
 }
 
-impl Source {
+impl ToolFile {
     /// Returns the path of the file, or of the first one.
     pub fn file(&self) -> &str {
         match self {
@@ -72,7 +72,7 @@ const COMPOSE: [(&str, [&str; 2]); 4] = [
 /// # Errors
 ///
 /// A file exists but cannot be read.
-pub fn detect(read: &Read<'_>) -> Result<Vec<Source>, ManifestError> {
+pub fn detect(read: &ReadFile<'_>) -> Result<Vec<ToolFile>, ManifestError> {
     let exists = |file: &str| read(file).map(|text| text.is_some());
     let mut sources = Vec::new();
     for (file, overrides) in COMPOSE {
@@ -85,28 +85,28 @@ pub fn detect(read: &Read<'_>) -> Result<Vec<Source>, ManifestError> {
                 files.push(other.to_owned());
             }
         }
-        sources.push(Source::Compose(files));
+        sources.push(ToolFile::Compose(files));
         break;
     }
     for file in ["skaffold.yaml", "skaffold.yml"] {
         if exists(file)? {
-            sources.push(Source::Skaffold(file.to_owned()));
+            sources.push(ToolFile::Skaffold(file.to_owned()));
             break;
         }
     }
     if exists(".gitmodules")? {
-        sources.push(Source::Submodules(".gitmodules".to_owned()));
+        sources.push(ToolFile::Submodules(".gitmodules".to_owned()));
     }
     if let Some(file) = west(read)? {
-        sources.push(Source::West(file));
+        sources.push(ToolFile::West(file));
     }
     if exists(".repo/manifest.xml")? {
-        sources.push(Source::Repo {
+        sources.push(ToolFile::Repo {
             file: ".repo/manifest.xml".to_owned(),
             folder: ".repo/manifests".to_owned(),
         });
     } else if read("default.xml")?.is_some_and(|text| text.contains("<manifest")) {
-        sources.push(Source::Repo {
+        sources.push(ToolFile::Repo {
             file: "default.xml".to_owned(),
             folder: ".".to_owned(),
         });
@@ -115,7 +115,7 @@ pub fn detect(read: &Read<'_>) -> Result<Vec<Source>, ManifestError> {
 }
 
 /// Returns the manifest of a west workspace, or `west.yml` in the folder itself.
-fn west(read: &Read<'_>) -> Result<Option<String>, ManifestError> {
+fn west(read: &ReadFile<'_>) -> Result<Option<String>, ManifestError> {
     if let Some(configuration) = read(".west/config")? {
         let value = |key: &str| {
             configuration.lines().find_map(|line| {
@@ -139,11 +139,11 @@ fn west(read: &Read<'_>) -> Result<Option<String>, ManifestError> {
 /// # Errors
 ///
 /// The file does not exist, or is not a known format.
-pub fn source_of(file: &str, read: &Read<'_>) -> Result<Source, ManifestError> {
+pub fn detect_format(file: &str, read: &ReadFile<'_>) -> Result<ToolFile, ManifestError> {
     let text = existing(file, read)?;
     let file = file.to_owned();
     if path::last(&file) == ".gitmodules" {
-        return Ok(Source::Submodules(file));
+        return Ok(ToolFile::Submodules(file));
     }
     if text
         .trim_start_matches('\u{feff}')
@@ -154,7 +154,7 @@ pub fn source_of(file: &str, read: &Read<'_>) -> Result<Source, ManifestError> {
             ".repo/manifest.xml" => ".repo/manifests".to_owned(),
             _ => path::parent(&file).to_owned(),
         };
-        return Ok(Source::Repo { file, folder });
+        return Ok(ToolFile::Repo { file, folder });
     }
     // Check top-level keys only, so that the tool's own reader reports other errors.
     let has = |key: &str| {
@@ -168,11 +168,11 @@ pub fn source_of(file: &str, read: &Read<'_>) -> Result<Source, ManifestError> {
         })
     };
     if text.contains("skaffold/") && has("apiVersion") {
-        Ok(Source::Skaffold(file))
+        Ok(ToolFile::Skaffold(file))
     } else if has("manifest") {
-        Ok(Source::West(file))
+        Ok(ToolFile::West(file))
     } else if has("services") || has("include") {
-        Ok(Source::Compose(vec![file]))
+        Ok(ToolFile::Compose(vec![file]))
     } else {
         Err(super::file_error(
             &file,
@@ -198,7 +198,7 @@ mod tests {
             ("default.xml", "<?xml?><manifest/>"),
         ]);
         let found = detect(&read).unwrap();
-        let names: Vec<&str> = found.iter().map(Source::file).collect();
+        let names: Vec<&str> = found.iter().map(ToolFile::file).collect();
         assert_eq!(
             names,
             [
@@ -209,7 +209,7 @@ mod tests {
                 "default.xml"
             ]
         );
-        assert!(matches!(&found[0], Source::Compose(files) if files.len() == 2));
+        assert!(matches!(&found[0], ToolFile::Compose(files) if files.len() == 2));
         let read = files(&[
             ("compose.yaml", ""),
             ("compose.yml", ""),
@@ -229,7 +229,7 @@ mod tests {
             ("", None),
         ] {
             let read = files(&[("x", text)]);
-            let source = source_of("x", &read)
+            let source = detect_format("x", &read)
                 .ok()
                 .map(|source| format!("{source:?}"));
             match expected {
@@ -237,6 +237,6 @@ mod tests {
                 None => assert_eq!(source, None, "{text}"),
             }
         }
-        assert!(source_of("gone", &files(&[])).is_err());
+        assert!(detect_format("gone", &files(&[])).is_err());
     }
 }

@@ -40,18 +40,18 @@ fn generated(
     repositories: Vec<Repository>,
     list: &[(&str, &str)],
 ) -> Result<(String, Manifest), String> {
-    let folder = Folder {
+    let folder = PlatformFolder {
         name: "shop".to_owned(),
         repositories,
-        ..Folder::default()
+        ..PlatformFolder::default()
     };
     let read = files(list);
-    let wishes = Wishes {
+    let options = InitOptions {
         sources: detect(&read).unwrap(),
         all_repositories: true,
-        ..Wishes::default()
+        ..InitOptions::default()
     };
-    let draft = draft(&folder, &wishes, &read).map_err(|error| error.to_string())?;
+    let draft = draft(&folder, &options, &read).map_err(|error| error.to_string())?;
     let rendered = render(&draft).map_err(|error| format!("{error:?}"))?;
     let manifest = manifest::parse(&rendered.text, Path::new("m")).unwrap();
     Ok((rendered.text, manifest))
@@ -249,20 +249,20 @@ fn no_dockerfile_is_an_error() {
 #[test]
 fn selected_services_include_their_dependencies() {
     let skaffold = "apiVersion: skaffold/v4\nbuild: {artifacts: [{image: a, context: a, requires: [{image: b, alias: B}]}, {image: b, context: b}, {image: c, context: c}]}\n";
-    let folder = Folder {
+    let folder = PlatformFolder {
         repositories: ["a", "b", "c"]
             .map(|dir| repository(dir, &["Dockerfile"]))
             .into(),
-        ..Folder::default()
+        ..PlatformFolder::default()
     };
     let read = files(&[("skaffold.yaml", skaffold)]);
     let choose = |pattern: &str| {
-        let wishes = Wishes {
+        let options = InitOptions {
             sources: detect(&read).unwrap(),
             services: vec![pattern.to_owned()],
-            ..Wishes::default()
+            ..InitOptions::default()
         };
-        let draft = draft(&folder, &wishes, &read)?;
+        let draft = draft(&folder, &options, &read)?;
         let names: Vec<String> = draft
             .services
             .into_iter()

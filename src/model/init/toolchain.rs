@@ -1,6 +1,6 @@
 //! Guesses the scripts of a service from the files of its toolchain.
 
-use super::Read;
+use super::ReadFile;
 use super::draft::DraftScripts;
 use super::path;
 
@@ -65,7 +65,7 @@ const TOOLCHAINS: &[Toolchain] = &[
 
 /// Returns the scripts suggested by a folder's files, and the deciding file. Targets of a Makefile take
 /// precedence.
-pub(super) fn guess(folder: &str, read: &Read<'_>) -> (DraftScripts, Option<&'static str>) {
+pub(super) fn guess(folder: &str, read: &ReadFile<'_>) -> (DraftScripts, Option<&'static str>) {
     // Unreadable files are ignored.
     let file = |name: &str| read(&path::join(folder, name)?).ok().flatten();
     let mut scripts = DraftScripts::default();

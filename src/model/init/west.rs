@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::files::FileLoader;
 use super::project::{Project, Projects};
 use super::yaml::{YamlFile, get};
-use super::{Read, path};
+use super::{ReadFile, path};
 use crate::model::manifest::ManifestError;
-use crate::model::manifest::node::{Kind, Node};
+use crate::model::manifest::node::{Node, NodeKind};
 
 /// Reads a west manifest and the imports that are cloned here.
 ///
@@ -16,7 +16,7 @@ use crate::model::manifest::node::{Kind, Node};
 /// # Errors
 ///
 /// A file is missing or invalid, or manifests import each other in a cycle.
-pub fn read(file: &str, read: &Read<'_>) -> Result<Projects, ManifestError> {
+pub fn read(file: &str, read: &ReadFile<'_>) -> Result<Projects, ManifestError> {
     let mut reader = WestReader {
         read,
         files: FileLoader::new(read),
@@ -29,7 +29,7 @@ pub fn read(file: &str, read: &Read<'_>) -> Result<Projects, ManifestError> {
 }
 
 struct WestReader<'r> {
-    read: &'r Read<'r>,
+    read: &'r ReadFile<'r>,
     files: FileLoader<'r>,
     open: Vec<String>,
     /// The names so far: the first project with a name wins.
@@ -206,23 +206,23 @@ fn imports(
     outer: &ImportFilter,
 ) -> Result<Vec<(String, ImportFilter)>, ManifestError> {
     match &import.kind {
-        Kind::Null => Ok(Vec::new()),
-        Kind::Scalar { text, .. } => Ok(match text.as_str() {
+        NodeKind::Null => Ok(Vec::new()),
+        NodeKind::Scalar { text, .. } => Ok(match text.as_str() {
             "false" => Vec::new(),
             "true" => vec![("west.yml".to_owned(), outer.clone())],
             file => vec![(file.to_owned(), outer.clone())],
         }),
-        Kind::Sequence(items) => {
+        NodeKind::Sequence(items) => {
             let mut all = Vec::new();
             for item in items {
                 // West ignores nested lists.
-                if !matches!(item.kind, Kind::Sequence(_)) {
+                if !matches!(item.kind, NodeKind::Sequence(_)) {
                     all.extend(imports(yaml, item, outer)?);
                 }
             }
             Ok(all)
         }
-        Kind::Mapping(_) => {
+        NodeKind::Mapping(_) => {
             let texts = |key| -> Result<Vec<String>, ManifestError> {
                 let texts = yaml.texts_of(import, key)?;
                 Ok(texts.into_iter().map(str::to_owned).collect())

@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use crate::model::manifest::ManifestError;
-use crate::model::manifest::document::Document;
-use crate::model::manifest::error::Problem;
-use crate::model::manifest::node::{Entry, Kind, Node};
-use crate::model::manifest::yaml::{Foreign, read_foreign};
+use crate::model::manifest::document::ManifestText;
+use crate::model::manifest::error::SourceProblem;
+use crate::model::manifest::node::{Node, NodeEntry, NodeKind};
+use crate::model::manifest::yaml::{ForeignDocuments, read_foreign};
 
 /// A parsed file, with its text for errors.
 pub(super) struct YamlFile {
-    document: Arc<Document>,
-    foreign: Foreign,
+    document: Arc<ManifestText>,
+    foreign: ForeignDocuments,
 }
 
 impl YamlFile {
     /// Parses a file; errors mention it by `path`.
     pub fn parse(path: &str, text: &str) -> Result<Self, ManifestError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let document = Arc::new(Document {
+        let document = Arc::new(ManifestText {
             path: path.to_owned(),
             text: text.to_owned(),
         });
@@ -61,15 +61,19 @@ impl YamlFile {
         help: Option<&str>,
     ) -> ManifestError {
         let span = node.span.first_line(&self.document.text);
-        let problem = Problem::at(span, message).maybe_help(help);
+        let problem = SourceProblem::at(span, message).maybe_help(help);
         ManifestError::new(&self.document, vec![problem])
     }
 
     /// Returns the entries of a mapping; null counts as empty.
-    pub fn mapping<'n>(&self, node: &'n Node, what: &str) -> Result<&'n [Entry], ManifestError> {
+    pub fn mapping<'n>(
+        &self,
+        node: &'n Node,
+        what: &str,
+    ) -> Result<&'n [NodeEntry], ManifestError> {
         match &node.kind {
-            Kind::Mapping(entries) => Ok(entries),
-            Kind::Null => Ok(&[]),
+            NodeKind::Mapping(entries) => Ok(entries),
+            NodeKind::Null => Ok(&[]),
             _ => Err(self.error(
                 node,
                 format!("{what} must be a mapping, not {}", node.describe()),
@@ -80,8 +84,8 @@ impl YamlFile {
     /// Returns the items of a list; null counts as empty.
     pub fn list<'n>(&self, node: &'n Node, what: &str) -> Result<&'n [Node], ManifestError> {
         match &node.kind {
-            Kind::Sequence(items) => Ok(items),
-            Kind::Null => Ok(&[]),
+            NodeKind::Sequence(items) => Ok(items),
+            NodeKind::Null => Ok(&[]),
             _ => Err(self.error(
                 node,
                 format!("{what} must be a list, not {}", node.describe()),
@@ -92,8 +96,8 @@ impl YamlFile {
     /// Returns a scalar as text; `None` if it is null.
     pub fn text<'n>(&self, node: &'n Node, what: &str) -> Result<Option<&'n str>, ManifestError> {
         match &node.kind {
-            Kind::Scalar { text, .. } => Ok(Some(text)),
-            Kind::Null => Ok(None),
+            NodeKind::Scalar { text, .. } => Ok(Some(text)),
+            NodeKind::Null => Ok(None),
             _ => Err(self.error(
                 node,
                 format!("{what} must be a string, not {}", node.describe()),
@@ -124,7 +128,7 @@ impl YamlFile {
         };
         let what = format!("`{key}`");
         match &value.kind {
-            Kind::Scalar { text, .. } => Ok(vec![text]),
+            NodeKind::Scalar { text, .. } => Ok(vec![text]),
             _ => {
                 let items = self.list(value, &what)?.iter();
                 let texts: Result<Vec<_>, _> = items.map(|item| self.text(item, &what)).collect();
@@ -137,7 +141,7 @@ impl YamlFile {
 /// Returns the value under a key of a mapping.
 pub(super) fn get<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
     match &node.kind {
-        Kind::Mapping(entries) => {
+        NodeKind::Mapping(entries) => {
             let entry = entries.iter().find(|entry| entry.key == key)?;
             Some(&entry.value)
         }

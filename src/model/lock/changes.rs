@@ -2,13 +2,13 @@
 
 use super::compare::{DifferenceKind, LockedField};
 use super::{Lock, LockedService};
-use crate::base::plural::many;
+use crate::base::plural::count_of;
 use crate::model::manifest::ServiceName;
 use crate::model::source::CommitSummary;
 
 /// The changes between two locks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changes {
+pub struct LockChanges {
     /// The display name of the first lock.
     pub from: String,
     /// The display name of the second lock.
@@ -28,12 +28,12 @@ pub struct ServiceChange {
     /// The entry in the second lock.
     pub to: Option<LockedService>,
     /// The commits in between.
-    pub history: History,
+    pub history: CommitHistory,
 }
 
 /// The commits between two commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum History {
+pub enum CommitHistory {
     /// No commits: the service is in only one lock, or at the same commit in both.
     None,
     /// The commits are known.
@@ -47,7 +47,7 @@ pub enum History {
     Unknown(String),
 }
 
-impl Changes {
+impl LockChanges {
     /// Compares two locks, without filling in the histories.
     pub fn between(from: (&str, &Lock), to: (&str, &Lock)) -> Self {
         let differences = from.1.compare(to.1);
@@ -63,7 +63,7 @@ impl Changes {
                 service: difference.service.clone(),
                 from: from.cloned(),
                 to: to.cloned(),
-                history: History::None,
+                history: CommitHistory::None,
             }
         });
         Self {
@@ -106,11 +106,11 @@ impl ServiceChange {
 
     /// Returns the numbers of added and dropped commits; `None` if the service did not move.
     pub fn distance(&self) -> Option<String> {
-        let commits = |count| many(count, "commit");
+        let commits = |count| count_of(count, "commit");
         Some(match &self.history {
-            History::None => return None,
-            History::Unknown(_) => "commits unknown".to_owned(),
-            History::Known { added, dropped } => match (added.len(), dropped.len()) {
+            CommitHistory::None => return None,
+            CommitHistory::Unknown(_) => "commits unknown".to_owned(),
+            CommitHistory::Known { added, dropped } => match (added.len(), dropped.len()) {
                 (0, 0) => "no commits that touch its path".to_owned(),
                 (added, 0) => commits(added),
                 (0, dropped) => format!("back by {}", commits(dropped)),

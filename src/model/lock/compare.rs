@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Lock, LockedService};
-use crate::base::plural::many;
+use crate::base::plural::count_of;
 use crate::base::table::aligned;
 use crate::model::manifest::ServiceName;
 
@@ -118,7 +118,7 @@ impl Lock {
         let unchanged = self.services.len() - differences.iter().filter(known).count();
         let rest = match unchanged {
             0 => String::new(),
-            count => format!("{} unchanged\n", many(count, "service")),
+            count => format!("{} unchanged\n", count_of(count, "service")),
         };
         aligned(&rows) + &rest
     }

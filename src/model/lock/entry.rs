@@ -4,7 +4,7 @@ use super::LockedService;
 use crate::model::event::Unit;
 use crate::model::image::ImageReference;
 use crate::model::manifest::{BuilderImage, Service};
-use crate::model::plan::{Compared, Folders, TESTS};
+use crate::model::plan::{ComparisonResults, Folders, TESTS};
 use crate::model::source::{GitReference, ServiceSource};
 
 impl LockedService {
@@ -15,13 +15,13 @@ impl LockedService {
         source: &ServiceSource,
         reference: GitReference,
         image: ImageReference,
-        today: &Compared,
+        today: &ComparisonResults,
         folders: &Folders,
         no_test: bool,
     ) -> Option<Self> {
         let recipe = today.recipes.get(&service.name)?;
         let comparison = today.comparisons.get(&service.name)?;
-        let name = source.built_as().name.as_deref();
+        let name = source.build_reference().name.as_deref();
         Some(Self {
             remote: service.git.remote.stripped(),
             reference,

@@ -4,15 +4,15 @@ use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
 
 use super::LockedService;
-use super::changes::{Changes, History, ServiceChange};
-use super::plain::plain;
+use super::changes::{CommitHistory, LockChanges, ServiceChange};
+use super::escape::plain;
 use super::text::local_time;
 use crate::model::source::{CommitSummary, RefName};
 
 /// The version of the format. Incremented if a key is removed or changes its meaning, not if one is added.
 const VERSION: u64 = 1;
 
-impl Changes {
+impl LockChanges {
     /// Returns the changes as JSON.
     pub fn json(&self) -> Value {
         let service = |change: &ServiceChange| (change.service.to_string(), service(change));
@@ -37,9 +37,9 @@ fn service(change: &ServiceChange) -> Value {
     };
     let commits = |commits: &[CommitSummary]| commits.iter().map(commit).collect::<Value>();
     let (added, dropped, problem) = match &change.history {
-        History::None => (commits(&[]), commits(&[]), None),
-        History::Known { added, dropped } => (commits(added), commits(dropped), None),
-        History::Unknown(why) => (Value::Null, Value::Null, Some(plain(why))),
+        CommitHistory::None => (commits(&[]), commits(&[]), None),
+        CommitHistory::Known { added, dropped } => (commits(added), commits(dropped), None),
+        CommitHistory::Unknown(why) => (Value::Null, Value::Null, Some(plain(why))),
     };
     json!({
         "change": change.word(),

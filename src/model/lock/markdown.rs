@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use super::LockedService;
-use super::changes::{Changes, History, ServiceChange};
-use super::plain::markdown;
+use super::changes::{CommitHistory, LockChanges, ServiceChange};
+use super::escape::markdown;
 use super::text::date;
 use crate::model::source::CommitSummary;
 
-impl Changes {
+impl LockChanges {
     /// Returns the changes as Markdown: a section for each service, with a list of its commits.
     pub fn markdown(&self) -> String {
         if self.services.is_empty() {
@@ -40,9 +40,9 @@ fn section(change: &ServiceChange) -> String {
     }
     _ = writeln!(text, "{sentence}");
     match &change.history {
-        History::None => {}
-        History::Unknown(why) => _ = writeln!(text, "\n{}", markdown(why)),
-        History::Known { added, dropped } => {
+        CommitHistory::None => {}
+        CommitHistory::Unknown(why) => _ = writeln!(text, "\n{}", markdown(why)),
+        CommitHistory::Known { added, dropped } => {
             text += &list("", added);
             text += &list("No longer included:\n\n", dropped);
         }

@@ -1,29 +1,29 @@
 //! `x-platform.lock`: the commits and images of a release.
 //!
 //! `parse` and `render` implement the file format, `entry` creates the entries that `xp lock` writes,
-//! [`compare`](Lock::compare) compares two locks, `fulfil` and `images` check a manifest and registries against a
-//! lock, and `changes` is the output of `xp diff`. Only `file` accesses the file system.
+//! [`compare`](Lock::compare) compares two locks, `mismatch` and `missing_images` check a manifest and registries
+//! against a lock, and `changes` is the output of `xp diff`. Only `file` accesses the file system.
 
 mod changes;
 mod compare;
 mod entry;
-mod fulfil;
-mod images;
+mod escape;
 mod json;
 mod markdown;
+mod mismatch;
+mod missing_images;
 pub mod parse;
-mod plain;
 mod render;
 #[cfg(test)]
 pub mod tests;
 mod text;
-mod unlocked;
+mod unlockable;
 
 use std::collections::BTreeMap;
 
-pub use self::changes::{Changes, History, ServiceChange};
+pub use self::changes::{CommitHistory, LockChanges, ServiceChange};
 pub use self::parse::{InvalidLock, parse};
-pub use self::unlocked::{Unlockable, Unlocked};
+pub use self::unlockable::{LockProblem, UnlockableImages};
 
 use crate::model::image::{Digest, ImageReference};
 use crate::model::manifest::ServiceName;
@@ -99,7 +99,7 @@ impl Lock {
     }
 
     /// Returns a lock of only these services, with the same comment at the top.
-    pub fn replaced_by(&self, services: BTreeMap<ServiceName, LockedService>) -> Self {
+    pub fn with_services(&self, services: BTreeMap<ServiceName, LockedService>) -> Self {
         Self {
             services,
             header: self.header.clone(),

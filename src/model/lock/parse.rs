@@ -8,11 +8,11 @@ use super::render::HEADER;
 use super::{Lock, LockedService, VERSION};
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::image::{ImageReference, Tag};
-use crate::model::manifest::decode::context::{Context, Fields, Value};
+use crate::model::manifest::decode::context::{DecodeContext, DecodedValue, Fields};
 use crate::model::manifest::decode::path::within_repository;
-use crate::model::manifest::document::Document;
-use crate::model::manifest::error::Problem;
-use crate::model::manifest::node::{Kind, Node};
+use crate::model::manifest::document::ManifestText;
+use crate::model::manifest::error::SourceProblem;
+use crate::model::manifest::node::{Node, NodeKind};
 use crate::model::manifest::span::Span;
 use crate::model::manifest::yaml;
 use crate::model::manifest::{ManifestError, ServiceName};
@@ -32,7 +32,7 @@ pub struct InvalidLock {
 
 impl InvalidLock {
     /// Makes the error for a file that could not be read.
-    pub fn unreadable(file: &str, problem: Problem) -> Self {
+    pub fn unreadable(file: &str, problem: SourceProblem) -> Self {
         Self {
             report: ManifestError::unreadable(file.to_owned(), problem),
         }
@@ -57,7 +57,7 @@ impl Diagnostic for InvalidLock {
 /// All problems at once.
 pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let document = Arc::new(Document {
+    let document = Arc::new(ManifestText {
         path: file.to_owned(),
         text: text.to_owned(),
     });
@@ -72,15 +72,15 @@ pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
     let mut problems = Vec::new();
     let node = yaml::read(text, "lock", &mut problems);
     let node = match node {
-        Some(node) if !matches!(node.kind, Kind::Null) => node,
+        Some(node) if !matches!(node.kind, NodeKind::Null) => node,
         _ => {
             if problems.is_empty() {
-                problems.push(Problem::of_the_file("the lock is empty"));
+                problems.push(SourceProblem::without_span("the lock is empty"));
             }
             return failed(problems.into_iter().map(|it| it.help(RESTORE)).collect());
         }
     };
-    let mut cx = Context::new(text, problems);
+    let mut cx = DecodeContext::new(text, problems);
     let services = root(&mut cx, &node);
     if !cx.problems.is_empty() {
         return failed(cx.problems);
@@ -92,7 +92,7 @@ pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
 }
 
 /// Returns a problem if there is a git conflict marker.
-fn merge_conflict(text: &str) -> Option<Problem> {
+fn merge_conflict(text: &str) -> Option<SourceProblem> {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let is_marker = ["<<<<<<< ", ">>>>>>> ", "||||||| "]
@@ -101,7 +101,7 @@ fn merge_conflict(text: &str) -> Option<Problem> {
             || line.trim_end() == "=======";
         if is_marker {
             let span = Span::new(start, start + line.trim_end().len());
-            let problem = Problem::at(span, "the lock has an unresolved merge conflict")
+            let problem = SourceProblem::at(span, "the lock has an unresolved merge conflict")
                 .help("take one side (`git checkout --ours` or `--theirs`) and run `xp lock`");
             return Some(problem);
         }
@@ -117,20 +117,20 @@ fn header(text: &str) -> String {
     lines.map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-fn root(cx: &mut Context, node: &Node) -> BTreeMap<ServiceName, LockedService> {
+fn root(cx: &mut DecodeContext, node: &Node) -> BTreeMap<ServiceName, LockedService> {
     let mut services = BTreeMap::new();
-    let value = Value {
+    let value = DecodedValue {
         node,
         path: String::new(),
         key_span: node.span,
         is_item: false,
     };
-    if !matches!(node.kind, Kind::Mapping(_)) {
+    if !matches!(node.kind, NodeKind::Mapping(_)) {
         let message = format!(
             "the lock must be a mapping with the key `services`, not {}",
             node.describe()
         );
-        cx.report(Problem::at(node.span.first_line(cx.text), message).help(RESTORE));
+        cx.report(SourceProblem::at(node.span.first_line(cx.text), message).help(RESTORE));
         return services;
     }
     let Some(mut fields) = value.fields(cx) else {
@@ -140,17 +140,17 @@ fn root(cx: &mut Context, node: &Node) -> BTreeMap<ServiceName, LockedService> {
     match fields.take("version") {
         Some(version) if !check_version(cx, &version) => return services,
         Some(_) => {}
-        None => cx.report(Problem::of_the_file("the lock has no `version`").help(RESTORE)),
+        None => cx.report(SourceProblem::without_span("the lock has no `version`").help(RESTORE)),
     }
     match fields.take("services") {
-        None => cx.report(Problem::of_the_file("the lock has no `services`").help(RESTORE)),
+        None => cx.report(SourceProblem::without_span("the lock has no `services`").help(RESTORE)),
         Some(value) => {
             for (entry, value) in value.entries(cx) {
                 let name = match entry.key.parse::<ServiceName>() {
                     Ok(name) => Some(name),
                     Err(error) => {
                         let span = entry.key_span.first_line(cx.text);
-                        cx.report(Problem::at(span, error.to_string()));
+                        cx.report(SourceProblem::at(span, error.to_string()));
                         None
                     }
                 };
@@ -163,7 +163,7 @@ fn root(cx: &mut Context, node: &Node) -> BTreeMap<ServiceName, LockedService> {
     services
 }
 
-fn check_version(cx: &mut Context, value: &Value) -> bool {
+fn check_version(cx: &mut DecodeContext, value: &DecodedValue) -> bool {
     let Some(text) = value.text(cx) else {
         return false;
     };
@@ -174,17 +174,19 @@ fn check_version(cx: &mut Context, value: &Value) -> bool {
             let message = format!(
                 "the lock was written by a newer xp: its format is version {newer}, but this xp reads version {VERSION}"
             );
-            cx.report(Problem::at(span, message).help("use that version of xp, or a later one"));
+            cx.report(
+                SourceProblem::at(span, message).help("use that version of xp, or a later one"),
+            );
         }
         _ => {
             let message = format!("invalid lock version `{}`", text.text);
-            cx.report(Problem::at(span, message).help(RESTORE));
+            cx.report(SourceProblem::at(span, message).help(RESTORE));
         }
     }
     false
 }
 
-fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
+fn service(cx: &mut DecodeContext, value: &DecodedValue) -> Option<LockedService> {
     let mut fields = value.fields(cx)?;
     let remote = required(cx, &mut fields, "remote", value);
     let remote = remote.and_then(|it| it.parse_with(cx, self::remote));
@@ -205,7 +207,7 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
         // Without it, any image that the tag points to later would be used.
         let name = value.path.trim_start_matches("services.");
         let message = format!("service `{name}` has no `digest`, but its image is in a registry");
-        cx.report(Problem::at(value.key_span, message).help(RESTORE));
+        cx.report(SourceProblem::at(value.key_span, message).help(RESTORE));
     }
     let recipe = required(cx, &mut fields, "recipe", value);
     let recipe = recipe.and_then(|it| it.parse_with(cx, self::recipe));
@@ -219,7 +221,7 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
             let message =
                 "`image` and `commit` do not match: the image's tag must begin with the commit";
             cx.report(
-                Problem::at(span, message)
+                SourceProblem::at(span, message)
                     .help("the lock was edited by hand; `xp lock` writes both fields and everything that depends on them"),
             );
         }
@@ -239,16 +241,16 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
 
 /// Returns a required value.
 fn required<'n>(
-    cx: &mut Context,
+    cx: &mut DecodeContext,
     fields: &mut Fields<'n>,
     key: &'static str,
-    service: &Value,
-) -> Option<Value<'n>> {
+    service: &DecodedValue,
+) -> Option<DecodedValue<'n>> {
     let value = fields.take(key);
     if value.is_none() {
         let name = service.path.trim_start_matches("services.");
         let message = format!("service `{name}` has no `{key}`");
-        cx.report(Problem::at(service.key_span, message).help(RESTORE));
+        cx.report(SourceProblem::at(service.key_span, message).help(RESTORE));
     }
     value
 }

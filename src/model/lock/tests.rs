@@ -340,7 +340,7 @@ fn a_matching_lock_gives_the_locked_sources() {
     let a = &sources[&"a".parse::<ServiceName>().unwrap()];
     assert_eq!(
         (a.commit, a.origin),
-        (commit('1'), crate::model::source::Origin::Lock)
+        (commit('1'), crate::model::source::ReferenceOrigin::Lock)
     );
     assert_eq!(a.short_name(), Some("master"));
 }
@@ -418,7 +418,7 @@ fn summary(digit: char, subject: &str) -> CommitSummary {
 }
 
 /// Returns changes of every kind.
-fn changes() -> Changes {
+fn changes() -> LockChanges {
     let mut from = lock(&["back", "builder", "moved", "removed", "same", "unknown"]);
     let mut to = lock(&["added", "back", "builder", "moved", "same", "unknown"]);
     for name in ["back", "moved", "unknown"] {
@@ -429,22 +429,23 @@ fn changes() -> Changes {
         let name: ServiceName = "builder".parse().unwrap();
         lock.services.get_mut(&name).unwrap().builder = Some(tag.parse().unwrap());
     }
-    let mut changes = Changes::between(("HEAD:x-platform.lock", &from), ("x-platform.lock", &to));
+    let mut changes =
+        LockChanges::between(("HEAD:x-platform.lock", &from), ("x-platform.lock", &to));
     for change in &mut changes.services {
         change.history = match change.service.as_str() {
-            "back" => History::Known {
+            "back" => CommitHistory::Known {
                 added: Vec::new(),
                 dropped: vec![summary('1', "Old")],
             },
-            "moved" => History::Known {
+            "moved" => CommitHistory::Known {
                 added: vec![
                     summary('2', "Add <b>`x|y`</b>"),
                     summary('3', "Mend\u{9b}1m"),
                 ],
                 dropped: vec![summary('1', "Old")],
             },
-            "unknown" => History::Unknown("there is no working copy src/unknown".to_owned()),
-            _ => History::None,
+            "unknown" => CommitHistory::Unknown("there is no working copy src/unknown".to_owned()),
+            _ => CommitHistory::None,
         };
     }
     changes
@@ -469,7 +470,7 @@ unknown  moved    11111111..22222222  commits unknown
 1 service unchanged
 "
     );
-    let same = Changes::between(("a", &example()), ("b", &example()));
+    let same = LockChanges::between(("a", &example()), ("b", &example()));
     assert_eq!(same.text(), "a and b are identical\n");
     assert_eq!(same.markdown(), "No service changed.\n");
 }

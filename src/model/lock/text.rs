@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
-use super::changes::{Changes, History, ServiceChange};
-use super::plain::plain;
-use crate::base::plural::many;
+use super::changes::{CommitHistory, LockChanges, ServiceChange};
+use super::escape::plain;
+use crate::base::plural::count_of;
 use crate::base::table::aligned;
 use crate::model::source::CommitSummary;
 
-impl Changes {
+impl LockChanges {
     /// Returns the changes as text: a line for each service, followed by a line for each commit.
     pub fn text(&self) -> String {
         if self.services.is_empty() {
@@ -22,9 +22,9 @@ impl Changes {
         for (row, change) in aligned(&rows).lines().zip(&self.services) {
             _ = writeln!(text, "{row}");
             match &change.history {
-                History::None => {}
-                History::Unknown(why) => _ = writeln!(text, "  {}", plain(why)),
-                History::Known { added, dropped } => {
+                CommitHistory::None => {}
+                CommitHistory::Unknown(why) => _ = writeln!(text, "  {}", plain(why)),
+                CommitHistory::Known { added, dropped } => {
                     let sign = if dropped.is_empty() { "" } else { "+ " };
                     text += &commits(added, sign);
                     text += &commits(dropped, "- ");
@@ -32,24 +32,24 @@ impl Changes {
             }
         }
         if self.unchanged > 0 {
-            _ = writeln!(text, "{} unchanged", many(self.unchanged, "service"));
+            _ = writeln!(text, "{} unchanged", count_of(self.unchanged, "service"));
         }
         text
     }
 }
 
-impl Changes {
+impl LockChanges {
     /// Returns a line for each service, without commits and without notes about unknown ones.
     pub fn summary(&self) -> String {
         let mut services = self.services.clone();
         for change in &mut services {
-            if matches!(change.history, History::Unknown(_)) {
-                change.history = History::None;
+            if matches!(change.history, CommitHistory::Unknown(_)) {
+                change.history = CommitHistory::None;
             }
         }
         let mut text = aligned(&services.iter().map(row).collect::<Vec<_>>());
         if self.unchanged > 0 {
-            _ = writeln!(text, "{} unchanged", many(self.unchanged, "service"));
+            _ = writeln!(text, "{} unchanged", count_of(self.unchanged, "service"));
         }
         text
     }

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use super::decode::DecodedService;
-use super::error::Problem;
+use super::error::SourceProblem;
 use super::graph;
 use super::name::{BuilderName, ServiceName};
 use super::service::BuilderImage;
@@ -16,7 +16,7 @@ pub(super) fn services(
     services: &[DecodedService],
     registry: Option<&RegistryPrefix>,
     cache_dir: Option<&Path>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<SourceProblem>,
 ) {
     images(services, registry, problems);
     working_copies(
@@ -30,7 +30,7 @@ pub(super) fn services(
 fn images(
     services: &[DecodedService],
     registry: Option<&RegistryPrefix>,
-    problems: &mut Vec<Problem>,
+    problems: &mut Vec<SourceProblem>,
 ) {
     let mut first_with = BTreeMap::new();
     for service in services {
@@ -42,7 +42,7 @@ fn images(
         let first: &DecodedService = first;
         let (name, other) = (&service.service.name, &first.service.name);
         problems.push(
-            Problem::at(
+            SourceProblem::at(
                 service.spans.image,
                 format!("services `{other}` and `{name}` have the same image, `{image}`"),
             )
@@ -56,7 +56,7 @@ fn images(
     let builders: BTreeMap<ImageRepository, &BuilderName> = services
         .iter()
         .filter_map(|service| match &service.service.builder.as_ref()?.image {
-            BuilderImage::Folder(name) => Some((name.repository().below(registry), name)),
+            BuilderImage::Folder(name) => Some((name.repository().with_prefix(registry), name)),
             BuilderImage::External(_) => None,
         })
         .collect();
@@ -64,12 +64,16 @@ fn images(
         if let Some(builder) = builders.get(&service.service.docker.image) {
             let name = &service.service.name;
             let message = format!("service `{name}` and builder `{builder}` have the same image");
-            problems.push(Problem::at(service.spans.image, message));
+            problems.push(SourceProblem::at(service.spans.image, message));
         }
     }
 }
 
-fn working_copies(services: &[DecodedService], cache_dir: &Path, problems: &mut Vec<Problem>) {
+fn working_copies(
+    services: &[DecodedService],
+    cache_dir: &Path,
+    problems: &mut Vec<SourceProblem>,
+) {
     // Sorted by path, a folder's contents follow the folder, so each service is compared only with those it can
     // overlap with. Services that share a working copy are represented by the first of them.
     let mut by_dir: BTreeMap<&Path, Vec<(usize, &DecodedService)>> = BTreeMap::new();
@@ -81,7 +85,7 @@ fn working_copies(services: &[DecodedService], cache_dir: &Path, problems: &mut 
                 "the `dir` of service `{name}` is inside the cache folder of xp, `{}`",
                 cache_dir.display()
             );
-            problems.push(Problem::at(later.spans.dir, message));
+            problems.push(SourceProblem::at(later.spans.dir, message));
         }
         let mut is_distinct = true;
         for earlier in overlapping(&by_dir, dir) {
@@ -96,7 +100,7 @@ fn working_copies(services: &[DecodedService], cache_dir: &Path, problems: &mut 
                 let message = format!(
                     "services `{first}` and `{name}` have the same `dir` but different remotes"
                 );
-                Problem::at(later.spans.dir, message)
+                SourceProblem::at(later.spans.dir, message)
                     .help("a working copy has only one remote: give each service its own `dir`")
             } else {
                 let (inner, outer) = if is_within(dir, other) {
@@ -107,7 +111,7 @@ fn working_copies(services: &[DecodedService], cache_dir: &Path, problems: &mut 
                 let message = format!(
                     "the `dir` of service `{inner}` is inside the working copy of service `{outer}`"
                 );
-                let problem = Problem::at(later.spans.dir, message);
+                let problem = SourceProblem::at(later.spans.dir, message);
                 if same_remote() {
                     problem.help("for two parts of one repository, set the same `dir` and different values of `git.path`")
                 } else {
@@ -156,7 +160,7 @@ fn is_within(inner: &Path, outer: &Path) -> bool {
     outer.as_os_str() == "." || inner.starts_with(outer)
 }
 
-fn cycles(services: &[DecodedService], problems: &mut Vec<Problem>) {
+fn cycles(services: &[DecodedService], problems: &mut Vec<SourceProblem>) {
     let needs: BTreeMap<&ServiceName, &BTreeSet<ServiceName>> = services
         .iter()
         .map(|service| (&service.service.name, &service.service.needs))
@@ -186,8 +190,8 @@ fn cycles(services: &[DecodedService], problems: &mut Vec<Problem>) {
             _ => format!("dependency cycle between services: {}", names.join(" → ")),
         };
         problems.push(match span {
-            Some(span) => Problem::at(span, message),
-            None => Problem::of_the_file(message),
+            Some(span) => SourceProblem::at(span, message),
+            None => SourceProblem::without_span(message),
         });
     }
 }

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 /// A manifest's text, and the path shown in its errors.
 #[derive(Debug)]
-pub(crate) struct Document {
+pub(crate) struct ManifestText {
     /// The path as the user named it.
     pub path: String,
     /// The text; empty if the file could not be read.
     pub text: String,
 }
 
-impl Document {
+impl ManifestText {
     /// Returns the text with passwords in URLs, and users that may be tokens, replaced by asterisks of the same
     /// length, so that errors can show a line without its credentials and all positions stay the same.
     pub fn without_passwords(&self) -> String {
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn passwords_are_masked_with_the_same_length() {
         let masked = |text: &str| {
-            Document {
+            ManifestText {
                 path: String::new(),
                 text: text.to_owned(),
             }

@@ -7,7 +7,7 @@ use annotate_snippets::{
     AnnotationKind, Level, Origin, Renderer, Snippet, normalize_untrusted_str,
 };
 
-use super::document::Document;
+use super::document::ManifestText;
 use super::span::Span;
 
 /// The number of problems to show; further ones are only counted.
@@ -19,14 +19,14 @@ const MAX_SHOWN: usize = 50;
 /// itself with a caret, and a hint. There is no `source()`: a cause is part of the report.
 #[derive(Debug, Clone)]
 pub struct ManifestError {
-    document: Arc<Document>,
-    problems: Vec<Problem>,
+    document: Arc<ManifestText>,
+    problems: Vec<SourceProblem>,
 }
 
 impl ManifestError {
     /// Sorts the problems by position and removes duplicates: a value in `defaults` is checked again for each
     /// service that inherits it.
-    pub(crate) fn new(document: &Arc<Document>, mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(document: &Arc<ManifestText>, mut problems: Vec<SourceProblem>) -> Self {
         problems.sort_by(|a, b| a.span.cmp(&b.span).then_with(|| a.message.cmp(&b.message)));
         problems.dedup_by(|a, b| a.span == b.span && a.message == b.message);
         Self {
@@ -36,8 +36,8 @@ impl ManifestError {
     }
 
     /// Creates an error for a file that could not be read, so there is no text to show.
-    pub(crate) fn unreadable(path: String, problem: Problem) -> Self {
-        let document = Document {
+    pub(crate) fn unreadable(path: String, problem: SourceProblem) -> Self {
+        let document = ManifestText {
             path,
             text: String::new(),
         };
@@ -93,8 +93,8 @@ impl std::error::Error for ManifestError {}
 
 /// One problem as data, for JSON output or an editor.
 pub struct ReportedProblem<'a> {
-    problem: &'a Problem,
-    document: &'a Document,
+    problem: &'a SourceProblem,
+    document: &'a ManifestText,
 }
 
 impl ReportedProblem<'_> {
@@ -116,7 +116,7 @@ impl ReportedProblem<'_> {
 
 /// One problem and its position.
 #[derive(Debug, Clone)]
-pub(crate) struct Problem {
+pub(crate) struct SourceProblem {
     message: String,
     span: Option<Span>,
     label: String,
@@ -124,17 +124,17 @@ pub(crate) struct Problem {
     help: Vec<String>,
 }
 
-impl Problem {
+impl SourceProblem {
     /// Creates a problem at a position of the text.
     pub fn at(span: Span, message: impl Into<String>) -> Self {
         Self {
             span: Some(span),
-            ..Self::of_the_file(message)
+            ..Self::without_span(message)
         }
     }
 
     /// Creates a problem of the file as a whole.
-    pub fn of_the_file(message: impl Into<String>) -> Self {
+    pub fn without_span(message: impl Into<String>) -> Self {
         let message = message.into();
         Self {
             message,

@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::{ManifestError, Problem};
+use super::error::{ManifestError, SourceProblem};
 use super::{Manifest, check, parse};
 
 /// A larger file is certainly not a manifest.
@@ -24,7 +24,7 @@ pub fn load(file: &Path) -> Result<Manifest, ManifestError> {
     let text = read(file, "manifest", missing).map_err(failed)?;
     let mut manifest = parse(&text, file)?;
     let folder = folder_of(file).map_err(|error| {
-        failed(Problem::of_the_file(format!(
+        failed(SourceProblem::without_span(format!(
             "cannot find the manifest's folder: {error}"
         )))
     })?;
@@ -37,15 +37,17 @@ pub fn load(file: &Path) -> Result<Manifest, ManifestError> {
 }
 
 /// Reads a text file. Errors call it `what`, and `missing` is the hint if it does not exist.
-pub(crate) fn read(file: &Path, what: &str, missing: &str) -> Result<String, Problem> {
+pub(crate) fn read(file: &Path, what: &str, missing: &str) -> Result<String, SourceProblem> {
     let is_a_folder = || {
         let message = format!("the {what} is a folder");
-        Problem::of_the_file(message).help("pass the path of a file in it")
+        SourceProblem::without_span(message).help("pass the path of a file in it")
     };
     let cannot = |error: &io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Problem::of_the_file(format!("{what} not found")).help(missing),
+        io::ErrorKind::NotFound => {
+            SourceProblem::without_span(format!("{what} not found")).help(missing)
+        }
         io::ErrorKind::IsADirectory => is_a_folder(),
-        _ => Problem::of_the_file(format!("cannot read the {what}: {error}")),
+        _ => SourceProblem::without_span(format!("cannot read the {what}: {error}")),
     };
     let mut bytes = Vec::new();
     let opened = File::open(file).map_err(|error| cannot(&error))?;
@@ -62,12 +64,12 @@ pub(crate) fn read(file: &Path, what: &str, missing: &str) -> Result<String, Pro
             "the {what} is larger than {} MiB: is it the right file?",
             MAX_SIZE >> 20
         );
-        return Err(Problem::of_the_file(message));
+        return Err(SourceProblem::without_span(message));
     }
     decode(bytes, what)
 }
 
-pub(crate) fn decode(bytes: Vec<u8>, what: &str) -> Result<String, Problem> {
+pub(crate) fn decode(bytes: Vec<u8>, what: &str) -> Result<String, SourceProblem> {
     let utf16 = bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]);
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
@@ -82,7 +84,7 @@ pub(crate) fn decode(bytes: Vec<u8>, what: &str) -> Result<String, Problem> {
         } else {
             "save the file as UTF-8"
         };
-        Problem::of_the_file(message).help(help)
+        SourceProblem::without_span(message).help(help)
     })
 }
 
@@ -95,7 +97,7 @@ fn folder_of(file: &Path) -> io::Result<PathBuf> {
 }
 
 fn check_links(manifest: &Manifest) -> Result<(), ManifestError> {
-    let problems: Vec<Problem> = manifest
+    let problems: Vec<SourceProblem> = manifest
         .services
         .values()
         .filter_map(|service| {
@@ -106,7 +108,7 @@ fn check_links(manifest: &Manifest) -> Result<(), ManifestError> {
                 .dir
                 .first_line(&manifest.document.text);
             Some(
-                Problem::at(span, message)
+                SourceProblem::at(span, message)
                     .help("a working copy must be inside the manifest's folder"),
             )
         })

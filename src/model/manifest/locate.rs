@@ -1,7 +1,7 @@
 //! Line numbers of manifest keys.
 
 use super::name::ServiceName;
-use super::node::{Kind, Node};
+use super::node::{Node, NodeKind};
 use super::{Manifest, yaml};
 
 impl Manifest {
@@ -14,7 +14,7 @@ impl Manifest {
             .0
             .clone();
         if let Some((defaults, _)) = value(&root, "defaults") {
-            node = node.over(defaults);
+            node = node.merged_over(defaults);
         }
         let mut found = None;
         for key in keys {
@@ -36,7 +36,7 @@ impl Manifest {
 }
 
 fn value<'n>(node: &'n Node, key: &str) -> Option<(&'n Node, super::span::Span)> {
-    let Kind::Mapping(entries) = &node.kind else {
+    let NodeKind::Mapping(entries) = &node.kind else {
         return None;
     };
     let entry = entries.iter().find(|entry| entry.key == key)?;

@@ -41,9 +41,9 @@ pub use self::discovery::{find, foreign_owner, is_outside};
 pub use self::error::ManifestError;
 pub use self::file::load;
 pub use self::name::{BuilderName, EnvironmentName, ServiceName};
-pub use self::render::{MissingInput, Values, WrongPath};
+pub use self::render::{InvalidGitPath, MissingInput, PlaceholderValues};
 pub use self::schema::schema;
-pub use self::secret_name::may_be_secret;
+pub use self::secret_name::suggests_secret;
 pub use self::select::UnknownServices;
 pub use self::service::{
     Builder, BuilderImage, BuilderUser, Mount, ScriptLine, SecretSource, Service,
@@ -51,11 +51,11 @@ pub use self::service::{
 pub use self::template::Template;
 
 use self::decode::ServiceSpans;
-use self::decode::context::Context;
+use self::decode::context::DecodeContext;
 pub(crate) use self::decode::quantity::duration;
-use self::document::Document;
-use self::error::Problem;
-use self::node::Kind;
+use self::document::ManifestText;
+use self::error::SourceProblem;
+use self::node::NodeKind;
 use crate::model::image::RegistryPrefix;
 
 /// The default cache folder, next to the manifest.
@@ -80,7 +80,7 @@ pub struct Manifest {
     pub services: BTreeMap<ServiceName, Service>,
     /// The `deploy` section, if any.
     pub deploy: Option<Deploy>,
-    document: Arc<Document>,
+    document: Arc<ManifestText>,
     spans: BTreeMap<ServiceName, ServiceSpans>,
 }
 
@@ -112,7 +112,7 @@ impl Default for Builders {
 pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
     // A byte order mark is not part of the text and would shift the first column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let document = Document {
+    let document = ManifestText {
         path: file.display().to_string(),
         text: text.to_owned(),
     };
@@ -121,10 +121,10 @@ pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
     let node = yaml::read(text, "manifest", &mut problems);
     let node =
         match node {
-            Some(node) if !matches!(node.kind, Kind::Null) => node,
+            Some(node) if !matches!(node.kind, NodeKind::Null) => node,
             _ => {
                 if problems.is_empty() {
-                    let problem = Problem::of_the_file("the manifest is empty");
+                    let problem = SourceProblem::without_span("the manifest is empty");
                     problems.push(problem.help(
                         "it needs `services`, each with `dir`, `git.remote` and `docker.image`",
                     ));
@@ -132,7 +132,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
                 return Err(ManifestError::new(&document, problems));
             }
         };
-    let mut context = Context::new(text, problems);
+    let mut context = DecodeContext::new(text, problems);
     let root = decode::root(&mut context, &node);
     check::services(
         &root.services,

@@ -7,13 +7,13 @@ use super::span::Span;
 /// A value of the manifest.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
-    pub kind: Kind,
+    pub kind: NodeKind,
     pub span: Span,
 }
 
 /// The type and content of a value.
 #[derive(Debug, Clone)]
-pub(crate) enum Kind {
+pub(crate) enum NodeKind {
     /// No value, or a plain `null` or `~`.
     Null,
     /// A string, number or boolean as written; `block` for a `|` or `>` block.
@@ -21,12 +21,12 @@ pub(crate) enum Kind {
     /// A list.
     Sequence(Vec<Node>),
     /// A mapping with distinct keys.
-    Mapping(Vec<Entry>),
+    Mapping(Vec<NodeEntry>),
 }
 
 /// A key of a mapping with its value.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub(crate) struct NodeEntry {
     pub key: String,
     pub key_span: Span,
     pub value: Node,
@@ -36,21 +36,21 @@ impl Node {
     /// Returns the type of the node for an error, such as "a list".
     pub fn describe(&self) -> &'static str {
         match self.kind {
-            Kind::Null => "null",
-            Kind::Scalar { .. } => "a string",
-            Kind::Sequence(_) => "a list",
-            Kind::Mapping(_) => "a mapping",
+            NodeKind::Null => "null",
+            NodeKind::Scalar { .. } => "a string",
+            NodeKind::Sequence(_) => "a list",
+            NodeKind::Mapping(_) => "a mapping",
         }
     }
 
     /// Returns the approximate size of a copy of the node in bytes.
     pub fn approximate_size(&self) -> usize {
-        const NODE: usize = size_of::<Entry>();
+        const NODE: usize = size_of::<NodeEntry>();
         NODE + match &self.kind {
-            Kind::Null => 0,
-            Kind::Scalar { text, .. } => text.len(),
-            Kind::Sequence(items) => items.iter().map(Self::approximate_size).sum(),
-            Kind::Mapping(entries) => entries
+            NodeKind::Null => 0,
+            NodeKind::Scalar { text, .. } => text.len(),
+            NodeKind::Sequence(items) => items.iter().map(Self::approximate_size).sum(),
+            NodeKind::Mapping(entries) => entries
                 .iter()
                 .map(|entry| entry.key.len() + entry.value.approximate_size())
                 .sum(),
@@ -60,9 +60,9 @@ impl Node {
     /// Returns the number of levels of the tree.
     pub fn depth(&self) -> usize {
         1 + match &self.kind {
-            Kind::Null | Kind::Scalar { .. } => 0,
-            Kind::Sequence(items) => items.iter().map(Self::depth).max().unwrap_or(0),
-            Kind::Mapping(entries) => entries
+            NodeKind::Null | NodeKind::Scalar { .. } => 0,
+            NodeKind::Sequence(items) => items.iter().map(Self::depth).max().unwrap_or(0),
+            NodeKind::Mapping(entries) => entries
                 .iter()
                 .map(|entry| entry.value.depth())
                 .max()
@@ -73,8 +73,9 @@ impl Node {
     /// Merges the node over `defaults`: mappings merge key by key, lists and scalars replace.
     ///
     /// A value keeps its position, so an error in an inherited value points into the defaults.
-    pub fn over(&self, defaults: &Self) -> Self {
-        let (Kind::Mapping(own), Kind::Mapping(inherited)) = (&self.kind, &defaults.kind) else {
+    pub fn merged_over(&self, defaults: &Self) -> Self {
+        let (NodeKind::Mapping(own), NodeKind::Mapping(inherited)) = (&self.kind, &defaults.kind)
+        else {
             return self.clone();
         };
         let inherited_value = |key: &str| {
@@ -83,11 +84,11 @@ impl Node {
                 .find(|entry| entry.key == key)
                 .map(|entry| &entry.value)
         };
-        let mut merged: Vec<Entry> = own
+        let mut merged: Vec<NodeEntry> = own
             .iter()
-            .map(|entry| Entry {
+            .map(|entry| NodeEntry {
                 value: match inherited_value(&entry.key) {
-                    Some(default) => entry.value.over(default),
+                    Some(default) => entry.value.merged_over(default),
                     None => entry.value.clone(),
                 },
                 ..entry.clone()
@@ -100,7 +101,7 @@ impl Node {
                 .cloned(),
         );
         Self {
-            kind: Kind::Mapping(merged),
+            kind: NodeKind::Mapping(merged),
             span: self.span,
         }
     }

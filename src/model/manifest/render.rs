@@ -1,9 +1,9 @@
 //! Replaces placeholders, once commits are known.
 
 use super::Manifest;
-use super::error::{ManifestError, Problem};
+use super::error::{ManifestError, SourceProblem};
 use super::name::ServiceName;
-use super::template::{Part, Placeholder, Template};
+use super::template::{Placeholder, Template, TemplatePart};
 use crate::base::shell::quoted;
 use crate::base::suggest;
 use crate::model::image::Tag;
@@ -11,7 +11,7 @@ use crate::model::source::CommitId;
 
 /// Values of the placeholders of one service.
 #[derive(Clone, Copy)]
-pub struct Values<'a> {
+pub struct PlaceholderValues<'a> {
     /// `service.name`
     pub service: &'a ServiceName,
     /// `service.commit`
@@ -26,7 +26,7 @@ pub struct Values<'a> {
 
 /// A path in a service's `git` section that does not exist in its repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrongPath {
+pub struct InvalidGitPath {
     /// `git.path`, or an item of `git.include`.
     pub path: String,
     /// The error message.
@@ -56,7 +56,11 @@ impl Manifest {
     ///
     /// An environment variable is not set, the service is not built from a branch, or a service was not resolved.
     /// All of them are reported at once, with their positions.
-    pub fn render(&self, template: &Template, values: &Values) -> Result<String, ManifestError> {
+    pub fn render(
+        &self,
+        template: &Template,
+        values: &PlaceholderValues,
+    ) -> Result<String, ManifestError> {
         self.render_parts(template, values, |_, value| value.to_owned())
     }
 
@@ -69,7 +73,7 @@ impl Manifest {
     pub fn render_for_shell(
         &self,
         template: &Template,
-        values: &Values,
+        values: &PlaceholderValues,
     ) -> Result<String, ManifestError> {
         self.render_parts(template, values, |placeholder, value| match placeholder {
             Some(Placeholder::Environment(name)) => format!("\"${{{name}?}}\""),
@@ -81,17 +85,20 @@ impl Manifest {
     fn render_parts(
         &self,
         template: &Template,
-        values: &Values,
+        values: &PlaceholderValues,
         written: impl Fn(Option<&Placeholder>, &str) -> String,
     ) -> Result<String, ManifestError> {
         let mut text = String::new();
         let mut problems = Vec::new();
         for part in &template.parts {
             match part {
-                Part::Text(part) => text.push_str(&written(None, part)),
-                Part::Placeholder(placeholder, span) => match value_of(placeholder, values) {
+                TemplatePart::Text(part) => text.push_str(&written(None, part)),
+                TemplatePart::Placeholder(placeholder, span) => match value_of(placeholder, values)
+                {
                     Ok(value) => text.push_str(&written(Some(placeholder), &value)),
-                    Err((message, help)) => problems.push(Problem::at(*span, message).help(help)),
+                    Err((message, help)) => {
+                        problems.push(SourceProblem::at(*span, message).help(help))
+                    }
                 },
             }
         }
@@ -103,9 +110,9 @@ impl Manifest {
     }
 
     /// Creates the error for paths that do not exist in their repositories.
-    pub fn wrong_paths(
+    pub fn invalid_git_paths(
         &self,
-        wrong: impl IntoIterator<Item = (ServiceName, WrongPath)>,
+        wrong: impl IntoIterator<Item = (ServiceName, InvalidGitPath)>,
     ) -> ManifestError {
         let problems = wrong.into_iter().map(|(service, wrong)| {
             let span = self
@@ -113,8 +120,10 @@ impl Manifest {
                 .get(&service)
                 .and_then(|spans| spans.paths.get(&wrong.path));
             let problem = match span {
-                Some(span) => Problem::at(span.first_line(&self.document.text), wrong.message),
-                None => Problem::of_the_file(wrong.message),
+                Some(span) => {
+                    SourceProblem::at(span.first_line(&self.document.text), wrong.message)
+                }
+                None => SourceProblem::without_span(wrong.message),
             };
             let near = wrong.near.iter().map(String::as_str);
             problem
@@ -131,8 +140,8 @@ impl Manifest {
             let span = spans.and_then(|spans| spans.inputs.get(&missing.key));
             let message = format!("service `{}`: {}", missing.service, missing.message);
             let problem = match span {
-                Some(span) => Problem::at(span.first_line(&self.document.text), message),
-                None => Problem::of_the_file(message),
+                Some(span) => SourceProblem::at(span.first_line(&self.document.text), message),
+                None => SourceProblem::without_span(message),
             };
             problem.help(missing.help)
         });
@@ -144,11 +153,15 @@ impl Manifest {
     /// # Errors
     ///
     /// Same as [`Manifest::render`]; the result is not a valid tag, or is reserved for another commit's image.
-    pub fn render_tag(&self, template: &Template, values: &Values) -> Result<Tag, ManifestError> {
+    pub fn render_tag(
+        &self,
+        template: &Template,
+        values: &PlaceholderValues,
+    ) -> Result<Tag, ManifestError> {
         let text = self.render(template, values)?;
         let failed = |message: String| {
             let span = template.span.first_line(&self.document.text);
-            Problem::at(span, message).label("after replacing placeholders")
+            SourceProblem::at(span, message).label("after replacing placeholders")
         };
         let failure = |problem| ManifestError::new(&self.document, vec![problem]);
         let tag: Tag = text
@@ -167,7 +180,10 @@ impl Manifest {
 }
 
 /// Returns the value of a placeholder, or the error message and a hint.
-fn value_of(placeholder: &Placeholder, values: &Values) -> Result<String, (String, String)> {
+fn value_of(
+    placeholder: &Placeholder,
+    values: &PlaceholderValues,
+) -> Result<String, (String, String)> {
     let unresolved = |name: &ServiceName| {
         let message = format!("the commit of service `{name}` is unknown");
         (message, "this is a bug in xp; report it".to_owned())

@@ -13,7 +13,7 @@ pub fn schema() -> Value {
     settings.inline_subschemas = true;
     let mut schema = settings
         .into_generator()
-        .into_root_schema_for::<shape::Manifest>()
+        .into_root_schema_for::<shape::ManifestSchema>()
         .to_value();
     refuse_null(&mut schema);
     if let Value::Object(root) = &mut schema {

@@ -1,7 +1,7 @@
 //! Names of variables that suggest a secret value.
 
 /// Returns whether a variable with this name may hold a secret.
-pub fn may_be_secret(name: &str) -> bool {
+pub fn suggests_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let words = [
         "TOKEN",

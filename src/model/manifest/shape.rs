@@ -37,7 +37,7 @@ fn new_service() -> Value {
 /// The services of a platform, and how their container images are built.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Manifest {
+pub(super) struct ManifestSchema {
     /// The format version.
     #[schemars(extend("const" = 1, "default" = 1))]
     version: Option<u64>,
@@ -48,19 +48,19 @@ pub(super) struct Manifest {
     #[schemars(extend("default" = ".xp"))]
     cache_dir: Option<String>,
     /// Builder images: toolchains that scripts run in.
-    builders: Option<Builders>,
+    builders: Option<BuildersSchema>,
     /// Default values for all services. Mappings are merged; lists and scalars of a service replace the default.
-    defaults: Option<Service>,
+    defaults: Option<ServiceSchema>,
     /// The services by name. A name has letters, digits, `.`, `_` and `-`, and starts with a letter or digit.
     #[schemars(required, extend("minProperties" = 1, "defaultSnippets" = [new_service()], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "patternErrorMessage": "At most 63 letters, digits, ., _ and -, starting with a letter or digit"}))]
-    services: BTreeMap<String, Service>,
+    services: BTreeMap<String, ServiceSchema>,
     /// Deployment to Kubernetes clusters with `xp deploy`.
-    deploy: Option<Deploy>,
+    deploy: Option<DeploySchema>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
-struct Deploy {
+struct DeploySchema {
     /// The folder of the kustomize files, relative to the manifest. Set either this or `git`.
     #[schemars(example = &"k8s")]
     path: Option<String>,
@@ -71,7 +71,7 @@ struct Deploy {
     images: Option<BTreeMap<String, String>>,
     /// The environments by name: lowercase letters, digits, and `-` between them.
     #[schemars(required, extend("minProperties" = 1, "examples" = [{"staging": {"overlay": "overlays/staging", "context": "staging-cluster", "namespace": "staging"}}], "propertyNames" = {"pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", "patternErrorMessage": "At most 40 lowercase letters and digits, and - between them"}))]
-    environments: BTreeMap<String, Environment>,
+    environments: BTreeMap<String, EnvironmentSchema>,
 }
 
 #[derive(JsonSchema)]
@@ -90,7 +90,7 @@ struct DeployGit {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
-struct Environment {
+struct EnvironmentSchema {
     /// The folder of the overlay, relative to the kustomize files.
     #[schemars(required, example = &"overlays/staging")]
     overlay: Option<String>,
@@ -107,7 +107,7 @@ struct Environment {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
-struct Builders {
+struct BuildersSchema {
     /// The folder of builder images, relative to the manifest. Each one is a subfolder with a Dockerfile.
     #[schemars(extend("default" = "builders"))]
     dir: Option<String>,
@@ -118,21 +118,21 @@ struct Builders {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
-struct Service {
+struct ServiceSchema {
     /// The folder of the working copy, relative to the manifest and inside its folder.
     #[schemars(example = &"src/zbackend")]
     dir: Option<String>,
     /// The source repository.
-    git: Option<Git>,
+    git: Option<GitSchema>,
     /// The container that the scripts run in.
     docker_builder: Option<DockerBuilder>,
     /// The timeout for scripts and image build together. No limit by default.
     #[schemars(extend("examples" = ["30m", "1h30m", "90s"], "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
     timeout: Option<String>,
     /// The image and how it is built.
-    docker: Option<Docker>,
+    docker: Option<DockerSchema>,
     /// Scripts that produce the files for the Dockerfile.
-    scripts: Option<Scripts>,
+    scripts: Option<ScriptsSchema>,
     /// Services whose images must exist first. `${{ services.… }}` implies it.
     #[schemars(extend("examples" = [["NAME"]]))]
     needs: Option<Vec<String>>,
@@ -140,7 +140,7 @@ struct Service {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
-struct Git {
+struct GitSchema {
     /// The remote: an ssh, scp-like, https, git or file URL.
     #[schemars(extend("examples" = ["git@git.example.com:x/zbackend.git", "https://git.example.com/x/zbackend.git"]))]
     remote: Option<String>,
@@ -198,7 +198,7 @@ struct DockerBuilder {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
-struct Docker {
+struct DockerSchema {
     /// The image name, without a tag: xp sets the tags.
     #[schemars(example = &"zbackend")]
     image: Option<String>,
@@ -238,7 +238,7 @@ struct Secret {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
-struct Scripts {
+struct ScriptsSchema {
     /// Shell commands to run first, such as installing dependencies.
     #[schemars(extend("examples" = [["npm ci"]]))]
     prepare: Option<Vec<String>>,

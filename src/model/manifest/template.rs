@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::error::Problem;
+use super::error::SourceProblem;
 use super::name::ServiceName;
 use super::span::Span;
 use crate::base::suggest;
@@ -12,12 +12,12 @@ use crate::base::suggest;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: String,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<TemplatePart>,
     pub(super) span: Span,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum TemplatePart {
     Text(String),
     Placeholder(Placeholder, Span),
 }
@@ -38,7 +38,7 @@ impl Template {
     pub(super) fn of_variable(name: &str, span: Span) -> Self {
         Self {
             text: format!("${{{{ env.{name} }}}}"),
-            parts: vec![Part::Placeholder(
+            parts: vec![TemplatePart::Placeholder(
                 Placeholder::Environment(name.to_owned()),
                 span,
             )],
@@ -54,9 +54,10 @@ impl Template {
     /// Returns the services whose image or commit the template uses.
     pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Placeholder(Placeholder::ImageOf(name) | Placeholder::CommitOf(name), _) => {
-                Some(name)
-            }
+            TemplatePart::Placeholder(
+                Placeholder::ImageOf(name) | Placeholder::CommitOf(name),
+                _,
+            ) => Some(name),
             _ => None,
         })
     }
@@ -66,16 +67,22 @@ impl Template {
         self.parts.iter().any(|part| {
             matches!(
                 part,
-                Part::Placeholder(Placeholder::ServiceCommit | Placeholder::ServiceBranch, _)
+                TemplatePart::Placeholder(
+                    Placeholder::ServiceCommit | Placeholder::ServiceBranch,
+                    _
+                )
             )
         })
     }
 
     /// Returns whether the template uses an environment variable.
     pub fn reads_environment(&self) -> bool {
-        self.parts
-            .iter()
-            .any(|part| matches!(part, Part::Placeholder(Placeholder::Environment(_), _)))
+        self.parts.iter().any(|part| {
+            matches!(
+                part,
+                TemplatePart::Placeholder(Placeholder::Environment(_), _)
+            )
+        })
     }
 
     /// Returns whether the template has only placeholders, so that showing it reveals no value.
@@ -86,8 +93,8 @@ impl Template {
     /// Returns the parts that are not placeholders.
     pub(super) fn literals(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Text(text) => Some(text.as_str()),
-            Part::Placeholder(..) => None,
+            TemplatePart::Text(text) => Some(text.as_str()),
+            TemplatePart::Placeholder(..) => None,
         })
     }
 
@@ -97,32 +104,36 @@ impl Template {
         span: Span,
         document: &str,
         services: &BTreeSet<ServiceName>,
-    ) -> Result<Self, Vec<Problem>> {
+    ) -> Result<Self, Vec<SourceProblem>> {
         let mut parts = Vec::new();
         let mut problems = Vec::new();
         let mut spans = placeholder_spans(span, document).into_iter();
         let mut rest = text;
         while let Some(start) = rest.find("${{") {
             if start > 0 {
-                parts.push(Part::Text(rest[..start].to_owned()));
+                parts.push(TemplatePart::Text(rest[..start].to_owned()));
             }
             let placeholder_span = spans.next().unwrap_or(span);
             let after = &rest[start + 3..];
             let Some(end) = after.find("}}") else {
                 let unclosed =
                     Span::new(placeholder_span.start, span.end.min(placeholder_span.end));
-                problems.push(Problem::at(unclosed, "unclosed `${{`").help("write `${{ name }}`"));
+                problems.push(
+                    SourceProblem::at(unclosed, "unclosed `${{`").help("write `${{ name }}`"),
+                );
                 rest = "";
                 break;
             };
             match placeholder(after[..end].trim(), placeholder_span, services) {
-                Ok(placeholder) => parts.push(Part::Placeholder(placeholder, placeholder_span)),
+                Ok(placeholder) => {
+                    parts.push(TemplatePart::Placeholder(placeholder, placeholder_span))
+                }
                 Err(problem) => problems.push(*problem),
             }
             rest = &after[end + 2..];
         }
         if !rest.is_empty() {
-            parts.push(Part::Text(rest.to_owned()));
+            parts.push(TemplatePart::Text(rest.to_owned()));
         }
         if problems.is_empty() {
             Ok(Self {
@@ -146,7 +157,7 @@ fn placeholder(
     name: &str,
     span: Span,
     services: &BTreeSet<ServiceName>,
-) -> Result<Placeholder, Box<Problem>> {
+) -> Result<Placeholder, Box<SourceProblem>> {
     match name {
         "service.name" => return Ok(Placeholder::ServiceName),
         "service.commit" => return Ok(Placeholder::ServiceCommit),
@@ -158,7 +169,7 @@ fn placeholder(
             Ok(Placeholder::Environment(variable.to_owned()))
         } else {
             let message = format!("invalid environment variable name `{variable}`");
-            Err(Box::new(Problem::at(span, message)))
+            Err(Box::new(SourceProblem::at(span, message)))
         };
     }
     if let Some(rest) = name.strip_prefix("services.")
@@ -170,7 +181,7 @@ fn placeholder(
             Some(name) if property == "image" => Ok(Placeholder::ImageOf(name.clone())),
             Some(name) => Ok(Placeholder::CommitOf(name.clone())),
             None => {
-                let problem = Problem::at(span, format!("there is no service `{service}`"))
+                let problem = SourceProblem::at(span, format!("there is no service `{service}`"))
                     .maybe_help(suggest::hint(service, "known services", names()));
                 Err(Box::new(problem))
             }
@@ -190,7 +201,7 @@ fn placeholder(
     {
         known.push(format!("env.{variable}"));
     }
-    let problem = Problem::at(span, format!("unknown placeholder `{name}`"));
+    let problem = SourceProblem::at(span, format!("unknown placeholder `{name}`"));
     Err(Box::new(
         match suggest::nearest(name, known.iter().map(String::as_str)) {
             Some(nearest) => problem.help(format!("did you mean `${{{{ {nearest} }}}}`?")),
@@ -228,7 +239,7 @@ fn placeholder_spans(span: Span, document: &str) -> Vec<Span> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Template, Vec<Problem>> {
+    fn parse(text: &str) -> Result<Template, Vec<SourceProblem>> {
         let services = ["zfrontend", "a.b"].map(|name| name.parse().unwrap());
         let services = BTreeSet::from(services);
         Template::parse(text, Span::new(0, text.len()), text, &services)
@@ -242,12 +253,12 @@ mod tests {
         assert_eq!(
             template.parts,
             [
-                Part::Text("x".to_owned()),
-                Part::Placeholder(Placeholder::ServiceName, Span::new(1, 20)),
-                Part::Text("-".to_owned()),
-                Part::Placeholder(Placeholder::ImageOf(name), Span::new(21, 44)),
-                Part::Text("$y".to_owned()),
-                Part::Placeholder(
+                TemplatePart::Text("x".to_owned()),
+                TemplatePart::Placeholder(Placeholder::ServiceName, Span::new(1, 20)),
+                TemplatePart::Text("-".to_owned()),
+                TemplatePart::Placeholder(Placeholder::ImageOf(name), Span::new(21, 44)),
+                TemplatePart::Text("$y".to_owned()),
+                TemplatePart::Placeholder(
                     Placeholder::Environment("A_1".to_owned()),
                     Span::new(46, 60)
                 ),

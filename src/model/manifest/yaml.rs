@@ -9,8 +9,8 @@ use serde_saphyr::granit_parser::{
     ErrorKind, Event, Parser, ScalarStyle, ScanError, StrInput, Tag,
 };
 
-use super::error::Problem;
-use super::node::{Entry, Kind, Node};
+use super::error::SourceProblem;
+use super::node::{Node, NodeEntry, NodeKind};
 use super::span::Span;
 
 /// The maximum nesting depth; the deepest key of a manifest is at level five.
@@ -26,7 +26,11 @@ const MAX_COPIED: usize = 4 << 20;
 /// Parses a text with a single document. Errors call it `what`, such as `manifest` or `lock`.
 ///
 /// Problems are added to `problems`. Returns `None` for invalid YAML, and for no document or several.
-pub(crate) fn read(text: &str, what: &'static str, problems: &mut Vec<Problem>) -> Option<Node> {
+pub(crate) fn read(
+    text: &str,
+    what: &'static str,
+    problems: &mut Vec<SourceProblem>,
+) -> Option<Node> {
     match YamlReader::new(text, what, problems).document() {
         Ok(node) => node,
         Err(problem) => {
@@ -37,7 +41,7 @@ pub(crate) fn read(text: &str, what: &'static str, problems: &mut Vec<Problem>) 
 }
 
 /// The documents of a file that belongs to another tool.
-pub(crate) struct Foreign {
+pub(crate) struct ForeignDocuments {
     /// The non-empty documents.
     pub documents: Vec<Node>,
     /// Tags specific to that tool, by the start offset of their nodes.
@@ -50,12 +54,12 @@ pub(crate) struct Foreign {
 pub(crate) fn read_foreign(
     text: &str,
     what: &'static str,
-    problems: &mut Vec<Problem>,
-) -> Option<Foreign> {
+    problems: &mut Vec<SourceProblem>,
+) -> Option<ForeignDocuments> {
     let mut reader = YamlReader::new(text, what, problems);
     reader.foreign_tags = Some(HashMap::new());
     match reader.documents() {
-        Ok(documents) => Some(Foreign {
+        Ok(documents) => Some(ForeignDocuments {
             documents,
             tags: reader.foreign_tags.unwrap_or_default(),
         }),
@@ -76,7 +80,7 @@ pub(crate) fn read_rendered(text: &str) -> Option<Vec<Node>> {
 }
 
 /// A problem that ends parsing.
-type Fatal = Box<Problem>;
+type FatalProblem = Box<SourceProblem>;
 
 struct YamlReader<'t, 'p> {
     text: &'t str,
@@ -86,11 +90,11 @@ struct YamlReader<'t, 'p> {
     copied: usize,
     /// The unknown tags so far, if they are accepted.
     foreign_tags: Option<HashMap<usize, String>>,
-    problems: &'p mut Vec<Problem>,
+    problems: &'p mut Vec<SourceProblem>,
 }
 
 impl<'t, 'p> YamlReader<'t, 'p> {
-    fn new(text: &'t str, what: &'static str, problems: &'p mut Vec<Problem>) -> Self {
+    fn new(text: &'t str, what: &'static str, problems: &'p mut Vec<SourceProblem>) -> Self {
         Self::with_depth(text, what, MAX_DEPTH, problems)
     }
 
@@ -98,7 +102,7 @@ impl<'t, 'p> YamlReader<'t, 'p> {
         text: &'t str,
         what: &'static str,
         depth: usize,
-        problems: &'p mut Vec<Problem>,
+        problems: &'p mut Vec<SourceProblem>,
     ) -> Self {
         let options = serde_saphyr::granit_parser::options! {
             flow_nesting_limit: depth,
@@ -116,7 +120,7 @@ impl<'t, 'p> YamlReader<'t, 'p> {
         }
     }
 
-    fn documents(&mut self) -> Result<Vec<Node>, Fatal> {
+    fn documents(&mut self) -> Result<Vec<Node>, FatalProblem> {
         let mut documents = Vec::new();
         loop {
             let (event, span) = self.next()?;
@@ -125,7 +129,7 @@ impl<'t, 'p> YamlReader<'t, 'p> {
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 event => {
                     let node = self.node(event, span)?;
-                    if !matches!(node.kind, Kind::Null) {
+                    if !matches!(node.kind, NodeKind::Null) {
                         documents.push(node);
                     }
                 }
@@ -133,7 +137,7 @@ impl<'t, 'p> YamlReader<'t, 'p> {
         }
     }
 
-    fn document(&mut self) -> Result<Option<Node>, Fatal> {
+    fn document(&mut self) -> Result<Option<Node>, FatalProblem> {
         let mut document = None;
         loop {
             let (event, span) = self.next()?;
@@ -142,7 +146,7 @@ impl<'t, 'p> YamlReader<'t, 'p> {
                 Event::DocumentStart(..) if document.is_some() => {
                     let message = format!("the {} has more than one YAML document", self.what);
                     let problem =
-                        Problem::at(span, message).label("the second document starts here");
+                        SourceProblem::at(span, message).label("the second document starts here");
                     return Err(Box::new(problem.help("remove the `---` between them")));
                 }
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
@@ -151,7 +155,7 @@ impl<'t, 'p> YamlReader<'t, 'p> {
         }
     }
 
-    fn next(&mut self) -> Result<(Event<'t>, Span), Fatal> {
+    fn next(&mut self) -> Result<(Event<'t>, Span), FatalProblem> {
         match self.parser.next() {
             Some(Ok((event, span))) => {
                 let range = span.byte_range().unwrap_or_default();
@@ -163,17 +167,17 @@ impl<'t, 'p> YamlReader<'t, 'p> {
         }
     }
 
-    fn node(&mut self, event: Event<'t>, span: Span) -> Result<Node, Fatal> {
+    fn node(&mut self, event: Event<'t>, span: Span) -> Result<Node, FatalProblem> {
         let (kind, anchor) = match event {
             Event::Alias(anchor) => return self.alias(anchor, span),
             Event::Scalar(text, style, anchor, tag) => {
                 let is_text = self.check_tag(tag.as_deref(), span);
                 let plain = style == ScalarStyle::Plain && !is_text;
                 let kind = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
-                    Kind::Null
+                    NodeKind::Null
                 } else {
                     let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                    Kind::Scalar {
+                    NodeKind::Scalar {
                         text: text.into_owned(),
                         block,
                     }
@@ -188,14 +192,14 @@ impl<'t, 'p> YamlReader<'t, 'p> {
                 self.check_tag(tag.as_deref(), span);
                 (self.mapping()?, anchor)
             }
-            _ => (Kind::Null, 0),
+            _ => (NodeKind::Null, 0),
         };
         let span = match kind {
             // The event of a collection covers only its start: an empty range or one bracket.
-            Kind::Sequence(_) | Kind::Mapping(_) => {
+            NodeKind::Sequence(_) | NodeKind::Mapping(_) => {
                 Span::new(span.start, self.text.len()).first_line(self.text)
             }
-            Kind::Null | Kind::Scalar { .. } => span,
+            NodeKind::Null | NodeKind::Scalar { .. } => span,
         };
         let node = Node { kind, span };
         if anchor != 0 {
@@ -205,18 +209,18 @@ impl<'t, 'p> YamlReader<'t, 'p> {
         Ok(node)
     }
 
-    fn sequence(&mut self) -> Result<Kind, Fatal> {
+    fn sequence(&mut self) -> Result<NodeKind, FatalProblem> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
-                (Event::SequenceEnd | Event::StreamEnd, _) => return Ok(Kind::Sequence(items)),
+                (Event::SequenceEnd | Event::StreamEnd, _) => return Ok(NodeKind::Sequence(items)),
                 (event, span) => items.push(self.node(event, span)?),
             }
         }
     }
 
-    fn mapping(&mut self) -> Result<Kind, Fatal> {
-        let mut entries: Vec<Entry> = Vec::new();
+    fn mapping(&mut self) -> Result<NodeKind, FatalProblem> {
+        let mut entries: Vec<NodeEntry> = Vec::new();
         let mut key_spans: HashMap<String, Span> = HashMap::new();
         let mut merged = Vec::new();
         loop {
@@ -233,20 +237,20 @@ impl<'t, 'p> YamlReader<'t, 'p> {
                 merged.push(value);
                 continue;
             }
-            let Kind::Scalar { text, .. } = key.kind else {
+            let NodeKind::Scalar { text, .. } = key.kind else {
                 let message = format!("a key must be a string, not {}", key.describe());
-                self.problems.push(Problem::at(key.span, message));
+                self.problems.push(SourceProblem::at(key.span, message));
                 continue;
             };
             if let Some(first) = key_spans.get(&text) {
-                let problem = Problem::at(key.span, format!("duplicate key `{text}`"))
+                let problem = SourceProblem::at(key.span, format!("duplicate key `{text}`"))
                     .label("used again here")
                     .related(*first, "first used here");
                 self.problems.push(problem);
                 continue;
             }
             key_spans.insert(text.clone(), key.span);
-            entries.push(Entry {
+            entries.push(NodeEntry {
                 key: text,
                 key_span: key.span,
                 value,
@@ -255,40 +259,40 @@ impl<'t, 'p> YamlReader<'t, 'p> {
         for value in merged {
             self.merge(&mut entries, value);
         }
-        Ok(Kind::Mapping(entries))
+        Ok(NodeKind::Mapping(entries))
     }
 
     /// Adds the entries of a merge key (`<<: *common`) whose keys are not in the mapping.
-    fn merge(&mut self, entries: &mut Vec<Entry>, value: Node) {
+    fn merge(&mut self, entries: &mut Vec<NodeEntry>, value: Node) {
         match value.kind {
-            Kind::Mapping(others) => {
+            NodeKind::Mapping(others) => {
                 for other in others {
                     if entries.iter().all(|entry| entry.key != other.key) {
                         entries.push(other);
                     }
                 }
             }
-            Kind::Sequence(values) => values
+            NodeKind::Sequence(values) => values
                 .into_iter()
                 .for_each(|value| self.merge(entries, value)),
-            Kind::Null | Kind::Scalar { .. } => {
+            NodeKind::Null | NodeKind::Scalar { .. } => {
                 let message = "`<<` must be an alias of a mapping, such as `<<: *common`";
-                self.problems.push(Problem::at(value.span, message));
+                self.problems.push(SourceProblem::at(value.span, message));
             }
         }
     }
 
-    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Fatal> {
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, FatalProblem> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
             let message = "this alias is inside its own anchor";
-            return Err(Box::new(Problem::at(span, message)));
+            return Err(Box::new(SourceProblem::at(span, message)));
         };
         self.count_copy(&node, span)?;
         Ok(node)
     }
 
     /// Counts the copy of a node for the anchor or alias at `span`.
-    fn count_copy(&mut self, node: &Node, span: Span) -> Result<(), Fatal> {
+    fn count_copy(&mut self, node: &Node, span: Span) -> Result<(), FatalProblem> {
         self.copied += node.approximate_size();
         if self.copied <= MAX_COPIED && node.depth() <= MAX_DEPTH {
             return Ok(());
@@ -298,7 +302,7 @@ impl<'t, 'p> YamlReader<'t, 'p> {
             MAX_COPIED >> 20
         );
         let help = "move shared values to `defaults`, and use fewer anchors";
-        Err(Box::new(Problem::at(span, message).help(help)))
+        Err(Box::new(SourceProblem::at(span, message).help(help)))
     }
 
     /// Reports an unknown tag; returns whether the tag makes a scalar a string.
@@ -312,7 +316,7 @@ impl<'t, 'p> YamlReader<'t, 'p> {
             }
             let message = format!("unknown YAML tag `{}`", tag.original());
             self.problems.push(
-                Problem::at(span.first_line(self.text), message)
+                SourceProblem::at(span.first_line(self.text), message)
                     .help("quote the value if the `!` is part of it"),
             );
         }
@@ -320,7 +324,7 @@ impl<'t, 'p> YamlReader<'t, 'p> {
     }
 }
 
-fn syntax_problem(error: &ScanError, text: &str, what: &str) -> Problem {
+fn syntax_problem(error: &ScanError, text: &str, what: &str) -> SourceProblem {
     let start = error.marker().byte_offset().unwrap_or(0).min(text.len());
     let rest = text.get(start..).unwrap_or("");
     let next = rest.chars().next().filter(|c| !"\r\n".contains(*c));
@@ -328,15 +332,15 @@ fn syntax_problem(error: &ScanError, text: &str, what: &str) -> Problem {
     match error.kind() {
         ErrorKind::RecursionLimitExceeded => {
             let message = format!("the {what} is nested more than {MAX_DEPTH} levels deep");
-            return Problem::at(span, message);
+            return SourceProblem::at(span, message);
         }
         ErrorKind::UnknownAnchor => {
-            return Problem::at(span, "this alias has no anchor")
+            return SourceProblem::at(span, "this alias has no anchor")
                 .help("quote the value if the `*` is part of it");
         }
         _ => {}
     }
-    let problem = Problem::at(span, format!("invalid YAML: {}", error.info()));
+    let problem = SourceProblem::at(span, format!("invalid YAML: {}", error.info()));
     let line = text
         .get(..start)
         .and_then(|before| before.rfind('\n'))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    ConcurrentPush, Decision, ImageStep, Inventory, Presence, PushStep, Step, UnitPlan, Wanted,
+    ConcurrentPush, Decision, Equivalence, ImageStep, Inventory, Presence, PushStep, Step, UnitPlan,
 };
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageQuery, ImageReference, Tag};
@@ -151,11 +151,11 @@ impl FolderBuilder {
                 let mut steps = vec![Step::Image(Box::new(ImageStep {
                     root: self.folder.clone(),
                     context: self.folder.clone(),
-                    left_out: None,
+                    excluded: None,
                     dockerfile: self.folder.join("Dockerfile"),
                     target: None,
                     args: self.args.clone(),
-                    args_by_hand: BTreeMap::new(),
+                    args_for_shell: BTreeMap::new(),
                     secrets: BTreeMap::new(),
                     ssh: false,
                     labels: BTreeMap::new(),
@@ -205,9 +205,9 @@ fn publish(
             identity: None,
             inconsistent: None,
             force: false,
-            rival: ConcurrentPush {
+            concurrent: ConcurrentPush {
                 names: newest.into_iter().collect(),
-                wanted: Wanted::Any,
+                wanted: Equivalence::Any,
             },
             needs: Vec::new(),
         })),

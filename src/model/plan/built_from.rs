@@ -5,49 +5,49 @@
 
 use std::collections::BTreeMap;
 
-use super::compare::Comparison;
-use super::draft::Candidate;
+use super::compare::ImageComparison;
+use super::draft::PlanCandidate;
 use crate::model::image::{ImageIds, Labels};
 use crate::model::manifest::ServiceName;
-use crate::model::recipe::{Change, LABEL_NEEDS, Standing};
+use crate::model::recipe::{LABEL_NEEDED_IMAGES, RecipeChange, RecipeStatus};
 
 /// The IDs of needed images from an image's label, by service.
 pub type NeededIds = BTreeMap<String, String>;
 
 /// Reads the label of an image; `None` if it is missing or cannot be read.
 pub fn needed_ids(labels: &Labels) -> Option<NeededIds> {
-    serde_json::from_str(labels.get(LABEL_NEEDS)?).ok()
+    serde_json::from_str(labels.get(LABEL_NEEDED_IMAGES)?).ok()
 }
 
 /// Compares the needed images that an image was built from with the current ones in `earlier`.
 ///
 /// Needed images with unknown IDs are skipped: for them, only the recipe is compared.
 pub(super) fn standing(
-    candidate: &Candidate<'_>,
+    candidate: &PlanCandidate<'_>,
     labels: Option<&Labels>,
-    earlier: &BTreeMap<ServiceName, Comparison>,
-) -> Standing {
+    earlier: &BTreeMap<ServiceName, ImageComparison>,
+) -> RecipeStatus {
     let needs = candidate.service.needs.iter();
     let known: Vec<(&ServiceName, &ImageIds)> = needs
         .filter_map(|need| Some((need, earlier.get(need)?.ids.as_ref()?)))
         .collect();
     if known.is_empty() {
-        return Standing::Verified;
+        return RecipeStatus::Verified;
     }
     let Some(built_from) = labels.and_then(needed_ids) else {
-        return Standing::Unverified;
+        return RecipeStatus::Unverified;
     };
     let mut changes = Vec::new();
     for (need, ids) in known {
         match built_from.get(need.as_str()) {
             Some(id) if ids.contains(id) => {}
-            Some(_) => changes.push(Change::of_needed_image(need.as_str())),
-            None => return Standing::Unverified,
+            Some(_) => changes.push(RecipeChange::of_needed_image(need.as_str())),
+            None => return RecipeStatus::Unverified,
         }
     }
     if changes.is_empty() {
-        Standing::Verified
+        RecipeStatus::Verified
     } else {
-        Standing::Stale(changes)
+        RecipeStatus::Stale(changes)
     }
 }

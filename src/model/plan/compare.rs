@@ -4,34 +4,36 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::built_from;
 use super::decide::builder_unit;
-use super::draft::{Candidate, Draft};
+use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::{Folders, TESTS};
-use super::{Inventory, Presence, Refusal};
+use super::{Inventory, Presence, QueryFailure};
 use crate::model::event::Unit;
 use crate::model::image::{Digest, EngineImage, ImageIds, ImageReference, Labels, Tag};
 use crate::model::manifest::{ManifestError, ServiceName};
-use crate::model::recipe::{Change, InvalidRecipe, LABEL_RECIPE, LABEL_REVISION, Recipe, Standing};
+use crate::model::recipe::{
+    InvalidRecipe, LABEL_RECIPE, LABEL_REVISION, Recipe, RecipeChange, RecipeStatus,
+};
 
 /// The result of looking up an image in the engine or its registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sighting {
+pub enum ImageLookup {
     /// Not queried: the image has no registry.
-    NotAsked,
+    NotQueried,
     /// It does not exist.
     Absent,
     /// Whether it exists, or what it was built from, is unknown because a query failed.
-    Unknown(Refusal),
+    Unknown(QueryFailure),
     /// It exists, but its recipe label cannot be read.
     UnreadableRecipe(InvalidRecipe),
     /// It exists, but was built from a working copy with `--local`: it may differ from the commit.
     FromWorkingCopy,
     /// It exists.
-    Found(Standing),
+    Found(RecipeStatus),
 }
 
-impl Sighting {
+impl ImageLookup {
     /// Returns the recipe status of the image, if it exists and is known.
-    pub fn standing(&self) -> Option<&Standing> {
+    pub fn standing(&self) -> Option<&RecipeStatus> {
         match self {
             Self::Found(standing) => Some(standing),
             _ => None,
@@ -41,10 +43,10 @@ impl Sighting {
 
 /// A service's existing image, compared with the current build inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Comparison {
+pub struct ImageComparison {
     /// The image in the registry: the one with the commit's tag, or the one with the identity tag if only that is up
     /// to date.
-    pub registry: Sighting,
+    pub registry: ImageLookup,
     /// Its digest in the registry.
     pub digest: Option<Digest>,
     /// The identity tag, if only that is on the image and the commit's tag is missing or on another one.
@@ -54,19 +56,19 @@ pub struct Comparison {
     /// The digest that the identity tag points to in the registry, if that image is not up to date.
     pub inconsistent: Option<Digest>,
     /// The image in the engine.
-    pub engine: Sighting,
+    pub engine: ImageLookup,
     /// The IDs of the current image; `None` if there is none or they are unknown.
     pub ids: Option<ImageIds>,
 }
 
-impl Draft<'_> {
+impl PlanDraft<'_> {
     /// Returns, by digest, the images whose descriptions are still missing: those that are only in registries.
     pub fn undescribed(&self, inventory: &Inventory) -> Vec<ImageReference> {
         if self.options.trust_commit {
             return Vec::new();
         }
         let asked = self.candidates.iter();
-        inventory.undescribed(asked.map(Candidate::registry_image))
+        inventory.undescribed(asked.map(PlanCandidate::registry_image))
     }
 
     /// Returns the identity tags to query if the images with the commits' tags are not up to date: the image may still
@@ -75,7 +77,7 @@ impl Draft<'_> {
         if self.options.trust_commit {
             return Vec::new();
         }
-        let survey = self.survey(inventory, folders);
+        let survey = self.compare_partially(inventory, folders);
         let mut wanted = BTreeSet::new();
         for candidate in &self.candidates {
             let name = &candidate.service.name;
@@ -88,7 +90,9 @@ impl Draft<'_> {
             };
             let is_wanted = matches!(
                 comparison.registry,
-                Sighting::Absent | Sighting::FromWorkingCopy | Sighting::Found(Standing::Stale(_))
+                ImageLookup::Absent
+                    | ImageLookup::FromWorkingCopy
+                    | ImageLookup::Found(RecipeStatus::Stale(_))
             );
             if is_wanted
                 && has_registry
@@ -105,7 +109,7 @@ impl Draft<'_> {
     /// Returns the identity tags of the images that are equivalent to a build now.
     fn identities_of(
         &self,
-        candidate: &Candidate<'_>,
+        candidate: &PlanCandidate<'_>,
         recipe: &Recipe,
     ) -> impl Iterator<Item = ImageReference> {
         let untested = (!self.options.test).then(|| recipe.without(TESTS));
@@ -123,10 +127,10 @@ impl Draft<'_> {
         &self,
         inventory: &Inventory,
         folders: &Folders,
-    ) -> Result<Compared, ManifestError> {
+    ) -> Result<ComparisonResults, ManifestError> {
         if self.options.trust_commit {
             let comparisons = self.comparisons(&BTreeMap::new(), inventory);
-            return Ok(Compared {
+            return Ok(ComparisonResults {
                 comparisons,
                 recipes: BTreeMap::new(),
             });
@@ -134,14 +138,14 @@ impl Draft<'_> {
         self.compare_all(inventory, folders)
     }
 
-    /// Like [`Draft::compare`], but also compares with `--trust-commit`.
+    /// Like [`PlanDraft::compare`], but also compares with `--trust-commit`.
     pub(super) fn compare_all(
         &self,
         inventory: &Inventory,
         folders: &Folders,
-    ) -> Result<Compared, ManifestError> {
+    ) -> Result<ComparisonResults, ManifestError> {
         let recipes = self.recipes(&self.services(), folders)?;
-        Ok(Compared {
+        Ok(ComparisonResults {
             comparisons: self.comparisons(&recipes, inventory),
             recipes,
         })
@@ -151,7 +155,7 @@ impl Draft<'_> {
         &self,
         recipes: &BTreeMap<ServiceName, Recipe>,
         inventory: &Inventory,
-    ) -> BTreeMap<ServiceName, Comparison> {
+    ) -> BTreeMap<ServiceName, ImageComparison> {
         let mut comparisons = BTreeMap::new();
         // Candidates are in dependency order.
         for candidate in &self.candidates {
@@ -162,9 +166,9 @@ impl Draft<'_> {
         comparisons
     }
 
-    /// Like [`Draft::compare`], but a template that cannot be rendered or a builder that cannot be read affects only
+    /// Like [`PlanDraft::compare`], but a template that cannot be rendered or a builder that cannot be read affects only
     /// the services that use it.
-    pub fn survey(&self, inventory: &Inventory, folders: &Folders) -> Survey {
+    pub fn compare_partially(&self, inventory: &Inventory, folders: &Folders) -> PartialComparison {
         let (mut recipes, mut problems) = (BTreeMap::new(), Vec::new());
         // Candidates are in dependency order.
         for candidate in &self.candidates {
@@ -188,7 +192,7 @@ impl Draft<'_> {
             let is_compared = recipes.contains_key(&name);
             (name, (comparison, is_compared))
         });
-        Survey {
+        PartialComparison {
             comparisons: comparisons.collect(),
             recipes,
             problems,
@@ -197,26 +201,26 @@ impl Draft<'_> {
 
     fn comparison(
         &self,
-        candidate: &Candidate<'_>,
+        candidate: &PlanCandidate<'_>,
         recipe: Option<&Recipe>,
         inventory: &Inventory,
-        earlier: &BTreeMap<ServiceName, Comparison>,
-    ) -> Comparison {
+        earlier: &BTreeMap<ServiceName, ImageComparison>,
+    ) -> ImageComparison {
         let inputs = |labels: Option<&Labels>| same_inputs(candidate, labels, earlier);
         let today = recipe.map(ToString::to_string);
         let standing = |labels: Option<&Labels>| {
             let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
             // Fast path: most images are up to date, and then the label need not be parsed.
             if today.is_some() && label == today.as_ref() {
-                return Sighting::Found(inputs(labels));
+                return ImageLookup::Found(inputs(labels));
             }
             let before = label.and_then(|label| label.parse::<Recipe>().ok());
             let of_working_copy = before.is_some_and(|before| before.is_of_working_copy());
             if of_working_copy && !candidate.is_local {
-                return Sighting::FromWorkingCopy;
+                return ImageLookup::FromWorkingCopy;
             }
             let Some(recipe) = recipe.cloned() else {
-                return Sighting::Found(Standing::Verified);
+                return ImageLookup::Found(RecipeStatus::Verified);
             };
             // For a local build, an image of the working copy and one of its commit are both fine.
             let recipe = if of_working_copy {
@@ -225,44 +229,44 @@ impl Draft<'_> {
                 recipe
             };
             let ignored = (!self.options.test).then_some(TESTS);
-            match Standing::of(label.map(String::as_str), &recipe, ignored) {
-                Ok(Standing::Verified) => Sighting::Found(inputs(labels)),
-                Ok(standing) => Sighting::Found(standing),
-                Err(invalid) => Sighting::UnreadableRecipe(invalid),
+            match RecipeStatus::of(label.map(String::as_str), &recipe, ignored) {
+                Ok(RecipeStatus::Verified) => ImageLookup::Found(inputs(labels)),
+                Ok(standing) => ImageLookup::Found(standing),
+                Err(invalid) => ImageLookup::UnreadableRecipe(invalid),
             }
         };
         let in_registry = |image: &ImageReference| match inventory.registry.get(image) {
-            None => (Sighting::NotAsked, None),
-            Some(Presence::Absent) => (Sighting::Absent, None),
-            Some(Presence::Unknown(refusal)) => (Sighting::Unknown(refusal.clone()), None),
+            None => (ImageLookup::NotQueried, None),
+            Some(Presence::Absent) => (ImageLookup::Absent, None),
+            Some(Presence::Unknown(refusal)) => (ImageLookup::Unknown(refusal.clone()), None),
             Some(Presence::Present(digest)) => {
-                let sighting = match (labels_of(candidate, digest, inventory), recipe) {
+                let lookup = match (labels_of(candidate, digest, inventory), recipe) {
                     (_, None) => standing(None),
                     (Some(Ok(labels)), _) => standing(Some(labels)),
-                    (Some(Err(refusal)), _) => Sighting::Unknown(refusal.clone()),
+                    (Some(Err(refusal)), _) => ImageLookup::Unknown(refusal.clone()),
                     // The labels were not queried, so there is no reason to reject the image.
-                    (None, Some(_)) => Sighting::Found(Standing::Unverified),
+                    (None, Some(_)) => ImageLookup::Found(RecipeStatus::Unverified),
                 };
-                (sighting, Some(digest.clone()))
+                (lookup, Some(digest.clone()))
             }
         };
         let (registry, digest) = in_registry(&candidate.registry_image());
-        let mut comparison = Comparison {
+        let mut comparison = ImageComparison {
             registry,
             by_commit: digest.clone().filter(|_| candidate.pinned.is_none()),
             digest,
             identity: None,
             inconsistent: None,
             engine: match inventory.in_engine(&candidate.image) {
-                None => Sighting::Absent,
+                None => ImageLookup::Absent,
                 Some(image) => standing(Some(&image.labels)),
             },
             ids: None,
         };
-        let is_usable = |sighting: &Sighting| {
+        let is_usable = |lookup: &ImageLookup| {
             matches!(
-                sighting,
-                Sighting::Found(Standing::Verified | Standing::Unverified)
+                lookup,
+                ImageLookup::Found(RecipeStatus::Verified | RecipeStatus::Unverified)
             )
         };
         let identities = recipe.map(|recipe| self.identities_of(candidate, recipe));
@@ -271,14 +275,14 @@ impl Draft<'_> {
                 break;
             }
             match in_registry(&identity) {
-                (Sighting::Found(Standing::Verified), digest) => {
-                    comparison.registry = Sighting::Found(Standing::Verified);
+                (ImageLookup::Found(RecipeStatus::Verified), digest) => {
+                    comparison.registry = ImageLookup::Found(RecipeStatus::Verified);
                     comparison.digest = digest;
                     comparison.identity = identity.tag().cloned();
                 }
                 // A failed query must not cause a build.
-                (unknown @ Sighting::Unknown(_), _) => comparison.registry = unknown,
-                (Sighting::NotAsked | Sighting::Absent, _) => {}
+                (unknown @ ImageLookup::Unknown(_), _) => comparison.registry = unknown,
+                (ImageLookup::NotQueried | ImageLookup::Absent, _) => {}
                 (_, digest) => comparison.inconsistent = digest,
             }
         }
@@ -295,8 +299,8 @@ impl Draft<'_> {
                         ids.as_ref().is_some_and(|ids| !ids.contains(&image.id))
                     };
                     if is_usable(&comparison.engine) && !is_pinned && image.is_some_and(is_other) {
-                        let other = Standing::Stale(vec![Change::of_image()]);
-                        comparison.engine = Sighting::Found(other);
+                        let other = RecipeStatus::Stale(vec![RecipeChange::of_image()]);
+                        comparison.engine = ImageLookup::Found(other);
                     }
                     comparison.ids = ids;
                 }
@@ -310,41 +314,41 @@ impl Draft<'_> {
     }
 }
 
-/// The results of [`Draft::compare`].
+/// The results of [`PlanDraft::compare`].
 #[derive(Debug)]
-pub struct Compared {
+pub struct ComparisonResults {
     /// The comparison of each service's image.
-    pub comparisons: BTreeMap<ServiceName, Comparison>,
+    pub comparisons: BTreeMap<ServiceName, ImageComparison>,
     /// The current recipes; empty with `--trust-commit`.
     pub recipes: BTreeMap<ServiceName, Recipe>,
 }
 
-/// The results of [`Draft::survey`].
+/// The results of [`PlanDraft::compare_partially`].
 #[derive(Debug)]
-pub struct Survey {
+pub struct PartialComparison {
     /// The comparison of each service's image, and whether it was compared with a recipe: without one, only its
     /// existence is known.
-    pub comparisons: BTreeMap<ServiceName, (Comparison, bool)>,
+    pub comparisons: BTreeMap<ServiceName, (ImageComparison, bool)>,
     /// The current recipes of the services that were compared.
     pub recipes: BTreeMap<ServiceName, Recipe>,
     /// Why some were not compared.
     pub problems: Vec<ManifestError>,
 }
 
-impl Sighting {
+impl ImageLookup {
     /// Returns the result as text, such as `verified`.
-    pub(super) fn in_words(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match self {
-            Self::NotAsked => "no registry".to_owned(),
+            Self::NotQueried => "no registry".to_owned(),
             Self::Absent => "absent".to_owned(),
             Self::Unknown(refusal) => format!("unknown: {}", refusal.why),
             Self::UnreadableRecipe(invalid) => format!("unknown: {invalid}"),
             Self::FromWorkingCopy => "built from a working copy with --local".to_owned(),
-            Self::Found(Standing::Verified) => "verified".to_owned(),
-            Self::Found(Standing::Unverified) => {
+            Self::Found(RecipeStatus::Verified) => "verified".to_owned(),
+            Self::Found(RecipeStatus::Unverified) => {
                 "unverified: the image does not record what it was built from".to_owned()
             }
-            Self::Found(Standing::Stale(changes)) => {
+            Self::Found(RecipeStatus::Stale(changes)) => {
                 let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
                 format!("stale: {}", changes.join(", "))
             }
@@ -355,23 +359,23 @@ impl Sighting {
 /// Returns the status of an image whose recipe matches. According to its labels, it may still be of another commit,
 /// despite this commit's tag, or have been built from other images of the needed services.
 fn same_inputs(
-    candidate: &Candidate<'_>,
+    candidate: &PlanCandidate<'_>,
     labels: Option<&Labels>,
-    earlier: &BTreeMap<ServiceName, Comparison>,
-) -> Standing {
+    earlier: &BTreeMap<ServiceName, ImageComparison>,
+) -> RecipeStatus {
     let revision = labels.and_then(|labels| labels.get(LABEL_REVISION));
     if revision.is_some_and(|revision| *revision != candidate.source.commit.to_string()) {
-        return Standing::Stale(vec![Change::of_commit()]);
+        return RecipeStatus::Stale(vec![RecipeChange::of_commit()]);
     }
     if candidate.pinned.is_some() {
-        return Standing::Verified;
+        return RecipeStatus::Verified;
     }
     built_from::standing(candidate, labels, earlier)
 }
 
 /// Returns the IDs of an image in the registry; `None` if they are unknown.
 fn published_ids(
-    candidate: &Candidate<'_>,
+    candidate: &PlanCandidate<'_>,
     digest: &Digest,
     inventory: &Inventory,
 ) -> Option<ImageIds> {
@@ -390,10 +394,10 @@ fn published_ids(
 
 /// Returns the labels of an image in the registry, or why they are unknown; `None` if they were not queried.
 pub(super) fn labels_of<'i>(
-    candidate: &Candidate<'_>,
+    candidate: &PlanCandidate<'_>,
     digest: &Digest,
     inventory: &'i Inventory,
-) -> Option<Result<&'i Labels, &'i Refusal>> {
+) -> Option<Result<&'i Labels, &'i QueryFailure>> {
     let by_digest = candidate.image.repository().with_digest(digest.clone());
     let in_engine = inventory.in_engine(&by_digest);
     in_engine.map(|image| Ok(&image.labels)).or_else(|| {

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use super::build_dir::{BuildDir, git_mounts};
 use super::builder::external_plan;
 use super::decide::{Decided, builder_unit};
-use super::draft::{Candidate, Draft};
-use super::place::{BuildDir, git_mounts};
+use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::TESTS;
 use super::{
-    ConcurrentPush, ContainerStep, Decision, ImageStep, InPlace, NeededImage, Plan, PlanError,
-    Presence, PushStep, ScriptStep, Step, UnitPlan, UnknownImages, Wanted,
+    ConcurrentPush, ContainerStep, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan,
+    PlanError, Presence, PushStep, ScriptStep, Step, UnitPlan, UnknownImages,
 };
 use crate::model::environment;
 use crate::model::event::{Phase, Unit};
@@ -63,7 +63,7 @@ impl Decided<'_> {
     /// Plans a service; `working` are the earlier units that have steps.
     fn service_plan(
         &self,
-        candidate: &Candidate<'_>,
+        candidate: &PlanCandidate<'_>,
         working: &HashSet<Unit>,
         layout: &Layout,
     ) -> Result<Option<UnitPlan>, ManifestError> {
@@ -144,7 +144,7 @@ impl Decided<'_> {
 
     fn build_steps(
         &self,
-        candidate: &Candidate<'_>,
+        candidate: &PlanCandidate<'_>,
         build_dir: &BuildDir,
         layout: &Layout,
         steps: &mut Vec<Step>,
@@ -167,11 +167,11 @@ impl Decided<'_> {
             }
         }
         let mut args = BTreeMap::new();
-        let mut args_by_hand = BTreeMap::new();
+        let mut args_for_shell = BTreeMap::new();
         for (name, template) in &service.docker.args {
             args.insert(name.clone(), draft.render(template, service, source)?);
             let shell_value = draft.render_for_shell(template, service, source)?;
-            args_by_hand.extend(shell_value.map(|value| (name.clone(), value)));
+            args_for_shell.extend(shell_value.map(|value| (name.clone(), value)));
         }
         for source_of_secret in service.docker.secrets.values() {
             // Report a missing variable before anything runs; the value itself is not part of the plan.
@@ -216,11 +216,11 @@ impl Decided<'_> {
         steps.push(Step::Image(Box::new(ImageStep {
             root: root.clone(),
             context: below(&service.docker.context),
-            left_out: build_dir.excluded.clone(),
+            excluded: build_dir.excluded.clone(),
             dockerfile: below(&service.docker.file),
             target: service.docker.target.clone(),
             args,
-            args_by_hand,
+            args_for_shell,
             secrets: service.docker.secrets.clone(),
             ssh: service.docker.ssh,
             labels,
@@ -239,7 +239,7 @@ impl Decided<'_> {
     }
 
     /// Returns the recipe of a service's image.
-    fn recipe(&self, candidate: &Candidate<'_>, decision: Decision) -> Option<Recipe> {
+    fn recipe(&self, candidate: &PlanCandidate<'_>, decision: Decision) -> Option<Recipe> {
         let recipe = self.recipes.get(&candidate.service.name)?.clone();
         Some(match decision {
             Decision::Build if candidate.is_local => recipe.of_working_copy(),
@@ -250,13 +250,13 @@ impl Decided<'_> {
     /// Returns the additional names that an image gets immediately.
     fn names<'c>(
         &self,
-        candidate: &'c Candidate<'_>,
+        candidate: &'c PlanCandidate<'_>,
     ) -> impl Iterator<Item = ImageReference> + use<'c> {
         let immediately = !self.draft.options.all_or_nothing;
         candidate.names().filter(move |_| immediately)
     }
 
-    fn push(&self, candidate: &Candidate<'_>) -> Step {
+    fn push(&self, candidate: &PlanCandidate<'_>) -> Step {
         let comparison = self.comparisons.get(&candidate.service.name);
         let recipe = self.published_recipe(candidate);
         Step::Push(Box::new(PushStep {
@@ -265,7 +265,7 @@ impl Decided<'_> {
             identity: recipe.map(|recipe| candidate.identity(&recipe)),
             inconsistent: comparison.and_then(|it| it.inconsistent.clone()),
             force: self.draft.options.force && candidate.selected,
-            rival: ConcurrentPush {
+            concurrent: ConcurrentPush {
                 names: self.names(candidate).collect(),
                 wanted: self.wanted(candidate),
             },
@@ -274,7 +274,7 @@ impl Decided<'_> {
     }
 
     /// Returns the recipe of a service's image after the push.
-    fn published_recipe(&self, candidate: &Candidate<'_>) -> Option<Recipe> {
+    fn published_recipe(&self, candidate: &PlanCandidate<'_>) -> Option<Recipe> {
         let name = &candidate.service.name;
         match self.verdicts.get(name).map(|verdict| verdict.decision) {
             // It was built by an earlier run, perhaps without tests: the label has the actual recipe.
@@ -291,7 +291,7 @@ impl Decided<'_> {
     }
 
     /// Returns the images of the needed services.
-    fn needed_images(&self, candidate: &Candidate<'_>) -> Vec<NeededImage> {
+    fn needed_images(&self, candidate: &PlanCandidate<'_>) -> Vec<NeededImage> {
         let options = &self.draft.options;
         let needed = candidate.service.needs.iter().filter_map(|need| {
             let needed = self.draft.candidate(need)?;
@@ -317,25 +317,25 @@ impl Decided<'_> {
     }
 
     /// Returns which images of other runs are accepted for a service.
-    fn wanted(&self, candidate: &Candidate<'_>) -> Wanted {
+    fn wanted(&self, candidate: &PlanCandidate<'_>) -> Equivalence {
         let options = &self.draft.options;
         match self.recipes.get(&candidate.service.name) {
-            Some(recipe) if !options.trust_commit => Wanted::Built {
+            Some(recipe) if !options.trust_commit => Equivalence::Built {
                 commit: candidate.source.commit,
                 recipe: recipe.clone(),
                 ignored: (!options.test).then_some(TESTS),
             },
-            _ => Wanted::Any,
+            _ => Equivalence::Any,
         }
     }
 
     /// Returns the digest of the image in the registry.
-    fn digest(&self, candidate: &Candidate<'_>) -> Option<Digest> {
+    fn digest(&self, candidate: &PlanCandidate<'_>) -> Option<Digest> {
         let comparison = self.comparisons.get(&candidate.service.name)?;
         comparison.digest.clone()
     }
 
-    pub(super) fn scripts(&self, candidate: &Candidate<'_>) -> Vec<Step> {
+    pub(super) fn scripts(&self, candidate: &PlanCandidate<'_>) -> Vec<Step> {
         let scripts = &candidate.service.scripts;
         let test: &[ScriptLine] = if self.draft.options.test {
             &scripts.test
@@ -360,11 +360,11 @@ impl Decided<'_> {
     }
 }
 
-impl Draft<'_> {
+impl PlanDraft<'_> {
     /// Returns the container for the scripts of a service.
     pub(super) fn container(
         &self,
-        candidate: &Candidate<'_>,
+        candidate: &PlanCandidate<'_>,
         build_dir: &BuildDir,
         builder: &Builder,
         image: ImageReference,
@@ -384,7 +384,7 @@ impl Draft<'_> {
             (
                 environment::XP_BRANCH.name.to_owned(),
                 source
-                    .built_as()
+                    .build_reference()
                     .short_name()
                     .unwrap_or_default()
                     .to_owned(),
@@ -400,11 +400,11 @@ impl Draft<'_> {
                 time.to_string(),
             );
         }
-        let mut env_by_hand = BTreeMap::new();
+        let mut env_for_shell = BTreeMap::new();
         for (name, template) in &builder.env {
             env.insert(name.clone(), self.render(template, service, source)?);
             let shell_value = self.render_for_shell(template, service, source)?;
-            env_by_hand.extend(shell_value.map(|value| (name.clone(), value)));
+            env_for_shell.extend(shell_value.map(|value| (name.clone(), value)));
         }
         let script_dir = match &service.git.path {
             Some(path) => format!("{}/{path}", builder.workdir.trim_end_matches('/')),
@@ -419,7 +419,7 @@ impl Draft<'_> {
             workdir: builder.workdir.clone(),
             script_dir,
             env,
-            env_by_hand,
+            env_for_shell,
             user: builder.user,
             network: builder.network.clone(),
             caches: builder.cache.iter().map(cache).collect(),
@@ -435,7 +435,7 @@ impl Draft<'_> {
 /// Returns the branch or tag that is built, or else the commit, with a suffix if the working copy had changes.
 fn version(source: &ServiceSource) -> String {
     let name = source
-        .built_as()
+        .build_reference()
         .short_name()
         .map_or_else(|| source.commit.to_string(), str::to_owned);
     match source.changes() {

@@ -1,7 +1,7 @@
 //! Images that another run pushed while this one was being built.
 
 use crate::model::image::{ImageReference, Labels};
-use crate::model::recipe::{LABEL_RECIPE, LABEL_REVISION, Recipe, Standing};
+use crate::model::recipe::{LABEL_RECIPE, LABEL_REVISION, Recipe, RecipeStatus};
 use crate::model::source::CommitId;
 
 /// What to do if another run pushed the image in the meantime. If that image is equivalent, it is used, and nothing
@@ -11,12 +11,12 @@ pub struct ConcurrentPush {
     /// The additional names that the image gets in the engine.
     pub names: Vec<ImageReference>,
     /// What makes an image equivalent.
-    pub wanted: Wanted,
+    pub wanted: Equivalence,
 }
 
 /// Condition under which an image of another run is equivalent.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Wanted {
+pub enum Equivalence {
     /// Always: the name identifies the content, as with builder images.
     Any,
     /// Built from this commit by this recipe.
@@ -28,10 +28,10 @@ pub enum Wanted {
     },
 }
 
-impl Wanted {
+impl Equivalence {
     /// Returns whether an image with these labels is equivalent. An image without labels is not, because its inputs
     /// are unknown.
-    pub fn is_met_by(&self, labels: &Labels) -> bool {
+    pub fn accepts(&self, labels: &Labels) -> bool {
         match self {
             Self::Any => true,
             Self::Built {
@@ -40,7 +40,8 @@ impl Wanted {
                 ignored,
             } => {
                 let label = labels.get(LABEL_RECIPE).map(String::as_str);
-                let is_same = Standing::of(label, recipe, *ignored) == Ok(Standing::Verified);
+                let is_same =
+                    RecipeStatus::of(label, recipe, *ignored) == Ok(RecipeStatus::Verified);
                 let revision = labels.get(LABEL_REVISION);
                 is_same && revision.is_some_and(|it| *it == commit.to_string())
             }
@@ -73,23 +74,23 @@ mod tests {
         let commit = "0123456789012345678901234567890123456789";
         let tested = recipe(&[("docker.file", "Dockerfile"), (TESTS, "make test")]);
         let untested = tested.without(TESTS);
-        let wanted = |recipe: &Recipe, ignored| Wanted::Built {
+        let wanted = |recipe: &Recipe, ignored| Equivalence::Built {
             commit: commit.parse().unwrap(),
             recipe: recipe.clone(),
             ignored,
         };
         let strict = wanted(&tested, None);
-        assert!(strict.is_met_by(&labels(&tested, commit)));
-        assert!(!strict.is_met_by(&labels(&untested, commit)));
-        assert!(!strict.is_met_by(&labels(&tested, &commit.replace('0', "f"))));
-        assert!(!strict.is_met_by(&labels(&tested.clone().of_working_copy(), commit)));
-        assert!(!strict.is_met_by(&Labels::new()));
+        assert!(strict.accepts(&labels(&tested, commit)));
+        assert!(!strict.accepts(&labels(&untested, commit)));
+        assert!(!strict.accepts(&labels(&tested, &commit.replace('0', "f"))));
+        assert!(!strict.accepts(&labels(&tested.clone().of_working_copy(), commit)));
+        assert!(!strict.accepts(&Labels::new()));
         let mut damaged = labels(&tested, commit);
         damaged.insert(LABEL_RECIPE.to_owned(), "{".to_owned());
-        assert!(!strict.is_met_by(&damaged));
+        assert!(!strict.accepts(&damaged));
         // With `--no-test`, an image that passed its tests is fine too.
-        assert!(wanted(&tested, Some(TESTS)).is_met_by(&labels(&tested, commit)));
-        assert!(wanted(&tested, Some(TESTS)).is_met_by(&labels(&untested, commit)));
-        assert!(Wanted::Any.is_met_by(&Labels::new()));
+        assert!(wanted(&tested, Some(TESTS)).accepts(&labels(&tested, commit)));
+        assert!(wanted(&tested, Some(TESTS)).accepts(&labels(&untested, commit)));
+        assert!(Equivalence::Any.accepts(&Labels::new()));
     }
 }

@@ -2,23 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::compare::{Compared, Comparison, Sighting};
-use super::draft::{Candidate, Draft};
-use super::obstacle::{DecisionError, DecisionErrors, status_of};
+use super::compare::{ComparisonResults, ImageComparison, ImageLookup};
+use super::decision_errors::{DecisionError, DecisionErrors, status_of};
+use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::Folders;
 use super::{Decision, Inventory, PlanError, Presence, UnknownImages};
 use crate::base::plural::abbreviated;
 use crate::model::event::Unit;
 use crate::model::image::{ImageReference, Tag};
 use crate::model::manifest::{BuilderImage, ServiceName};
-use crate::model::recipe::{Change, Recipe, Standing};
+use crate::model::recipe::{Recipe, RecipeChange, RecipeStatus};
 
 /// The decision for one service, and the reason.
 #[derive(Debug)]
 pub(super) struct ServiceVerdict {
     pub decision: Decision,
     pub reason: String,
-    pub changes: Vec<Change>,
+    pub changes: Vec<RecipeChange>,
     /// The tags that the registry lacks or has on another image.
     pub registry_tags: Vec<Tag>,
     /// The names that the engine lacks or has on another image.
@@ -27,11 +27,11 @@ pub(super) struct ServiceVerdict {
 
 /// A draft with a decision for each service.
 pub struct Decided<'a> {
-    pub(super) draft: Draft<'a>,
+    pub(super) draft: PlanDraft<'a>,
     pub(super) inventory: Inventory,
     pub(super) folders: Folders,
     /// The comparison of each service's image with its recipe.
-    pub comparisons: BTreeMap<ServiceName, Comparison>,
+    pub comparisons: BTreeMap<ServiceName, ImageComparison>,
     /// The current recipes of all services; with `--trust-commit`, only of those that are built.
     pub recipes: BTreeMap<ServiceName, Recipe>,
     /// The decisions by service; unselected services that no build needs are omitted.
@@ -41,7 +41,7 @@ pub struct Decided<'a> {
 /// The maximum number of changed inputs in a reason.
 const NAMED_CHANGES: usize = 3;
 
-impl<'a> Draft<'a> {
+impl<'a> PlanDraft<'a> {
     /// Decides what to do with each service.
     ///
     /// # Errors
@@ -50,7 +50,7 @@ impl<'a> Draft<'a> {
     /// rendered.
     pub fn decide(self, inventory: Inventory, folders: Folders) -> Result<Decided<'a>, PlanError> {
         self.check_registries(&inventory)?;
-        let Compared {
+        let ComparisonResults {
             mut comparisons,
             mut recipes,
         } = self.compare(&inventory, &folders)?;
@@ -102,7 +102,7 @@ impl<'a> Draft<'a> {
     /// decisions build.
     fn verdicts(
         &self,
-        comparisons: &BTreeMap<ServiceName, Comparison>,
+        comparisons: &BTreeMap<ServiceName, ImageComparison>,
         inventory: &Inventory,
         rebuilt: &BTreeSet<ServiceName>,
     ) -> Result<(BTreeMap<ServiceName, ServiceVerdict>, BTreeSet<ServiceName>), PlanError> {
@@ -144,7 +144,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Accepts the pinned image as it is, and no other image of the same commit.
-    fn pin(&self, candidate: &Candidate<'_>, comparison: &mut Comparison, inventory: &Inventory) {
+    fn pin(
+        &self,
+        candidate: &PlanCandidate<'_>,
+        comparison: &mut ImageComparison,
+        inventory: &Inventory,
+    ) {
         let pinned = self.options.pinned.get(&candidate.service.name);
         let digest = pinned.and_then(|pinned| pinned.digest.as_ref());
         let Some(digest) = digest.filter(|digest| comparison.digest.as_ref() == Some(*digest))
@@ -154,11 +159,11 @@ impl<'a> Draft<'a> {
         let by_digest = candidate.image.repository().with_digest(digest.clone());
         let id = |image| inventory.in_engine(image).map(|image| &image.id);
         let pinned_id = id(&by_digest);
-        comparison.registry = Sighting::Found(Standing::Verified);
+        comparison.registry = ImageLookup::Found(RecipeStatus::Verified);
         comparison.engine = if pinned_id.is_some() && pinned_id == id(&candidate.image) {
-            Sighting::Found(Standing::Verified)
+            ImageLookup::Found(RecipeStatus::Verified)
         } else {
-            Sighting::Absent
+            ImageLookup::Absent
         };
     }
 
@@ -181,9 +186,9 @@ impl<'a> Draft<'a> {
     /// commit and the working copy has no changes.
     fn choose(
         &self,
-        candidate: &Candidate<'_>,
+        candidate: &PlanCandidate<'_>,
         is_needed: bool,
-        comparison: &Comparison,
+        comparison: &ImageComparison,
     ) -> Result<Choice, DecisionError> {
         let push = self.options.push && !candidate.is_local;
         // Dependents are built from the engine's image, which must be the registry's.
@@ -201,7 +206,7 @@ impl<'a> Draft<'a> {
         };
         // An unreadable image in the engine does not matter if the registry's image replaces it.
         let in_engine = match (in_registry, status_of(&comparison.engine)) {
-            (Some(Standing::Verified | Standing::Unverified), Err(_)) => None,
+            (Some(RecipeStatus::Verified | RecipeStatus::Unverified), Err(_)) => None,
             (_, in_engine) => in_engine?,
         };
         let choice = |decision, reason: &str| Choice {
@@ -218,7 +223,7 @@ impl<'a> Draft<'a> {
             None => "in the registry".to_owned(),
         };
         let chosen = match (registry, in_registry, in_engine) {
-            (Some(_), Some(Standing::Stale(changes)), Some(Standing::Verified)) => Choice {
+            (Some(_), Some(RecipeStatus::Stale(changes)), Some(RecipeStatus::Verified)) => Choice {
                 decision: if push { Decision::Push } else { Decision::Skip },
                 reason: if push {
                     format!(
@@ -230,13 +235,13 @@ impl<'a> Draft<'a> {
                 },
                 changes: changes.clone(),
             },
-            (Some(_), Some(Standing::Stale(changes)), _)
-            | (Some(_) | None, None, Some(Standing::Stale(changes))) => Choice {
+            (Some(_), Some(RecipeStatus::Stale(changes)), _)
+            | (Some(_) | None, None, Some(RecipeStatus::Stale(changes))) => Choice {
                 decision: Decision::Build,
                 reason: abbreviated(changes, NAMED_CHANGES),
                 changes: changes.clone(),
             },
-            (Some(_), Some(_), Some(Standing::Stale(changes))) if pull => Choice {
+            (Some(_), Some(_), Some(RecipeStatus::Stale(changes))) if pull => Choice {
                 decision: Decision::Pull,
                 reason: format!(
                     "{registry_text}; the engine's image differs: {}",
@@ -244,7 +249,9 @@ impl<'a> Draft<'a> {
                 ),
                 changes: changes.clone(),
             },
-            (Some(_), Some(_), Some(Standing::Stale(_))) => choice(Decision::Skip, &registry_text),
+            (Some(_), Some(_), Some(RecipeStatus::Stale(_))) => {
+                choice(Decision::Skip, &registry_text)
+            }
             (Some(_), Some(_), Some(_)) => {
                 choice(Decision::Skip, &format!("{registry_text} and the engine"))
             }
@@ -267,14 +274,14 @@ impl<'a> Draft<'a> {
             }),
         };
         let chosen = match &comparison.registry {
-            Sighting::FromWorkingCopy => chosen.note_local_build_in_registry(),
+            ImageLookup::FromWorkingCopy => chosen.note_local_build_in_registry(),
             _ => chosen,
         };
         let chosen = match comparison.engine {
-            Sighting::FromWorkingCopy => chosen.note_local_build_in_engine(),
+            ImageLookup::FromWorkingCopy => chosen.note_local_build_in_engine(),
             _ => chosen,
         };
-        let is_unverified = in_registry.or(in_engine) == Some(&Standing::Unverified);
+        let is_unverified = in_registry.or(in_engine) == Some(&RecipeStatus::Unverified);
         Ok(if is_unverified {
             chosen.unverified()
         } else {
@@ -282,7 +289,7 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn not_pushed(&self, candidate: &Candidate<'_>) -> String {
+    fn not_pushed(&self, candidate: &PlanCandidate<'_>) -> String {
         let reason = if candidate.is_local {
             "in the engine"
         } else {
@@ -293,16 +300,16 @@ impl<'a> Draft<'a> {
 
     fn verdict(
         &self,
-        candidate: &Candidate<'_>,
+        candidate: &PlanCandidate<'_>,
         choice: Choice,
-        comparison: &Comparison,
+        comparison: &ImageComparison,
         inventory: &Inventory,
     ) -> ServiceVerdict {
         let registry = candidate.image.repository().registry();
         let in_registry = comparison.digest.as_ref();
         let in_engine = match comparison.engine {
             // It must not get the names of the commit's image.
-            Sighting::FromWorkingCopy => None,
+            ImageLookup::FromWorkingCopy => None,
             _ => inventory.in_engine(&candidate.image),
         };
         let Choice {
@@ -376,16 +383,16 @@ impl<'a> Draft<'a> {
 struct Choice {
     decision: Decision,
     reason: String,
-    changes: Vec<Change>,
+    changes: Vec<RecipeChange>,
 }
 
 impl Choice {
     /// Changes the decision to a build if a needed image is rebuilt.
-    fn after_needs(self, candidate: &Candidate<'_>, rebuilt: &BTreeSet<ServiceName>) -> Self {
+    fn after_needs(self, candidate: &PlanCandidate<'_>, rebuilt: &BTreeSet<ServiceName>) -> Self {
         let mut needs = candidate.service.needs.iter();
         match needs.find(|need| rebuilt.contains(*need)) {
             Some(need) if self.decision != Decision::Build && candidate.pinned.is_none() => {
-                let changes = vec![Change::of_needed_image(need.as_str())];
+                let changes = vec![RecipeChange::of_needed_image(need.as_str())];
                 Self {
                     decision: Decision::Build,
                     reason: format!("{need} is built"),
@@ -434,7 +441,7 @@ impl Decided<'_> {
         self.builders_of(|_| true)
     }
 
-    fn builders_of(&self, filter: impl Fn(&Candidate<'_>) -> bool) -> BTreeSet<Unit> {
+    fn builders_of(&self, filter: impl Fn(&PlanCandidate<'_>) -> bool) -> BTreeSet<Unit> {
         // With `--no-test`, a service that only has test scripts needs no builder.
         let builds = self.builds().filter(|it| filter(it));
         let builds = builds.filter(|it| !self.scripts(it).is_empty());
@@ -463,7 +470,7 @@ impl Decided<'_> {
             .collect()
     }
 
-    fn builds(&self) -> impl Iterator<Item = &Candidate<'_>> {
+    fn builds(&self) -> impl Iterator<Item = &PlanCandidate<'_>> {
         self.draft.candidates.iter().filter(|candidate| {
             self.verdicts
                 .get(&candidate.service.name)
@@ -473,7 +480,7 @@ impl Decided<'_> {
 }
 
 /// Returns the builder image of a service, if it has scripts.
-pub(super) fn builder_unit(candidate: &Candidate<'_>) -> Option<Unit> {
+pub(super) fn builder_unit(candidate: &PlanCandidate<'_>) -> Option<Unit> {
     let service = candidate.service;
     if service.scripts.is_empty() {
         return None;

@@ -63,7 +63,7 @@ fn steps(unit: &UnitPlan, folder: &Path) -> String {
     let mut text = format!("{}\n", unit.unit);
     for step in &unit.steps {
         // A script may have several lines.
-        let step_text = step.in_words(folder);
+        let step_text = step.describe(folder);
         for (index, line) in step_text.lines().enumerate() {
             let phase = if index == 0 {
                 step.phase().as_str()

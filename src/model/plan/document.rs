@@ -6,14 +6,14 @@ use super::{Decision, Plan, UnitPlan};
 use crate::model::event::Unit;
 use crate::model::recipe::Recipe;
 use crate::model::record::{
-    ChangeDocument, Counts, DecisionDocument, Kind, PLAN_VERSION, PlanDocument, StepDocument,
-    TrainDocument, UnitDocument,
+    ChangeDocument, DecisionCounts, DecisionDocument, PLAN_VERSION, PlanDocument, StepDocument,
+    TrainDocument, UnitDocument, UnitKind,
 };
 
 impl Plan {
     /// Returns the plan as a document, with paths relative to the manifest's folder.
     pub fn document(&self, folder: &Path) -> PlanDocument {
-        let mut counts = Counts::default();
+        let mut counts = DecisionCounts::default();
         for unit in &self.units {
             *match unit.decision {
                 Decision::Skip => &mut counts.skip,
@@ -28,7 +28,7 @@ impl Plan {
             counts,
             train: self.train.as_ref().map(|train| TrainDocument {
                 branch: train.branch.to_string(),
-                on_it: train.on_it,
+                services_on_branch: train.services_on_branch,
                 services: train.services,
             }),
             units: self
@@ -51,11 +51,11 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
     UnitDocument {
         name: unit.unit.to_string(),
         kind: match unit.unit {
-            Unit::Service(_) => Kind::Service,
-            Unit::Builder(_) => Kind::Builder,
-            Unit::External(_) => Kind::ExternalBuilder,
+            Unit::Service(_) => UnitKind::Service,
+            Unit::Builder(_) => UnitKind::Builder,
+            Unit::External(_) => UnitKind::ExternalBuilder,
             // Never in a plan: only deploys have workloads.
-            Unit::Workload(_) => Kind::Service,
+            Unit::Workload(_) => UnitKind::Service,
         },
         commit: unit.commit.map(|commit| commit.to_string()),
         reference: source.and_then(|source| source.short_name().map(str::to_owned)),
@@ -84,7 +84,7 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
             .iter()
             .map(|step| StepDocument {
                 phase: step.phase().to_string(),
-                text: step.in_words(folder),
+                text: step.describe(folder),
             })
             .collect(),
     }

@@ -8,14 +8,14 @@ use super::{Options, ServiceImage, Train, service_images};
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::manifest::{
-    BuilderName, Manifest, ManifestError, Service, ServiceName, Template, Values,
+    BuilderName, Manifest, ManifestError, PlaceholderValues, Service, ServiceName, Template,
 };
 use crate::model::recipe::Recipe;
-use crate::model::source::{CommitId, Origin, ServiceSource};
+use crate::model::source::{CommitId, ReferenceOrigin, ServiceSource};
 
 /// A service that may be part of the plan.
 #[derive(Debug)]
-pub(super) struct Candidate<'a> {
+pub(super) struct PlanCandidate<'a> {
     pub service: &'a Service,
     pub selected: bool,
     pub source: &'a ServiceSource,
@@ -32,21 +32,21 @@ pub(super) struct Candidate<'a> {
 }
 
 /// The selected services and their dependencies.
-pub struct Draft<'a> {
+pub struct PlanDraft<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) options: &'a Options,
     pub(super) sources: &'a BTreeMap<ServiceName, ServiceSource>,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     images: BTreeMap<&'a ServiceName, ServiceImage>,
     /// In dependency order.
-    pub(super) candidates: Vec<Candidate<'a>>,
+    pub(super) candidates: Vec<PlanCandidate<'a>>,
     /// The position of each candidate.
     positions: HashMap<&'a ServiceName, usize>,
     /// The working copies that are built in place.
     in_place: BTreeSet<&'a Path>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> PlanDraft<'a> {
     /// Drafts a plan for the selected services.
     ///
     /// `sources` must have an entry for each of them and of their dependencies.
@@ -98,7 +98,7 @@ impl<'a> Draft<'a> {
         }
         let concerned = manifest.closure(selected);
         let order = manifest.order().into_iter();
-        let candidates: Vec<Candidate<'a>> = order
+        let candidates: Vec<PlanCandidate<'a>> = order
             .filter(|name| concerned.contains(*name))
             .filter_map(|name| {
                 let ServiceImage {
@@ -106,7 +106,7 @@ impl<'a> Draft<'a> {
                     variant,
                     is_local,
                 } = images.get(name)?.clone();
-                Some(Candidate {
+                Some(PlanCandidate {
                     service: manifest.services.get(name)?,
                     is_local,
                     selected: selected.contains(name),
@@ -139,8 +139,8 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns an image's additional tags: the branch's, the train's, the manifest's, the command line's.
-    fn tags(&self, candidate: &Candidate<'_>) -> Result<Vec<Tag>, ManifestError> {
-        let Candidate {
+    fn tags(&self, candidate: &PlanCandidate<'_>) -> Result<Vec<Tag>, ManifestError> {
+        let PlanCandidate {
             service,
             source,
             image,
@@ -158,7 +158,8 @@ impl<'a> Draft<'a> {
             tags.extend(self.train_tag());
         }
         for template in &service.docker.tags {
-            let render = |values: &Values<'_>| self.manifest.render_tag(template, values);
+            let render =
+                |values: &PlaceholderValues<'_>| self.manifest.render_tag(template, values);
             let tag = self.with_values(service, source, render)?;
             tags.push(match variant {
                 // `${{ service.branch }}-latest` is a branch tag too.
@@ -179,7 +180,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns the candidate of a service.
-    pub(super) fn candidate(&self, service: &ServiceName) -> Option<&Candidate<'a>> {
+    pub(super) fn candidate(&self, service: &ServiceName) -> Option<&PlanCandidate<'a>> {
         self.candidates.get(*self.positions.get(service)?)
     }
 
@@ -198,10 +199,11 @@ impl<'a> Draft<'a> {
 
     /// Returns the topic train with its service counts.
     pub(super) fn train(&self) -> Option<Train> {
-        let is_on_it = |candidate: &&Candidate<'_>| candidate.source.origin == Origin::Branch;
+        let is_on_it =
+            |candidate: &&PlanCandidate<'_>| candidate.source.origin == ReferenceOrigin::Branch;
         Some(Train {
             branch: self.options.train.clone()?,
-            on_it: self.candidates.iter().filter(is_on_it).count(),
+            services_on_branch: self.candidates.iter().filter(is_on_it).count(),
             services: self.candidates.len(),
         })
     }
@@ -233,7 +235,8 @@ impl<'a> Draft<'a> {
         if !template.reads_environment() {
             return Ok(None);
         }
-        let render = |values: &Values<'_>| self.manifest.render_for_shell(template, values);
+        let render =
+            |values: &PlaceholderValues<'_>| self.manifest.render_for_shell(template, values);
         self.with_values(service, source, render).map(Some)
     }
 
@@ -242,7 +245,7 @@ impl<'a> Draft<'a> {
     pub(super) fn render_for_recipe(
         &self,
         template: &Template,
-        candidate: &Candidate<'_>,
+        candidate: &PlanCandidate<'_>,
     ) -> Result<String, ManifestError> {
         let services = |name: &ServiceName| {
             let commit = self.sources.get(name)?.commit;
@@ -257,7 +260,7 @@ impl<'a> Draft<'a> {
         &self,
         service: &Service,
         source: &ServiceSource,
-        use_values: impl FnOnce(&Values<'_>) -> T,
+        use_values: impl FnOnce(&PlaceholderValues<'_>) -> T,
     ) -> T {
         let services = |name: &ServiceName| {
             let named = self.images.get(name)?;
@@ -271,11 +274,11 @@ impl<'a> Draft<'a> {
         service: &'v Service,
         source: &'v ServiceSource,
         services: &'v dyn Fn(&ServiceName) -> Option<(String, CommitId)>,
-    ) -> Values<'v> {
-        Values {
+    ) -> PlaceholderValues<'v> {
+        PlaceholderValues {
             service: &service.name,
             commit: source.commit,
-            branch: source.built_as().short_name(),
+            branch: source.build_reference().short_name(),
             services,
             env: self.env,
         }
@@ -283,7 +286,7 @@ impl<'a> Draft<'a> {
 
     /// Returns the builders from folders whose content is an input of the services.
     pub fn builder_folders(&self) -> BTreeSet<BuilderName> {
-        let folder = |candidate: &Candidate<'_>| match builder_unit(candidate) {
+        let folder = |candidate: &PlanCandidate<'_>| match builder_unit(candidate) {
             Some(Unit::Builder(name)) => Some(name),
             _ => None,
         };
@@ -296,7 +299,7 @@ impl<'a> Draft<'a> {
     /// For a service that is built in place, only the commit's tag can be useful, and nothing if the working copy
     /// has changes.
     pub fn images(&self) -> Vec<ImageReference> {
-        let wanted = |candidate: &Candidate<'_>| {
+        let wanted = |candidate: &PlanCandidate<'_>| {
             let image = candidate.registry_image();
             let has_registry = image.repository().registry().is_some();
             match candidate.source.local {
@@ -309,7 +312,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-impl Candidate<'_> {
+impl PlanCandidate<'_> {
     /// Returns the reference to query in the registry: the tag, or the digest from a lock, because the tag may have
     /// moved since.
     pub fn registry_image(&self) -> ImageReference {

@@ -4,47 +4,49 @@
 
 use std::collections::BTreeSet;
 
-use super::compare::Sighting;
-use super::draft::{Candidate, Draft};
+use super::compare::ImageLookup;
+use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::Folders;
 use super::{Decided, Inventory};
 use crate::model::event::Unit;
 use crate::model::image::{EngineImages, ImageQuery};
 use crate::model::manifest::{ManifestError, ServiceName};
-use crate::model::recipe::Standing;
+use crate::model::recipe::RecipeStatus;
 
-impl Draft<'_> {
+impl PlanDraft<'_> {
     /// Returns the images to query if the answers of registries are not known.
     pub fn engine_images(&self) -> BTreeSet<ImageQuery> {
         let candidates = self.candidates.iter();
-        candidates.map(Candidate::engine_query).collect()
+        candidates.map(PlanCandidate::engine_query).collect()
     }
 
     /// Returns whether to query registries first: if nothing is pulled, an image that its registry has does not have
     /// to be in the engine, so the engine need not be queried for it.
-    pub fn asks_registries_first(&self) -> bool {
+    pub fn queries_registries_first(&self) -> bool {
         !self.options.pull
     }
 
     /// Returns the images to query in the engine after the registries have answered, for
-    /// [`Draft::asks_registries_first`]: all except those that are up to date in their registry and not needed by a
+    /// [`PlanDraft::queries_registries_first`]: all except those that are up to date in their registry and not needed by a
     /// build.
     ///
     /// # Errors
     ///
     /// A build argument or a variable cannot be rendered.
-    pub fn engine_images_beside(
+    pub fn engine_images_after_registries(
         &self,
         inventory: &Inventory,
         folders: &Folders,
     ) -> Result<BTreeSet<ImageQuery>, ManifestError> {
         let compared = self.compare(inventory, folders)?;
-        let is_settled = |candidate: &&Candidate<'_>| {
+        let is_settled = |candidate: &&PlanCandidate<'_>| {
             let comparison = compared.comparisons.get(&candidate.service.name);
             let in_registry = comparison.map(|comparison| &comparison.registry);
             let exists = matches!(
                 in_registry,
-                Some(Sighting::Found(Standing::Verified | Standing::Unverified))
+                Some(ImageLookup::Found(
+                    RecipeStatus::Verified | RecipeStatus::Unverified
+                ))
             );
             exists && !candidate.is_local && !(self.options.force && candidate.selected)
         };
@@ -55,16 +57,16 @@ impl Draft<'_> {
         let queried = self.manifest.closure(&open);
         let candidates = self.candidates.iter();
         let queried = candidates.filter(|candidate| queried.contains(&candidate.service.name));
-        Ok(queried.map(Candidate::engine_query).collect())
+        Ok(queried.map(PlanCandidate::engine_query).collect())
     }
 }
 
-impl Candidate<'_> {
+impl PlanCandidate<'_> {
     /// Returns the engine query for the image, by its commit tag.
     fn engine_query(&self) -> ImageQuery {
         ImageQuery {
             name: self.image.clone(),
-            further_names: self.names().collect(),
+            additional_names: self.names().collect(),
         }
     }
 }

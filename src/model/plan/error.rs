@@ -5,7 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{Presence, Refusal};
+use super::{Presence, QueryFailure};
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::image::ImageReference;
 use crate::model::manifest::ManifestError;
@@ -30,7 +30,7 @@ const NAMED_IMAGES: usize = 3;
 
 /// Images whose registry could not be queried, by reason.
 #[derive(Debug, thiserror::Error)]
-pub struct UnknownImages(BTreeMap<Refusal, Vec<ImageReference>>);
+pub struct UnknownImages(BTreeMap<QueryFailure, Vec<ImageReference>>);
 
 impl fmt::Display for UnknownImages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,12 +57,12 @@ impl fmt::Display for UnknownImages {
 
 impl UnknownImages {
     /// Makes an error about one image.
-    pub fn of(image: &ImageReference, refusal: Refusal) -> Self {
+    pub fn of(image: &ImageReference, refusal: QueryFailure) -> Self {
         Self(BTreeMap::from([(refusal, vec![image.clone()])]))
     }
 
     /// Makes an error about several images, by reason.
-    pub(super) fn new(images: BTreeMap<Refusal, Vec<ImageReference>>) -> Self {
+    pub(super) fn new(images: BTreeMap<QueryFailure, Vec<ImageReference>>) -> Self {
         Self(images)
     }
 
@@ -74,7 +74,7 @@ impl UnknownImages {
     pub fn check<'i>(
         registry: impl IntoIterator<Item = (&'i ImageReference, &'i Presence)>,
     ) -> Result<(), Self> {
-        let mut unknown: BTreeMap<Refusal, Vec<ImageReference>> = BTreeMap::new();
+        let mut unknown: BTreeMap<QueryFailure, Vec<ImageReference>> = BTreeMap::new();
         for (image, presence) in registry {
             if let Presence::Unknown(refusal) = presence {
                 let images = unknown.entry(refusal.clone()).or_default();
@@ -95,7 +95,7 @@ impl Diagnostic for UnknownImages {
     }
 
     fn hints(&self) -> Vec<String> {
-        Refusal::hints_of(self.0.keys())
+        QueryFailure::hints_of(self.0.keys())
     }
 }
 
@@ -123,7 +123,7 @@ impl Diagnostic for UnreadableRecipes {
 
     fn hints(&self) -> Vec<String> {
         let is_later =
-            |(_, invalid): &(_, InvalidRecipe)| matches!(invalid, InvalidRecipe::Later(_));
+            |(_, invalid): &(_, InvalidRecipe)| matches!(invalid, InvalidRecipe::NewerVersion(_));
         let newer = self.0.iter().any(is_later);
         let mut hints = Vec::new();
         hints.extend(newer.then(|| "a newer xp can read it".to_owned()));

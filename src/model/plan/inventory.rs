@@ -12,19 +12,19 @@ pub enum Presence {
     /// The registry itself reported that it has no such image.
     Absent,
     /// The query failed. Must never be treated as [`Presence::Absent`].
-    Unknown(Refusal),
+    Unknown(QueryFailure),
 }
 
 /// Why a query to a registry failed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Refusal {
+pub struct QueryFailure {
     /// What went wrong, including the causes. The same text for all images affected by it.
     pub why: String,
     /// What the user can do about it.
     pub hints: Vec<String>,
 }
 
-impl Refusal {
+impl QueryFailure {
     /// Returns the hints of several failures, without duplicates.
     pub fn hints_of<'r>(refusals: impl IntoIterator<Item = &'r Self>) -> Vec<String> {
         let mut hints: Vec<String> = Vec::new();
@@ -44,7 +44,7 @@ pub struct Inventory {
     pub registry: BTreeMap<ImageReference, Presence>,
     /// Descriptions of images in registries, by digest, or why there is none. Images that are also in the engine are
     /// not queried.
-    pub published: HashMap<Digest, Result<PublishedImage, Refusal>>,
+    pub published: HashMap<Digest, Result<PublishedImage, QueryFailure>>,
     /// References to images that are incomplete in their registry and therefore count as [`Presence::Absent`].
     pub incomplete: BTreeSet<ImageReference>,
     /// The queried images that the engine has.
@@ -72,7 +72,7 @@ impl Inventory {
 
     /// Records that an image in a registry, given by its digest, lacks some of its blobs. It cannot be used, so it
     /// counts as absent under all its names.
-    pub fn lacks_part_of(&mut self, image: &ImageReference) {
+    pub fn mark_incomplete(&mut self, image: &ImageReference) {
         for (name, presence) in &mut self.registry {
             let is_same = name.repository() == image.repository()
                 && matches!(presence, Presence::Present(digest) if Some(&*digest) == image.digest());

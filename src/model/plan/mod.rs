@@ -2,26 +2,27 @@
 //!
 //! A plan is made in three stages, with queries to registries and the engine in between:
 //!
-//! 1. [`Draft`]: the affected services and the image references to query;
+//! 1. [`PlanDraft`]: the affected services and the image references to query;
 //! 2. [`Decided`]: the decision for each service and the builder images it requires;
 //! 3. [`Plan`]: all steps, with everything needed to run them.
 //!
 //! `execute/` runs the steps and makes no decisions; `xp plan` prints the same steps.
 
+mod build_dir;
 mod builder;
 mod built_from;
 mod compare;
 mod complete;
 pub mod concurrent_push;
 mod decide;
+mod decision_errors;
 mod display;
 mod document;
 mod draft;
 mod engine_images;
 mod error;
+mod explain;
 mod inventory;
-mod obstacle;
-mod place;
 mod recipe;
 mod session;
 mod step;
@@ -29,21 +30,20 @@ mod step;
 mod tests;
 mod transfer_refusal;
 mod variant;
-mod why;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use crate::model::plan::concurrent_push::{ConcurrentPush, Wanted};
+pub use crate::model::plan::concurrent_push::{ConcurrentPush, Equivalence};
 pub use builder::FolderBuilder;
 pub use built_from::needed_ids;
-pub use compare::{Compared, Sighting, Survey};
+pub use compare::{ComparisonResults, ImageLookup, PartialComparison};
 pub use decide::Decided;
-pub use draft::Draft;
+pub use draft::PlanDraft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
-pub use inventory::{Inventory, Presence, Refusal};
+pub use inventory::{Inventory, Presence, QueryFailure};
 pub use recipe::{Folders, TESTS};
 pub use session::{builder_image, builder_images, builder_plan};
 pub use step::{
@@ -55,8 +55,8 @@ pub use variant::{ServiceImage, service_images};
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, ImageRepository, Tag};
 use crate::model::manifest::ServiceName;
-use crate::model::recipe::{Change, Recipe};
-use crate::model::source::{CommitId, Origin, RefName, ServiceSource, TreeDigest};
+use crate::model::recipe::{Recipe, RecipeChange};
+use crate::model::source::{CommitId, RefName, ReferenceOrigin, ServiceSource, TreeDigest};
 
 /// Build options from the command line, apart from the selection of services.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +149,7 @@ pub struct UnitPlan {
     /// Why, for people.
     pub reason: String,
     /// The build inputs that differ from those of the existing image.
-    pub changes: Vec<Change>,
+    pub changes: Vec<RecipeChange>,
     /// The current recipe of a service; `None` if nothing depends on it.
     pub recipe: Option<Recipe>,
     /// The units that must be finished first.
@@ -189,7 +189,7 @@ pub struct Plan {
 pub struct Train {
     pub branch: RefName,
     /// How many services are built from it.
-    pub on_it: usize,
+    pub services_on_branch: usize,
     /// The number of services, including the needed ones.
     pub services: usize,
 }
@@ -198,10 +198,13 @@ impl fmt::Display for Train {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             branch,
-            on_it,
+            services_on_branch,
             services,
         } = self;
-        write!(f, "On {branch}: {on_it} of {services} services.")
+        write!(
+            f,
+            "On {branch}: {services_on_branch} of {services} services."
+        )
     }
 }
 
@@ -241,7 +244,7 @@ impl Plan {
     /// Returns whether output should show each service's reference: not all of them come from the manifest.
     pub fn shows_references(&self) -> bool {
         let mut sources = self.units.iter().filter_map(|unit| unit.source.as_ref());
-        self.train.is_some() || sources.any(|source| source.origin != Origin::Manifest)
+        self.train.is_some() || sources.any(|source| source.origin != ReferenceOrigin::Manifest)
     }
 
     /// Returns whether anything is built, pushed or tagged. Pulled images exist already.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::FolderBuilder;
-use super::draft::{Candidate, Draft};
+use super::draft::{PlanCandidate, PlanDraft};
 use crate::model::event::Unit;
 use crate::model::image::Tag;
 use crate::model::manifest::{
@@ -57,7 +57,7 @@ impl<'a> Input<'a> {
     }
 }
 
-impl Draft<'_> {
+impl PlanDraft<'_> {
     /// Returns the recipes of services and of their dependencies.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Draft<'_> {
     /// Returns the recipe of one service; `recipes` must contain those of its dependencies.
     pub(super) fn recipe(
         &self,
-        candidate: &Candidate<'_>,
+        candidate: &PlanCandidate<'_>,
         folders: &Folders,
         recipes: &BTreeMap<ServiceName, Recipe>,
     ) -> Result<Recipe, ManifestError> {
@@ -100,7 +100,7 @@ impl Draft<'_> {
     /// Settings that only affect where and how fast a build runs are not inputs: mounts, caches, the network, limits.
     pub(super) fn inputs<'b>(
         &'b self,
-        candidate: &'b Candidate<'_>,
+        candidate: &'b PlanCandidate<'_>,
         folders: &Folders,
         recipes: &BTreeMap<ServiceName, Recipe>,
     ) -> Result<Vec<Input<'b>>, ManifestError> {
@@ -171,7 +171,7 @@ impl Draft<'_> {
     /// Adds the inputs of the builder, if there are scripts to run.
     fn builder_inputs<'b>(
         &'b self,
-        candidate: &'b Candidate<'_>,
+        candidate: &'b PlanCandidate<'_>,
         folders: &Folders,
         inputs: &mut Vec<Input<'b>>,
     ) -> Result<(), ManifestError> {
@@ -213,7 +213,7 @@ impl Draft<'_> {
     fn template_input<'b>(
         &self,
         name: String,
-        candidate: &Candidate<'_>,
+        candidate: &PlanCandidate<'_>,
         template: &'b Template,
     ) -> Result<Input<'b>, ManifestError> {
         let rendered = self.render_for_recipe(template, candidate)?;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::build_dir::BuildDir;
 use super::builder::external_plan;
-use super::draft::Draft;
-use super::place::BuildDir;
+use super::draft::PlanDraft;
 use super::{ContainerStep, FolderBuilder, Folders, Inventory, Plan, Presence};
 use crate::model::event::Unit;
 use crate::model::image::{ImageQuery, ImageReference};
@@ -14,7 +14,7 @@ use crate::model::manifest::{BuilderImage, ManifestError, ServiceName};
 /// The variable that makes tools non-interactive.
 const CI: &str = "CI";
 
-impl Draft<'_> {
+impl PlanDraft<'_> {
     /// Returns the container for interactive work, set up like that of the service's scripts; `None` if the service has
     /// no builder.
     ///
@@ -29,7 +29,7 @@ impl Draft<'_> {
         folders: &Folders,
         layout: &Layout,
     ) -> Result<Option<ContainerStep>, ManifestError> {
-        let Some(mut step) = self.failed_container(service, folders, layout)? else {
+        let Some(mut step) = self.script_container(service, folders, layout)? else {
             return Ok(None);
         };
         let candidate = self.candidate(service);
@@ -48,7 +48,7 @@ impl Draft<'_> {
     /// # Errors
     ///
     /// A variable cannot be rendered.
-    pub fn failed_container(
+    pub fn script_container(
         &self,
         service: &ServiceName,
         folders: &Folders,

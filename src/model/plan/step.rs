@@ -106,7 +106,7 @@ pub struct ContainerStep {
     pub env: BTreeMap<String, String>,
     /// For variables that come from the caller's environment, shell text that refers to them by name: the values may be
     /// secret and are not shown.
-    pub env_by_hand: BTreeMap<String, String>,
+    pub env_for_shell: BTreeMap<String, String>,
     /// The user that runs the scripts.
     pub user: BuilderUser,
     /// The network mode; `None` for the engine's default.
@@ -144,15 +144,15 @@ pub struct ImageStep {
     /// The build context.
     pub context: PathBuf,
     /// xp's own folder, if it is in the context; it is excluded.
-    pub left_out: Option<PathBuf>,
+    pub excluded: Option<PathBuf>,
     /// The Dockerfile; it may be outside the context.
     pub dockerfile: PathBuf,
     /// The target stage; `None` for the last one.
     pub target: Option<String>,
     /// The build arguments.
     pub args: BTreeMap<String, String>,
-    /// Like [`ContainerStep::env_by_hand`].
-    pub args_by_hand: BTreeMap<String, String>,
+    /// Like [`ContainerStep::env_for_shell`].
+    pub args_for_shell: BTreeMap<String, String>,
     /// The sources of build secrets, by ID; never the values.
     pub secrets: BTreeMap<String, SecretSource>,
     /// Whether the build may use the ssh agent.
@@ -195,7 +195,7 @@ pub struct PushStep {
     /// Whether to replace any image that the registry has for the identity tag: `--force`.
     pub force: bool,
     /// What to do if another run has pushed the image in the meantime.
-    pub rival: ConcurrentPush,
+    pub concurrent: ConcurrentPush,
     /// The images of needed services that the image was built from.
     pub needs: Vec<NeededImage>,
 }
@@ -221,7 +221,7 @@ impl Step {
     /// manifest's.
     ///
     /// Omits values of variables and build arguments, because they may be secret.
-    pub fn in_words(&self, folder: &Path) -> String {
+    pub fn describe(&self, folder: &Path) -> String {
         let relative = |path: &Path| {
             path.strip_prefix(folder)
                 .unwrap_or(path)

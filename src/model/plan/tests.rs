@@ -17,8 +17,8 @@ use crate::model::event::Phase;
 use crate::model::image::{Digest, EngineImage, Labels, PublishedImage};
 use crate::model::layout::Layout;
 use crate::model::manifest::{Manifest, ServiceName, parse};
-use crate::model::recipe::{ContentHasher, LABEL_NEEDS, LABEL_RECIPE};
-use crate::model::source::{Origin, ResolvedReference, ServiceSource};
+use crate::model::recipe::{ContentHasher, LABEL_NEEDED_IMAGES, LABEL_RECIPE};
+use crate::model::source::{ReferenceOrigin, ResolvedReference, ServiceSource};
 
 const MANIFEST: &str = "
 registry: r.example.com/x
@@ -43,7 +43,7 @@ services:
 ";
 
 /// A platform with simulated registries and engine.
-struct Platform {
+struct TestPlatform {
     manifest: Manifest,
     sources: BTreeMap<ServiceName, ServiceSource>,
     inventory: Inventory,
@@ -79,7 +79,7 @@ fn digest(service: &str, content: &str) -> Digest {
         .unwrap()
 }
 
-impl Platform {
+impl TestPlatform {
     fn new() -> Self {
         Self::of(MANIFEST)
     }
@@ -92,7 +92,7 @@ impl Platform {
                 commit: commit(service.as_str()),
                 name: Some("refs/heads/master".to_owned()),
             };
-            ServiceSource::of(tip, Origin::Manifest)
+            ServiceSource::of(tip, ReferenceOrigin::Manifest)
         };
         let sources = manifest
             .services
@@ -149,7 +149,7 @@ impl Platform {
     }
 
     /// Returns the inventory with recipe labels: the current recipes unless set by `label`.
-    fn inventory(&self, draft: &Draft<'_>, folders: &Folders) -> Inventory {
+    fn inventory(&self, draft: &PlanDraft<'_>, folders: &Folders) -> Inventory {
         let mut inventory = self.inventory.clone();
         let services: BTreeSet<_> = self.manifest.services.keys().cloned().collect();
         let recipes = draft.recipes(&services, folders).unwrap();
@@ -183,7 +183,12 @@ impl Platform {
             Some((need.to_string(), image.id.clone()))
         });
         let ids: BTreeMap<String, String> = ids.collect();
-        (!ids.is_empty()).then(|| (LABEL_NEEDS.to_owned(), serde_json::to_string(&ids).unwrap()))
+        (!ids.is_empty()).then(|| {
+            (
+                LABEL_NEEDED_IMAGES.to_owned(),
+                serde_json::to_string(&ids).unwrap(),
+            )
+        })
     }
 
     fn engine(mut self, service: &str, tag: &str, content: &str) -> Self {
@@ -222,17 +227,17 @@ impl Platform {
     }
 
     /// Makes a draft for these services.
-    fn draft<T>(&self, selected: &[&str], use_draft: impl FnOnce(Draft<'_>) -> T) -> T {
+    fn draft<T>(&self, selected: &[&str], use_draft: impl FnOnce(PlanDraft<'_>) -> T) -> T {
         let selected: BTreeSet<_> = selected.iter().map(|service| name(service)).collect();
         let env = |variable: &str| (variable == "N").then(|| "7".to_owned());
         let (manifest, sources) = (&self.manifest, &self.sources);
-        use_draft(Draft::new(manifest, &selected, sources, &self.options, &env).unwrap())
+        use_draft(PlanDraft::new(manifest, &selected, sources, &self.options, &env).unwrap())
     }
 
     fn try_plan(&self, selected: &[&str]) -> Result<Plan, Box<dyn std::error::Error>> {
         let selected: BTreeSet<_> = selected.iter().map(|service| name(service)).collect();
         let env = |variable: &str| (variable == "N").then(|| "7".to_owned());
-        let draft = Draft::new(
+        let draft = PlanDraft::new(
             &self.manifest,
             &selected,
             &self.sources,
@@ -252,7 +257,7 @@ impl Platform {
         Ok(decided.complete(&builders, &Layout::new(PathBuf::from("/p/.xp")))?)
     }
 
-    fn folders(&self, draft: &Draft<'_>) -> Folders {
+    fn folders(&self, draft: &PlanDraft<'_>) -> Folders {
         let names = draft.builder_folders().into_iter();
         let folder = |name: crate::model::manifest::BuilderName| {
             let mut hasher = ContentHasher::new(&BTreeMap::new());
@@ -261,7 +266,7 @@ impl Platform {
             let content = hasher.finish();
             let repository: ImageRepository = format!("builders/{name}").parse().unwrap();
             let image = repository
-                .below(self.manifest.registry.as_ref())
+                .with_prefix(self.manifest.registry.as_ref())
                 .tagged(content.tag().unwrap());
             let builder = FolderBuilder {
                 folder: PathBuf::from("/p/builders/go"),
@@ -298,7 +303,7 @@ fn shown(plan: &Plan) -> Vec<String> {
 
 #[test]
 fn up_to_date_images_are_skipped() {
-    let platform = Platform::new()
+    let platform = TestPlatform::new()
         .complete("back")
         .complete("front")
         .complete("other");
@@ -313,7 +318,7 @@ fn up_to_date_images_are_skipped() {
 
 #[test]
 fn images_only_in_the_registry_are_pulled_or_skipped() {
-    let platform = Platform::new()
+    let platform = TestPlatform::new()
         .registry("front", "", "a")
         .registry("front", "master", "a");
     assert_eq!(
@@ -329,7 +334,7 @@ fn images_only_in_the_registry_are_pulled_or_skipped() {
 
 #[test]
 fn images_only_in_the_engine_are_pushed() {
-    let platform = Platform::new()
+    let platform = TestPlatform::new()
         .engine("front", "", "a")
         .engine("front", "master", "a");
     assert_eq!(
@@ -345,7 +350,7 @@ fn images_only_in_the_engine_are_pushed() {
 
 #[test]
 fn push_rights_are_checked_only_for_builds() {
-    let built_for = |platform: Platform| {
+    let built_for = |platform: TestPlatform| {
         let plan = platform.plan(&["back"]);
         let repositories = plan.built_for().into_iter();
         repositories.map(|it| it.to_string()).collect::<Vec<_>>()
@@ -355,19 +360,19 @@ fn push_rights_are_checked_only_for_builds() {
         "r.example.com/x/builders/go",
         "r.example.com/x/front",
     ];
-    assert_eq!(built_for(Platform::new()), all);
+    assert_eq!(built_for(TestPlatform::new()), all);
     // Existing images are pushed right away, and images that only get tags are not pushed at all.
-    let platform = Platform::new()
+    let platform = TestPlatform::new()
         .engine("front", "", "a")
         .registry("back", "", "b");
     assert_eq!(built_for(platform), [""; 0]);
-    let unpushed = Platform::new().options(|options| options.push = false);
+    let unpushed = TestPlatform::new().options(|options| options.push = false);
     assert_eq!(built_for(unpushed), [""; 0]);
 }
 
 #[test]
 fn missing_images_are_built_with_their_dependencies() {
-    let plan = Platform::new().plan(&["back"]);
+    let plan = TestPlatform::new().plan(&["back"]);
     assert_eq!(
         shown(&plan),
         [
@@ -387,13 +392,13 @@ fn missing_images_are_built_with_their_dependencies() {
 
 #[test]
 fn needed_services_matter_only_for_builds() {
-    let platform = Platform::new().complete("back");
+    let platform = TestPlatform::new().complete("back");
     assert_eq!(
         platform.plan(&["back"]).units.len(),
         1,
         "front exists nowhere, but nobody needs it now"
     );
-    let platform = Platform::new().complete("front");
+    let platform = TestPlatform::new().complete("front");
     let plan = platform.plan(&["back"]);
     assert_eq!(
         shown(&plan)[1],
@@ -408,7 +413,7 @@ fn needed_services_matter_only_for_builds() {
 
 #[test]
 fn force_applies_to_selected_services() {
-    let platform = Platform::new()
+    let platform = TestPlatform::new()
         .complete("back")
         .complete("front")
         .options(|options| options.force = true);
@@ -422,7 +427,7 @@ fn force_applies_to_selected_services() {
 
 #[test]
 fn a_tag_on_another_image_is_moved() {
-    let platform = Platform::new()
+    let platform = TestPlatform::new()
         .registry("front", "", "a")
         .engine("front", "", "a")
         .registry("front", "master", "b")
@@ -445,7 +450,7 @@ fn a_tag_on_another_image_is_moved() {
 
 #[test]
 fn command_line_tags_are_set_too() {
-    let platform = Platform::new()
+    let platform = TestPlatform::new()
         .complete("front")
         .options(|options| options.tags.push("v1".parse().unwrap()));
     let plan = platform.plan(&["front"]);
@@ -457,7 +462,7 @@ fn command_line_tags_are_set_too() {
 
 #[test]
 fn without_a_registry_only_the_engine_matters() {
-    let platform = Platform::local();
+    let platform = TestPlatform::local();
     assert_eq!(
         shown(&platform.plan(&["front"])),
         ["front build: the engine does not have the commit [sync export image]"]
@@ -475,11 +480,11 @@ fn without_a_registry_only_the_engine_matters() {
 
 #[test]
 fn a_failed_query_is_an_error() {
-    let mut platform = Platform::new();
+    let mut platform = TestPlatform::new();
     let image = platform.image("front", "");
     platform.inventory.registry.insert(
         image,
-        Presence::Unknown(Refusal {
+        Presence::Unknown(QueryFailure {
             why: "it answers 503".to_owned(),
             hints: vec!["wait".to_owned()],
         }),
@@ -490,7 +495,7 @@ fn a_failed_query_is_an_error() {
 
 #[test]
 fn a_builder_in_the_registry_is_pulled() {
-    let mut platform = Platform::new().complete("front");
+    let mut platform = TestPlatform::new().complete("front");
     platform.builder_in_registry = true;
     let plan = platform.plan(&["back"]);
     assert_eq!(
@@ -502,7 +507,7 @@ fn a_builder_in_the_registry_is_pulled() {
 #[test]
 fn a_builder_is_built_only_if_scripts_run() {
     let only_tests = MANIFEST.replace("prepare: [make deps], build: [make build], ", "");
-    let platform = || Platform::of(&only_tests).complete("front");
+    let platform = || TestPlatform::of(&only_tests).complete("front");
     assert!(shown(&platform().plan(&["back"]))[0].starts_with("builders/go build: "));
     let untested = platform().options(|options| options.test = false);
     let plan = shown(&untested.plan(&["back"]));
@@ -515,7 +520,7 @@ fn a_builder_is_built_only_if_scripts_run() {
 
 #[test]
 fn steps_have_all_parameters() {
-    let plan = Platform::new()
+    let plan = TestPlatform::new()
         .options(|options| options.test = false)
         .plan(&["back"]);
     let back = plan.units.last().unwrap();
@@ -557,7 +562,7 @@ fn steps_have_all_parameters() {
 
 #[test]
 fn a_commit_without_a_branch_has_no_branch_tag() {
-    let mut platform = Platform::new();
+    let mut platform = TestPlatform::new();
     platform.sources.get_mut(&name("front")).unwrap().tip.name = None;
     let plan = platform.plan(&["front"]);
     assert!(
@@ -579,7 +584,7 @@ fn only_the_pinned_image_is_accepted() {
     };
     let others = r#"{"version":1,"inputs":{}}"#;
     let platform = || {
-        Platform::new()
+        TestPlatform::new()
             .complete("front")
             .label("front", Some(others))
     };
@@ -609,8 +614,8 @@ fn only_the_pinned_image_is_accepted() {
 
 #[test]
 fn a_locked_commit_moves_no_tags() {
-    let mut platform = Platform::new().options(|options| options.moving_tags = false);
-    platform.sources.get_mut(&name("back")).unwrap().origin = Origin::Lock;
+    let mut platform = TestPlatform::new().options(|options| options.moving_tags = false);
+    platform.sources.get_mut(&name("back")).unwrap().origin = ReferenceOrigin::Lock;
     let plan = platform.plan(&["back"]);
     let back = &plan.units[plan.units.len() - 1];
     let phases: Vec<_> = back.steps.iter().map(|step| step.phase()).collect();
@@ -629,7 +634,7 @@ fn a_locked_commit_moves_no_tags() {
 
 #[test]
 fn the_plan_shows_steps_without_values() {
-    let text = Platform::new()
+    let text = TestPlatform::new()
         .plan(&["back"])
         .display(Path::new("/p"), None)
         .to_string();

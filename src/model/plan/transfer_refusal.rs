@@ -65,7 +65,7 @@ impl TransferRefusal {
     }
 
     /// Returns whether the same request may succeed later.
-    pub fn may_pass(self) -> bool {
+    pub fn is_temporary(self) -> bool {
         matches!(self, Self::RateLimit | Self::Outage)
     }
 
@@ -321,8 +321,8 @@ mod tests {
     #[test]
     fn only_rate_limits_and_outages_are_temporary() {
         for kind in [ImmutableTag, Login, Rights, Quota, Lasting, Unknown] {
-            assert!(!kind.may_pass(), "{kind:?}");
+            assert!(!kind.is_temporary(), "{kind:?}");
         }
-        assert!(RateLimit.may_pass() && Outage.may_pass());
+        assert!(RateLimit.is_temporary() && Outage.is_temporary());
     }
 }

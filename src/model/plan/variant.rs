@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::image::{ImageReference, Tag};
 use crate::model::manifest::{Manifest, ServiceName};
-use crate::model::source::{Origin, ServiceSource};
+use crate::model::source::{ReferenceOrigin, ServiceSource};
 
 /// The name of a service's image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ fn deviation(name: &ServiceName, source: &ServiceSource) -> Option<String> {
         .short_name()
         .map_or_else(|| source.tip.commit.to_string(), str::to_owned);
     Some(match source.origin {
-        Origin::Branch => reference,
+        ReferenceOrigin::Branch => reference,
         _ => format!("{name}={reference}"),
     })
 }

@@ -13,7 +13,7 @@ use sha2::Sha256;
 use thiserror::Error;
 
 use crate::model::image::Tag;
-use crate::model::recipe::status::{Change, ChangeKind};
+use crate::model::recipe::status::{ChangeKind, RecipeChange};
 
 /// The version of the label's format, including the names of the inputs and how they are hashed.
 const VERSION: u64 = 1;
@@ -150,7 +150,7 @@ impl Recipe {
     }
 
     /// Returns the changes since `earlier`, sorted by name.
-    pub fn changes_since(&self, earlier: &Self) -> Vec<Change> {
+    pub fn changes_since(&self, earlier: &Self) -> Vec<RecipeChange> {
         let names: BTreeSet<&Cow<'static, str>> =
             self.inputs.keys().chain(earlier.inputs.keys()).collect();
         let change = |name: &Cow<'static, str>| {
@@ -160,7 +160,7 @@ impl Recipe {
                 (None, _) => ChangeKind::Added,
                 (_, None) => ChangeKind::Removed,
             };
-            Some(Change::new(name.as_ref(), kind))
+            Some(RecipeChange::new(name.as_ref(), kind))
         };
         names.into_iter().filter_map(change).collect()
     }
@@ -187,11 +187,13 @@ impl FromStr for Recipe {
     type Err = InvalidRecipe;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let malformed = |reason: &str| InvalidRecipe::Garbage(reason.to_owned());
+        let malformed = |reason: &str| InvalidRecipe::Malformed(reason.to_owned());
         let value: Value = serde_json::from_str(text).map_err(|_| malformed("not JSON"))?;
         match value.get("version").map(Value::as_u64) {
             Some(Some(VERSION)) => {}
-            Some(Some(version)) if version > VERSION => return Err(InvalidRecipe::Later(version)),
+            Some(Some(version)) if version > VERSION => {
+                return Err(InvalidRecipe::NewerVersion(version));
+            }
             Some(_) => return Err(malformed("invalid version")),
             None => return Err(malformed("missing version")),
         }
@@ -221,16 +223,16 @@ pub(super) fn printable(name: &str) -> String {
 pub enum InvalidRecipe {
     /// It is malformed, or was written by another program.
     #[error("invalid label `x-platform.recipe`: {0}")]
-    Garbage(String),
+    Malformed(String),
     /// It was written by a newer xp.
     #[error("its recipe has format version {0}, but this xp supports {VERSION}")]
-    Later(u64),
+    NewerVersion(u64),
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::recipe::status::Standing;
+    use crate::model::recipe::status::RecipeStatus;
 
     fn recipe(inputs: &[(&'static str, &str)]) -> Recipe {
         let mut recipe = Recipe::default();
@@ -286,8 +288,8 @@ mod tests {
         assert!(local.is_of_working_copy() && !commit.is_of_working_copy());
         let label = local.to_string();
         assert_eq!(label.parse::<Recipe>(), Ok(local));
-        let standing = Standing::of(Some(&label), &commit, None).unwrap();
-        assert!(matches!(standing, Standing::Stale(_)), "{standing:?}");
+        let standing = RecipeStatus::of(Some(&label), &commit, None).unwrap();
+        assert!(matches!(standing, RecipeStatus::Stale(_)), "{standing:?}");
     }
 
     #[test]
@@ -295,7 +297,7 @@ mod tests {
         let error = |text: &str| text.parse::<Recipe>().unwrap_err();
         assert_eq!(
             error(r#"{"version":2,"inputs":[]}"#),
-            InvalidRecipe::Later(2)
+            InvalidRecipe::NewerVersion(2)
         );
         for (text, what) in [
             ("", "not JSON"),
@@ -316,7 +318,7 @@ mod tests {
         ] {
             assert_eq!(
                 error(text),
-                InvalidRecipe::Garbage(what.to_owned()),
+                InvalidRecipe::Malformed(what.to_owned()),
                 "{text}"
             );
         }

@@ -4,7 +4,7 @@ mod content;
 mod inputs;
 pub mod status;
 
-pub use crate::model::recipe::status::{Change, Standing};
+pub use crate::model::recipe::status::{RecipeChange, RecipeStatus};
 pub use content::{ContentHasher, ContentId};
 pub use inputs::{InputDigest, InvalidRecipe, Recipe};
 
@@ -19,7 +19,7 @@ pub const LABEL_VERSION: &str = "org.opencontainers.image.version";
 /// The label with the recipe: the inputs of the build other than the commit.
 pub const LABEL_RECIPE: &str = "x-platform.recipe";
 /// The label with the images of needed services that were used: a JSON object with the engine's image ID by service.
-pub const LABEL_NEEDS: &str = "x-platform.needs";
+pub const LABEL_NEEDED_IMAGES: &str = "x-platform.needs";
 /// The label of an image that was built from a working copy, with the `cacheDir` of the platform.
 ///
 /// Different from the label of builder containers: a container inherits the labels of its image, and xp removes its

@@ -6,7 +6,7 @@ use super::inputs::{InvalidRecipe, Recipe, printable};
 
 /// A changed input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct RecipeChange {
     name: String,
     kind: ChangeKind,
 }
@@ -20,7 +20,7 @@ pub enum ChangeKind {
     Rebuilt,
 }
 
-impl Change {
+impl RecipeChange {
     pub fn new(name: impl Into<String>, kind: ChangeKind) -> Self {
         Self {
             name: name.into(),
@@ -62,7 +62,7 @@ impl Change {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for RecipeChange {
     /// Writes a short sentence, such as `scripts.build changed`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = match self.kind {
@@ -77,16 +77,16 @@ impl fmt::Display for Change {
 
 /// Whether an existing image matches the current recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum RecipeStatus {
     /// It was built from the same inputs.
     Verified,
     /// It has no recipe: it was built by another tool, or by an xp without recipes.
     Unverified,
     /// It was built from other inputs.
-    Stale(Vec<Change>),
+    Stale(Vec<RecipeChange>),
 }
 
-impl Standing {
+impl RecipeStatus {
     /// Compares an image's label with the current recipe, except for the input `ignored`.
     ///
     /// # Errors
@@ -119,14 +119,14 @@ mod tests {
         let mut now = Recipe::default();
         now.add("a", "1");
         now.add("scripts.test", "x");
-        let standing = |label: Option<&str>| Standing::of(label, &now, None).unwrap();
-        assert_eq!(standing(Some(&now.to_string())), Standing::Verified);
-        assert_eq!(standing(None), Standing::Unverified);
+        let standing = |label: Option<&str>| RecipeStatus::of(label, &now, None).unwrap();
+        assert_eq!(standing(Some(&now.to_string())), RecipeStatus::Verified);
+        assert_eq!(standing(None), RecipeStatus::Unverified);
         let untested = now.without("scripts.test").to_string();
-        assert!(matches!(standing(Some(&untested)), Standing::Stale(_)));
+        assert!(matches!(standing(Some(&untested)), RecipeStatus::Stale(_)));
         assert_eq!(
-            Standing::of(Some(&untested), &now, Some("scripts.test")),
-            Ok(Standing::Verified)
+            RecipeStatus::of(Some(&untested), &now, Some("scripts.test")),
+            Ok(RecipeStatus::Verified)
         );
     }
 }

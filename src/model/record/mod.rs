@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::model::event::Event;
 pub use crate::model::plan_document::{
-    ChangeDocument, Counts, DecisionDocument, Kind, PLAN_VERSION, PlanDocument, StepDocument,
-    TrainDocument, UnitDocument,
+    ChangeDocument, DecisionCounts, DecisionDocument, PLAN_VERSION, PlanDocument, StepDocument,
+    TrainDocument, UnitDocument, UnitKind,
 };
 pub use run::{RunRecord, StepRecord, UnitRecord};
 
@@ -25,7 +25,7 @@ pub const VERSION: u64 = 1;
 /// Events and fields may be added without a new version; readers must ignore unknown ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "xp build --format json")]
-pub struct Line {
+pub struct EventLine {
     /// The version of this format
     pub version: u64,
     /// The time of the event: RFC 3339, UTC
@@ -37,9 +37,9 @@ pub struct Line {
     pub event: Event,
 }
 
-/// Returns the JSON Schema of [`Line`], the content of `schema/events.schema.json`.
+/// Returns the JSON Schema of [`EventLine`], the content of `schema/events.schema.json`.
 pub fn schema() -> Value {
-    schema_of::<Line>()
+    schema_of::<EventLine>()
 }
 
 /// Returns the JSON Schema of [`PlanDocument`], the content of `schema/plan.schema.json`.

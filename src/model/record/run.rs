@@ -1,6 +1,6 @@
 //! A run, reconstructed from its events.
 
-use super::{Line, PlanDocument};
+use super::{EventLine, PlanDocument};
 use crate::model::event::{Event, FailedStep, Outcome, Unit};
 
 /// The content of `run.jsonl`; incomplete if the run was killed.
@@ -95,7 +95,7 @@ impl RunRecord {
     pub fn read(text: &str) -> Self {
         let mut run = Self::default();
         for line in text.lines() {
-            if let Ok(line) = serde_json::from_str::<Line>(line) {
+            if let Ok(line) = serde_json::from_str::<EventLine>(line) {
                 run.add(line);
             }
         }
@@ -123,7 +123,7 @@ impl RunRecord {
         units.into_iter()
     }
 
-    fn add(&mut self, line: Line) {
+    fn add(&mut self, line: EventLine) {
         let at = line.elapsed;
         self.seconds = self.seconds.max(at);
         match line.event {

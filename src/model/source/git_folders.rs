@@ -19,7 +19,7 @@ pub struct GitLink {
     /// The working copy.
     pub dir: PathBuf,
     /// The git directory as written in the file: absolute, or relative to the working copy.
-    pub named: PathBuf,
+    pub path_as_written: PathBuf,
     /// The git directory on this machine.
     pub git_dir: PathBuf,
     /// The git directory that it shares with other worktrees.
@@ -33,7 +33,7 @@ pub struct GitLink {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommonDir {
     /// As written: absolute, or relative to the worktree's own git directory.
-    pub named: PathBuf,
+    pub path_as_written: PathBuf,
     /// The folder on this machine.
     pub dir: PathBuf,
 }
@@ -57,10 +57,10 @@ impl GitFolders {
         };
         let mut mounts = vec![mount(&self.entry, workdir.join(".git"))];
         if let Some(link) = &self.link {
-            let git_dir = resolved(workdir, &link.named);
+            let git_dir = resolved(workdir, &link.path_as_written);
             let mut holds_git_dir = false;
             if let Some(common) = &link.common {
-                let target = resolved(&git_dir, &common.named);
+                let target = resolved(&git_dir, &common.path_as_written);
                 // Usually, the worktree's git directory is inside the shared one and needs no mount of its own.
                 holds_git_dir = match link.git_dir.strip_prefix(&common.dir) {
                     Ok(below) => target.join(below) == git_dir,
@@ -123,10 +123,10 @@ mod tests {
     fn worktree(named: &str, git_dir: &str, common: (&str, &str)) -> GitLink {
         GitLink {
             dir: PathBuf::from("/p/src/a"),
-            named: PathBuf::from(named),
+            path_as_written: PathBuf::from(named),
             git_dir: PathBuf::from(git_dir),
             common: Some(CommonDir {
-                named: PathBuf::from(common.0),
+                path_as_written: PathBuf::from(common.0),
                 dir: PathBuf::from(common.1),
             }),
             worktree: None,
@@ -185,7 +185,7 @@ mod tests {
     fn a_submodule_is_mounted_where_its_git_directory_expects_it() {
         let link = GitLink {
             dir: PathBuf::from("/p/src/a"),
-            named: PathBuf::from("../../.git/modules/src/a"),
+            path_as_written: PathBuf::from("../../.git/modules/src/a"),
             git_dir: PathBuf::from("/p/.git/modules/src/a"),
             common: None,
             worktree: Some(PathBuf::from("../../../../src/a")),

@@ -13,7 +13,7 @@ mod url;
 pub use commit::CommitId;
 pub use git_folders::{CommonDir, GitFolders, GitLink, GitMount};
 pub use reference::{GitReference, RefName, ResolvedReference};
-pub use service::{Origin, ServiceSource};
+pub use service::{ReferenceOrigin, ServiceSource};
 pub use summary::CommitSummary;
 pub use tree::{TreeChanges, TreeDigest, TreeHasher, WorkingTree};
 pub use url::{GitScheme, GitUrl};

@@ -10,17 +10,17 @@ pub struct ServiceSource {
     /// The commit to build: the tip, or with `git.path` the last commit that changed the path.
     pub commit: CommitId,
     /// The origin of the reference.
-    pub origin: Origin,
+    pub origin: ReferenceOrigin,
     /// The manifest's own reference if another one is built, with the last commit that changed the path for
     /// `git.path`. `None` if it was not queried or does not exist.
-    pub normal: Option<ResolvedReference>,
+    pub manifest_reference: Option<ResolvedReference>,
     /// The working copy, if it is built in place of a commit.
     pub local: Option<WorkingTree>,
 }
 
 /// The origin of a service's reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
+pub enum ReferenceOrigin {
     /// The manifest's `git.reference`, or the remote's default branch.
     Manifest,
     /// `--branch`, for a branch that exists in the repository.
@@ -32,7 +32,7 @@ pub enum Origin {
     WorkingCopy,
 }
 
-impl Origin {
+impl ReferenceOrigin {
     /// Returns the name used in machine-readable output.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,13 +47,13 @@ impl Origin {
 
 impl ServiceSource {
     /// Creates the source for the commit of a reference.
-    pub fn of(tip: ResolvedReference, origin: Origin) -> Self {
+    pub fn of(tip: ResolvedReference, origin: ReferenceOrigin) -> Self {
         let commit = tip.commit;
         Self {
             tip,
             commit,
             origin,
-            normal: None,
+            manifest_reference: None,
             local: None,
         }
     }
@@ -63,27 +63,34 @@ impl ServiceSource {
     /// A branch without commits of its own does not deviate, nor does one whose commits change only other services
     /// of the repository. A lock names its images itself, and the image of a working copy is named by its content.
     pub fn deviates(&self) -> bool {
-        let normal = self.normal.as_ref().map(|normal| normal.commit);
+        let manifest_reference = self
+            .manifest_reference
+            .as_ref()
+            .map(|manifest_reference| manifest_reference.commit);
         match self.origin {
-            Origin::Manifest | Origin::Lock | Origin::WorkingCopy => false,
-            Origin::Branch | Origin::Reference => normal != Some(self.commit),
+            ReferenceOrigin::Manifest | ReferenceOrigin::Lock | ReferenceOrigin::WorkingCopy => {
+                false
+            }
+            ReferenceOrigin::Branch | ReferenceOrigin::Reference => {
+                manifest_reference != Some(self.commit)
+            }
         }
     }
 
     /// Returns the reference that is passed to the build: the manifest's if it is the same commit, so that the image
     /// does not depend on the name used to request the commit.
-    pub fn built_as(&self) -> &ResolvedReference {
-        match &self.normal {
-            Some(normal) if !self.deviates() => normal,
+    pub fn build_reference(&self) -> &ResolvedReference {
+        match &self.manifest_reference {
+            Some(manifest_reference) if !self.deviates() => manifest_reference,
             _ => &self.tip,
         }
     }
 
     /// Returns the reference that the working copy is updated to: for a lock the bare commit, because its branch may
     /// have moved.
-    pub fn followed(&self) -> ResolvedReference {
+    pub fn sync_reference(&self) -> ResolvedReference {
         match self.origin {
-            Origin::Lock => ResolvedReference {
+            ReferenceOrigin::Lock => ResolvedReference {
                 commit: self.commit,
                 name: None,
             },
@@ -92,10 +99,10 @@ impl ServiceSource {
     }
 
     /// Creates the source for a working copy in its current state; `tip` is its `HEAD`.
-    pub fn in_place(tip: ResolvedReference, tree: WorkingTree) -> Self {
+    pub fn from_working_copy(tip: ResolvedReference, tree: WorkingTree) -> Self {
         Self {
             local: Some(tree),
-            ..Self::of(tip, Origin::WorkingCopy)
+            ..Self::of(tip, ReferenceOrigin::WorkingCopy)
         }
     }
 
@@ -121,23 +128,26 @@ mod tests {
             commit,
             name: Some(format!("refs/heads/{name}")),
         };
-        let source = |origin, normal: Option<CommitId>| ServiceSource {
-            normal: normal.map(|commit| resolved(commit, "master")),
+        let source = |origin, manifest_reference: Option<CommitId>| ServiceSource {
+            manifest_reference: manifest_reference.map(|commit| resolved(commit, "master")),
             ..ServiceSource::of(resolved(commit("a"), "topic"), origin)
         };
-        assert!(!source(Origin::Manifest, None).deviates());
-        assert!(!source(Origin::Branch, Some(commit("a"))).deviates());
-        assert!(source(Origin::Branch, Some(commit("b"))).deviates());
-        assert!(source(Origin::Reference, None).deviates());
+        assert!(!source(ReferenceOrigin::Manifest, None).deviates());
+        assert!(!source(ReferenceOrigin::Branch, Some(commit("a"))).deviates());
+        assert!(source(ReferenceOrigin::Branch, Some(commit("b"))).deviates());
+        assert!(source(ReferenceOrigin::Reference, None).deviates());
         // The branch has commits, but none of them changed the service.
-        let mut part = source(Origin::Branch, Some(commit("c")));
+        let mut part = source(ReferenceOrigin::Branch, Some(commit("c")));
         part.commit = commit("c");
         assert!(!part.deviates());
-        let built_as = |normal| {
-            let source = source(Origin::Branch, normal);
-            source.built_as().short_name().map(str::to_owned)
+        let build_reference = |manifest_reference| {
+            let source = source(ReferenceOrigin::Branch, manifest_reference);
+            source.build_reference().short_name().map(str::to_owned)
         };
-        assert_eq!(built_as(Some(commit("a"))).as_deref(), Some("master"));
-        assert_eq!(built_as(Some(commit("b"))).as_deref(), Some("topic"));
+        assert_eq!(
+            build_reference(Some(commit("a"))).as_deref(),
+            Some("master")
+        );
+        assert_eq!(build_reference(Some(commit("b"))).as_deref(), Some("topic"));
     }
 }

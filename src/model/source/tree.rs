@@ -5,7 +5,7 @@ use std::fmt;
 use sha1::{Digest as _, Sha1};
 
 use super::{CommitId, GitFolders};
-use crate::base::plural::many;
+use crate::base::plural::count_of;
 
 /// The state of a working copy that is built in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +47,12 @@ impl fmt::Display for TreeChanges {
             (left_out, true) => write!(
                 f,
                 "{} excluded by the sparse checkout",
-                many(left_out, "file")
+                count_of(left_out, "file")
             ),
             (left_out, false) => write!(
                 f,
                 "; {} excluded by the sparse checkout",
-                many(left_out, "file")
+                count_of(left_out, "file")
             ),
         }
     }

@@ -56,6 +56,6 @@ fn working_copy(one: &ServiceStatus) -> Value {
         "fetched": checkout.is_fetched,
         "modified": checkout.modified,
         "untracked": checkout.untracked,
-        "underWay": checkout.under_way,
+        "underWay": checkout.operation,
     })
 }

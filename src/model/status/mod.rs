@@ -1,19 +1,19 @@
 //! The status of each service: its working copy, commit and image, and how it is displayed. Pure.
 
 mod json;
+mod local_changes;
 mod table;
 #[cfg(test)]
 mod tests;
-mod unbuilt;
 
 use std::path::PathBuf;
 
 use crate::model::image::ImageReference;
 use crate::model::manifest::ServiceName;
-use crate::model::plan::Sighting;
-use crate::model::recipe::Standing;
-use crate::model::source::{CommitId, Origin, ServiceSource};
-pub use unbuilt::{Unpushed, unbuilt};
+use crate::model::plan::ImageLookup;
+use crate::model::recipe::RecipeStatus;
+use crate::model::source::{CommitId, ReferenceOrigin, ServiceSource};
+pub use local_changes::{UnpushedChanges, local_changes_note};
 
 /// The status of one service.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,12 +44,12 @@ pub enum WorkingCopyStatus {
     /// It cannot be read.
     Unreadable,
     /// A working copy.
-    Present(Checkout),
+    Present(CheckoutStatus),
 }
 
 /// A working copy, compared with the service's reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkout {
+pub struct CheckoutStatus {
     /// The branch; `None` if `HEAD` is detached.
     pub branch: Option<String>,
     /// The checked out commit; `None` in an empty repository.
@@ -64,7 +64,7 @@ pub struct Checkout {
     /// The number of untracked files and folders, without ignored ones.
     pub untracked: usize,
     /// An operation in progress, such as a merge.
-    pub under_way: Option<&'static str>,
+    pub operation: Option<&'static str>,
 }
 
 /// The status of an image in the engine or its registry.
@@ -87,7 +87,7 @@ pub enum ImageStatus {
     /// The image has no registry.
     NoRegistry,
     /// Not queried.
-    NotAsked,
+    NotQueried,
 }
 
 impl ImageStatus {
@@ -102,23 +102,23 @@ impl ImageStatus {
             Self::Absent => "absent",
             Self::Unknown => "unknown",
             Self::NoRegistry => "no registry",
-            Self::NotAsked => "not asked",
+            Self::NotQueried => "not asked",
         }
     }
 
     /// Returns the status for a lookup result; `is_compared` is whether there was a recipe to compare with.
-    pub fn of(sighting: &Sighting, is_compared: bool) -> Self {
-        match sighting {
-            Sighting::NotAsked => Self::NotAsked,
-            Sighting::Absent => Self::Absent,
-            Sighting::Unknown(_) => Self::Unknown,
+    pub fn of(lookup: &ImageLookup, is_compared: bool) -> Self {
+        match lookup {
+            ImageLookup::NotQueried => Self::NotQueried,
+            ImageLookup::Absent => Self::Absent,
+            ImageLookup::Unknown(_) => Self::Unknown,
             // The label cannot be read, so the inputs are unknown.
-            Sighting::UnreadableRecipe(_) => Self::Unverified,
-            Sighting::FromWorkingCopy => Self::Local,
-            Sighting::Found(_) if !is_compared => Self::Present,
-            Sighting::Found(Standing::Verified) => Self::Verified,
-            Sighting::Found(Standing::Unverified) => Self::Unverified,
-            Sighting::Found(Standing::Stale(_)) => Self::Stale,
+            ImageLookup::UnreadableRecipe(_) => Self::Unverified,
+            ImageLookup::FromWorkingCopy => Self::Local,
+            ImageLookup::Found(_) if !is_compared => Self::Present,
+            ImageLookup::Found(RecipeStatus::Verified) => Self::Verified,
+            ImageLookup::Found(RecipeStatus::Unverified) => Self::Unverified,
+            ImageLookup::Found(RecipeStatus::Stale(_)) => Self::Stale,
         }
     }
 }
@@ -136,6 +136,6 @@ impl Status {
     /// Returns whether output should show each service's reference: not all of them come from the manifest.
     fn shows_references(&self) -> bool {
         let mut sources = self.services.iter().filter_map(|one| one.source.as_ref());
-        sources.any(|source| source.origin != Origin::Manifest)
+        sources.any(|source| source.origin != ReferenceOrigin::Manifest)
     }
 }

@@ -1,6 +1,6 @@
 //! The status as a table.
 
-use super::{Checkout, ImageStatus, ServiceStatus, Status, WorkingCopyStatus};
+use super::{CheckoutStatus, ImageStatus, ServiceStatus, Status, WorkingCopyStatus};
 use crate::base::table::fitted;
 use crate::model::source::ServiceSource;
 
@@ -14,7 +14,7 @@ impl Status {
         let is_known = |one: &ServiceStatus| {
             !matches!(
                 one.registry,
-                ImageStatus::NoRegistry | ImageStatus::NotAsked
+                ImageStatus::NoRegistry | ImageStatus::NotQueried
             )
         };
         let has_registry = self.services.iter().any(is_known);
@@ -75,7 +75,7 @@ fn working_copy(status: &WorkingCopyStatus) -> String {
 }
 
 /// Returns text such as `master +2 -1, 3 modified, 1 untracked`.
-fn checkout_text(checkout: &Checkout) -> String {
+fn checkout_text(checkout: &CheckoutStatus) -> String {
     let mut text = match (&checkout.branch, checkout.commit) {
         (_, None) => return "no commit".to_owned(),
         (Some(branch), _) => branch.clone(),
@@ -99,7 +99,7 @@ fn checkout_text(checkout: &Checkout) -> String {
             text.push_str(&format!(", {count} {what}"));
         }
     }
-    if let Some(operation) = checkout.under_way {
+    if let Some(operation) = checkout.operation {
         text.push_str(&format!(", {operation} in progress"));
     }
     text

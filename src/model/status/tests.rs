@@ -3,22 +3,22 @@
 use serde_json::Value;
 
 use super::*;
-use crate::model::plan::Refusal;
+use crate::model::plan::QueryFailure;
 use crate::model::source::ResolvedReference;
 
 fn commit(digit: &str) -> CommitId {
     digit.repeat(40).parse().unwrap()
 }
 
-fn checkout() -> Checkout {
-    Checkout {
+fn checkout() -> CheckoutStatus {
+    CheckoutStatus {
         branch: Some("master".to_owned()),
         commit: Some(commit("a")),
         ahead_and_behind: Some((0, 0)),
         is_fetched: true,
         modified: 0,
         untracked: 0,
-        under_way: None,
+        operation: None,
     }
 }
 
@@ -31,7 +31,7 @@ fn service(name: &str, working_copy: WorkingCopyStatus) -> ServiceStatus {
         name: name.parse().unwrap(),
         dir: PathBuf::from("src").join(name),
         working_copy,
-        source: Some(ServiceSource::of(tip, Origin::Manifest)),
+        source: Some(ServiceSource::of(tip, ReferenceOrigin::Manifest)),
         image: Some(format!("r.example.com/{name}:1").parse().unwrap()),
         engine: ImageStatus::Absent,
         registry: ImageStatus::Verified,
@@ -54,7 +54,7 @@ fn shown(working_copy: WorkingCopyStatus) -> String {
 
 #[test]
 fn working_copies_are_summarized() {
-    let present = |change: &dyn Fn(&mut Checkout)| {
+    let present = |change: &dyn Fn(&mut CheckoutStatus)| {
         let mut checkout = checkout();
         change(&mut checkout);
         shown(WorkingCopyStatus::Present(checkout))
@@ -71,7 +71,7 @@ fn working_copies_are_summarized() {
         checkout.ahead_and_behind = Some((0, 4));
     });
     assert_eq!(old, "master -4, not fetched");
-    let merging = present(&|checkout| checkout.under_way = Some("merge"));
+    let merging = present(&|checkout| checkout.operation = Some("merge"));
     assert_eq!(merging, "master, merge in progress");
     assert_eq!(present(&|checkout| checkout.commit = None), "no commit");
     assert_eq!(shown(WorkingCopyStatus::Missing), "missing");
@@ -93,7 +93,7 @@ fn columns_without_information_are_omitted() {
     one.registry = ImageStatus::NoRegistry;
     assert_eq!(heading(&one), "SERVICE  COMMIT    ENGINE  WORKING COPY");
     one.registry = ImageStatus::Unknown;
-    one.source.as_mut().unwrap().origin = Origin::Branch;
+    one.source.as_mut().unwrap().origin = ReferenceOrigin::Branch;
     assert_eq!(
         heading(&one),
         "SERVICE  REFERENCE  COMMIT    ENGINE  REGISTRY  WORKING COPY"
@@ -118,23 +118,29 @@ fn a_narrow_terminal_shows_working_copies_on_their_own_lines() {
 
 #[test]
 fn lookup_results_have_one_word_each() {
-    let of = |sighting: Sighting, is_compared| ImageStatus::of(&sighting, is_compared).as_str();
-    assert_eq!(of(Sighting::Found(Standing::Verified), true), "verified");
-    assert_eq!(of(Sighting::Found(Standing::Verified), false), "present");
+    let of = |lookup: ImageLookup, is_compared| ImageStatus::of(&lookup, is_compared).as_str();
     assert_eq!(
-        of(Sighting::Found(Standing::Unverified), true),
+        of(ImageLookup::Found(RecipeStatus::Verified), true),
+        "verified"
+    );
+    assert_eq!(
+        of(ImageLookup::Found(RecipeStatus::Verified), false),
+        "present"
+    );
+    assert_eq!(
+        of(ImageLookup::Found(RecipeStatus::Unverified), true),
         "unverified"
     );
     assert_eq!(
-        of(Sighting::Found(Standing::Stale(Vec::new())), true),
+        of(ImageLookup::Found(RecipeStatus::Stale(Vec::new())), true),
         "stale"
     );
-    assert_eq!(of(Sighting::Absent, false), "absent");
-    let refusal = Refusal {
+    assert_eq!(of(ImageLookup::Absent, false), "absent");
+    let refusal = QueryFailure {
         why: "it answers 503".to_owned(),
         hints: Vec::new(),
     };
-    assert_eq!(of(Sighting::Unknown(refusal), true), "unknown");
+    assert_eq!(of(ImageLookup::Unknown(refusal), true), "unknown");
 }
 
 #[test]
@@ -168,12 +174,12 @@ fn json_has_everything() {
 fn unbuilt_changes_are_those_that_the_branch_lacks() {
     let said = |branch: Option<&str>, ahead, modified| {
         let source = service("a", WorkingCopyStatus::Missing).source.unwrap();
-        let unpushed = Unpushed {
+        let unpushed = UnpushedChanges {
             branch: branch.map(str::to_owned),
             ahead,
             modified,
         };
-        unbuilt("src/a", &source, &unpushed)
+        local_changes_note("src/a", &source, &unpushed)
     };
     assert_eq!(
         said(Some("master"), 2, 1).unwrap(),

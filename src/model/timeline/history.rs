@@ -13,7 +13,7 @@ const CHANGED: (f64, f64) = (0.1, 0.5);
 
 /// The durations of successful runs, units and phases in earlier runs.
 #[derive(Debug, Default)]
-pub struct History {
+pub struct RunHistory {
     runs: HashMap<String, Vec<f64>>,
     units: HashMap<(String, String), Vec<f64>>,
     phases: HashMap<(String, String), Vec<f64>>,
@@ -21,7 +21,7 @@ pub struct History {
 
 /// A duration, compared with those in earlier runs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Comparison {
+pub struct DurationComparison {
     /// The earlier durations, oldest first; at least one.
     pub earlier: Vec<f64>,
     /// Their median.
@@ -30,7 +30,7 @@ pub struct Comparison {
     pub difference: f64,
 }
 
-impl History {
+impl RunHistory {
     /// Returns the history of runs, given oldest first.
     pub fn new<'a>(runs: impl IntoIterator<Item = &'a RunRecord>) -> Self {
         let mut history = Self::default();
@@ -41,7 +41,7 @@ impl History {
     }
 
     /// Compares the duration of a run with successful runs of the same command line.
-    pub fn run(&self, run: &RunRecord) -> Option<Comparison> {
+    pub fn run(&self, run: &RunRecord) -> Option<DurationComparison> {
         if run.exit != Some(0) {
             return None;
         }
@@ -50,13 +50,13 @@ impl History {
 
     /// Compares the duration of a successful unit with earlier ones with the same phases: a pull is not compared with a
     /// build, nor a build with tests with one without.
-    pub fn unit(&self, unit: &UnitRecord) -> Option<Comparison> {
+    pub fn unit(&self, unit: &UnitRecord) -> Option<DurationComparison> {
         let key = (unit.name.clone(), phases(unit));
         compared(self.units.get(&key)?, successful_seconds(unit)?)
     }
 
     /// Compares the duration of a successful phase of a unit.
-    pub fn phase(&self, unit: &UnitRecord, phase: &str) -> Option<Comparison> {
+    pub fn phase(&self, unit: &UnitRecord, phase: &str) -> Option<DurationComparison> {
         let key = (unit.name.clone(), phase.to_owned());
         compared(
             self.phases.get(&key)?,
@@ -84,7 +84,7 @@ impl History {
     }
 }
 
-impl Comparison {
+impl DurationComparison {
     /// Returns how much longer this is, as a fraction of the usual duration; `None` if the change is too small.
     pub fn change(&self) -> Option<f64> {
         let (part, seconds) = CHANGED;
@@ -106,10 +106,10 @@ pub fn median(times: &[f64]) -> Option<f64> {
     }
 }
 
-fn compared(times: &[f64], now: f64) -> Option<Comparison> {
+fn compared(times: &[f64], now: f64) -> Option<DurationComparison> {
     let earlier = times[times.len().saturating_sub(COMPARED)..].to_vec();
     let usual = median(&earlier)?;
-    Some(Comparison {
+    Some(DurationComparison {
         earlier,
         usual,
         difference: now - usual,

@@ -7,8 +7,8 @@ mod path;
 
 use std::collections::HashMap;
 
-pub use history::{Comparison, History};
-pub use path::{Cause, Link};
+pub use history::{DurationComparison, RunHistory};
+pub use path::{PathLink, StartReason};
 
 use crate::model::event::Outcome;
 use crate::model::record::{RunRecord, UnitRecord};
@@ -24,9 +24,9 @@ pub struct Timeline {
     /// When the work on units started; the end of the run if there was no work.
     pub work_start: f64,
     /// The units that ran, by start time.
-    pub spans: Vec<Span>,
-    /// The critical path, from the first unit to the one that ended last. See [`Link`].
-    pub path: Vec<Link>,
+    pub spans: Vec<UnitTimes>,
+    /// The critical path, from the first unit to the one that ended last. See [`PathLink`].
+    pub path: Vec<PathLink>,
     /// The maximum number of concurrent units, if known.
     pub jobs: Option<usize>,
     longest_chain: f64,
@@ -34,7 +34,7 @@ pub struct Timeline {
 
 /// When a unit ran.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Span {
+pub struct UnitTimes {
     /// The unit's name.
     pub unit: String,
     /// When its dependencies were finished.
@@ -47,7 +47,7 @@ pub struct Span {
     pub after: Vec<usize>,
 }
 
-impl Span {
+impl UnitTimes {
     /// Returns how long it ran.
     pub fn seconds(&self) -> f64 {
         self.end - self.start
@@ -76,11 +76,11 @@ impl Timeline {
             .flat_map(|plan| &plan.units)
             .map(|unit| (unit.name.as_str(), unit.after.as_slice()))
             .collect();
-        let mut spans: Vec<Span> = worked
+        let mut spans: Vec<UnitTimes> = worked
             .iter()
             .map(|unit| {
                 let needed = planned.get(unit.name.as_str()).copied().unwrap_or_default();
-                Span {
+                UnitTimes {
                     unit: unit.name.clone(),
                     ready: work_start,
                     start: unit.start,
@@ -114,7 +114,7 @@ impl Timeline {
 
     /// Returns the average number of concurrent units; `None` without work.
     pub fn parallelism(&self) -> Option<f64> {
-        let busy: f64 = self.spans.iter().map(Span::seconds).sum();
+        let busy: f64 = self.spans.iter().map(UnitTimes::seconds).sum();
         let time = self.work_end() - self.work_start;
         (time > 0.0).then(|| busy / time)
     }
@@ -123,7 +123,7 @@ impl Timeline {
     /// with the measured durations.
     ///
     /// Units may take longer with more jobs, so this is a lower bound, not a forecast.
-    pub fn least(&self) -> f64 {
+    pub fn lower_bound(&self) -> f64 {
         self.work_start + self.longest_chain
     }
 }

@@ -1,6 +1,6 @@
 //! The critical path of a run.
 
-use super::Span;
+use super::UnitTimes;
 
 /// A unit on the critical path, and why it did not start earlier.
 ///
@@ -8,20 +8,20 @@ use super::Span;
 /// to a unit that started with the work. So the units on the path cover the work without gaps, apart from scheduling
 /// delays. If any of them had been faster, the run would have ended earlier, until another chain is the longest.
 ///
-/// The predecessor is either a dependency ([`Cause::Needs`]) or, if the unit was ready but all jobs were busy, the
-/// unit whose end freed a job ([`Cause::Job`]). A path with a link of the second kind may also get shorter with more
+/// The predecessor is either a dependency ([`StartReason::Needs`]) or, if the unit was ready but all jobs were busy, the
+/// unit whose end freed a job ([`StartReason::Job`]). A path with a link of the second kind may also get shorter with more
 /// `--jobs`, if the machine has spare capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
+pub struct PathLink {
     /// The index of the unit's span.
     pub unit: usize,
     /// Why it started when it did.
-    pub cause: Cause,
+    pub cause: StartReason,
 }
 
 /// Why a unit started when it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
+pub enum StartReason {
     /// The work started.
     Start,
     /// It needs the previous unit.
@@ -31,18 +31,18 @@ pub enum Cause {
 }
 
 /// Returns the critical path; empty if no unit ran.
-pub fn critical(spans: &[Span], jobs: Option<usize>) -> Vec<Link> {
+pub fn critical(spans: &[UnitTimes], jobs: Option<usize>) -> Vec<PathLink> {
     let mut by_end: Vec<usize> = (0..spans.len()).collect();
     by_end.sort_by(|a, b| spans[*a].end.total_cmp(&spans[*b].end));
     let mut path = Vec::new();
     let mut next = by_end.last().copied();
     while let Some(unit) = next {
         let before = freed_job(spans, &by_end, unit, jobs)
-            .map(|before| (before, Cause::Job))
-            .or_else(|| Some((last_needed(spans, unit)?, Cause::Needs)));
-        path.push(Link {
+            .map(|before| (before, StartReason::Job))
+            .or_else(|| Some((last_needed(spans, unit)?, StartReason::Needs)));
+        path.push(PathLink {
             unit,
-            cause: before.map_or(Cause::Start, |(_, cause)| cause),
+            cause: before.map_or(StartReason::Start, |(_, cause)| cause),
         });
         // Each unit starts before the next, so this terminates, except with an edited record.
         next = before.map(|(before, _)| before);
@@ -58,7 +58,12 @@ pub fn critical(spans: &[Span], jobs: Option<usize>) -> Vec<Link> {
 ///
 /// This is the last unit that ended between its being ready and its start while all jobs were busy. If a job was
 /// free in the meantime, the unit did not wait for one.
-fn freed_job(spans: &[Span], by_end: &[usize], unit: usize, jobs: Option<usize>) -> Option<usize> {
+fn freed_job(
+    spans: &[UnitTimes],
+    by_end: &[usize],
+    unit: usize,
+    jobs: Option<usize>,
+) -> Option<usize> {
     let (jobs, span) = (jobs?, &spans[unit]);
     let until = by_end.partition_point(|other| spans[*other].end <= span.start);
     let candidates = by_end[..until].iter().rev().copied();
@@ -72,14 +77,14 @@ fn freed_job(spans: &[Span], by_end: &[usize], unit: usize, jobs: Option<usize>)
     })
 }
 
-fn last_needed(spans: &[Span], unit: usize) -> Option<usize> {
+fn last_needed(spans: &[UnitTimes], unit: usize) -> Option<usize> {
     let needed = spans[unit].after.iter().copied();
     let needed = needed.filter(|needed| spans[*needed].end <= spans[unit].start);
     needed.max_by(|a, b| spans[*a].end.total_cmp(&spans[*b].end))
 }
 
 /// Returns the duration of the longest dependency chain.
-pub fn longest_chain(spans: &[Span]) -> f64 {
+pub fn longest_chain(spans: &[UnitTimes]) -> f64 {
     // Dependencies ended earlier, so they come first when sorted by end.
     let mut by_end: Vec<usize> = (0..spans.len()).collect();
     by_end.sort_by(|a, b| spans[*a].end.total_cmp(&spans[*b].end));

@@ -2,9 +2,9 @@ use super::*;
 use crate::model::record::StepRecord;
 
 /// A unit: its name, start and end, and dependencies.
-type Row<'a> = (&'a str, f64, f64, &'a [&'a str]);
+type TimelineRow<'a> = (&'a str, f64, f64, &'a [&'a str]);
 
-fn run(jobs: usize, rows: &[Row]) -> RunRecord {
+fn run(jobs: usize, rows: &[TimelineRow]) -> RunRecord {
     let units: Vec<_> = rows
         .iter()
         .map(|(name, _, _, after)| {
@@ -50,7 +50,7 @@ fn unit(name: &str, steps: &[(&str, f64, f64)]) -> UnitRecord {
     }
 }
 
-fn path(jobs: usize, rows: &[Row]) -> Vec<(String, Cause)> {
+fn path(jobs: usize, rows: &[TimelineRow]) -> Vec<(String, StartReason)> {
     let timeline = Timeline::new(&run(jobs, rows), 0.0);
     let links = timeline.path.iter();
     links
@@ -58,67 +58,67 @@ fn path(jobs: usize, rows: &[Row]) -> Vec<(String, Cause)> {
         .collect()
 }
 
-fn link(unit: &str, cause: Cause) -> (String, Cause) {
+fn link(unit: &str, cause: StartReason) -> (String, StartReason) {
     (unit.to_owned(), cause)
 }
 
 #[test]
 fn the_path_follows_dependencies() {
-    let rows: &[Row] = &[
+    let rows: &[TimelineRow] = &[
         ("a", 1.0, 5.0, &[]),
         ("b", 1.0, 3.0, &[]),
         ("c", 5.001, 9.0, &["a", "b"]),
         ("d", 3.001, 8.0, &["b"]),
     ];
-    let expected = [link("a", Cause::Start), link("c", Cause::Needs)];
+    let expected = [link("a", StartReason::Start), link("c", StartReason::Needs)];
     assert_eq!(path(8, rows), expected);
     let timeline = Timeline::new(&run(8, rows), 0.0);
     assert_eq!(timeline.spans[2].ready, 5.0);
-    assert!((timeline.least() - 8.999).abs() < 1e-9);
+    assert!((timeline.lower_bound() - 8.999).abs() < 1e-9);
     assert!((timeline.parallelism().unwrap() - 14.998 / 8.0).abs() < 1e-3);
 }
 
 #[test]
 fn a_unit_that_waited_for_a_job_follows_the_one_that_had_it() {
-    let rows: &[Row] = &[
+    let rows: &[TimelineRow] = &[
         ("a", 1.0, 3.0, &[]),
         ("b", 1.0, 6.0, &[]),
         ("c", 3.0, 7.0, &[]),
         // It needs `a`, and was ready at 3, but both jobs were in use until 6.
         ("d", 6.0, 9.0, &["a"]),
     ];
-    let expected = [link("b", Cause::Start), link("d", Cause::Job)];
+    let expected = [link("b", StartReason::Start), link("d", StartReason::Job)];
     assert_eq!(path(2, rows), expected);
     let timeline = Timeline::new(&run(2, rows), 0.0);
     assert_eq!(timeline.spans[3].waited(), 3.0);
     // Without a limit, `b` alone would have taken as long as `a` and `d`.
-    assert_eq!(timeline.least(), 6.0);
+    assert_eq!(timeline.lower_bound(), 6.0);
 }
 
 #[test]
 fn no_unit_is_blamed_while_a_job_is_free() {
-    let rows: &[Row] = &[
+    let rows: &[TimelineRow] = &[
         ("a", 1.0, 3.0, &[]),
         ("b", 1.0, 3.5, &[]),
         // The scheduler started it late, on a busy machine.
         ("c", 4.0, 6.0, &["a"]),
     ];
-    let expected = [link("a", Cause::Start), link("c", Cause::Needs)];
+    let expected = [link("a", StartReason::Start), link("c", StartReason::Needs)];
     assert_eq!(path(8, rows), expected);
 }
 
 #[test]
 fn with_one_job_the_path_has_all_units() {
-    let rows: &[Row] = &[
+    let rows: &[TimelineRow] = &[
         ("a", 1.0, 2.0, &[]),
         ("b", 2.0, 3.0, &[]),
         ("c", 3.0, 4.0, &["b"]),
     ];
     let expected = [
-        link("a", Cause::Start),
-        link("b", Cause::Job),
+        link("a", StartReason::Start),
+        link("b", StartReason::Job),
         // It was ready when the job became free: it only waited for its dependency.
-        link("c", Cause::Needs),
+        link("c", StartReason::Needs),
     ];
     assert_eq!(path(1, rows), expected);
 }
@@ -151,13 +151,13 @@ fn a_run_without_work_has_an_empty_timeline() {
     };
     let timeline = Timeline::new(&record, 0.0);
     assert_eq!((timeline.path.len(), timeline.parallelism()), (0, None));
-    assert_eq!((timeline.work_start, timeline.least()), (0.5, 0.5));
+    assert_eq!((timeline.work_start, timeline.lower_bound()), (0.5, 0.5));
 }
 
 #[test]
 fn impossible_times_terminate() {
     // Each needs the other and ended before it began.
-    let rows: &[Row] = &[("a", 5.0, 1.0, &["b"]), ("b", 5.0, 1.0, &["a"])];
+    let rows: &[TimelineRow] = &[("a", 5.0, 1.0, &["b"]), ("b", 5.0, 1.0, &["a"])];
     assert!(path(1, rows).len() <= 3);
 }
 
@@ -178,7 +178,7 @@ fn only_successful_units_with_the_same_phases_are_compared() {
     failed.units[0].outcome = Some(Outcome::Failed);
     failed.units[0].steps[0].done = false;
     let now = with(20.0);
-    let history = History::new([&with(8.0), &pulled, &failed, &with(10.0), &with(12.0)]);
+    let history = RunHistory::new([&with(8.0), &pulled, &failed, &with(10.0), &with(12.0)]);
     let whole = history.unit(&now.units[0]).unwrap();
     assert_eq!(whole.earlier, [9.0, 11.0, 13.0]);
     assert_eq!((whole.usual, whole.difference), (11.0, 10.0));
@@ -198,7 +198,7 @@ fn runs_are_compared_with_those_of_the_same_command() {
         exit: Some(exit),
         ..RunRecord::default()
     };
-    let history = History::new([
+    let history = RunHistory::new([
         &took(1.0, "xp build", 0),
         &took(9.0, "xp sync", 0),
         &took(5.0, "xp build", 1),

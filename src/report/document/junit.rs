@@ -44,7 +44,7 @@ pub fn junit(report: &RunReport<'_>) -> String {
         .map(|unit| suite(report, unit))
         .collect();
     suites.extend(of_the_run(report));
-    let all = Counts::of(suites.iter().flat_map(|suite| &suite.cases));
+    let all = CaseCounts::of(suites.iter().flat_map(|suite| &suite.cases));
     let mut xml = super::JUNIT_START.to_owned();
     put!(
         &mut xml,
@@ -58,7 +58,7 @@ pub fn junit(report: &RunReport<'_>) -> String {
             &mut xml,
             "  <testsuite name=\"{}\" {} time=\"{:.3}\" timestamp=\"{}\">\n",
             OnOneLine(&suite.name),
-            Counts::of(&suite.cases).attributes(),
+            CaseCounts::of(&suite.cases).attributes(),
             suite.cases.iter().map(|case| case.seconds).sum::<f64>(),
             OnOneLine(&time(&report.record.time, suite.start)),
         );
@@ -72,14 +72,14 @@ pub fn junit(report: &RunReport<'_>) -> String {
 }
 
 #[derive(Default)]
-struct Counts {
+struct CaseCounts {
     tests: usize,
     failures: usize,
     errors: usize,
     skipped: usize,
 }
 
-impl Counts {
+impl CaseCounts {
     fn of<'a>(cases: impl IntoIterator<Item = &'a Case>) -> Self {
         let mut counts = Self::default();
         for case in cases {
@@ -218,7 +218,7 @@ fn broken(failure: &FailedStep) -> CaseResult {
     if let Some(line) = failure.line {
         put!(&mut text, "line {line} of the manifest\n");
     }
-    if let Some(command) = &failure.by_hand {
+    if let Some(command) = &failure.reproduce_command {
         put!(&mut text, "debug with: {command}\n");
     }
     if let Some(log) = &failure.log {

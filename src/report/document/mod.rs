@@ -6,7 +6,7 @@ mod page;
 mod status_text;
 
 use crate::model::record::{RunRecord, UnitDocument, UnitRecord};
-use crate::model::timeline::{History, Timeline};
+use crate::model::timeline::{RunHistory, Timeline};
 use crate::report::document::status_text::UnitStatus;
 use crate::store::runs::Run;
 
@@ -25,7 +25,7 @@ pub struct RunReport<'a> {
     record: &'a RunRecord,
     state: RunState,
     timeline: Timeline,
-    history: History,
+    history: RunHistory,
     units: Vec<ReportedUnit<'a>>,
 }
 
@@ -52,7 +52,7 @@ impl<'a> RunReport<'a> {
             record,
             state,
             timeline: Timeline::new(record, now.unwrap_or(0.0)),
-            history: History::new(earlier),
+            history: RunHistory::new(earlier),
             units: units(record, state),
         }
     }

@@ -58,7 +58,7 @@ fn record(evil: &str) -> RunRecord {
         hints: vec![evil.to_owned()],
         outside: false,
         line: Some(3),
-        by_hand: Some(evil.to_owned()),
+        reproduce_command: Some(evil.to_owned()),
         log: Some(evil.to_owned()),
         tail: vec![evil.to_owned()],
     });

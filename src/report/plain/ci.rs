@@ -29,7 +29,7 @@ pub enum Level {
 
 /// A problem that a CI system shows as an annotation.
 #[derive(Debug, Clone, Copy)]
-pub struct Problem<'a> {
+pub struct CiAnnotation<'a> {
     /// Its severity.
     pub level: Level,
     /// The file it refers to, relative to the workspace if it is inside.
@@ -73,8 +73,8 @@ impl Ci {
     }
 
     /// Returns the annotation of a problem, or an empty string if the CI system has none.
-    pub fn problem(self, problem: &Problem<'_>) -> String {
-        let Problem {
+    pub fn problem(self, problem: &CiAnnotation<'_>) -> String {
+        let CiAnnotation {
             level,
             file,
             line,
@@ -194,7 +194,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const PROBLEM: Problem<'_> = Problem {
+    const PROBLEM: CiAnnotation<'_> = CiAnnotation {
         level: Level::Error,
         file: None,
         line: Some(12),
@@ -230,7 +230,7 @@ mod tests {
             Ci::GitHub.problem(&PROBLEM),
             "::error title=zbackend%3A build%2C failed::100%25 of it%0Afailed%0D\n"
         );
-        let placed = Problem {
+        let placed = CiAnnotation {
             file: Some(Path::new("a,b/x-platform.yml")),
             level: Level::Warning,
             ..PROBLEM
@@ -241,7 +241,7 @@ mod tests {
              title=zbackend%3A build%2C failed::100%25 of it%0Afailed%0D\n"
         );
         assert_eq!(
-            Ci::TeamCity.problem(&Problem {
+            Ci::TeamCity.problem(&CiAnnotation {
                 file: Some(Path::new("x.yml")),
                 message: "it's [no] “use” |",
                 ..PROBLEM

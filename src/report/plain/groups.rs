@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::ci::Ci;
-use super::spool::Spool;
+use super::line_buffer::LineBuffer;
 use crate::model::event::Unit;
 
 /// Prints lines, grouped if the CI system supports it.
@@ -27,7 +27,7 @@ pub struct Groups {
 struct Group {
     unit: Unit,
     started: u64,
-    lines: Spool,
+    lines: LineBuffer,
     end: Option<GroupEnd>,
 }
 
@@ -63,7 +63,7 @@ impl Groups {
         self.units.push(Group {
             unit: unit.clone(),
             started: now(),
-            lines: Spool::default(),
+            lines: LineBuffer::default(),
             end: None,
         });
         match self.live {
@@ -103,7 +103,7 @@ impl Groups {
             None => self.units.push(Group {
                 unit: unit.clone(),
                 started: end.at,
-                lines: Spool::default(),
+                lines: LineBuffer::default(),
                 end: Some(end),
             }),
         }
@@ -194,16 +194,16 @@ fn now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::shared_output::Shared;
+    use crate::report::shared_output::SharedOutput;
 
-    struct Log {
+    struct GroupedLog {
         groups: Groups,
-        output: Shared,
+        output: SharedOutput,
     }
 
-    impl Log {
+    impl GroupedLog {
         fn new(ci: Ci) -> Self {
-            let output = Shared::default();
+            let output = SharedOutput::default();
             let folder = std::env::temp_dir();
             let groups = Groups::new(ci, Box::new(output.clone()), folder);
             Self { groups, output }
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn one_unit_is_live_and_the_others_follow_in_their_groups() {
-        let mut log = Log::new(Ci::GitHub);
+        let mut log = GroupedLog::new(Ci::GitHub);
         log.begin("a");
         log.begin("b");
         log.print("b", "b1");
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_unit_that_never_started_has_no_group() {
-        let mut log = Log::new(Ci::GitHub);
+        let mut log = GroupedLog::new(Ci::GitHub);
         log.begin("a");
         log.end("b");
         log.end("a");
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn an_interrupted_run_prints_all_buffered_lines() {
-        let mut log = Log::new(Ci::GitHub);
+        let mut log = GroupedLog::new(Ci::GitHub);
         log.begin("a");
         log.begin("b");
         log.print("b", "b1");
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn failures_are_not_collapsed_and_annotated_once() {
-        let mut log = Log::new(Ci::GitLab);
+        let mut log = GroupedLog::new(Ci::GitLab);
         log.begin("a");
         log.begin("b");
         log.print("b", "b1");
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn without_a_ci_system_lines_are_printed_immediately() {
-        let mut log = Log::new(Ci::Plain);
+        let mut log = GroupedLog::new(Ci::Plain);
         log.begin("a");
         log.begin("b");
         log.print("b", "b1");

@@ -5,15 +5,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::ci::{Level, Problem};
+use super::ci::{CiAnnotation, Level};
 use super::groups::Groups;
-use super::repeats::RetryNotices;
+use super::retry_notices::RetryNotices;
 use crate::base::error::sanitized;
-use crate::model::event::{Ended, Event, Outcome, Phase, Unit};
+use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary};
 use crate::report::journal::now;
-use crate::report::terminal::transfer::Transfer;
+use crate::report::terminal::transfer::ActiveTransfer;
 use crate::report::text::{LineSplitter, elapsed, paint};
-use crate::report::{LogPrefix, Settings, summary};
+use crate::report::{LogPrefix, OutputSettings, summary};
 
 /// After this long without output a "still running" line is printed, because some CI systems kill silent
 /// jobs.
@@ -21,37 +21,37 @@ const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// Prints lines to standard error.
 pub struct Lines {
-    settings: Settings,
+    settings: OutputSettings,
     /// The file that annotations refer to.
     manifest: PathBuf,
     groups: Groups,
     splitters: HashMap<(Unit, Phase), LineSplitter>,
     /// Running units, for the heartbeat.
-    running: BTreeMap<Unit, Running>,
+    running: BTreeMap<Unit, RunningUnit>,
     retry_notices: RetryNotices,
 }
 
-struct Running {
+struct RunningUnit {
     phase: Option<Phase>,
     since: Instant,
     last_output: Instant,
-    transfer: Option<Transfer>,
+    transfer: Option<ActiveTransfer>,
 }
 
 impl Lines {
     /// Returns the view; `folder` is for lines that cannot be printed yet.
-    pub fn new(settings: Settings, manifest: &Path, folder: PathBuf) -> Self {
+    pub fn new(settings: OutputSettings, manifest: &Path, folder: PathBuf) -> Self {
         Self::printing_to(Box::new(std::io::stderr()), settings, manifest, folder)
     }
 
     fn printing_to(
         output: Box<dyn Write + Send>,
-        settings: Settings,
+        settings: OutputSettings,
         manifest: &Path,
         folder: PathBuf,
     ) -> Self {
         Self {
-            manifest: settings.as_seen_from_the_repository(manifest),
+            manifest: settings.relative_to_workspace(manifest),
             groups: Groups::new(settings.ci, output, folder),
             settings,
             splitters: HashMap::new(),
@@ -78,7 +78,7 @@ impl Lines {
                 let line = self.line_about(unit, "started");
                 self.groups.begin(unit, &line);
                 let now = Instant::now();
-                let running = Running {
+                let running = RunningUnit {
                     phase: None,
                     since: now,
                     last_output: now,
@@ -113,7 +113,9 @@ impl Lines {
                 ..
             } => {
                 if let Some(running) = self.running.get_mut(unit) {
-                    let transfer = running.transfer.get_or_insert(Transfer::new(*measure));
+                    let transfer = running
+                        .transfer
+                        .get_or_insert(ActiveTransfer::new(*measure));
                     transfer.update(Instant::now(), *measure, *done, total.unwrap_or(0), *bytes);
                 }
             }
@@ -154,12 +156,12 @@ impl Lines {
     }
 
     /// Shows the result of a unit.
-    pub fn ended(&mut self, unit: &Unit, ended: &Ended) {
+    pub fn ended(&mut self, unit: &Unit, ended: &UnitSummary) {
         let mut problem = String::new();
         if let Some(step) = &ended.failure {
             let message = [&step.message].into_iter().chain(&step.hints);
             let message: Vec<&str> = message.map(String::as_str).collect();
-            problem = self.settings.ci.problem(&Problem {
+            problem = self.settings.ci.problem(&CiAnnotation {
                 level: Level::Error,
                 file: step.line.map(|_| self.manifest.as_path()),
                 line: step.line,
@@ -208,7 +210,7 @@ impl Lines {
     fn warn(&mut self, text: &str) {
         let text = &sanitized(text);
         self.say(&paint(&format!("warning: {text}"), self.settings.color));
-        let problem = self.settings.ci.problem(&Problem {
+        let problem = self.settings.ci.problem(&CiAnnotation {
             level: Level::Warning,
             file: None,
             line: None,
@@ -283,7 +285,7 @@ impl Lines {
 
 /// Returns the time prefix, or an empty string. In UTC, so that logs of different machines can be
 /// compared.
-fn stamp(settings: &Settings) -> String {
+fn stamp(settings: &OutputSettings) -> String {
     match settings.log_prefix {
         LogPrefix::Time => format!("{} ", now()),
         LogPrefix::Service | LogPrefix::None => String::new(),

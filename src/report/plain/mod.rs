@@ -2,6 +2,6 @@
 
 pub mod ci;
 pub mod groups;
+pub mod line_buffer;
 pub mod lines;
-pub mod repeats;
-pub mod spool;
+pub mod retry_notices;

@@ -5,17 +5,17 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::row::{Columns, Detail, Row};
+use super::row::{Columns, RowDetail, UnitRow};
 use super::screen::Screen;
-use super::transfer::Transfer;
+use super::transfer::ActiveTransfer;
 use crate::base::error::sanitized;
-use crate::model::event::{Ended, Event, Outcome, Phase, Unit};
-use crate::report::plain::repeats::RetryNotices;
+use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary};
+use crate::report::plain::retry_notices::RetryNotices;
 use crate::report::terminal::size::{NoControlEcho, Size, size};
 use crate::report::text::{
     LineSplitter, bytes, elapsed, first_line, last_lines, padded, paint, shortened, width,
 };
-use crate::report::{LogPrefix, Settings, summary};
+use crate::report::{LogPrefix, OutputSettings, summary};
 
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
@@ -24,20 +24,20 @@ const LONGEST_ALIGNED: usize = 26;
 
 /// Draws on standard error, which is a terminal.
 pub struct Bars {
-    settings: Settings,
+    settings: OutputSettings,
     screen: Screen,
     /// The current planning stage, and its start.
     stage: Option<(String, Instant)>,
-    run: Option<Run>,
+    run: Option<RunTotals>,
     /// A unit that starts reuses the slot of one that ended, so that the other rows do not move.
-    running: Vec<Option<Row>>,
+    running: Vec<Option<UnitRow>>,
     spins: usize,
     hidden_keys: Option<NoControlEcho>,
     retry_notices: RetryNotices,
 }
 
 /// Totals of a run.
-struct Run {
+struct RunTotals {
     started: Instant,
     units: usize,
     jobs: usize,
@@ -51,7 +51,7 @@ struct Run {
 
 impl Bars {
     /// Returns the view.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: OutputSettings) -> Self {
         Self {
             settings,
             screen: Screen::default(),
@@ -93,7 +93,7 @@ impl Bars {
             Event::WorkStarted { units, jobs } => {
                 self.hide_control_keys();
                 let names = units.iter().map(|unit| width(&unit.to_string()));
-                self.run = Some(Run {
+                self.run = Some(RunTotals {
                     started: Instant::now(),
                     units: units.len(),
                     jobs: *jobs,
@@ -105,7 +105,7 @@ impl Bars {
                 });
             }
             Event::UnitStarted { unit } => {
-                let row = Some(Row::new(unit.clone(), Instant::now()));
+                let row = Some(UnitRow::new(unit.clone(), Instant::now()));
                 match self.running.iter_mut().find(|slot| slot.is_none()) {
                     Some(slot) => *slot = row,
                     None => self.running.push(row),
@@ -116,7 +116,7 @@ impl Bars {
                     row.phase = Some(*phase);
                     row.splitter = LineSplitter::default();
                     row.title = first_line(title);
-                    row.detail = Detail::Nothing;
+                    row.detail = RowDetail::Nothing;
                 }
                 self.end_push(unit);
                 if self.settings.verbose {
@@ -134,10 +134,10 @@ impl Bars {
             } => {
                 if let Some(row) = self.row(unit) {
                     row.phase = Some(*phase);
-                    if !matches!(row.detail, Detail::Transfer(_)) {
-                        row.detail = Detail::Transfer(Transfer::new(*measure));
+                    if !matches!(row.detail, RowDetail::Transfer(_)) {
+                        row.detail = RowDetail::Transfer(ActiveTransfer::new(*measure));
                     }
-                    if let Detail::Transfer(transfer) = &mut row.detail {
+                    if let RowDetail::Transfer(transfer) = &mut row.detail {
                         transfer.update(
                             Instant::now(),
                             *measure,
@@ -157,8 +157,9 @@ impl Bars {
             | Event::Finished { .. }
             | Event::Unknown => {}
             Event::UnitFinished { unit, ended } => {
-                let is_unit =
-                    |slot: &&mut Option<Row>| slot.as_ref().is_some_and(|row| row.unit == *unit);
+                let is_unit = |slot: &&mut Option<UnitRow>| {
+                    slot.as_ref().is_some_and(|row| row.unit == *unit)
+                };
                 if let Some(slot) = self.running.iter_mut().find(is_unit) {
                     *slot = None;
                 }
@@ -172,7 +173,7 @@ impl Bars {
     }
 
     /// Prints the result of a unit above the rows.
-    pub fn ended(&mut self, unit: &Unit, ended: &Ended) {
+    pub fn ended(&mut self, unit: &Unit, ended: &UnitSummary) {
         let longest = self.run.as_ref().map_or(0, |run| run.longest_name);
         let name = unit.to_string();
         let columns = longest.min(LONGEST_ALIGNED).max(width(&name));
@@ -221,7 +222,7 @@ impl Bars {
         let lines = row.splitter.push(shown);
         let ended = lines.iter().rev().find(|line| !line.trim().is_empty());
         if let Some(line) = row.splitter.unfinished().or_else(|| ended.cloned()) {
-            row.detail = Detail::Line(line);
+            row.detail = RowDetail::Line(line);
         }
         if verbose {
             for line in lines {
@@ -256,7 +257,7 @@ impl Bars {
         };
         // One row for the scrolling lines, and one for the footer.
         let room = size.rows.saturating_sub(2 + rows.len());
-        let running: Vec<&Row> = self.running.iter().flatten().collect();
+        let running: Vec<&UnitRow> = self.running.iter().flatten().collect();
         let shown = match running.len() {
             all if all <= room => all,
             _ => room.saturating_sub(1),
@@ -282,7 +283,7 @@ impl Bars {
         }
     }
 
-    fn row(&mut self, unit: &Unit) -> Option<&mut Row> {
+    fn row(&mut self, unit: &Unit) -> Option<&mut UnitRow> {
         self.running
             .iter_mut()
             .flatten()
@@ -308,7 +309,7 @@ impl Bars {
     }
 }
 
-impl Run {
+impl RunTotals {
     /// Returns the footer, without the least important parts if there is no room.
     fn footer(&self, now: Instant, running: usize, columns: usize) -> String {
         let pushed = self.pushed + self.pushing.values().sum::<u64>();

@@ -1,7 +1,7 @@
 //! Output on a terminal: live rows, redrawn in place.
 
 pub mod bars;
-pub mod question;
+pub mod prompt;
 pub mod row;
 pub mod screen;
 pub mod size;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::transfer::Transfer;
+use super::transfer::ActiveTransfer;
 use crate::model::event::{Phase, Unit};
 use crate::report::text::{LineSplitter, elapsed, padded, shortened, width};
 
@@ -23,22 +23,22 @@ const SHORT_NAME: usize = 12;
 const STEP_AND_OUTPUT: usize = 50;
 
 /// A running unit.
-pub struct Row {
+pub struct UnitRow {
     pub unit: Unit,
     pub started: Instant,
     pub phase: Option<Phase>,
     /// The title of the current step.
     pub title: String,
-    pub detail: Detail,
+    pub detail: RowDetail,
     pub splitter: LineSplitter,
 }
 
 /// The latest activity of a step.
-pub enum Detail {
+pub enum RowDetail {
     Nothing,
     /// The last line of its output.
     Line(String),
-    Transfer(Transfer),
+    Transfer(ActiveTransfer),
 }
 
 /// Column widths of all rows.
@@ -70,7 +70,7 @@ impl Columns {
     }
 }
 
-impl Row {
+impl UnitRow {
     /// Returns the row of a unit that starts now.
     pub fn new(unit: Unit, now: Instant) -> Self {
         Self {
@@ -78,7 +78,7 @@ impl Row {
             started: now,
             phase: None,
             title: String::new(),
-            detail: Detail::Nothing,
+            detail: RowDetail::Nothing,
             splitter: LineSplitter::default(),
         }
     }
@@ -104,7 +104,7 @@ impl Row {
     fn phase(&self, columns: Columns) -> String {
         let phase = self.phase.map_or("", |phase| phase.as_str());
         let percent = match &self.detail {
-            Detail::Transfer(transfer) if columns.rest == 0 => transfer.percent(),
+            RowDetail::Transfer(transfer) if columns.rest == 0 => transfer.percent(),
             _ => None,
         };
         let with_percent = percent.map(|percent| format!("{phase} {percent}%"));
@@ -122,9 +122,9 @@ impl Row {
             step => columns - step - 3,
         };
         let detail = match &self.detail {
-            Detail::Nothing => return shortened(&self.title, columns),
-            Detail::Line(line) => shortened(line, room),
-            Detail::Transfer(transfer) => transfer.text(now, room),
+            RowDetail::Nothing => return shortened(&self.title, columns),
+            RowDetail::Line(line) => shortened(line, room),
+            RowDetail::Transfer(transfer) => transfer.text(now, room),
         };
         if step.is_empty() {
             detail
@@ -141,16 +141,16 @@ mod tests {
     use super::*;
     use crate::model::event::Measure;
 
-    fn row(name: &str, detail: Detail) -> Row {
-        Row {
+    fn row(name: &str, detail: RowDetail) -> UnitRow {
+        UnitRow {
             phase: Some(Phase::Build),
             title: "make build".to_owned(),
             detail,
-            ..Row::new(Unit::Service(name.parse().unwrap()), Instant::now())
+            ..UnitRow::new(Unit::Service(name.parse().unwrap()), Instant::now())
         }
     }
 
-    fn shown(row: &Row, terminal: usize) -> String {
+    fn shown(row: &UnitRow, terminal: usize) -> String {
         let columns = Columns::new(terminal, width(&row.unit.to_string()));
         let now = row.started + Duration::from_secs(185);
         let text = row.text(now, columns);
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_row_shows_step_and_output_if_there_is_room() {
-        let line = || Detail::Line("compiling main.go".to_owned());
+        let line = || RowDetail::Line("compiling main.go".to_owned());
         let row = row("zbackend", line());
         assert_eq!(
             shown(&row, 120),
@@ -176,13 +176,13 @@ mod tests {
 
     #[test]
     fn a_step_without_output_shows_its_title() {
-        let row = row("zbackend", Detail::Nothing);
+        let row = row("zbackend", RowDetail::Nothing);
         assert_eq!(shown(&row, 80), "zbackend  build      3m05s  make build");
     }
 
     #[test]
     fn name_phase_and_time_are_shown_at_any_width() {
-        let line = || Detail::Line("x".repeat(4000));
+        let line = || RowDetail::Line("x".repeat(4000));
         let long = row("a-service-with-a-name-of-forty-characters", line());
         assert_eq!(shown(&long, 40), "a-service-with-a-n…  build      3m05s");
         assert_eq!(
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn wide_characters_take_two_columns() {
-        let line = Detail::Line("構築する構築する構築する構築する構築する構築する".to_owned());
+        let line = RowDetail::Line("構築する構築する構築する構築する構築する構築する".to_owned());
         let row = row("zbackend", line);
         assert_eq!(
             shown(&row, 60),
@@ -207,9 +207,9 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_shows_the_percentage_of_a_transfer() {
-        let mut push = Transfer::new(Measure::Bytes);
+        let mut push = ActiveTransfer::new(Measure::Bytes);
         push.update(Instant::now(), Measure::Bytes, 37, 100, 37);
-        let mut row = row("zbackend", Detail::Transfer(push));
+        let mut row = row("zbackend", RowDetail::Transfer(push));
         row.phase = Some(Phase::Push);
         assert_eq!(shown(&row, 36), "zbackend  push 37%   3m05s");
         assert_eq!(

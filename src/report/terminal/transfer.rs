@@ -17,7 +17,7 @@ const MAX_BAR: usize = 24;
 
 /// A transfer in progress.
 #[derive(Debug)]
-pub struct Transfer {
+pub struct ActiveTransfer {
     measure: Measure,
     done: u64,
     total: u64,
@@ -26,7 +26,7 @@ pub struct Transfer {
     samples: VecDeque<(Instant, u64)>,
 }
 
-impl Transfer {
+impl ActiveTransfer {
     /// Returns a transfer without any progress.
     pub fn new(measure: Measure) -> Self {
         Self {
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn parts_that_fit_are_shown() {
         let start = Instant::now();
-        let mut push = Transfer::new(Measure::Bytes);
+        let mut push = ActiveTransfer::new(Measure::Bytes);
         push.update(start, Measure::Bytes, 10 * MB, 40 * MB, 10 * MB);
         let now = start + Duration::from_secs(2);
         push.update(now, Measure::Bytes, 20 * MB, 40 * MB, 20 * MB);
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn the_rate_covers_the_last_seconds() {
         let start = Instant::now();
-        let mut pull = Transfer::new(Measure::Bytes);
+        let mut pull = ActiveTransfer::new(Measure::Bytes);
         for second in 0..10 {
             let bytes = if second < 5 {
                 second * 100 * MB
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn clones_show_objects_and_bytes() {
         let now = Instant::now();
-        let mut clone = Transfer::new(Measure::Objects);
+        let mut clone = ActiveTransfer::new(Measure::Objects);
         clone.update(now, Measure::Objects, 120, 300, 3 * MB);
         assert_eq!(clone.amounts(), "120 of 300 objects, 3.0 MB");
         clone.update(now, Measure::Deltas, 5, 90, 7 * MB);

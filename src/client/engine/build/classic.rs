@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 
 use super::log::BuildLog;
 use super::{BuildFailure, BuildWatcher, ContextProgress, ImageBuild, by_engine_name};
-use crate::client::engine::build::context::Context;
+use crate::client::engine::build::context::ContextFolder;
 use crate::client::engine::build::session::counted;
 use crate::client::engine::transfer::images::to_engine;
 use crate::client::engine::transfer::messages::to_the_end;
@@ -21,7 +21,7 @@ impl Engine {
     pub(super) async fn build_classic(
         &self,
         build: &ImageBuild<'_>,
-        context: Arc<Context>,
+        context: Arc<ContextFolder>,
         watcher: BuildWatcher<'_>,
     ) -> Result<String, BuildFailure> {
         let action = || "build the image".to_owned();

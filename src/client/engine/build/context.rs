@@ -21,7 +21,7 @@ const MAX_IGNORE_FILE_SIZE: u64 = 64 * 1024;
 
 /// A folder whose files are sent to the engine.
 #[derive(Debug)]
-pub struct Context {
+pub struct ContextFolder {
     folder: PathBuf,
     dockerfile: PathBuf,
     /// The Dockerfile's name in the archive.
@@ -78,7 +78,7 @@ pub fn dockerfile_in(folder: &Path, dockerfile: &Path) -> PathBuf {
     }
 }
 
-impl Context {
+impl ContextFolder {
     /// Opens a context: checks that it and its Dockerfile exist, and reads the `.dockerignore`, preferably the one
     /// named after the Dockerfile.
     ///
@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
 
-    fn entries(context: &Context) -> BTreeMap<String, (u32, tar::EntryType, Vec<u8>)> {
+    fn entries(context: &ContextFolder) -> BTreeMap<String, (u32, tar::EntryType, Vec<u8>)> {
         let mut bytes = Vec::new();
         context.write(&mut bytes).unwrap();
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -281,7 +281,7 @@ mod tests {
         fs::write(folder.path().join("run"), "x").unwrap();
         fs::set_permissions(folder.path().join("run"), fs::Permissions::from_mode(0o750)).unwrap();
         symlink("../outside/nowhere", folder.path().join("link")).unwrap();
-        let context = Context::open(
+        let context = ContextFolder::open(
             folder.path(),
             folder.path(),
             &folder.path().join("Dockerfile"),
@@ -306,7 +306,7 @@ mod tests {
         write(".dockerignore", "*\n!dist/**\n");
         write("dist/app", "x");
         write("secret", "x");
-        let context = Context::open(
+        let context = ContextFolder::open(
             folder.path(),
             folder.path(),
             &folder.path().join("docker/Dockerfile"),
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(names, ["dist/app", "docker/Dockerfile"]);
 
         write("docker/Dockerfile.dockerignore", "dist\n");
-        let context = Context::open(
+        let context = ContextFolder::open(
             folder.path(),
             folder.path(),
             &folder.path().join("docker/Dockerfile"),
@@ -339,8 +339,9 @@ mod tests {
         symlink(outside.path().join("Dockerfile"), path("linked")).unwrap();
         symlink("/nowhere", path("broken")).unwrap();
         symlink("Dockerfile", path("inside")).unwrap();
-        let open =
-            |context: &str, file: &str| Context::open(root.path(), &path(context), &path(file));
+        let open = |context: &str, file: &str| {
+            ContextFolder::open(root.path(), &path(context), &path(file))
+        };
         for (context, file) in [
             ("out", "Dockerfile"),
             ("", "out/Dockerfile"),
@@ -366,7 +367,7 @@ mod tests {
     #[test]
     fn a_missing_dockerfile_is_reported() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Context::open(
+        let error = ContextFolder::open(
             folder.path(),
             folder.path(),
             &folder.path().join("Dockerfile"),

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::time::Interval;
 
 use super::{Engine, EngineError};
-use crate::client::engine::build::context::Context;
+use crate::client::engine::build::context::ContextFolder;
 use crate::client::engine::build::session::SecretValue;
 use crate::client::registry::Credentials;
 use crate::model::image::Registry;
@@ -86,8 +86,8 @@ impl Engine {
         build: &ImageBuild<'_>,
         watcher: BuildWatcher<'_>,
     ) -> Result<String, EngineError> {
-        let context =
-            Context::open(build.root, build.context, build.dockerfile)?.without(build.left_out);
+        let context = ContextFolder::open(build.root, build.context, build.dockerfile)?
+            .without(build.left_out);
         let context = Arc::new(context);
         if !self.buildkit {
             return Ok(self.build_classic(build, context, watcher).await?);

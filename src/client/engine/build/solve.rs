@@ -18,7 +18,7 @@ use tonic::{Status, Streaming};
 
 use super::log::BuildLog;
 use super::{BuildFailure, BuildWatcher, ContextProgress, ImageBuild, Sending, by_engine_name};
-use crate::client::engine::build::context::Context;
+use crate::client::engine::build::context::ContextFolder;
 use crate::client::engine::build::session::{
     BuildKitSession, ContextArchive, ContextFiles, SessionServices,
 };
@@ -44,7 +44,7 @@ impl Engine {
     pub(super) async fn solve(
         &self,
         build: &ImageBuild<'_>,
-        context: &Arc<Context>,
+        context: &Arc<ContextFolder>,
         sending: Sending,
         watcher: BuildWatcher<'_>,
     ) -> Result<String, BuildFailure> {
@@ -80,7 +80,7 @@ impl Engine {
         };
         let (mut solver, mut observer) = (client.clone(), client);
         let mut solving = pin!(solver.solve(request));
-        let mut log = Log {
+        let mut log = SolveLog {
             lines: BuildLog::default(),
             messages: None,
         };
@@ -139,7 +139,7 @@ impl Engine {
 /// Returns the options of the Dockerfile frontend.
 fn attributes(
     build: &ImageBuild<'_>,
-    context: &Context,
+    context: &ContextFolder,
     sending: Sending,
 ) -> HashMap<String, String> {
     let mut attributes = HashMap::from([
@@ -165,12 +165,12 @@ fn attributes(
 }
 
 /// The log of a build, while the engine sends it.
-struct Log {
+struct SolveLog {
     lines: BuildLog,
     messages: Option<Streaming<StatusResponse>>,
 }
 
-impl Log {
+impl SolveLog {
     fn write(&mut self, status: Option<StatusResponse>, watcher: BuildWatcher<'_>) {
         match status {
             Some(status) => self.lines.write_status(status, watcher.output),

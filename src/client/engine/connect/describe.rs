@@ -1,6 +1,6 @@
 //! Describes the engine, for diagnostics.
 
-use crate::client::engine::{Engine, EngineError, EngineFacts};
+use crate::client::engine::{Engine, EngineError, EngineProperties};
 
 /// The engine's version and configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct EngineDescription {
     /// Its warnings.
     pub warnings: Vec<String>,
     /// Facts that builds depend on, such as insecure registries.
-    pub facts: EngineFacts,
+    pub facts: EngineProperties,
 }
 
 impl Engine {
@@ -41,7 +41,7 @@ impl Engine {
         let failed = |error| EngineError::new("describe itself", error);
         let (version, info) =
             tokio::try_join!(self.docker.version(), self.docker.info()).map_err(failed)?;
-        let facts = EngineFacts::of(&info, self.is_user_socket);
+        let facts = EngineProperties::of(&info, self.is_user_socket);
         // The first component is the engine; the others are programs that it runs.
         let components = version.components.unwrap_or_default().into_iter();
         let product = components.map(|component| component.name).next();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bollard::models::ContainerInspectResponse;
 
-use crate::client::engine::{Engine, EngineError, Source};
+use crate::client::engine::{Engine, EngineError, MountSource};
 
 /// The first API that can mount a folder of a volume: Docker 26.
 const SUBPATH_API: (usize, usize) = (1, 45);
@@ -32,14 +32,14 @@ pub struct OwnMount {
     /// The mount point, without symbolic links.
     pub destination: PathBuf,
     /// The source.
-    pub origin: Origin,
+    pub origin: MountOrigin,
     /// Whether it is read-only.
     pub read_only: bool,
 }
 
 /// The location of the files of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum MountOrigin {
     /// A folder or file on the engine's machine.
     Host(PathBuf),
     /// A volume that only its driver can access.
@@ -66,7 +66,7 @@ impl OwnContainer {
     /// # Errors
     ///
     /// The engine cannot mount the path.
-    pub fn source(&self, path: &Path) -> Result<(Source, bool), NotMounted<'_>> {
+    pub fn source(&self, path: &Path) -> Result<(MountSource, bool), NotMounted<'_>> {
         // If there are several mounts on a folder, the last one is visible.
         let mount = self
             .mounts
@@ -79,13 +79,15 @@ impl OwnContainer {
             .unwrap_or(Path::new(""));
         let is_all = below.as_os_str().is_empty();
         let source = match &mount.origin {
-            Origin::Here => return Err(NotMounted::Here(mount)),
-            Origin::Host(folder) if is_all => Source::Path(folder.display().to_string()),
-            Origin::Host(folder) => Source::Path(folder.join(below).display().to_string()),
-            Origin::Volume(_) if !is_all && !self.supports_subpaths => {
+            MountOrigin::Here => return Err(NotMounted::Here(mount)),
+            MountOrigin::Host(folder) if is_all => MountSource::Path(folder.display().to_string()),
+            MountOrigin::Host(folder) => {
+                MountSource::Path(folder.join(below).display().to_string())
+            }
+            MountOrigin::Volume(_) if !is_all && !self.supports_subpaths => {
                 return Err(NotMounted::FolderOfVolume(mount));
             }
-            Origin::Volume(name) => Source::Volume {
+            MountOrigin::Volume(name) => MountSource::Volume {
                 name: name.clone(),
                 folder: (!is_all).then(|| below.display().to_string()),
             },
@@ -156,14 +158,14 @@ impl Engine {
                 .map(PathBuf::from);
             let name = point.name.filter(|name| !name.is_empty());
             let origin = match (point.typ.as_deref(), path, name) {
-                (Some("bind"), Some(path), _) => Origin::Host(path),
+                (Some("bind"), Some(path), _) => MountOrigin::Host(path),
                 (Some("volume"), Some(path), _)
                     if matches!(point.driver.as_deref(), None | Some("local" | "")) =>
                 {
-                    Origin::Host(path)
+                    MountOrigin::Host(path)
                 }
-                (Some("volume"), _, Some(name)) => Origin::Volume(name),
-                _ => Origin::Here,
+                (Some("volume"), _, Some(name)) => MountOrigin::Volume(name),
+                _ => MountOrigin::Here,
             };
             Some(OwnMount {
                 destination: without_links(Path::new(&point.destination?)),
@@ -176,7 +178,7 @@ impl Engine {
         let host = inspected.host_config.unwrap_or_default();
         let in_memory = host.tmpfs.into_iter().flatten().map(|(path, _)| OwnMount {
             destination: without_links(Path::new(&path)),
-            origin: Origin::Here,
+            origin: MountOrigin::Here,
             read_only: false,
         });
         mounts.extend(in_memory);
@@ -267,7 +269,7 @@ mod tests {
 
     const ID: &str = "0e9b4a8c7d6e5f40312233445566778899aabbccddeeff001122334455667788";
 
-    fn container(mounts: &[(&str, Origin)]) -> OwnContainer {
+    fn container(mounts: &[(&str, MountOrigin)]) -> OwnContainer {
         let mounts = mounts.iter().map(|(destination, origin)| OwnMount {
             destination: destination.into(),
             origin: origin.clone(),
@@ -281,13 +283,13 @@ mod tests {
         }
     }
 
-    fn host(path: &str) -> Origin {
-        Origin::Host(path.into())
+    fn host(path: &str) -> MountOrigin {
+        MountOrigin::Host(path.into())
     }
 
-    fn path(source: Result<(Source, bool), NotMounted<'_>>) -> String {
+    fn path(source: Result<(MountSource, bool), NotMounted<'_>>) -> String {
         match source {
-            Ok((Source::Path(path), _)) => path,
+            Ok((MountSource::Path(path), _)) => path,
             other => panic!("{other:?}"),
         }
     }
@@ -310,7 +312,7 @@ mod tests {
 
     #[test]
     fn files_only_in_this_container_cannot_be_mounted() {
-        let own = container(&[("/w", host("/a")), ("/w/tmp", Origin::Here)]);
+        let own = container(&[("/w", host("/a")), ("/w/tmp", MountOrigin::Here)]);
         assert_eq!(
             own.source(Path::new("/x")),
             Err(NotMounted::InContainer),
@@ -324,10 +326,10 @@ mod tests {
 
     #[test]
     fn folders_of_volumes_depend_on_the_engine() {
-        let mut own = container(&[("/w", Origin::Volume("data".to_owned()))]);
+        let mut own = container(&[("/w", MountOrigin::Volume("data".to_owned()))]);
         let folder = |folder: Option<&str>| {
             let (name, folder) = ("data".to_owned(), folder.map(str::to_owned));
-            Ok((Source::Volume { name, folder }, false))
+            Ok((MountSource::Volume { name, folder }, false))
         };
         assert_eq!(own.source(Path::new("/w/a/b")), folder(Some("a/b")));
         own.supports_subpaths = false;
@@ -342,7 +344,7 @@ mod tests {
     fn a_read_only_mount_stays_read_only() {
         let mut own = container(&[("/w", host("/a"))]);
         own.mounts[0].read_only = true;
-        let source = Source::Path("/a/b".to_owned());
+        let source = MountSource::Path("/a/b".to_owned());
         assert_eq!(own.source(Path::new("/w/b")), Ok((source, true)));
     }
 

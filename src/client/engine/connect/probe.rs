@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
 
 use crate::client::engine::container::archive::nonce;
-use crate::client::engine::{Engine, EngineError, Sees};
+use crate::client::engine::{Engine, EngineError, FileAccess};
 
 /// The prefixes of the names of probes, before and after they are locked.
 const UNLOCKED: &str = "unseen-";
@@ -62,11 +62,11 @@ impl Engine {
     pub async fn sees(&self, folder: &Path) -> bool {
         let assumed = !self.endpoint.is_remote();
         match self.sees {
-            Sees::Everything => return true,
-            Sees::Nothing => return false,
+            FileAccess::Shared => return true,
+            FileAccess::Remote => return false,
             // Podman checks the image first.
-            Sees::Unknown if self.is_podman => return assumed,
-            Sees::Unknown => {}
+            FileAccess::Unknown if self.is_podman => return assumed,
+            FileAccess::Unknown => {}
         }
         let Some(probe) = Probe::create(folder) else {
             return assumed;
@@ -101,8 +101,8 @@ impl Engine {
     }
 
     /// Returns whether the user declared that the engine does not see this machine.
-    pub fn is_said_to_be_remote(&self) -> bool {
-        self.sees == Sees::Nothing
+    pub fn is_declared_remote(&self) -> bool {
+        self.sees == FileAccess::Remote
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::base::shell::quoted;
-use crate::client::output_tail::LastWords;
+use crate::client::output_tail::OutputTail;
 
 /// How long to wait for the error message of ssh after its output has ended.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
@@ -125,7 +125,7 @@ impl SshHost {
                 io::Error::new(error.kind(), why)
             })?;
         let missing = || io::Error::other("ssh has no pipes");
-        let mut stderr = LastWords::of(child.stderr.take());
+        let mut stderr = OutputTail::of(child.stderr.take());
         Ok(SshStream {
             output: child.stdout.take().ok_or_else(missing)?,
             input: child.stdin.take(),

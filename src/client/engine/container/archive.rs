@@ -13,12 +13,12 @@ use bollard::query_parameters::{
 use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
+use super::copy_back::{CopyBackReport, CopyBackTarget};
 use super::pipe;
-use super::results::{CopyBackReport, Place};
 use crate::client::engine::connect::endpoint::EngineEndpoint;
 use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};
-use crate::client::engine::container::results;
-use crate::client::engine::container::source_upload::{Item, Sent, SourceUpload};
+use crate::client::engine::container::copy_back;
+use crate::client::engine::container::source_upload::{SentFiles, SourceUpload, UploadItem};
 use crate::client::engine::{Engine, EngineError};
 
 /// The interval of progress reports.
@@ -38,9 +38,9 @@ impl CreatedContainer {
     /// If files cannot be read, or the engine rejects the request.
     pub async fn send(
         &self,
-        items: Vec<Item>,
+        items: Vec<UploadItem>,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<Sent, EngineError> {
+    ) -> Result<SentFiles, EngineError> {
         let upload = SourceUpload::new(items);
         let sent = upload.sent();
         // A file's error is the actual cause: the engine only sees that the request ended early.
@@ -85,10 +85,10 @@ impl BuilderContainer {
     /// # Errors
     ///
     /// If the engine rejects the request, the response is truncated, or files cannot be written.
-    pub async fn bring_back(
+    pub async fn copy_back(
         &self,
         path: &str,
-        place: Place,
+        place: CopyBackTarget,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<CopyBackReport, EngineError> {
         self.end_processes().await?;
@@ -127,7 +127,7 @@ impl BuilderContainer {
         };
         let Some(first) = first else {
             // The folder was removed in the container.
-            let gone = tokio::task::spawn_blocking(move || results::unpack(&place, None));
+            let gone = tokio::task::spawn_blocking(move || copy_back::unpack(&place, None));
             return crate::base::task::joined(gone.await).map_err(unwritten);
         };
         let bytes = std::sync::Arc::new(AtomicU64::new(0));
@@ -141,7 +141,9 @@ impl BuilderContainer {
                 std::io::Error::other(crate::base::error::innermost(&error).to_string())
             })
         });
-        let unpacked = pipe::read(chunks, move |reader| results::unpack(&place, Some(reader)));
+        let unpacked = pipe::read(chunks, move |reader| {
+            copy_back::unpack(&place, Some(reader))
+        });
         let mut unpacked = std::pin::pin!(unpacked);
         let mut ticks = tokio::time::interval(TICK);
         loop {
@@ -214,7 +216,7 @@ impl BuilderContainer {
 
 impl Engine {
     /// Returns the path of the engine's socket on its machine, if the address has it.
-    pub fn socket_of_host(&self) -> Option<&str> {
+    pub fn host_socket(&self) -> Option<&str> {
         match &self.endpoint {
             EngineEndpoint::Ssh(host) => host.socket(),
             _ => None,

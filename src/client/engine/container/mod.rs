@@ -2,9 +2,9 @@
 
 pub mod archive;
 pub mod builder;
+pub mod copy_back;
 pub mod main_shell;
 pub mod pipe;
 pub mod program;
-pub mod results;
 pub mod source_upload;
 pub mod spec;

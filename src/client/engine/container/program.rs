@@ -54,7 +54,7 @@ pub struct ProgramSpec {
 
 /// A chunk of a program's output.
 #[derive(Debug)]
-pub enum Printed {
+pub enum OutputChunk {
     /// From standard output, or the terminal.
     Output(Bytes),
     /// From standard error.
@@ -63,7 +63,7 @@ pub enum Printed {
 
 /// A running program.
 #[derive(Debug, Clone)]
-pub struct Program {
+pub struct ContainerProgram {
     engine: Engine,
     exec: String,
     name: String,
@@ -75,11 +75,11 @@ pub struct Program {
 pub type ProgramInput = Pin<Box<dyn AsyncWrite + Send>>;
 
 /// The output of a program.
-pub type ProgramOutput = Pin<Box<dyn Stream<Item = Result<Printed, EngineError>> + Send>>;
+pub type ProgramOutput = Pin<Box<dyn Stream<Item = Result<OutputChunk, EngineError>> + Send>>;
 
 /// The target of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Addressee {
+pub enum SignalTarget {
     /// Only the program, like `kill`.
     Program,
     /// The program and its children, like Ctrl-C in a terminal.
@@ -95,7 +95,7 @@ impl BuilderContainer {
     pub async fn start_program(
         &self,
         spec: &ProgramSpec,
-    ) -> Result<(Program, ProgramInput, ProgramOutput), EngineError> {
+    ) -> Result<(ContainerProgram, ProgramInput, ProgramOutput), EngineError> {
         let name = spec.command.first().cloned().unwrap_or_default();
         let failed = program_error(&name);
         let engine = self.engine.without_timeout();
@@ -127,7 +127,7 @@ impl BuilderContainer {
             // The engine prints an error message if it cannot start a process.
             return Err(EngineError::NotStarted(process));
         }
-        let program = Program {
+        let program = ContainerProgram {
             engine: self.engine.clone(),
             exec: exec.id,
             name,
@@ -140,7 +140,7 @@ impl BuilderContainer {
             // Skip the echo of the terminal.
             (_, rest) = first_line(&mut chunks, rest, &mut early).await?;
         }
-        early.extend((!rest.is_empty()).then_some(Printed::Output(rest)));
+        early.extend((!rest.is_empty()).then_some(OutputChunk::Output(rest)));
         let early = futures_util::stream::iter(early.into_iter().map(Ok));
         let output = early.chain(chunks);
         Ok((program, input, Box::pin(output)))
@@ -156,7 +156,7 @@ impl BuilderContainer {
         if spec.terminal.is_some() {
             let action = format!("run `{name}`");
             let (input, shown) = self.engine.start_in_terminal(exec, &action).await?;
-            return Ok((input, Box::pin(shown.map(|it| it.map(Printed::Output)))));
+            return Ok((input, Box::pin(shown.map(|it| it.map(OutputChunk::Output)))));
         }
         let start = StartExecOptions {
             detach: false,
@@ -190,10 +190,10 @@ impl BuilderContainer {
     }
 
     /// Sends a signal, such as `TERM`. Errors do not matter: the program has ended then.
-    pub async fn signal(&self, program: &Program, signal: &str, addressee: Addressee) {
+    pub async fn signal(&self, program: &ContainerProgram, signal: &str, addressee: SignalTarget) {
         let group = match addressee {
-            Addressee::Program => "",
-            Addressee::Group => "-",
+            SignalTarget::Program => "",
+            SignalTarget::Group => "-",
         };
         let line = format!("{signal} {group}{}\n", program.process);
         let mut input = self.input.lock().await;
@@ -207,7 +207,7 @@ impl BuilderContainer {
     /// # Errors
     ///
     /// If the container ended before the program.
-    pub async fn exit_code(&self, program: &Program) -> Result<i64, EngineError> {
+    pub async fn exit_code(&self, program: &ContainerProgram) -> Result<i64, EngineError> {
         let state = self.exit_state(&program.exec).await;
         let state = state.map_err(program_error(&program.name))?;
         match (state.running, state.exit_code) {
@@ -217,7 +217,7 @@ impl BuilderContainer {
     }
 }
 
-impl Program {
+impl ContainerProgram {
     /// Sets the size of the program's terminal. Errors do not matter: the program has ended then.
     pub async fn resize(&self, size: TerminalSize) {
         let options = ResizeExecOptions {
@@ -238,12 +238,12 @@ fn program_error(name: &str) -> impl Fn(bollard::errors::Error) -> EngineError +
     }
 }
 
-fn printed(chunk: LogOutput) -> Option<Printed> {
+fn printed(chunk: LogOutput) -> Option<OutputChunk> {
     match chunk {
         LogOutput::StdIn { .. } => None,
-        LogOutput::StdErr { message } => Some(Printed::Error(message)),
+        LogOutput::StdErr { message } => Some(OutputChunk::Error(message)),
         LogOutput::StdOut { message } | LogOutput::Console { message } => {
-            Some(Printed::Output(message))
+            Some(OutputChunk::Output(message))
         }
     }
 }
@@ -266,7 +266,7 @@ async fn has_ended(docker: &Docker, exec: &str) -> bool {
 async fn first_line(
     chunks: &mut ProgramOutput,
     read: Bytes,
-    early: &mut Vec<Printed>,
+    early: &mut Vec<OutputChunk>,
 ) -> Result<(String, Bytes), EngineError> {
     let mut read = Vec::from(read);
     loop {
@@ -276,8 +276,8 @@ async fn first_line(
         }
         match chunks.next().await {
             Some(chunk) => match chunk? {
-                Printed::Output(bytes) => read.extend_from_slice(&bytes),
-                error @ Printed::Error(_) => early.push(error),
+                OutputChunk::Output(bytes) => read.extend_from_slice(&bytes),
+                error @ OutputChunk::Error(_) => early.push(error),
             },
             None if read.is_empty() => return Err(EngineError::ContainerGone),
             None => {

@@ -23,7 +23,7 @@ pub const INCOMING: &str = ".xp-incoming-";
 
 /// A file or folder to create in a container.
 #[derive(Debug, Clone)]
-pub enum Item {
+pub enum UploadItem {
     /// A file, or a folder with its contents.
     Tree {
         /// The path on this machine.
@@ -35,9 +35,9 @@ pub enum Item {
         /// Excluded paths on this machine.
         left_out: Vec<PathBuf>,
         /// Whether it will be copied back, so that the sent files must be recorded.
-        comes_back: bool,
+        is_copied_back: bool,
         /// Whether it may be removed before it is sent.
-        may_vanish: bool,
+        may_be_missing: bool,
     },
     /// A folder.
     Folder {
@@ -63,7 +63,7 @@ pub enum Item {
 }
 
 /// The files that were sent, by paths relative to the folder that will be copied back.
-pub type Sent = BTreeMap<PathBuf, Fingerprint>;
+pub type SentFiles = BTreeMap<PathBuf, Fingerprint>;
 
 /// The metadata of a file when it was sent. If any of it differs, the file was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,25 +90,25 @@ impl Fingerprint {
 
 /// An archive of files to send.
 pub struct SourceUpload {
-    items: Vec<Item>,
-    sent: Arc<Mutex<Sent>>,
+    items: Vec<UploadItem>,
+    sent: Arc<Mutex<SentFiles>>,
 }
 
 impl SourceUpload {
-    pub fn new(items: Vec<Item>) -> Self {
+    pub fn new(items: Vec<UploadItem>) -> Self {
         let sent = Arc::default();
         Self { items, sent }
     }
 
     /// Returns the record of the sent files, which is complete at the end of the stream.
-    pub fn sent(&self) -> Arc<Mutex<Sent>> {
+    pub fn sent(&self) -> Arc<Mutex<SentFiles>> {
         self.sent.clone()
     }
 
     /// Returns the archive, whose names are relative to the container's root.
     pub fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         pipe::written(move |writer| {
-            let mut sent = Sent::new();
+            let mut sent = SentFiles::new();
             let mut archive = tar::Builder::new(writer);
             for item in &self.items {
                 write(&mut archive, item, &mut sent)?;
@@ -120,30 +120,34 @@ impl SourceUpload {
     }
 }
 
-fn write(archive: &mut tar::Builder<impl Write>, item: &Item, sent: &mut Sent) -> io::Result<()> {
+fn write(
+    archive: &mut tar::Builder<impl Write>,
+    item: &UploadItem,
+    sent: &mut SentFiles,
+) -> io::Result<()> {
     match item {
-        Item::Folder { to, owner } => {
+        UploadItem::Folder { to, owner } => {
             let mut header = header(tar::EntryType::Directory, 0o755, 0, *owner);
             append(archive, &mut header, to, None, None, io::empty())
         }
-        Item::Link { to, target } => {
+        UploadItem::Link { to, target } => {
             let mut header = header(tar::EntryType::Symlink, 0o777, 0, (0, 0));
             append(archive, &mut header, to, Some(target), None, io::empty())
         }
-        Item::File { to, content } => {
+        UploadItem::File { to, content } => {
             let size = content.len() as u64;
             let mut header = header(tar::EntryType::Regular, 0o644, size, (0, 0));
             append(archive, &mut header, to, None, None, content.as_slice())
         }
-        Item::Tree {
+        UploadItem::Tree {
             from,
             to,
             owner,
             left_out,
-            comes_back,
-            may_vanish,
+            is_copied_back,
+            may_be_missing,
         } => {
-            let can_be_gone = |depth: usize| depth > 0 || *may_vanish;
+            let can_be_gone = |depth: usize| depth > 0 || *may_be_missing;
             let mut entries = WalkDir::new(from).sort_by_file_name().into_iter();
             while let Some(entry) = entries.next() {
                 let entry = match entry {
@@ -160,7 +164,7 @@ fn write(archive: &mut tar::Builder<impl Write>, item: &Item, sent: &mut Sent) -
                     }
                     continue;
                 }
-                if *comes_back && is_incoming(&entry) {
+                if *is_copied_back && is_incoming(&entry) {
                     continue;
                 }
                 let below = entry.path().strip_prefix(from).map_err(io::Error::other)?;
@@ -177,7 +181,8 @@ fn write(archive: &mut tar::Builder<impl Write>, item: &Item, sent: &mut Sent) -
                         io::Error::new(error.kind(), format!("{path} cannot be read: {error}"))
                     })?,
                 };
-                if let Some(fingerprint) = fingerprint.filter(|_| *comes_back && entry.depth() > 0)
+                if let Some(fingerprint) =
+                    fingerprint.filter(|_| *is_copied_back && entry.depth() > 0)
                 {
                     sent.insert(below.to_owned(), fingerprint);
                 }
@@ -327,17 +332,21 @@ mod tests {
     #[test]
     fn removed_files_are_skipped_if_allowed() {
         let folder = tempfile::tempdir().unwrap();
-        for may_vanish in [true, false] {
-            let item = Item::Tree {
+        for may_be_missing in [true, false] {
+            let item = UploadItem::Tree {
                 from: folder.path().join("gone"),
                 to: "/work".into(),
                 owner: None,
                 left_out: Vec::new(),
-                comes_back: false,
-                may_vanish,
+                is_copied_back: false,
+                may_be_missing,
             };
-            let written = write(&mut tar::Builder::new(Vec::new()), &item, &mut Sent::new());
-            assert_eq!(written.is_ok(), may_vanish);
+            let written = write(
+                &mut tar::Builder::new(Vec::new()),
+                &item,
+                &mut SentFiles::new(),
+            );
+            assert_eq!(written.is_ok(), may_be_missing);
         }
     }
 
@@ -366,13 +375,13 @@ mod tests {
         let written = folder.path().join(format!("{INCOMING}1"));
         fs::write(&left, "").unwrap();
         fs::write(&written, "").unwrap();
-        let upload = SourceUpload::new(vec![Item::Tree {
+        let upload = SourceUpload::new(vec![UploadItem::Tree {
             from: folder.path().to_owned(),
             to: "/work".into(),
             owner: Some((7, 8)),
             left_out: vec![folder.path().join("out")],
-            comes_back: true,
-            may_vanish: false,
+            is_copied_back: true,
+            may_be_missing: false,
         }]);
         let sent = upload.sent();
         let mut bytes = Vec::new();

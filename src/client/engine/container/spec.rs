@@ -13,7 +13,7 @@ pub const HOME: &str = "/home/xp";
 
 /// The source of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum MountSource {
     /// A folder or file on the engine's machine.
     Path(String),
     /// A volume.
@@ -38,7 +38,7 @@ pub enum Source {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     /// The source.
-    pub source: Source,
+    pub source: MountSource,
     /// The path in the container.
     pub target: String,
     /// Whether it is read-only.
@@ -113,8 +113,8 @@ impl ContainerSpec {
         // The engine's `binds` would split paths at colons.
         let mount = |bind: &Bind| {
             let (typ, source, volume_options) = match &bind.source {
-                Source::Path(path) => (MountType::BIND, Some(path), None),
-                Source::Kept { name, labels } => {
+                MountSource::Path(path) => (MountType::BIND, Some(path), None),
+                MountSource::Kept { name, labels } => {
                     let options = MountVolumeOptions {
                         no_copy: Some(true),
                         labels: Some(labels.clone()),
@@ -122,7 +122,7 @@ impl ContainerSpec {
                     };
                     (MountType::VOLUME, Some(name), Some(options))
                 }
-                Source::Fresh => {
+                MountSource::Fresh => {
                     let options = MountVolumeOptions {
                         no_copy: Some(true),
                         labels: Some(self.labels.clone()),
@@ -131,7 +131,7 @@ impl ContainerSpec {
                     // Without a name, so that the engine removes it with the container.
                     (MountType::VOLUME, None, Some(options))
                 }
-                Source::Volume { name, folder } => {
+                MountSource::Volume { name, folder } => {
                     let options = MountVolumeOptions {
                         // Do not copy files of the image into it.
                         no_copy: Some(true),

@@ -20,7 +20,7 @@ use crate::model::image::ImageReference;
 
 /// Callbacks for the progress of a push or a pull.
 #[derive(Clone, Copy)]
-pub struct Watcher<'a> {
+pub struct TransferWatcher<'a> {
     /// Called with the transferred bytes and the total.
     pub progress: &'a (dyn Fn(u64, u64) + Send + Sync),
     /// Called with the seconds until the engine itself retries.
@@ -31,7 +31,7 @@ pub struct Watcher<'a> {
 
 /// The progress of a push or a pull.
 #[derive(Debug, Clone, Default)]
-struct Transfer {
+struct TransferProgress {
     /// Transferred and total bytes, by layer.
     layers: BTreeMap<String, (u64, u64)>,
     /// The last reported number of seconds until the engine retries.
@@ -40,11 +40,11 @@ struct Transfer {
     last: HashMap<Option<String>, (Option<String>, Option<ProgressDetail>)>,
 }
 
-impl Transfer {
+impl TransferProgress {
     /// Returns whether a message differs from the last one about its layer.
     ///
     /// Some engines repeat the state of each layer twenty times a second.
-    fn is_news(&mut self, message: &Message) -> bool {
+    fn is_news(&mut self, message: &TransferMessage) -> bool {
         let state = (message.status.clone(), message.detail.clone());
         let before = self.last.insert(message.layer.clone(), state.clone());
         before != Some(state)
@@ -138,7 +138,7 @@ impl Engine {
         &self,
         image: &ImageReference,
         credentials: Option<Credentials>,
-        watcher: Watcher<'_>,
+        watcher: TransferWatcher<'_>,
     ) -> Result<(), EngineError> {
         let mut options =
             CreateImageOptionsBuilder::default().from_image(&image.repository().to_string());
@@ -153,7 +153,7 @@ impl Engine {
         let messages = engine.create_image(Some(options.build()), None, credentials.map(to_engine));
         let action = format!("pull {image}");
         let messages = to_the_end(messages)
-            .map_ok(|message| Message {
+            .map_ok(|message| TransferMessage {
                 layer: message.id,
                 status: message.status,
                 detail: message.progress_detail,
@@ -173,7 +173,7 @@ impl Engine {
         &self,
         image: &ImageReference,
         credentials: Option<Credentials>,
-        watcher: Watcher<'_>,
+        watcher: TransferWatcher<'_>,
     ) -> Result<(), EngineError> {
         let action = format!("push {image}");
         if self.is_partial(image).await? {
@@ -191,7 +191,7 @@ impl Engine {
                     digest: digest.to_owned(),
                 });
             }
-            Ok(Message {
+            Ok(TransferMessage {
                 layer: message.id,
                 status: message.status,
                 detail: message.progress_detail,
@@ -241,7 +241,7 @@ fn with_manifests(mut request: BollardRequest) -> BollardRequest {
 }
 
 /// A message about a push or a pull.
-struct Message {
+struct TransferMessage {
     /// The layer.
     layer: Option<String>,
     status: Option<String>,
@@ -252,11 +252,11 @@ struct Message {
 /// Follows a push or a pull to its end. Errors are reported in the stream, not by the HTTP status.
 async fn follow(
     action: &str,
-    messages: impl Stream<Item = Result<Message, EngineError>>,
-    watcher: Watcher<'_>,
+    messages: impl Stream<Item = Result<TransferMessage, EngineError>>,
+    watcher: TransferWatcher<'_>,
 ) -> Result<(), EngineError> {
     let mut messages = std::pin::pin!(messages);
-    let mut transfer = Transfer::default();
+    let mut transfer = TransferProgress::default();
     let mut last_progress = Instant::now();
     loop {
         let deadline = last_progress + watcher.silence;
@@ -306,8 +306,8 @@ pub fn to_engine(credentials: Credentials) -> DockerCredentials {
 mod tests {
     use super::*;
 
-    fn pushing(layer: &str, current: i64) -> Message {
-        Message {
+    fn pushing(layer: &str, current: i64) -> TransferMessage {
+        TransferMessage {
             layer: Some(layer.to_owned()),
             status: Some("Pushing".to_owned()),
             detail: Some(ProgressDetail {
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn only_new_messages_are_progress() {
-        let mut transfer = Transfer::default();
+        let mut transfer = TransferProgress::default();
         let mut is_news = |layer, current| transfer.is_news(&pushing(layer, current));
         assert!(is_news("a", 10) && is_news("b", 50));
         // An engine with the containerd image store reports each layer twenty times a second.
@@ -336,7 +336,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(10)).await;
             Some((Ok(pushing("a", count.min(40))), count + 1))
         });
-        let watcher = Watcher {
+        let watcher = TransferWatcher {
             progress: &|_, _| {},
             retrying: &|_| {},
             silence: Duration::from_millis(300),

@@ -5,7 +5,7 @@ use std::path::Path;
 use git2::build::CheckoutBuilder;
 use git2::{ErrorCode, Index, Repository, RepositoryInitOptions};
 
-use super::progress::Watch;
+use super::progress::OperationContext;
 use crate::client::git::error::GitErrorKind;
 use crate::client::git::fetch::update::{Depth, Fetch, Tags, copy_commit, fetch};
 use crate::client::git::worktree::quoted_patterns;
@@ -35,7 +35,7 @@ pub struct CloneRequest<'a> {
 pub fn clone(
     client: &GitClient,
     request: &CloneRequest<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<WorkingCopy, GitError> {
     let failed = |cause| {
         GitError::local(
@@ -78,7 +78,7 @@ pub fn clone(
     )
     .map_err(failed)?;
     if request.checkout.branch().is_none() {
-        working_copy.set_own_reference("head", request.checkout.commit)?;
+        working_copy.set_xp_reference("head", request.checkout.commit)?;
     }
     Ok(working_copy)
 }
@@ -95,7 +95,7 @@ impl WorkingCopy {
         client: &GitClient,
         url: &GitUrl,
         resolved: &ResolvedReference,
-        watch: &Watch<'_>,
+        watch: &OperationContext<'_>,
     ) -> Result<(), GitError> {
         // A reference keeps the commit from being garbage-collected.
         let pinned = "refs/xp/pinned";
@@ -131,7 +131,7 @@ impl WorkingCopy {
                         error
                     }
                 })?;
-            return self.set_own_reference("pinned", resolved.commit);
+            return self.set_xp_reference("pinned", resolved.commit);
         }
         let refspecs = [format!("+{}:{pinned}", resolved.commit)];
         let by_sha = Fetch {
@@ -146,7 +146,7 @@ impl WorkingCopy {
             Err(error) if matches!(error.kind(), GitErrorKind::Local | GitErrorKind::Protocol) => {
                 self.fetch_everything(client, url, watch)?;
                 if self.has_commit(resolved.commit) {
-                    self.set_own_reference("pinned", resolved.commit)
+                    self.set_xp_reference("pinned", resolved.commit)
                 } else {
                     Err(error.with_kind(GitErrorKind::MissingCommit))
                 }
@@ -161,7 +161,7 @@ impl WorkingCopy {
         &self,
         client: &GitClient,
         url: &GitUrl,
-        watch: &Watch<'_>,
+        watch: &OperationContext<'_>,
     ) -> Result<(), GitError> {
         let refspecs = ["+refs/*:refs/xp/everything/*".to_owned()];
         let everything = Fetch {
@@ -203,7 +203,7 @@ fn check_out(
     repository: &Repository,
     request: &CloneRequest<'_>,
     default_branch: Option<&str>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), git2::Error> {
     let commit = repository.find_commit(oid(request.checkout.commit)?)?;
     if let Some(name) = default_branch.and_then(|name| name.strip_prefix("refs/heads/")) {

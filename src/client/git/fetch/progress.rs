@@ -30,14 +30,14 @@ pub enum ProgressPhase {
 
 /// The progress callback and the cancellation token of a blocking operation.
 #[derive(Clone, Copy)]
-pub struct Watch<'a> {
+pub struct OperationContext<'a> {
     /// Called up to once per object.
     pub progress: &'a dyn Fn(Progress),
     /// Stops transfers; a checkout that has started is finished.
     pub cancel: &'a CancellationToken,
 }
 
-impl Watch<'_> {
+impl OperationContext<'_> {
     /// Reports a transfer's progress, and returns whether to continue.
     pub fn transfer(&self, stats: &git2::Progress<'_>) -> bool {
         let received = stats.received_objects() < stats.total_objects();

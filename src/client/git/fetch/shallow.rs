@@ -5,7 +5,7 @@ use std::fs;
 
 use git2::{Oid, Repository};
 
-use super::progress::Watch;
+use super::progress::OperationContext;
 use crate::client::git::fetch::update::{Depth, Fetch, Tags};
 use crate::client::git::{GitClient, GitError, WorkingCopy};
 use crate::model::source::{GitScheme, GitUrl};
@@ -30,12 +30,12 @@ impl WorkingCopy {
     ///
     /// As for [`WorkingCopy::fetch`]; always fails for a remote on this machine, because libgit2's local
     /// transport does not support it.
-    pub fn fetch_whole_history(
+    pub fn unshallow(
         &self,
         client: &GitClient,
         url: &GitUrl,
         refspecs: &[String],
-        watch: &Watch<'_>,
+        watch: &OperationContext<'_>,
     ) -> Result<(), GitError> {
         let hint = || {
             format!(

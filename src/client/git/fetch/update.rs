@@ -6,7 +6,7 @@ use git2::{
     AutotagOption, FetchOptions, FetchPrune, RemoteCallbacks, RemoteUpdateFlags, Repository,
 };
 
-use super::progress::Watch;
+use super::progress::OperationContext;
 use crate::client::git::error::address;
 use crate::client::git::transport;
 use crate::client::git::transport::Operation;
@@ -60,7 +60,7 @@ impl WorkingCopy {
         &self,
         client: &GitClient,
         fetch: &Fetch<'_>,
-        watch: &Watch<'_>,
+        watch: &OperationContext<'_>,
     ) -> Result<(), GitError> {
         self::fetch(client, &self.repository, fetch, watch).map(drop)
     }
@@ -71,7 +71,7 @@ pub fn fetch(
     client: &GitClient,
     repository: &Repository,
     fetch: &Fetch<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<Option<String>, GitError> {
     let url = client.effective_url(fetch.url);
     let runtime = &client.shared.runtime;
@@ -101,12 +101,15 @@ pub fn fetch(
         let run = || fetch_once(repository, &url, fetch, watch);
         let error = match Operation::run(client, &url, watch.cancel, what, run) {
             Ok(default_branch) => {
-                attempts.answered();
+                attempts.record_success();
                 return Ok(default_branch);
             }
             Err(error) => error,
         };
-        match error.transient_failure().and_then(|it| attempts.after(it)) {
+        match error
+            .transient_failure()
+            .and_then(|it| attempts.record_failure(it))
+        {
             Some(retrying) => wait(&mut Box::pin(async move {
                 tokio::time::sleep(retrying.wait).await;
             }))?,
@@ -119,7 +122,7 @@ fn fetch_once(
     repository: &Repository,
     url: &GitUrl,
     fetch: &Fetch<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<Option<String>, git2::Error> {
     let address = if url.scheme() == GitScheme::File {
         url.path()
@@ -162,7 +165,7 @@ pub fn copy_commit(
     repository: &Repository,
     url: &GitUrl,
     commit: git2::Oid,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), git2::Error> {
     let source = Repository::open(url.path())?;
     let mut walk = source.revwalk()?;

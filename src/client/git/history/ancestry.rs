@@ -57,7 +57,7 @@ impl WorkingCopy {
     }
 
     /// Returns whether a commit is in a reference's reflog, so that the reference once pointed to it.
-    pub fn reference_once_was(&self, name: &str, commit: CommitId) -> bool {
+    pub fn reflog_contains(&self, name: &str, commit: CommitId) -> bool {
         let Ok(log) = self.repository.reflog(name) else {
             return false;
         };

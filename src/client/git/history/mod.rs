@@ -1,7 +1,7 @@
 //! Commits: ancestry, logs, and the files of a revision.
 
 pub mod ancestry;
-pub mod folder_at;
+pub mod folder_export;
 pub mod last_touched;
 pub mod log;
 pub mod path_trie;

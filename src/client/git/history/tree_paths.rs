@@ -27,7 +27,7 @@ impl WorkingCopy {
     /// # Errors
     ///
     /// The commit or the file is not in the object store.
-    pub fn file_of(&self, commit: CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+    pub fn read_file_at(&self, commit: CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
         let failed = |cause| self.failed(&format!("read {path} of {commit}"), cause);
         let tree = self.tree_of(commit).map_err(failed)?;
         match tree.get_path(Path::new(path)) {
@@ -56,7 +56,7 @@ impl WorkingCopy {
     }
 
     /// Returns the submodule that contains a path, or is at the path.
-    pub fn submodule_above(&self, commit: CommitId, path: &str) -> Option<String> {
+    pub fn containing_submodule(&self, commit: CommitId, path: &str) -> Option<String> {
         let root = self.tree_of(commit).ok()?;
         let is_submodule = |path: &&Path| {
             let entry = root.get_path(path);
@@ -77,7 +77,7 @@ impl WorkingCopy {
             .and_then(|tree| match tree.get_path(Path::new(path)) {
                 Err(cause) if cause.code() == ErrorCode::NotFound => Ok(None),
                 // The path is below a submodule.
-                Err(_) if self.submodule_above(commit, path).is_some() => Ok(None),
+                Err(_) if self.containing_submodule(commit, path).is_some() => Ok(None),
                 entry => entry.map(Some),
             });
         let entry = entry.map_err(|cause| self.failed(&format!("look into {commit}"), cause))?;
@@ -118,7 +118,7 @@ impl WorkingCopy {
     }
 
     /// Returns the folders next to a missing path, for suggestions: those in its innermost parent that exists.
-    pub fn folders_beside(&self, commit: CommitId, path: &str) -> Vec<String> {
+    pub fn sibling_folders(&self, commit: CommitId, path: &str) -> Vec<String> {
         let Ok(root) = self.tree_of(commit) else {
             return Vec::new();
         };

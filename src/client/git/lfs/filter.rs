@@ -15,13 +15,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::failure::{hint, last_lines, not_started, without_secrets};
-use super::surroundings::{LfsStorage, set_environment};
+use super::environment::{LfsStorage, set_environment};
+use super::error::{hint, last_lines, not_started, without_secrets};
 use super::{Pointer, is_pointer};
 use crate::client::git::error::GitErrorKind;
-use crate::client::git::fetch::progress::Watch;
+use crate::client::git::fetch::progress::OperationContext;
 use crate::client::git::{GitClient, GitError};
-use crate::client::output_tail::LastWords;
+use crate::client::output_tail::OutputTail;
 use crate::model::source::GitUrl;
 
 /// The name of the program, and of its Debian package.
@@ -54,7 +54,7 @@ pub(in crate::client::git) fn fetch(
     client: &GitClient,
     files: &LfsFiles<'_>,
     pointers: &[Pointer],
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), GitError> {
     let storage = LfsStorage::link(files)?;
     let fetched = client.shared.runtime.block_on(async {
@@ -71,7 +71,7 @@ async fn fetch_all(
     client: &GitClient,
     files: &LfsFiles<'_>,
     pointers: &[Pointer],
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), GitError> {
     let mut process = LfsProcess::start(client, files, pointers)?;
     let done = process.replace_all(files, pointers, watch).await;
@@ -102,7 +102,7 @@ struct LfsProcess {
     child: Child,
     input: Option<BufWriter<ChildStdin>>,
     output: BufReader<ChildStdout>,
-    stderr: LastWords,
+    stderr: OutputTail,
 }
 
 /// A packet of the filter protocol.
@@ -132,7 +132,7 @@ impl LfsProcess {
         let missing = || GitError::new(GitErrorKind::Local, "cannot open pipes to git-lfs");
         let input = child.stdin.take().ok_or_else(missing)?;
         let output = child.stdout.take().ok_or_else(missing)?;
-        let stderr = LastWords::of(child.stderr.take());
+        let stderr = OutputTail::of(child.stderr.take());
         Ok(Self {
             child,
             input: Some(BufWriter::new(input)),
@@ -145,7 +145,7 @@ impl LfsProcess {
         &mut self,
         files: &LfsFiles<'_>,
         pointers: &[Pointer],
-        watch: &Watch<'_>,
+        watch: &OperationContext<'_>,
     ) -> Result<(), FetchFailure> {
         let (mut done, mut bytes) = (0, 0);
         let mut received = |size: u64| {

@@ -1,6 +1,6 @@
 //! References: a remote's, and those a working copy knows.
 
-pub mod known;
+pub mod cached;
 pub mod list;
 pub mod names;
 pub mod pkt_line;

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use super::netrc;
-use crate::client::git::{Environment, GitConfiguration};
+use crate::client::git::{GitConfiguration, GitEnvironment};
 use crate::model::source::{GitScheme, GitUrl};
 
 /// A helper may open a browser and wait for the user.
@@ -94,7 +94,7 @@ impl GitCredentials {
     pub async fn next_login(
         &self,
         configuration: &GitConfiguration,
-        environment: &Environment,
+        environment: &GitEnvironment,
         url: &GitUrl,
         refused: Option<&Login>,
     ) -> Result<Login, NoLogin> {
@@ -161,7 +161,7 @@ pub struct NoLogin {
     pub helper_message: Option<String>,
 }
 
-async fn read_netrc(environment: &Environment, url: &GitUrl) -> Option<Login> {
+async fn read_netrc(environment: &GitEnvironment, url: &GitUrl) -> Option<Login> {
     let path = environment.home.as_ref()?.join(".netrc");
     let text = tokio::fs::read(path).await.ok()?;
     netrc::find_login(&String::from_utf8_lossy(&text), url.host(), url.user())

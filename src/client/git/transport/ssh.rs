@@ -10,13 +10,13 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::client::git::error::{GitErrorKind, address};
 use crate::client::git::refs::list::server_error;
 use crate::client::git::{GitClient, GitError};
-use crate::client::output_tail::LastWords;
+use crate::client::output_tail::OutputTail;
 use crate::model::source::GitUrl;
 
 /// A running ssh process, killed on drop.
 pub(in crate::client::git) struct SshProcess {
     child: Child,
-    stderr: LastWords,
+    stderr: OutputTail,
 }
 
 /// Starts ssh, which runs `git-upload-pack` on the server.
@@ -50,7 +50,7 @@ pub(super) fn spawn(
     };
     let stdout = child.stdout.take().ok_or_else(missing)?;
     let stdin = child.stdin.take().ok_or_else(missing)?;
-    let stderr = LastWords::of(child.stderr.take());
+    let stderr = OutputTail::of(child.stderr.take());
     Ok((SshProcess { child, stderr }, stdout, stdin))
 }
 

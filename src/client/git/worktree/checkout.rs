@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 
 use super::quoted_patterns;
 use super::working_copy::oid;
-use crate::client::git::fetch::progress::Watch;
+use crate::client::git::fetch::progress::OperationContext;
 use crate::client::git::lfs;
 use crate::client::git::lfs::LfsFiles;
 use crate::client::git::{GitClient, GitError};
@@ -20,7 +20,7 @@ use crate::model::source::{CommitId, GitUrl};
 
 /// Inputs of a checkout.
 #[derive(Clone, Copy)]
-pub struct Checkout<'a> {
+pub struct CheckoutRequest<'a> {
     pub commit: CommitId,
     /// The folders and files to write; empty for all.
     pub paths: &'a [String],
@@ -74,8 +74,8 @@ impl From<GitError> for CheckoutError {
 /// git does not report them as deleted.
 pub fn check_out(
     client: &GitClient,
-    checkout: &Checkout<'_>,
-    watch: &Watch<'_>,
+    checkout: &CheckoutRequest<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<CheckedOutTree, CheckoutError> {
     let repository = Repository::open(checkout.git_dir)?;
     let odb = repository.odb()?;
@@ -131,7 +131,7 @@ fn write_files(
     repository: &Repository,
     index: &mut Index,
     paths: &[String],
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), git2::Error> {
     let mut options = CheckoutBuilder::new();
     options

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use git2::{ErrorCode, ObjectType};
 use walkdir::WalkDir;
 
-use super::checkout::{Checkout, CheckoutError, check_out};
+use super::checkout::{CheckoutError, CheckoutRequest, check_out};
 use super::submodules::{Submodules, check_out_all};
 use crate::client::git::error::GitErrorKind;
-use crate::client::git::fetch::progress::Watch;
+use crate::client::git::fetch::progress::OperationContext;
 use crate::client::git::{GitClient, GitError, WorkingCopy};
 use crate::model::source::{CommitId, GitUrl};
 
@@ -60,7 +60,7 @@ pub fn export(
     client: &GitClient,
     source: &WorkingCopy,
     export: &Export<'_>,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<Exported, GitError> {
     remove_tree(export.files)?;
     remove_tree(export.git_dir)?;
@@ -71,7 +71,7 @@ pub fn export(
     fs::create_dir_all(export.files).map_err(cannot_write(export.files))?;
     write_git_dir(source, export)?;
     let folders = source.object_folders();
-    let checkout = Checkout {
+    let checkout = CheckoutRequest {
         commit: export.commit,
         paths: export.paths,
         files: export.files,
@@ -143,7 +143,7 @@ fn write_git_dir(source: &WorkingCopy, export: &Export<'_>) -> Result<(), GitErr
 }
 
 /// A configuration that makes git leave files unchanged, regardless of the user's configuration.
-pub const EMPTY_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n\
+pub const NEUTRAL_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n\
     \tautocrlf = false\n\teol = lf\n\tignoreCase = false\n\tsymlinks = true\n\tattributesFile = /dev/null\n\
     [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n";
 
@@ -152,7 +152,7 @@ fn config(url: &GitUrl) -> String {
         .replace('\\', "\\\\")
         .replace('"', "\\\"");
     format!(
-        "{EMPTY_CONFIG}[remote \"origin\"]\n\turl = \"{url}\"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
+        "{NEUTRAL_CONFIG}[remote \"origin\"]\n\turl = \"{url}\"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
     )
 }
 

@@ -88,7 +88,7 @@ impl WorkingCopy {
     /// # Errors
     ///
     /// The commit or a folder of it is not in the object store.
-    pub fn files_of(
+    pub fn list_files(
         &self,
         commit: CommitId,
         limit: usize,

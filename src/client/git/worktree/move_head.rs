@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 
 use super::index_file::make_full;
 use super::working_copy::oid;
-use crate::client::git::fetch::progress::Watch;
+use crate::client::git::fetch::progress::OperationContext;
 use crate::client::git::{GitError, WorkingCopy};
 use crate::model::source::CommitId;
 
@@ -33,7 +33,7 @@ pub enum Move {
         remote: String,
     },
     /// Back from a detached `HEAD` to a branch, which moves to the commit.
-    Return {
+    ReturnToBranch {
         /// Its short name.
         name: String,
         /// The commit that it must still point to.
@@ -56,7 +56,7 @@ impl WorkingCopy {
     /// Checks out a commit, without overwriting uncommitted changes.
     ///
     /// The move is recorded in `refs/xp/moving` first, so that an interrupted move can be recognized (see
-    /// [`WorkingCopy::is_halfway_to`]). With `finish`, an interrupted move is completed.
+    /// [`WorkingCopy::is_interrupted_move_to`]). With `finish`, an interrupted move is completed.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl WorkingCopy {
         to: CommitId,
         how: &Move,
         finish: bool,
-        watch: &Watch<'_>,
+        watch: &OperationContext<'_>,
     ) -> Result<Result<(), NotMoved>, GitError> {
         // libgit2 locks the index only after writing the files.
         if self.repository.path().join("index.lock").exists() {
@@ -93,7 +93,7 @@ impl WorkingCopy {
         if !conflicts.is_empty() {
             return Ok(Err(NotMoved::InTheWay(conflicts)));
         }
-        self.set_own_reference("moving", to)?;
+        self.set_xp_reference("moving", to)?;
         let checked_out = {
             let mut options = CheckoutBuilder::new();
             if finish {
@@ -122,14 +122,14 @@ impl WorkingCopy {
             Ok(()) => {}
             // libgit2 checks for conflicts before it writes the first file.
             Err(cause) if cause.code() == ErrorCode::Conflict => {
-                self.remove_own_reference("moving");
+                self.remove_xp_reference("moving");
                 return Ok(Err(NotMoved::InTheWay(conflicts)));
             }
             // Another process locked the index meanwhile: the files are written, and the next run finishes the move.
             Err(cause) if cause.code() == ErrorCode::Locked => return Ok(Err(NotMoved::Locked)),
             Err(cause) => {
                 if !finish && self.roll_back(&wanted).is_ok() {
-                    self.remove_own_reference("moving");
+                    self.remove_xp_reference("moving");
                 }
                 return Err(self.failed(&format!("check out {to}"), cause));
             }
@@ -137,11 +137,11 @@ impl WorkingCopy {
         self.point_head(to, how)
             .map_err(|cause| self.failed("move HEAD", cause))?;
         if *how == Move::Detached {
-            self.set_own_reference("head", to)?;
+            self.set_xp_reference("head", to)?;
         } else {
-            self.remove_own_reference("head");
+            self.remove_xp_reference("head");
         }
-        self.remove_own_reference("moving");
+        self.remove_xp_reference("moving");
         Ok(Ok(()))
     }
 
@@ -250,7 +250,7 @@ impl WorkingCopy {
                 )?;
                 Ok(())
             }
-            Move::Return { name, from } => {
+            Move::ReturnToBranch { name, from } => {
                 let name = format!("refs/heads/{name}");
                 self.repository.reference_matching(
                     &name,
@@ -278,7 +278,7 @@ impl WorkingCopy {
     }
 
     /// Returns whether a branch tracks a remote's branch: by its configuration, or without one by its name.
-    pub fn branch_follows(&self, branch: &str, remote: Option<&str>, remote_branch: &str) -> bool {
+    pub fn branch_tracks(&self, branch: &str, remote: Option<&str>, remote_branch: &str) -> bool {
         let full = format!("refs/heads/{branch}");
         let text = |buffer: git2::Buf| buffer.as_str().ok().map(str::to_owned);
         let upstream_remote = self

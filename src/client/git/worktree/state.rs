@@ -31,7 +31,7 @@ pub enum Head {
 
 /// An unfinished git operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OperationUnderWay {
+pub enum OperationInProgress {
     /// `git merge`
     Merge,
     /// `git rebase`
@@ -46,7 +46,7 @@ pub enum OperationUnderWay {
     ApplyMailbox,
 }
 
-impl OperationUnderWay {
+impl OperationInProgress {
     /// Returns its name, as in "a merge is in progress".
     pub fn name(self) -> &'static str {
         match self {
@@ -107,22 +107,22 @@ impl WorkingCopy {
     }
 
     /// Returns the unfinished operation, if any.
-    pub fn operation_under_way(&self) -> Option<OperationUnderWay> {
+    pub fn operation_in_progress(&self) -> Option<OperationInProgress> {
         match self.repository.state() {
             RepositoryState::Clean => None,
-            RepositoryState::Merge => Some(OperationUnderWay::Merge),
+            RepositoryState::Merge => Some(OperationInProgress::Merge),
             RepositoryState::Revert | RepositoryState::RevertSequence => {
-                Some(OperationUnderWay::Revert)
+                Some(OperationInProgress::Revert)
             }
             RepositoryState::CherryPick | RepositoryState::CherryPickSequence => {
-                Some(OperationUnderWay::CherryPick)
+                Some(OperationInProgress::CherryPick)
             }
-            RepositoryState::Bisect => Some(OperationUnderWay::Bisect),
+            RepositoryState::Bisect => Some(OperationInProgress::Bisect),
             RepositoryState::Rebase
             | RepositoryState::RebaseInteractive
-            | RepositoryState::RebaseMerge => Some(OperationUnderWay::Rebase),
+            | RepositoryState::RebaseMerge => Some(OperationInProgress::Rebase),
             RepositoryState::ApplyMailbox | RepositoryState::ApplyMailboxOrRebase => {
-                Some(OperationUnderWay::ApplyMailbox)
+                Some(OperationInProgress::ApplyMailbox)
             }
         }
     }
@@ -220,7 +220,7 @@ impl WorkingCopy {
     /// # Errors
     ///
     /// The index or a file cannot be read.
-    pub fn is_halfway_to(&self, commit: CommitId) -> Result<bool, GitError> {
+    pub fn is_interrupted_move_to(&self, commit: CommitId) -> Result<bool, GitError> {
         self.differences_are_of(commit)
             .map_err(|cause| self.failed("compare the files", cause))
     }

@@ -16,12 +16,12 @@ use std::time::Duration;
 use git2::{Repository, RepositoryInitOptions};
 use sha1::{Digest as _, Sha1};
 
-use super::checkout::{CheckedOutTree, Checkout, CheckoutError, Gitlink, check_out};
-use super::export::{EMPTY_CONFIG, remove_tree};
+use super::checkout::{CheckedOutTree, CheckoutError, CheckoutRequest, Gitlink, check_out};
+use super::export::{NEUTRAL_CONFIG, remove_tree};
 use super::git_modules::SubmoduleEntry;
-use super::leftovers::remove_own_leftovers;
+use super::stale_locks::remove_own_leftovers;
 use crate::client::git::error::GitErrorKind;
-use crate::client::git::fetch::progress::Watch;
+use crate::client::git::fetch::progress::OperationContext;
 use crate::client::git::worktree::git_modules;
 use crate::client::git::{GitClient, GitError, WorkingCopy};
 use crate::model::source::{CommitId, GitScheme, GitUrl, ResolvedReference};
@@ -52,7 +52,7 @@ pub fn check_out_all(
     client: &GitClient,
     submodules: &Submodules<'_>,
     of: &CheckedOutTree,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), GitError> {
     let checked_out = check_out_level(client, submodules, of, "", 0, watch);
     let removed = remove_tree(submodules.scratch);
@@ -66,7 +66,7 @@ fn check_out_level(
     of: &CheckedOutTree,
     prefix: &str,
     depth: usize,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<(), GitError> {
     if of.gitlinks.is_empty() {
         return Ok(());
@@ -133,7 +133,7 @@ impl SubmoduleCheckout<'_> {
         &self,
         client: &GitClient,
         objects: &Path,
-        watch: &Watch<'_>,
+        watch: &OperationContext<'_>,
     ) -> Result<CheckedOutTree, GitError> {
         let files = self.submodules.files.join(&self.gitlink.path);
         // The parent's checkout created it; check again that it is not a symlink.
@@ -147,7 +147,7 @@ impl SubmoduleCheckout<'_> {
         write_git_dir(&git_dir, self.gitlink.commit).map_err(|cause| {
             GitError::file(format!("cannot write {}", git_dir.display()), cause)
         })?;
-        let checkout = Checkout {
+        let checkout = CheckoutRequest {
             commit: self.gitlink.commit,
             paths: &[],
             files: &files,
@@ -168,7 +168,7 @@ fn write_git_dir(git_dir: &Path, commit: CommitId) -> std::io::Result<()> {
         fs::create_dir_all(git_dir.join(folder))?;
     }
     fs::write(git_dir.join("HEAD"), format!("{commit}\n"))?;
-    fs::write(git_dir.join("config"), EMPTY_CONFIG)
+    fs::write(git_dir.join("config"), NEUTRAL_CONFIG)
 }
 
 /// Returns the URL of a submodule of a repository.
@@ -197,7 +197,7 @@ fn fetch_objects(
     store: &Path,
     url: &GitUrl,
     commit: CommitId,
-    watch: &Watch<'_>,
+    watch: &OperationContext<'_>,
 ) -> Result<PathBuf, GitError> {
     let dir = store.join(store_name(url));
     let cannot_write = |cause| GitError::file(format!("cannot write {}", dir.display()), cause);
@@ -215,13 +215,13 @@ fn fetch_objects(
         let wanted = ResolvedReference { commit, name: None };
         copy.fetch_commit(client, url, &wanted, watch)?;
         // A reference keeps the commit, so that the next fetch is incremental.
-        copy.set_own_reference(&format!("commits/{commit}"), commit)?;
+        copy.set_xp_reference(&format!("commits/{commit}"), commit)?;
     }
     Ok(objects)
 }
 
 /// Locks a store; the lock is released when the process exits.
-fn lock(path: &Path, watch: &Watch<'_>) -> Result<File, GitError> {
+fn lock(path: &Path, watch: &OperationContext<'_>) -> Result<File, GitError> {
     let failed = |cause| GitError::file(format!("cannot lock {}", path.display()), cause);
     let file = File::options()
         .create(true)

@@ -2,7 +2,7 @@
 //!
 //! Nothing is written, not even refreshed stat data in the index.
 
-mod unwatched;
+mod unchecked;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use git2::{ConfigLevel, IndexEntry, Repository};
 use sha1::{Digest as _, Sha1};
 
-pub use self::unwatched::compare_unmarked;
-use self::unwatched::{is_below, left_out, unwatched_changes};
+pub use self::unchecked::compare_unmarked;
+use self::unchecked::{is_below, left_out, unchecked_changes};
 use super::index_file::index_of;
 use super::status::{Scope, Untracked, differences};
 use crate::client::git::{GitError, WorkingCopy};
@@ -87,7 +87,7 @@ impl WorkingCopy {
         let shared = git_dir.join("commondir");
         let common = if shared.exists() {
             Some(CommonDir {
-                named: read_path(&shared, b"")?,
+                path_as_written: read_path(&shared, b"")?,
                 dir: self.repository.commondir().to_owned(),
             })
         } else {
@@ -100,7 +100,7 @@ impl WorkingCopy {
         };
         Ok(GitLink {
             dir: self.dir.clone(),
-            named,
+            path_as_written: named,
             git_dir: without_slash(&git_dir),
             common: common.map(|common| CommonDir {
                 dir: without_slash(&common.dir),
@@ -167,7 +167,7 @@ fn changes(
             None => it.path,
         })
         .collect();
-    paths.extend(unwatched_changes(repository, &index, dir, below).map_err(failed)?);
+    paths.extend(unchecked_changes(repository, &index, dir, below).map_err(failed)?);
     // A build also reads submodules that git is configured to ignore.
     let submodules = index.iter().filter(|entry| {
         entry.mode == SUBMODULE && is_below(&entry.path, below) && !paths.contains(&entry.path)

@@ -25,7 +25,7 @@ pub enum Opened {
     /// The folder has files, but is not a repository.
     OtherFiles,
     /// Not a folder.
-    NoFolder,
+    NotAFolder,
     /// A working copy.
     WorkingCopy(WorkingCopy),
 }
@@ -53,7 +53,7 @@ impl WorkingCopy {
         match fs::metadata(dir) {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Opened::Nothing),
             Err(cause) => return Err(cannot_read(cause)),
-            Ok(metadata) if !metadata.is_dir() => return Ok(Opened::NoFolder),
+            Ok(metadata) if !metadata.is_dir() => return Ok(Opened::NotAFolder),
             Ok(_) => {}
         }
         if fs::symlink_metadata(dir.join(".git")).is_err() {
@@ -122,7 +122,7 @@ impl WorkingCopy {
     /// # Errors
     ///
     /// The reference cannot be written.
-    pub fn set_own_reference(&self, name: &str, commit: CommitId) -> Result<(), GitError> {
+    pub fn set_xp_reference(&self, name: &str, commit: CommitId) -> Result<(), GitError> {
         let name = xp_reference(name);
         oid(commit)
             .and_then(|id| self.repository.reference(&name, id, true, "xp"))
@@ -131,12 +131,12 @@ impl WorkingCopy {
     }
 
     /// Returns the commit of a reference below `refs/xp/`.
-    pub fn own_reference(&self, name: &str) -> Option<CommitId> {
+    pub fn xp_reference_commit(&self, name: &str) -> Option<CommitId> {
         self.reference(&xp_reference(name))
     }
 
     /// Removes a reference below `refs/xp/`, if it exists.
-    pub fn remove_own_reference(&self, name: &str) {
+    pub fn remove_xp_reference(&self, name: &str) {
         if let Ok(mut reference) = self.repository.find_reference(&xp_reference(name)) {
             let _ = reference.delete();
         }

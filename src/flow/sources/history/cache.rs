@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::model::source::CommitId;
-use crate::store::cache::Facts;
+use crate::store::cache::FactCache;
 
 /// The first line of each file; files with another one are ignored.
 const FORMAT: &str = "xp history 1";
@@ -18,29 +18,29 @@ const FORMAT: &str = "xp history 1";
 const MIN_FILES: usize = 256;
 
 /// The entries of one tip: the last commit that touched each set of paths.
-pub(super) type Known = BTreeMap<Vec<String>, CommitId>;
+pub(super) type KnownCommits = BTreeMap<Vec<String>, CommitId>;
 
 /// The folder of the cache.
-pub(super) struct Cache {
-    facts: Facts,
+pub(super) struct LastTouchCache {
+    facts: FactCache,
     folder: PathBuf,
 }
 
-impl Cache {
+impl LastTouchCache {
     /// Opens the cache in `folder`, inside `root`.
     pub(super) fn new(root: &Path, folder: PathBuf) -> Self {
-        let facts = Facts::new(root);
+        let facts = FactCache::new(root);
         Self { facts, folder }
     }
 
     /// Reads the entries of a tip.
-    pub(super) fn read(&self, tip: CommitId) -> Known {
+    pub(super) fn read(&self, tip: CommitId) -> KnownCommits {
         let text = self.facts.read(&self.file(tip));
         text.and_then(|text| parse(&text)).unwrap_or_default()
     }
 
     /// Writes the entries of some tips.
-    pub(super) fn write(&self, known: &BTreeMap<CommitId, Known>) {
+    pub(super) fn write(&self, known: &BTreeMap<CommitId, KnownCommits>) {
         for (tip, known) in known {
             self.facts.write(&self.file(*tip), &render(known));
         }
@@ -66,7 +66,7 @@ impl Cache {
 }
 
 /// One line per set: the commit and the paths, separated by tabs, which manifest paths cannot contain.
-fn render(known: &Known) -> String {
+fn render(known: &KnownCommits) -> String {
     let mut text = format!("{FORMAT}\n");
     for (paths, commit) in known {
         text.push_str(&format!("{commit}\t{}\n", paths.join("\t")));
@@ -76,7 +76,7 @@ fn render(known: &Known) -> String {
     text
 }
 
-fn parse(text: &str) -> Option<Known> {
+fn parse(text: &str) -> Option<KnownCommits> {
     let lines = text
         .strip_prefix(FORMAT)?
         .strip_prefix('\n')?
@@ -97,9 +97,9 @@ mod tests {
         digit.repeat(40).parse().unwrap()
     }
 
-    fn known() -> Known {
+    fn known() -> KnownCommits {
         let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
-        Known::from([
+        KnownCommits::from([
             (set(&["services/a"]), commit("1")),
             (set(&["services/a", "libs/ü b"]), commit("2")),
         ])
@@ -109,7 +109,7 @@ mod tests {
     fn entries_survive_a_round_trip_and_damaged_files_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("cache");
-        let cache = Cache::new(&root, root.join("history"));
+        let cache = LastTouchCache::new(&root, root.join("history"));
         assert!(cache.read(commit("a")).is_empty());
         cache.write(&BTreeMap::from([(commit("a"), known())]));
         assert_eq!(cache.read(commit("a")), known());
@@ -134,7 +134,7 @@ mod tests {
     fn the_folder_does_not_grow_forever() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("cache");
-        let cache = Cache::new(&root, root.join("history"));
+        let cache = LastTouchCache::new(&root, root.join("history"));
         for number in 0..MIN_FILES + 20 {
             let tip = format!("{number:040x}").parse().unwrap();
             cache.write(&BTreeMap::from([(tip, known())]));
@@ -148,7 +148,7 @@ mod tests {
     fn a_foreign_folder_is_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.txt"), "precious").unwrap();
-        let cache = Cache::new(folder.path(), folder.path().join("history"));
+        let cache = LastTouchCache::new(folder.path(), folder.path().join("history"));
         cache.write(&BTreeMap::from([(commit("a"), known())]));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -6,9 +6,9 @@
 //! happen under the run's lock, and once per remote: if its services have several working copies, one of them is used.
 
 mod cache;
-mod modules;
 mod paths;
 mod remote;
+mod submodules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,19 +19,19 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::error::{Diagnostic, Exit};
-use crate::base::plural::many;
+use crate::base::plural::count_of;
 use crate::base::task::joined;
-use crate::client::git::{GitClient, Watch};
-use crate::execute::sync::{SyncError, fetch_objects, fetch_whole_history};
+use crate::client::git::{GitClient, OperationContext};
+use crate::execute::sync::{SyncError, fetch_objects, unshallow};
 use crate::flow::sources::resolve::remote_key;
 use crate::model::event::{Event, Events};
 use crate::model::layout::Layout;
-use crate::model::manifest::{ServiceName, WrongPath};
+use crate::model::manifest::{InvalidGitPath, ServiceName};
 use crate::model::source::{CommitId, GitUrl, ResolvedReference};
 use crate::store::claim::{FolderLock, LockError, lock};
-use cache::{Cache, Known};
-use modules::MODULES;
-use remote::{Remote, SearchResult};
+use cache::{KnownCommits, LastTouchCache};
+use remote::{RemoteSearch, SearchResult};
+use submodules::MODULES;
 
 /// The number of remotes to process concurrently.
 const JOBS: usize = 16;
@@ -67,7 +67,7 @@ pub struct LastTouchedCommits {
     /// For each service and tip, the last commit that touched the service's paths.
     pub commits: BTreeMap<(ServiceName, CommitId), CommitId>,
     /// The paths that a tip does not have.
-    pub wrong: Vec<(ServiceName, WrongPath)>,
+    pub wrong: Vec<(ServiceName, InvalidGitPath)>,
 }
 
 /// Where history may be read from.
@@ -143,9 +143,9 @@ pub async fn last_touched(
     search: &HistorySearch<'_>,
     parts: Vec<PartialService>,
 ) -> Result<LastTouchedCommits, HistoryError> {
-    let cache = Cache::new(search.layout.root(), search.layout.history());
+    let cache = LastTouchCache::new(search.layout.root(), search.layout.history());
     let tips: BTreeSet<CommitId> = parts.iter().map(|part| part.tip.commit).collect();
-    let mut known: BTreeMap<CommitId, Known> =
+    let mut known: BTreeMap<CommitId, KnownCommits> =
         tips.into_iter().map(|tip| (tip, cache.read(tip))).collect();
     let (mut found, mut remotes) = (
         LastTouchedCommits::default(),
@@ -164,7 +164,7 @@ pub async fn last_touched(
     if remotes.is_empty() {
         return Ok(found);
     }
-    let remotes = remotes.into_values().filter_map(Remote::of).collect();
+    let remotes = remotes.into_values().filter_map(RemoteSearch::of).collect();
     let results = match search.extent {
         HistoryExtent::Remotes(_) => {
             let remotes = search.fetch_missing(remotes).await?;
@@ -195,22 +195,25 @@ impl LastTouchedCommits {
 
 impl HistorySearch<'_> {
     /// Makes sure that each remote's working copy has the tips.
-    async fn fetch_missing(&self, remotes: Vec<Remote>) -> Result<Vec<Remote>, HistoryError> {
-        let (complete, incomplete): (Vec<Remote>, Vec<Remote>) = remotes
+    async fn fetch_missing(
+        &self,
+        remotes: Vec<RemoteSearch>,
+    ) -> Result<Vec<RemoteSearch>, HistoryError> {
+        let (complete, incomplete): (Vec<RemoteSearch>, Vec<RemoteSearch>) = remotes
             .into_iter()
             .partition(|remote| remote.missing_tips().is_empty());
         if incomplete.is_empty() {
             return Ok(complete);
         }
         let _lock = self.lock().await?;
-        let remotes = many(incomplete.len(), "remote");
+        let remotes = count_of(incomplete.len(), "remote");
         self.stage(format!("fetching the history of {remotes}"));
         let fetched = self.each(&incomplete, |remote| self.fetch(remote)).await;
         self.events.emit(Event::StageFinished);
         Ok([complete, fetched?].concat())
     }
 
-    async fn fetch(&self, remote: Remote) -> Result<Remote, HistoryError> {
+    async fn fetch(&self, remote: RemoteSearch) -> Result<RemoteSearch, HistoryError> {
         let (remote, cloned) = self
             .blocking(remote, |client, staging_dir, remote, watch| {
                 let mut cloned = false;
@@ -233,7 +236,7 @@ impl HistorySearch<'_> {
     }
 
     /// Searches the local histories. Missing and unreadable ones are skipped.
-    async fn search_local(&self, remotes: Vec<Remote>) -> Vec<SearchResult> {
+    async fn search_local(&self, remotes: Vec<RemoteSearch>) -> Vec<SearchResult> {
         let mut all = Vec::new();
         for mut remote in remotes {
             let missing = remote.missing_tips();
@@ -246,7 +249,7 @@ impl HistorySearch<'_> {
     }
 
     /// Searches the histories, and completes shallow clones if necessary.
-    async fn search(&self, remotes: Vec<Remote>) -> Result<Vec<SearchResult>, HistoryError> {
+    async fn search(&self, remotes: Vec<RemoteSearch>) -> Result<Vec<SearchResult>, HistoryError> {
         self.stage("reading histories".to_owned());
         let results = self
             .each(&remotes, |remote| self.search_remote(remote))
@@ -260,7 +263,7 @@ impl HistorySearch<'_> {
         if ended.is_empty() {
             return Ok(all);
         }
-        let shallow: Vec<Remote> = ended
+        let shallow: Vec<RemoteSearch> = ended
             .into_iter()
             .map(|(_, remote)| remote.clone())
             .collect();
@@ -282,8 +285,8 @@ impl HistorySearch<'_> {
     /// Runs the same work for each remote, concurrently.
     async fn each<T, W: Future<Output = Result<T, HistoryError>>>(
         &self,
-        remotes: &[Remote],
-        work: impl Fn(Remote) -> W,
+        remotes: &[RemoteSearch],
+        work: impl Fn(RemoteSearch) -> W,
     ) -> Result<Vec<T>, HistoryError> {
         let work = remotes.iter().cloned().map(work);
         let done: Vec<Result<T, HistoryError>> = futures_util::stream::iter(work)
@@ -294,13 +297,13 @@ impl HistorySearch<'_> {
     }
 
     /// Fetches the whole history of a shallow clone, and searches again.
-    async fn complete(&self, remote: Remote) -> Result<SearchResult, HistoryError> {
+    async fn complete(&self, remote: RemoteSearch) -> Result<SearchResult, HistoryError> {
         let (remote, ()) = self
             .blocking(remote, |client, staging_dir, remote, watch| {
                 match remote.parts.first() {
                     Some(part) => {
                         let request = remote.request(staging_dir, &part.tip);
-                        fetch_whole_history(client, &request, watch)
+                        unshallow(client, &request, watch)
                     }
                     None => Ok(()),
                 }
@@ -309,10 +312,10 @@ impl HistorySearch<'_> {
         self.search_remote(remote).await
     }
 
-    async fn search_remote(&self, remote: Remote) -> Result<SearchResult, HistoryError> {
+    async fn search_remote(&self, remote: RemoteSearch) -> Result<SearchResult, HistoryError> {
         let cancel = self.cancel.clone();
         let result = spawn_blocking(move || {
-            remote.search(&Watch {
+            remote.search(&OperationContext {
                 progress: &|_| (),
                 cancel: &cancel,
             })
@@ -322,15 +325,20 @@ impl HistorySearch<'_> {
 
     async fn blocking<T: Send + 'static>(
         &self,
-        remote: Remote,
-        work: impl FnOnce(&GitClient, &Path, &Remote, &Watch<'_>) -> Result<T, SyncError>
+        remote: RemoteSearch,
+        work: impl FnOnce(
+            &GitClient,
+            &Path,
+            &RemoteSearch,
+            &OperationContext<'_>,
+        ) -> Result<T, SyncError>
         + Send
         + 'static,
-    ) -> Result<(Remote, T), HistoryError> {
+    ) -> Result<(RemoteSearch, T), HistoryError> {
         let (client, cancel) = (self.client.clone(), self.cancel.clone());
         let staging_dir = self.layout.clones();
         let done = spawn_blocking(move || {
-            let watch = Watch {
+            let watch = OperationContext {
                 progress: &|_| (),
                 cancel: &cancel,
             };

@@ -1,16 +1,16 @@
 //! Checks whether a commit has the paths of `git.path` and `git.include`.
 
 use super::PartialService;
-use crate::client::git::{GitError, LastTouch, PathKind, PathsAt, Watch, WorkingCopy};
-use crate::model::manifest::WrongPath;
+use crate::client::git::{GitError, LastTouch, OperationContext, PathKind, PathsAt, WorkingCopy};
+use crate::model::manifest::InvalidGitPath;
 
 /// Returns the invalid paths of a service at its tip.
-pub(super) fn wrong_paths(
+pub(super) fn invalid_git_paths(
     copy: &WorkingCopy,
     part: &PartialService,
     is_one_of_many: bool,
-    watch: &Watch<'_>,
-) -> Result<Vec<WrongPath>, GitError> {
+    watch: &OperationContext<'_>,
+) -> Result<Vec<InvalidGitPath>, GitError> {
     let mut wrong = Vec::new();
     for (index, path) in part.paths.iter().enumerate() {
         let is_service = index == 0;
@@ -18,7 +18,7 @@ pub(super) fn wrong_paths(
             Some(PathKind::Folder) => {}
             Some(_) if !is_service => {}
             Some(kind) => wrong.push(not_a_folder(part, path, kind)),
-            None => wrong.push(match copy.submodule_above(part.tip.commit, path) {
+            None => wrong.push(match copy.containing_submodule(part.tip.commit, path) {
                 Some(submodule) => in_submodule(part, path, &submodule),
                 None => missing(copy, part, path, is_one_of_many, watch)?,
             }),
@@ -32,8 +32,8 @@ fn missing(
     part: &PartialService,
     path: &str,
     is_one_of_many: bool,
-    watch: &Watch<'_>,
-) -> Result<WrongPath, GitError> {
+    watch: &OperationContext<'_>,
+) -> Result<InvalidGitPath, GitError> {
     let tip = part.tip.commit;
     let (service, remote) = (&part.service, &part.remote);
     let request = PathsAt {
@@ -59,19 +59,19 @@ fn missing(
         Some(name) => format!("{name} ({})", tip.short()),
         None => tip.short(),
     };
-    Ok(WrongPath {
+    Ok(InvalidGitPath {
         message: format!("service `{service}`: there is no `{path}` in {reference} of {remote}"),
-        near: copy.folders_beside(tip, path),
+        near: copy.sibling_folders(tip, path),
         help,
         path: path.to_owned(),
     })
 }
 
-fn in_submodule(part: &PartialService, path: &str, submodule: &str) -> WrongPath {
+fn in_submodule(part: &PartialService, path: &str, submodule: &str) -> InvalidGitPath {
     let service = &part.service;
     let rest = path.strip_prefix(submodule).unwrap_or(path);
     let rest = rest.trim_start_matches('/');
-    WrongPath {
+    InvalidGitPath {
         message: format!(
             "service `{service}`: `{path}` is inside the submodule `{submodule}`, whose files are in another repository"
         ),
@@ -83,7 +83,7 @@ fn in_submodule(part: &PartialService, path: &str, submodule: &str) -> WrongPath
     }
 }
 
-fn not_a_folder(part: &PartialService, path: &str, kind: PathKind) -> WrongPath {
+fn not_a_folder(part: &PartialService, path: &str, kind: PathKind) -> InvalidGitPath {
     let service = &part.service;
     let (what, help) = match kind {
         PathKind::Submodule => (
@@ -93,7 +93,7 @@ fn not_a_folder(part: &PartialService, path: &str, kind: PathKind) -> WrongPath 
         PathKind::Link => ("a symbolic link", Some("use the folder that it points to")),
         PathKind::File | PathKind::Folder => ("a file", None),
     };
-    WrongPath {
+    InvalidGitPath {
         message: format!(
             "service `{service}`: `{path}` is {what}, but `git.path` must be a folder"
         ),

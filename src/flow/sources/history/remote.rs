@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::modules::with_modules;
+use super::submodules::with_modules;
 use super::{HistoryError, PartialService, paths};
-use crate::client::git::{GitError, LastTouch, Opened, PathsAt, Watch, WorkingCopy};
+use crate::client::git::{GitError, LastTouch, Opened, OperationContext, PathsAt, WorkingCopy};
 use crate::execute::sync::{SyncError, SyncRequest};
-use crate::model::manifest::{ServiceName, WrongPath};
+use crate::model::manifest::{InvalidGitPath, ServiceName};
 use crate::model::source::{CommitId, GitUrl, ResolvedReference};
 
 /// The maximum number of missing paths for which the removing commit is searched.
@@ -15,7 +15,7 @@ const MAX_EXPLAINED: usize = 10;
 
 /// The services of one remote whose commits are not cached.
 #[derive(Debug, Clone)]
-pub(super) struct Remote {
+pub(super) struct RemoteSearch {
     pub(super) url: GitUrl,
     /// The working copy to search.
     pub(super) dir: PathBuf,
@@ -26,14 +26,14 @@ pub(super) struct Remote {
 #[derive(Default)]
 pub(super) struct SearchResult {
     pub(super) found: Vec<(PartialService, CommitId)>,
-    pub(super) wrong: Vec<(ServiceName, WrongPath)>,
+    pub(super) wrong: Vec<(ServiceName, InvalidGitPath)>,
     /// Whether the local history is too short for some services.
     pub(super) beyond_history: bool,
     /// The working copy that was searched.
     pub(super) dir: PathBuf,
 }
 
-impl Remote {
+impl RemoteSearch {
     /// Chooses the working copy: preferably an existing one that has most of the tips.
     pub(super) fn of(parts: Vec<PartialService>) -> Option<Self> {
         let url = parts.first()?.remote.clone();
@@ -106,7 +106,7 @@ impl Remote {
     }
 
     /// Searches the object store for the commits of the services.
-    pub(super) fn search(self, watch: &Watch<'_>) -> Result<SearchResult, HistoryError> {
+    pub(super) fn search(self, watch: &OperationContext<'_>) -> Result<SearchResult, HistoryError> {
         let working_copy = match WorkingCopy::open(&self.dir) {
             Ok(Opened::WorkingCopy(working_copy)) => working_copy,
             Ok(_) => {
@@ -119,7 +119,11 @@ impl Remote {
             .map_err(|error| self.failed(error))
     }
 
-    fn search_in(&self, copy: &WorkingCopy, watch: &Watch<'_>) -> Result<SearchResult, GitError> {
+    fn search_in(
+        &self,
+        copy: &WorkingCopy,
+        watch: &OperationContext<'_>,
+    ) -> Result<SearchResult, GitError> {
         let mut result = SearchResult {
             dir: self.dir.clone(),
             ..SearchResult::default()
@@ -127,7 +131,7 @@ impl Remote {
         let (mut parts, mut requests) = (Vec::new(), Vec::new());
         for part in &self.parts {
             let is_one_of_many = part.may_be_missing || result.wrong.len() >= MAX_EXPLAINED;
-            let wrong = paths::wrong_paths(copy, part, is_one_of_many, watch)?;
+            let wrong = paths::invalid_git_paths(copy, part, is_one_of_many, watch)?;
             if wrong.is_empty() {
                 requests.push(PathsAt {
                     tip: part.tip.commit,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Deployment, State};
+use super::{DeployState, Deployment};
 use crate::model::lock;
 use crate::model::lock::{Lock, LockedService};
 use crate::model::manifest::ServiceName;
@@ -25,7 +25,7 @@ pub(super) struct StoredRecord {
 pub(super) struct StoredDeploy {
     number: u64,
     id: String,
-    state: State,
+    state: DeployState,
     started: String,
     until: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]

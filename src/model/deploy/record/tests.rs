@@ -7,7 +7,7 @@ fn at(seconds: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(1_790_000_000 + seconds).unwrap()
 }
 
-fn deploy(number: u64, state: State, rollback_to: Option<u64>) -> Deployment {
+fn deploy(number: u64, state: DeployState, rollback_to: Option<u64>) -> Deployment {
     let digest = format!("sha256:{}", number.to_string().repeat(64));
     let set = format!(
         "version: 1\nservices:\n  a:\n    remote: https://h/a\n    reference: origin/master\n    name: \
@@ -32,7 +32,7 @@ fn deploy(number: u64, state: State, rollback_to: Option<u64>) -> Deployment {
 }
 
 /// A record of deploys with these states, oldest first.
-fn record(deploys: &[(State, Option<u64>)]) -> Record {
+fn record(deploys: &[(DeployState, Option<u64>)]) -> Record {
     let mut record = Record::default();
     for (state, rollback_to) in deploys {
         let next = deploy(record.next_number(), *state, *rollback_to);
@@ -44,7 +44,10 @@ fn record(deploys: &[(State, Option<u64>)]) -> Record {
 #[test]
 fn a_written_record_can_be_read() {
     let environment = "staging".parse().unwrap();
-    let written = record(&[(State::Deployed, None), (State::Failed, Some(1))]);
+    let written = record(&[
+        (DeployState::Deployed, None),
+        (DeployState::Failed, Some(1)),
+    ]);
     let object = written.object(&environment, None);
     assert_eq!(Record::read(&object).unwrap(), written);
     assert_eq!(object["metadata"]["name"], "xp-deploy-staging");
@@ -63,11 +66,11 @@ fn a_written_record_can_be_read() {
 
 #[test]
 fn a_rollback_goes_to_the_previous_deploy() {
-    use State::{Deployed, Failed, Interrupted};
+    use DeployState::{Deployed, Failed, Interrupted};
     let environment = "staging".parse().unwrap();
-    let target = |deploys: &[(State, Option<u64>)]| {
+    let target = |deploys: &[(DeployState, Option<u64>)]| {
         let record = record(deploys);
-        let found = record.to_roll_back_to(&environment);
+        let found = record.rollback_target(&environment);
         found.ok().map(|it| it.number)
     };
     assert_eq!(target(&[]), None);
@@ -84,7 +87,7 @@ fn a_rollback_goes_to_the_previous_deploy() {
     let back = [&twice[..], &[(Deployed, Some(2))]].concat();
     assert_eq!(target(&back), Some(1));
     // A failed rollback is retried: the bad deploy is still the one that was rolled back.
-    for state in [Failed, Interrupted, State::Deploying] {
+    for state in [Failed, Interrupted, DeployState::Deploying] {
         let failed = [&twice[..], &[(state, Some(2))]].concat();
         assert_eq!(target(&failed), Some(2));
         assert_eq!(target(&[&failed[..], &[(Failed, None)]].concat()), Some(2));
@@ -101,9 +104,9 @@ fn a_rollback_goes_to_the_previous_deploy() {
 #[test]
 fn a_rollback_changes_something() {
     let environment = "staging".parse().unwrap();
-    let mut record = record(&[(State::Deployed, None); 3]);
+    let mut record = record(&[(DeployState::Deployed, None); 3]);
     record.deploys[0].set = record.deploys[1].set.clone();
-    let target = |record: &Record| record.to_roll_back_to(&environment).unwrap().number;
+    let target = |record: &Record| record.rollback_target(&environment).unwrap().number;
     assert_eq!(target(&record), 1);
     // Different kustomize files count as a change.
     record.deploys[1].manifest = Some("c".repeat(40));
@@ -112,9 +115,9 @@ fn a_rollback_changes_something() {
 
 #[test]
 fn rollback_targets_are_kept() {
-    let mut record = record(&[(State::Deployed, None); 3]);
+    let mut record = record(&[(DeployState::Deployed, None); 3]);
     for number in 4..30 {
-        record = record.begun(deploy(number % 9 + 1, State::Failed, None));
+        record = record.with_started(deploy(number % 9 + 1, DeployState::Failed, None));
         record.deploys[0].number = number;
     }
     let numbers =
@@ -144,28 +147,46 @@ fn rollback_targets_are_kept() {
 #[test]
 fn concurrent_deploys_are_rejected() {
     let environment = "staging".parse().unwrap();
-    let busy = record(&[(State::Deployed, None), (State::Deploying, None)]);
-    let error = busy.check_free(&environment, at(10), None).unwrap_err();
+    let busy = record(&[
+        (DeployState::Deployed, None),
+        (DeployState::Deploying, None),
+    ]);
+    let error = busy
+        .check_not_in_progress(&environment, at(10), None)
+        .unwrap_err();
     assert!(
         error
             .to_string()
             .starts_with("ann@laptop has been deploying to staging since ")
     );
-    assert!(busy.check_free(&environment, at(400), None).is_ok());
-    assert!(busy.check_free(&environment, at(10), Some("id-2")).is_ok());
-    assert!(busy.check_free(&environment, at(10), Some("id-1")).is_err());
-    let next = busy.begun(deploy(3, State::Deploying, None));
-    assert_eq!(next.deploys[1].state, State::Interrupted);
-    let ended = next.ended(State::Deployed, at(20));
+    assert!(
+        busy.check_not_in_progress(&environment, at(400), None)
+            .is_ok()
+    );
+    assert!(
+        busy.check_not_in_progress(&environment, at(10), Some("id-2"))
+            .is_ok()
+    );
+    assert!(
+        busy.check_not_in_progress(&environment, at(10), Some("id-1"))
+            .is_err()
+    );
+    let next = busy.with_started(deploy(3, DeployState::Deploying, None));
+    assert_eq!(next.deploys[1].state, DeployState::Interrupted);
+    let ended = next.with_ended(DeployState::Deployed, at(20));
     assert_eq!(ended.last_deployed().unwrap().number, 3);
-    assert!(ended.check_free(&environment, at(21), None).is_ok());
+    assert!(
+        ended
+            .check_not_in_progress(&environment, at(21), None)
+            .is_ok()
+    );
 }
 
 #[test]
 fn old_deploys_are_dropped() {
     let mut many = Record::default();
     for number in 1..30 {
-        many = many.begun(deploy(number % 9 + 1, State::Deployed, None));
+        many = many.with_started(deploy(number % 9 + 1, DeployState::Deployed, None));
         many.deploys[0].number = number;
     }
     assert_eq!(many.deploys.len(), MAX_KEPT);

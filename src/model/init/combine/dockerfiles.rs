@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::dockerfile::DockerfileName;
-use super::super::place::SourceRepo;
-use super::super::repository::Repository;
-use super::super::services::Candidate;
-use super::super::{Read, path};
+use super::super::folder::Repository;
+use super::super::services::ImageCandidate;
+use super::super::source_repo::SourceRepo;
+use super::super::{ReadFile, path};
 use super::Collected;
 use crate::base::plural::abbreviated;
 use crate::model::init::dockerfile;
-use crate::model::init::place;
+use crate::model::init::source_repo;
 
 /// The maximum number of files named in one line.
 const SHOWN_FILES: usize = 4;
@@ -49,7 +49,7 @@ const UNLIKELY_VARIANTS: &[&str] = &[
 
 impl<'f> Collected<'f> {
     /// Adds the Dockerfiles of repositories that no tool file builds from.
-    pub fn dockerfiles(&mut self, read: &Read<'_>) {
+    pub fn dockerfiles(&mut self, read: &ReadFile<'_>) {
         let built: BTreeSet<usize> = self.candidates.iter().map(|known| known.repo).collect();
         let first = self.first_of_each_remote();
         for index in 0..self.repos.len() {
@@ -59,7 +59,7 @@ impl<'f> Collected<'f> {
             }
             if let Some(other) = repo
                 .url()
-                .and_then(|url| first.get(&place::normalized(url)))
+                .and_then(|url| first.get(&source_repo::normalized(url)))
                 && *other != repo.dir
                 && !built.contains(&index)
             {
@@ -80,7 +80,7 @@ impl<'f> Collected<'f> {
     fn first_of_each_remote(&self) -> BTreeMap<String, String> {
         let mut first: BTreeMap<String, String> = BTreeMap::new();
         for repo in self.repos.iter().filter(|repo| repo.is_wanted) {
-            let Some(url) = repo.url().map(place::normalized) else {
+            let Some(url) = repo.url().map(source_repo::normalized) else {
                 continue;
             };
             let has_its_name = |dir: &str| path::last(dir) == path::last(&url);
@@ -95,12 +95,12 @@ impl<'f> Collected<'f> {
         first
     }
 
-    fn dockerfiles_of(&mut self, index: usize, repo: &SourceRepo<'f>, read: &Read<'_>) {
+    fn dockerfiles_of(&mut self, index: usize, repo: &SourceRepo<'f>, read: &ReadFile<'_>) {
         let shown = repo.shown(&self.folder.name);
         let Some(local) = repo.local else {
             let file = "Dockerfile".to_owned();
             let names = vec![repo.name(&self.folder.name)];
-            self.candidates.push(Candidate::from_dockerfile(
+            self.candidates.push(ImageCandidate::from_dockerfile(
                 index,
                 ".".to_owned(),
                 file,
@@ -151,7 +151,7 @@ impl<'f> Collected<'f> {
         for file in taken {
             let context = context_of(local, repo, file, read);
             let names = names_of(file, &repository, is_alone);
-            self.candidates.push(Candidate::from_dockerfile(
+            self.candidates.push(ImageCandidate::from_dockerfile(
                 index,
                 context,
                 file.clone(),
@@ -210,7 +210,12 @@ fn is_of_a_service(file: &str) -> bool {
 }
 
 /// Returns the context of a Dockerfile: its own folder, unless the files it copies exist only at the root.
-fn context_of(local: &Repository, repo: &SourceRepo<'_>, file: &str, read: &Read<'_>) -> String {
+fn context_of(
+    local: &Repository,
+    repo: &SourceRepo<'_>,
+    file: &str,
+    read: &ReadFile<'_>,
+) -> String {
     let own = path::parent(file).to_owned();
     let text = path::join(&repo.dir, file).and_then(|path| read(&path).ok().flatten());
     let inputs = text

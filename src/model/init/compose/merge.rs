@@ -1,11 +1,11 @@
 //! Merging of a service that is defined in several files.
 
 use super::super::build::{ArgValue, BuildContext};
-use super::super::interpolate::Interpolated;
+use super::super::interpolation::Interpolated;
 
 /// A service as defined in one file.
 #[derive(Debug, Default)]
-pub(super) struct PartialService {
+pub(super) struct ComposeService {
     pub file: String,
     pub image: Option<Interpolated>,
     pub build: Option<PartialBuild>,
@@ -24,7 +24,7 @@ pub(super) struct PartialBuild {
     pub todos: Vec<String>,
 }
 
-impl PartialService {
+impl ComposeService {
     /// Merges over a service of an earlier file.
     pub fn over(self, earlier: Self) -> Self {
         let build = match (self.build, earlier.build) {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::super::build::{ArgValue, BuildContext, git_context};
-use super::super::interpolate::{Interpolated, UNSET, interpolate};
+use super::super::interpolation::{Interpolated, UNSET, interpolate};
 use super::super::yaml::get;
 use super::super::{path, secret};
-use super::merge::{PartialBuild, PartialService};
+use super::merge::{ComposeService, PartialBuild};
 use super::{ComposeFile, is_reset};
 use crate::model::manifest::ManifestError;
-use crate::model::manifest::node::{Kind, Node};
+use crate::model::manifest::node::{Node, NodeKind};
 
 /// Keys of `build` that affect the image and have no equivalent in a manifest.
 const UNSUPPORTED: &[&str] = &[
@@ -22,18 +22,18 @@ const UNSUPPORTED: &[&str] = &[
     "ssh",
 ];
 
-type Values = BTreeMap<String, String>;
+type ComposeValues = BTreeMap<String, String>;
 
 /// Reads a service of one file.
 pub(super) fn read(
     source: &ComposeFile<'_>,
     node: &Node,
-    values: &Values,
-) -> Result<PartialService, ManifestError> {
+    values: &ComposeValues,
+) -> Result<ComposeService, ManifestError> {
     source.yaml.mapping(node, "a service")?;
-    let mut partial = PartialService {
+    let mut partial = ComposeService {
         file: source.file.to_owned(),
-        ..PartialService::default()
+        ..ComposeService::default()
     };
     if let Some(image) = get(node, "image")
         && !is_reset(source.yaml, image)
@@ -54,13 +54,13 @@ pub(super) fn read(
 fn build(
     source: &ComposeFile<'_>,
     node: &Node,
-    values: &Values,
+    values: &ComposeValues,
 ) -> Result<Option<PartialBuild>, ManifestError> {
     let yaml = source.yaml;
     let mut build = PartialBuild::default();
     match &node.kind {
-        Kind::Null => return Ok(None),
-        Kind::Scalar { text, .. } => {
+        NodeKind::Null => return Ok(None),
+        NodeKind::Scalar { text, .. } => {
             build.context = Some(context(source, text, values));
             return Ok(Some(build));
         }
@@ -124,7 +124,7 @@ fn build(
     Ok(Some(build))
 }
 
-fn context(source: &ComposeFile<'_>, written: &str, values: &Values) -> BuildContext {
+fn context(source: &ComposeFile<'_>, written: &str, values: &ComposeValues) -> BuildContext {
     let text = interpolate(written, values);
     if text.is_incomplete() {
         return BuildContext::None(format!(
@@ -151,7 +151,7 @@ fn context(source: &ComposeFile<'_>, written: &str, values: &Values) -> BuildCon
 }
 
 /// Returns the value of a build argument; one without a value comes from the environment.
-fn argument(name: &str, written: Option<&str>, values: &Values) -> ArgValue {
+fn argument(name: &str, written: Option<&str>, values: &ComposeValues) -> ArgValue {
     let text = match written {
         None => interpolate(&format!("${{{name}}}"), values),
         Some(written) => interpolate(written, values),
@@ -188,7 +188,7 @@ fn pairs(
     what: &str,
 ) -> Result<Vec<(String, Option<String>)>, ManifestError> {
     let yaml = source.yaml;
-    if let Kind::Sequence(items) = &node.kind {
+    if let NodeKind::Sequence(items) = &node.kind {
         let texts: Result<Vec<_>, _> = items.iter().map(|item| yaml.text(item, what)).collect();
         let pair = |text: &str| match text.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),

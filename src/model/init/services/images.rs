@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use super::super::compose::known_image;
 use super::super::draft::{DraftKey, DraftRegistry};
-use super::super::interpolate::UNSET;
+use super::super::interpolation::UNSET;
 use super::super::names::{distinct, image_name};
-use super::super::{Wishes, path};
+use super::super::{InitOptions, path};
 use super::CandidateService;
 use crate::model::image::ImageRepository;
 
 /// Names the images, and returns the registry found in the sources.
-pub(super) fn name(drafts: &mut [CandidateService], wishes: &Wishes) -> DraftRegistry {
+pub(super) fn name(drafts: &mut [CandidateService], options: &InitOptions) -> DraftRegistry {
     let named: Vec<Option<ImageRepository>> = drafts
         .iter()
         .map(|draft| {
@@ -83,7 +83,7 @@ pub(super) fn name(drafts: &mut [CandidateService], wishes: &Wishes) -> DraftReg
             );
         }
     }
-    match (&wishes.registry, common) {
+    match (&options.registry, common) {
         (Some(given), _) => DraftRegistry::Given(given.clone()),
         (None, Some((host, folder))) => DraftRegistry::Suggested(match folder.as_str() {
             "." => host,

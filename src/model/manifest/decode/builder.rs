@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::error::Problem;
+use super::super::error::SourceProblem;
 use super::super::name::BuilderName;
 use super::super::service::{Builder, BuilderImage, BuilderUser, Mount};
 use super::super::span::Span;
 use super::super::template::Template;
-use super::context::{Context, Value};
+use super::context::{DecodeContext, DecodedValue};
 use super::docker::args;
 use super::path::in_container;
 use super::quantity;
@@ -76,7 +76,7 @@ impl DecodedBuilder {
     }
 }
 
-pub(super) fn builder(cx: &mut Context, value: &Value) -> Option<DecodedBuilder> {
+pub(super) fn builder(cx: &mut DecodeContext, value: &DecodedValue) -> Option<DecodedBuilder> {
     let mut fields = value.fields(cx)?;
     let mut targets = Vec::new();
     let image = fields.take("image");
@@ -110,7 +110,7 @@ pub(super) fn builder(cx: &mut Context, value: &Value) -> Option<DecodedBuilder>
         })
     });
     let ssh = fields.take("ssh");
-    let ssh_span = ssh.as_ref().map(Value::span);
+    let ssh_span = ssh.as_ref().map(DecodedValue::span);
     let ssh = ssh.and_then(|value| value.boolean(cx));
     let socket = fields.take("socket").and_then(|value| value.boolean(cx));
     let memory = fields
@@ -156,20 +156,20 @@ fn builder_image(text: &str) -> Result<BuilderImage, String> {
     }
 }
 
-fn env(cx: &mut Context, value: &Value) -> BTreeMap<String, Template> {
+fn env(cx: &mut DecodeContext, value: &DecodedValue) -> BTreeMap<String, Template> {
     for (entry, _) in value
         .entries(cx)
         .iter()
         .filter(|(entry, _)| RESERVED.contains(&&*entry.key))
     {
-        cx.report(Problem::at(
+        cx.report(SourceProblem::at(
             entry.key_span,
             format!("`{}` is reserved: xp sets it", entry.key),
         ));
     }
     // `entries` has already reported a value that is not a mapping.
     match value.node.kind {
-        super::Kind::Mapping(_) => args(cx, value, "environment variable"),
+        super::NodeKind::Mapping(_) => args(cx, value, "environment variable"),
         _ => BTreeMap::new(),
     }
 }
@@ -247,14 +247,14 @@ fn mount(text: &str) -> Result<Mount, String> {
 }
 
 /// A container path in use, the position of its key, and the kind of key.
-type Target = (String, Span, &'static str);
+type ContainerTarget = (String, Span, &'static str);
 
 fn each<T>(
-    cx: &mut Context,
-    list: &Value,
+    cx: &mut DecodeContext,
+    list: &DecodedValue,
     what: &'static str,
     parse: fn(&str) -> Result<T, String>,
-    targets: &mut Vec<Target>,
+    targets: &mut Vec<ContainerTarget>,
     target: impl Fn(&T) -> String,
 ) -> Vec<T> {
     let mut parsed = Vec::new();
@@ -268,12 +268,13 @@ fn each<T>(
 }
 
 /// Rejects mounts of the same path early: the engine would fail late, with an obscure error.
-fn check_distinct(cx: &mut Context, targets: &[Target]) {
+fn check_distinct(cx: &mut DecodeContext, targets: &[ContainerTarget]) {
     for (index, (path, span, what)) in targets.iter().enumerate() {
         if let Some((_, first, other)) = targets[..index].iter().find(|(other, ..)| other == path) {
-            let problem = Problem::at(*span, format!("container path `{path}` is used twice"))
-                .label(format!("by this {what}"))
-                .related(*first, format!("by this {other}"));
+            let problem =
+                SourceProblem::at(*span, format!("container path `{path}` is used twice"))
+                    .label(format!("by this {what}"))
+                    .related(*first, format!("by this {other}"));
             cx.report(problem);
         }
     }

@@ -5,15 +5,15 @@
 
 use std::collections::BTreeSet;
 
-use super::super::error::Problem;
+use super::super::error::SourceProblem;
 use super::super::name::ServiceName;
-use super::super::node::{Entry, Kind, Node};
+use super::super::node::{Node, NodeEntry, NodeKind};
 use super::super::span::{LineIndex, Span};
 use super::super::template::Template;
 use crate::base::suggest;
 
 /// State of the decoder: the text, the names of services, and the problems so far.
-pub(crate) struct Context<'d> {
+pub(crate) struct DecodeContext<'d> {
     /// The manifest's text.
     pub text: &'d str,
     /// Its line ends.
@@ -21,14 +21,14 @@ pub(crate) struct Context<'d> {
     /// The names of all services, for placeholders and `needs`.
     pub services: BTreeSet<ServiceName>,
     /// The problems so far.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<SourceProblem>,
     /// The path of each requested key.
     #[cfg(test)]
     pub known: BTreeSet<String>,
 }
 
-impl<'d> Context<'d> {
-    pub fn new(text: &'d str, problems: Vec<Problem>) -> Self {
+impl<'d> DecodeContext<'d> {
+    pub fn new(text: &'d str, problems: Vec<SourceProblem>) -> Self {
         Self {
             text,
             lines: LineIndex::new(text),
@@ -39,14 +39,14 @@ impl<'d> Context<'d> {
         }
     }
 
-    pub fn report(&mut self, problem: Problem) {
+    pub fn report(&mut self, problem: SourceProblem) {
         self.problems.push(problem);
     }
 }
 
 /// A value of the manifest, with its key for error messages.
 #[derive(Clone)]
-pub(crate) struct Value<'n> {
+pub(crate) struct DecodedValue<'n> {
     pub node: &'n Node,
     /// The path of the key, such as `docker.args.FRONT`; in a service, it is relative to the service.
     pub path: String,
@@ -62,16 +62,19 @@ pub(crate) struct ScalarText<'n> {
     pub span: Span,
 }
 
-impl<'n> Value<'n> {
+impl<'n> DecodedValue<'n> {
     /// Returns the text of a scalar as written, which may contain placeholders.
-    pub fn raw_text(&self, cx: &mut Context) -> Option<ScalarText<'n>> {
-        let Kind::Scalar { text, .. } = &self.node.kind else {
+    pub fn raw_text(&self, cx: &mut DecodeContext) -> Option<ScalarText<'n>> {
+        let NodeKind::Scalar { text, .. } = &self.node.kind else {
             self.expected(cx, "a string");
             return None;
         };
         if text.contains('\0') {
             let message = format!("{} must not contain NUL characters", self.subject());
-            cx.report(Problem::at(self.node.span.first_line(cx.text), message));
+            cx.report(SourceProblem::at(
+                self.node.span.first_line(cx.text),
+                message,
+            ));
             return None;
         }
         Some(ScalarText {
@@ -81,17 +84,17 @@ impl<'n> Value<'n> {
     }
 
     /// Returns the text of a scalar as written; rejects empty text and placeholders.
-    pub fn text(&self, cx: &mut Context) -> Option<ScalarText<'n>> {
+    pub fn text(&self, cx: &mut DecodeContext) -> Option<ScalarText<'n>> {
         let text = self.raw_text(cx)?;
         if text.text.contains("${{") {
             let message = format!("{} does not support `${{{{ … }}}}`", self.subject());
-            cx.report(Problem::at(text.span.first_line(cx.text), message).help(
+            cx.report(SourceProblem::at(text.span.first_line(cx.text), message).help(
                 "placeholders are supported in `docker.args`, `docker.tags` and `dockerBuilder.env`",
             ));
             return None;
         }
         if text.text.trim().is_empty() {
-            cx.report(Problem::at(
+            cx.report(SourceProblem::at(
                 self.span(),
                 format!("{} must not be empty", self.subject()),
             ));
@@ -101,7 +104,7 @@ impl<'n> Value<'n> {
     }
 
     /// Parses the text with `FromStr`.
-    pub fn parse<T>(&self, cx: &mut Context) -> Option<T>
+    pub fn parse<T>(&self, cx: &mut DecodeContext) -> Option<T>
     where
         T: std::str::FromStr<Err: std::fmt::Display>,
     {
@@ -111,7 +114,7 @@ impl<'n> Value<'n> {
     /// Parses the text with a function, and reports its error.
     pub fn parse_with<T, E: std::fmt::Display>(
         &self,
-        cx: &mut Context,
+        cx: &mut DecodeContext,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         let text = self.text(cx)?;
@@ -120,7 +123,7 @@ impl<'n> Value<'n> {
             Err(error) => {
                 let span = text.span.first_line(cx.text);
                 cx.report(
-                    Problem::at(span, error.to_string()).label(format!("in `{}`", self.path)),
+                    SourceProblem::at(span, error.to_string()).label(format!("in `{}`", self.path)),
                 );
                 None
             }
@@ -128,7 +131,7 @@ impl<'n> Value<'n> {
     }
 
     /// Parses the text as a template.
-    pub fn template(&self, cx: &mut Context) -> Option<Template> {
+    pub fn template(&self, cx: &mut DecodeContext) -> Option<Template> {
         let text = self.raw_text(cx)?;
         match Template::parse(text.text, text.span, cx.text, &cx.services) {
             Ok(template) => Some(template),
@@ -140,7 +143,7 @@ impl<'n> Value<'n> {
     }
 
     /// Returns a boolean: only `true` or `false`, not YAML's other spellings.
-    pub fn boolean(&self, cx: &mut Context) -> Option<bool> {
+    pub fn boolean(&self, cx: &mut DecodeContext) -> Option<bool> {
         let text = self.text(cx)?;
         match text.text {
             "true" | "True" | "TRUE" => Some(true),
@@ -152,19 +155,21 @@ impl<'n> Value<'n> {
                     "no" | "off" | "n" | "0" => Some("write `false`"),
                     _ => None,
                 };
-                cx.report(Problem::at(text.span.first_line(cx.text), message).maybe_help(meant));
+                cx.report(
+                    SourceProblem::at(text.span.first_line(cx.text), message).maybe_help(meant),
+                );
                 None
             }
         }
     }
 
     /// Returns the items of a list.
-    pub fn items(&self, cx: &mut Context) -> Vec<Self> {
-        let Kind::Sequence(items) = &self.node.kind else {
+    pub fn items(&self, cx: &mut DecodeContext) -> Vec<Self> {
+        let NodeKind::Sequence(items) = &self.node.kind else {
             self.expected(cx, "a list");
             return Vec::new();
         };
-        let value = |node: &'n Node| Value {
+        let value = |node: &'n Node| DecodedValue {
             node,
             path: self.path.clone(),
             key_span: node.span,
@@ -174,12 +179,12 @@ impl<'n> Value<'n> {
     }
 
     /// Returns the entries of a mapping with arbitrary keys.
-    pub fn entries(&self, cx: &mut Context) -> Vec<(&'n Entry, Self)> {
-        let Kind::Mapping(entries) = &self.node.kind else {
+    pub fn entries(&self, cx: &mut DecodeContext) -> Vec<(&'n NodeEntry, Self)> {
+        let NodeKind::Mapping(entries) = &self.node.kind else {
             self.expected(cx, "a mapping");
             return Vec::new();
         };
-        let value = |entry: &'n Entry| Value {
+        let value = |entry: &'n NodeEntry| DecodedValue {
             node: &entry.value,
             path: format!("{}.{}", self.path, entry.key),
             key_span: entry.key_span,
@@ -189,8 +194,8 @@ impl<'n> Value<'n> {
     }
 
     /// Returns the fields of a mapping with a fixed set of keys.
-    pub fn fields(&self, cx: &mut Context) -> Option<Fields<'n>> {
-        let Kind::Mapping(entries) = &self.node.kind else {
+    pub fn fields(&self, cx: &mut DecodeContext) -> Option<Fields<'n>> {
+        let NodeKind::Mapping(entries) = &self.node.kind else {
             self.expected(cx, "a mapping");
             return None;
         };
@@ -220,14 +225,14 @@ impl<'n> Value<'n> {
         }
     }
 
-    fn expected(&self, cx: &mut Context, expected: &str) {
+    fn expected(&self, cx: &mut DecodeContext, expected: &str) {
         let span = self.span().first_line(cx.text);
         let problem = match self.node.kind {
-            Kind::Null => Problem::at(span, format!("{} has no value", self.subject()))
+            NodeKind::Null => SourceProblem::at(span, format!("{} has no value", self.subject()))
                 .help(format!("set it to {expected}, or remove it")),
             _ => {
                 let found = self.node.describe();
-                Problem::at(
+                SourceProblem::at(
                     span,
                     format!("{} must be {expected}, not {found}", self.subject()),
                 )
@@ -239,11 +244,11 @@ impl<'n> Value<'n> {
 
     fn help_for(&self, expected: &str, text: &str) -> Option<String> {
         match (&self.node.kind, expected) {
-            (Kind::Scalar { block: false, text }, "a list") if !text.is_empty() => {
+            (NodeKind::Scalar { block: false, text }, "a list") if !text.is_empty() => {
                 Some(format!("write it as a list with one item: `- {text}`"))
             }
             // YAML parses `- echo a: b` as a mapping, which surprises people.
-            (Kind::Mapping(entries), "a string") if entries.len() == 1 => {
+            (NodeKind::Mapping(entries), "a string") if entries.len() == 1 => {
                 let span = self.node.span.first_line(text);
                 let line = text.get(span.start..span.end)?;
                 (!line.starts_with('{') && line.contains(": "))
@@ -256,18 +261,18 @@ impl<'n> Value<'n> {
 
 /// The fields of a mapping with a fixed set of keys.
 pub(crate) struct Fields<'n> {
-    entries: &'n [Entry],
+    entries: &'n [NodeEntry],
     path: String,
     known: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
     /// Returns the value of a key, and adds it to the known keys.
-    pub fn take(&mut self, key: &'static str) -> Option<Value<'n>> {
+    pub fn take(&mut self, key: &'static str) -> Option<DecodedValue<'n>> {
         self.known.push(key);
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
         let path = self.path_of(key);
-        Some(Value {
+        Some(DecodedValue {
             node: &entry.value,
             path,
             key_span: entry.key_span,
@@ -276,7 +281,7 @@ impl<'n> Fields<'n> {
     }
 
     /// Reports every unknown key.
-    pub fn finish(self, cx: &mut Context) {
+    pub fn finish(self, cx: &mut DecodeContext) {
         for entry in self
             .entries
             .iter()
@@ -287,7 +292,7 @@ impl<'n> Fields<'n> {
                 path => format!("unknown key `{}` in `{path}`", entry.key),
             };
             let hint = suggest::hint(&entry.key, "known keys", self.known.iter().copied());
-            cx.report(Problem::at(entry.key_span, message).maybe_help(hint));
+            cx.report(SourceProblem::at(entry.key_span, message).maybe_help(hint));
         }
         #[cfg(test)]
         cx.known

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::super::deploy::{DEFAULT_ROLLOUT, Deploy, Environment, KustomizeFiles};
-use super::super::error::Problem;
+use super::super::error::SourceProblem;
 use super::super::name::{EnvironmentName, ServiceName};
-use super::context::{Context, Value};
+use super::context::{DecodeContext, DecodedValue};
 use super::path::within_folder;
 use super::quantity;
 use crate::base::suggest;
@@ -14,7 +14,7 @@ use crate::model::image::ImageRepository;
 use crate::model::source::GitReference;
 
 /// Decodes `deploy`; must run after the names of services are known.
-pub(super) fn deploy(cx: &mut Context, value: &Value) -> Option<Deploy> {
+pub(super) fn deploy(cx: &mut DecodeContext, value: &DecodedValue) -> Option<Deploy> {
     let mut fields = value.fields(cx)?;
     let path = fields.take("path");
     let git = fields.take("git");
@@ -24,7 +24,7 @@ pub(super) fn deploy(cx: &mut Context, value: &Value) -> Option<Deploy> {
     let files = match (&path, &git) {
         (Some(path), Some(_)) => {
             let message = "`deploy` has both `path` and `git`";
-            cx.report(Problem::at(path.key_span, message).help(
+            cx.report(SourceProblem::at(path.key_span, message).help(
                 "set `path` for a folder next to the manifest, or `git` for a repository; `git.path` is a folder in that repository",
             ));
             None
@@ -32,7 +32,7 @@ pub(super) fn deploy(cx: &mut Context, value: &Value) -> Option<Deploy> {
         (None, None) => {
             let message = "`deploy` has no `path` or `git`";
             cx.report(
-                Problem::at(value.key_span, message)
+                SourceProblem::at(value.key_span, message)
                     .help("set the folder of the kustomize files, `path: k8s`, or their repository, `git: {remote: …}`"),
             );
             None
@@ -49,7 +49,7 @@ pub(super) fn deploy(cx: &mut Context, value: &Value) -> Option<Deploy> {
         Some(value) => self::environments(cx, &value),
         None => {
             let message = "`deploy` has no `environments`";
-            cx.report(Problem::at(value.key_span, message).help(
+            cx.report(SourceProblem::at(value.key_span, message).help(
                 "add one: `environments: {staging: {overlay: overlays/staging, context: …, namespace: …}}`",
             ));
             BTreeMap::new()
@@ -62,7 +62,7 @@ pub(super) fn deploy(cx: &mut Context, value: &Value) -> Option<Deploy> {
     })
 }
 
-fn git(cx: &mut Context, value: &Value) -> Option<KustomizeFiles> {
+fn git(cx: &mut DecodeContext, value: &DecodedValue) -> Option<KustomizeFiles> {
     let mut fields = value.fields(cx)?;
     let remote = fields.take("remote");
     let reference = fields.take("reference");
@@ -70,7 +70,7 @@ fn git(cx: &mut Context, value: &Value) -> Option<KustomizeFiles> {
     fields.finish(cx);
     if remote.is_none() {
         let message = "`deploy.git` has no `remote`";
-        cx.report(Problem::at(value.key_span, message));
+        cx.report(SourceProblem::at(value.key_span, message));
     }
     let reference = reference.map_or(Some(GitReference::DefaultBranch), |value| value.parse(cx));
     let path = path.map_or(Some(PathBuf::from(".")), |value| {
@@ -83,7 +83,7 @@ fn git(cx: &mut Context, value: &Value) -> Option<KustomizeFiles> {
     })
 }
 
-fn images(cx: &mut Context, value: &Value) -> BTreeMap<ServiceName, String> {
+fn images(cx: &mut DecodeContext, value: &DecodedValue) -> BTreeMap<ServiceName, String> {
     let mut images = BTreeMap::new();
     for (entry, value) in value.entries(cx) {
         let service = ServiceName::find(&cx.services, &entry.key);
@@ -92,7 +92,7 @@ fn images(cx: &mut Context, value: &Value) -> BTreeMap<ServiceName, String> {
             let hint = suggest::hint(&entry.key, "known services", names);
             let span = entry.key_span.first_line(cx.text);
             let message = format!("there is no service `{}`", entry.key);
-            cx.report(Problem::at(span, message).maybe_help(hint));
+            cx.report(SourceProblem::at(span, message).maybe_help(hint));
             continue;
         };
         // Without tag and digest, as kustomize compares names.
@@ -103,11 +103,14 @@ fn images(cx: &mut Context, value: &Value) -> BTreeMap<ServiceName, String> {
     images
 }
 
-fn environments(cx: &mut Context, value: &Value) -> BTreeMap<EnvironmentName, Environment> {
+fn environments(
+    cx: &mut DecodeContext,
+    value: &DecodedValue,
+) -> BTreeMap<EnvironmentName, Environment> {
     let entries = value.entries(cx);
-    if entries.is_empty() && matches!(&value.node.kind, super::Kind::Mapping(_)) {
+    if entries.is_empty() && matches!(&value.node.kind, super::NodeKind::Mapping(_)) {
         let message = "`deploy.environments` must not be empty";
-        cx.report(Problem::at(value.key_span, message));
+        cx.report(SourceProblem::at(value.key_span, message));
     }
     let mut environments = BTreeMap::new();
     for (entry, value) in entries {
@@ -118,14 +121,18 @@ fn environments(cx: &mut Context, value: &Value) -> BTreeMap<EnvironmentName, En
             }
             Err(error) => {
                 let span = entry.key_span.first_line(cx.text);
-                cx.report(Problem::at(span, error.to_string()));
+                cx.report(SourceProblem::at(span, error.to_string()));
             }
         }
     }
     environments
 }
 
-fn environment(cx: &mut Context, name: &EnvironmentName, value: &Value) -> Option<Environment> {
+fn environment(
+    cx: &mut DecodeContext,
+    name: &EnvironmentName,
+    value: &DecodedValue,
+) -> Option<Environment> {
     let mut fields = value.fields(cx)?;
     let overlay = fields.take("overlay");
     let context = fields.take("context");
@@ -139,7 +146,7 @@ fn environment(cx: &mut Context, name: &EnvironmentName, value: &Value) -> Optio
     let mut require = |is_there: bool, key: &str, example: String| {
         if !is_there {
             let message = format!("environment `{name}` has no `{key}`");
-            cx.report(Problem::at(value.key_span, message).help(example));
+            cx.report(SourceProblem::at(value.key_span, message).help(example));
         }
     };
     require(

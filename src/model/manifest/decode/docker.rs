@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::error::Problem;
+use super::super::error::SourceProblem;
 use super::super::service::{Docker, SecretSource};
 use super::super::span::Span;
 use super::super::template::Template;
 use super::check_variable;
-use super::context::{Context, Value};
+use super::context::{DecodeContext, DecodedValue};
 use super::path::within_context;
 use super::secrets::{secrets, ssh};
 use crate::model::image::{ImageRepository, RegistryPrefix, Tag};
@@ -57,8 +57,8 @@ impl DecodedDocker {
 }
 
 pub(super) fn docker(
-    cx: &mut Context,
-    value: &Value,
+    cx: &mut DecodeContext,
+    value: &DecodedValue,
     registry: Option<&RegistryPrefix>,
 ) -> Option<DecodedDocker> {
     let mut fields = value.fields(cx)?;
@@ -66,7 +66,7 @@ pub(super) fn docker(
     let has_image = image.is_some();
     let image = image.and_then(|value| {
         let image: ImageRepository = value.parse(cx)?;
-        Some((image.below(registry), value.span()))
+        Some((image.with_prefix(registry), value.span()))
     });
     let file = fields
         .take("file")
@@ -121,7 +121,11 @@ fn target(text: &str) -> Result<String, String> {
 }
 
 /// Decodes a mapping of build arguments or environment variables.
-pub(super) fn args(cx: &mut Context, value: &Value, what: &str) -> BTreeMap<String, Template> {
+pub(super) fn args(
+    cx: &mut DecodeContext,
+    value: &DecodedValue,
+    what: &str,
+) -> BTreeMap<String, Template> {
     let mut args = BTreeMap::new();
     for (entry, value) in value.entries(cx) {
         check_variable(cx, entry, what);
@@ -132,7 +136,7 @@ pub(super) fn args(cx: &mut Context, value: &Value, what: &str) -> BTreeMap<Stri
     args
 }
 
-fn tags(cx: &mut Context, value: &Value) -> Vec<Template> {
+fn tags(cx: &mut DecodeContext, value: &DecodedValue) -> Vec<Template> {
     let mut tags = Vec::new();
     for item in value.items(cx) {
         let Some(tag) = item.template(cx) else {
@@ -140,7 +144,7 @@ fn tags(cx: &mut Context, value: &Value) -> Vec<Template> {
         };
         match check_tag(&tag) {
             Ok(()) => tags.push(tag),
-            Err(message) => cx.report(Problem::at(item.span().first_line(cx.text), message)),
+            Err(message) => cx.report(SourceProblem::at(item.span().first_line(cx.text), message)),
         }
     }
     tags

@@ -12,14 +12,14 @@ mod service;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use self::context::{Context, Value};
+use self::context::{DecodeContext, DecodedValue};
 use self::path::within_folder;
 pub(super) use self::service::{DecodedService, ServiceSpans};
 use super::Builders;
 use super::deploy::Deploy;
-use super::error::Problem;
+use super::error::SourceProblem;
 use super::name::ServiceName;
-use super::node::{Entry, Kind, Node};
+use super::node::{Node, NodeEntry, NodeKind};
 use super::span::Span;
 use super::template::is_variable;
 use crate::model::image::RegistryPrefix;
@@ -37,7 +37,7 @@ pub(super) struct Root {
 }
 
 /// Decodes a manifest's tree, and reports problems to the context.
-pub(super) fn root(cx: &mut Context, node: &Node) -> Root {
+pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
     let mut root = Root {
         registry: None,
         cache_dir: None,
@@ -45,16 +45,16 @@ pub(super) fn root(cx: &mut Context, node: &Node) -> Root {
         services: Vec::new(),
         deploy: None,
     };
-    let Kind::Mapping(entries) = &node.kind else {
+    let NodeKind::Mapping(entries) = &node.kind else {
         let message = format!(
             "the manifest must be a mapping with the key `services`, not {}",
             node.describe()
         );
-        cx.report(Problem::at(node.span.first_line(cx.text), message));
+        cx.report(SourceProblem::at(node.span.first_line(cx.text), message));
         return root;
     };
     let start = entries.first().map_or(node.span, |entry| entry.key_span);
-    let value = Value {
+    let value = DecodedValue {
         node,
         path: String::new(),
         key_span: start,
@@ -82,7 +82,7 @@ pub(super) fn root(cx: &mut Context, node: &Node) -> Root {
             root.services = self::services(cx, &services, defaults.as_ref(), root.registry.as_ref())
         }
         None => cx.report(
-            Problem::at(start, "the manifest has no `services`")
+            SourceProblem::at(start, "the manifest has no `services`")
                 .help("add at least one service, with `dir`, `git.remote` and `docker.image`"),
         ),
     }
@@ -94,7 +94,7 @@ pub(super) fn root(cx: &mut Context, node: &Node) -> Root {
     root
 }
 
-fn check_version(cx: &mut Context, value: &Value) -> bool {
+fn check_version(cx: &mut DecodeContext, value: &DecodedValue) -> bool {
     let Some(text) = value.text(cx) else {
         return true;
     };
@@ -103,13 +103,14 @@ fn check_version(cx: &mut Context, value: &Value) -> bool {
         Ok(newer) if newer > VERSION => {
             let message =
                 format!("the manifest has format version {newer}, but this xp supports {VERSION}");
-            cx.report(Problem::at(text.span, message).help("upgrade xp"));
+            cx.report(SourceProblem::at(text.span, message).help("upgrade xp"));
             false
         }
         _ => {
             let message = format!("invalid format version `{}`", text.text);
             cx.report(
-                Problem::at(text.span.first_line(cx.text), message).help("write `version: 1`"),
+                SourceProblem::at(text.span.first_line(cx.text), message)
+                    .help("write `version: 1`"),
             );
             true
         }
@@ -132,7 +133,7 @@ fn cache_dir(text: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-fn builders(cx: &mut Context, value: &Value) -> Builders {
+fn builders(cx: &mut DecodeContext, value: &DecodedValue) -> Builders {
     let mut builders = Builders::default();
     let Some(mut fields) = value.fields(cx) else {
         return builders;
@@ -148,7 +149,7 @@ fn builders(cx: &mut Context, value: &Value) -> Builders {
             check_variable(cx, entry, "build argument");
             // Not always `text`, which rejects empty values.
             let is_template =
-                matches!(&value.node.kind, Kind::Scalar { text, .. } if text.contains("${{"));
+                matches!(&value.node.kind, NodeKind::Scalar { text, .. } if text.contains("${{"));
             let text = if is_template {
                 value.text(cx)
             } else {
@@ -166,14 +167,14 @@ fn builders(cx: &mut Context, value: &Value) -> Builders {
 }
 
 fn services(
-    cx: &mut Context,
-    services: &Value,
-    defaults: Option<&Value>,
+    cx: &mut DecodeContext,
+    services: &DecodedValue,
+    defaults: Option<&DecodedValue>,
     registry: Option<&RegistryPrefix>,
 ) -> Vec<DecodedService> {
     let entries = services.entries(cx);
-    if entries.is_empty() && matches!(services.node.kind, Kind::Mapping(_)) {
-        cx.report(Problem::at(
+    if entries.is_empty() && matches!(services.node.kind, NodeKind::Mapping(_)) {
+        cx.report(SourceProblem::at(
             services.key_span,
             "`services` must not be empty",
         ));
@@ -184,7 +185,7 @@ fn services(
             Ok(name) => {
                 names.insert(entry.key_span, name);
             }
-            Err(error) => cx.report(Problem::at(
+            Err(error) => cx.report(SourceProblem::at(
                 entry.key_span.first_line(cx.text),
                 format!("{error}"),
             )),
@@ -193,14 +194,14 @@ fn services(
     cx.services = names.values().cloned().collect();
     if let Some(defaults) = defaults {
         // Checked on their own first, to find errors in values that every service overrides.
-        let defaults = Value {
+        let defaults = DecodedValue {
             path: String::new(),
             ..defaults.clone()
         };
-        if matches!(defaults.node.kind, Kind::Mapping(_)) {
+        if matches!(defaults.node.kind, NodeKind::Mapping(_)) {
             service::partial(cx, &defaults, registry);
         } else {
-            Value {
+            DecodedValue {
                 path: "defaults".to_owned(),
                 ..defaults
             }
@@ -210,16 +211,16 @@ fn services(
     let mut decoded = Vec::new();
     for (entry, value) in &entries {
         let merged = match defaults {
-            Some(defaults) => value.node.over(defaults.node),
+            Some(defaults) => value.node.merged_over(defaults.node),
             None => value.node.clone(),
         };
-        let is_mapping = matches!(merged.kind, Kind::Mapping(_));
+        let is_mapping = matches!(merged.kind, NodeKind::Mapping(_));
         let path = if is_mapping {
             String::new()
         } else {
             value.path.clone()
         };
-        let value = Value {
+        let value = DecodedValue {
             node: &merged,
             path,
             key_span: entry.key_span,
@@ -233,11 +234,11 @@ fn services(
 }
 
 /// Reports a key that is not a valid variable name.
-pub(super) fn check_variable(cx: &mut Context, entry: &Entry, what: &str) {
+pub(super) fn check_variable(cx: &mut DecodeContext, entry: &NodeEntry, what: &str) {
     if !is_variable(&entry.key) {
         let message = format!("invalid {what} name `{}`", entry.key);
         cx.report(
-            Problem::at(entry.key_span.first_line(cx.text), message)
+            SourceProblem::at(entry.key_span.first_line(cx.text), message)
                 .help("use letters, digits and `_`, not starting with a digit"),
         );
     }

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::super::error::Problem;
-use super::super::node::Kind;
+use super::super::error::SourceProblem;
+use super::super::node::NodeKind;
 use super::super::service::SecretSource;
 use super::super::span::Span;
 use super::super::template::{Template, is_variable};
-use super::context::{Context, Value};
+use super::context::{DecodeContext, DecodedValue};
 
 /// Decodes build secrets, `ID: {env: NAME}` or `ID: {file: PATH}`, and records their positions.
 pub(super) fn secrets(
-    cx: &mut Context,
-    value: &Value,
+    cx: &mut DecodeContext,
+    value: &DecodedValue,
     spans: &mut BTreeMap<String, Span>,
 ) -> BTreeMap<String, SecretSource> {
     let mut secrets = BTreeMap::new();
@@ -23,7 +23,7 @@ pub(super) fn secrets(
         if !id.starts_with(|c: char| c.is_ascii_alphanumeric()) || !id.chars().all(is_allowed) {
             let message = format!("invalid secret id `{id}`");
             cx.report(
-                Problem::at(entry.key_span.first_line(cx.text), message)
+                SourceProblem::at(entry.key_span.first_line(cx.text), message)
                     .help("use letters, digits, `.`, `_` and `-`, starting with a letter or digit"),
             );
         }
@@ -34,15 +34,15 @@ pub(super) fn secrets(
     secrets
 }
 
-fn source(cx: &mut Context, value: &Value) -> Option<SecretSource> {
+fn source(cx: &mut DecodeContext, value: &DecodedValue) -> Option<SecretSource> {
     // A value in the manifest would not be secret.
-    if let Kind::Scalar { .. } = value.node.kind {
+    if let NodeKind::Scalar { .. } = value.node.kind {
         let message = format!(
             "{} must be the source of the secret, not the secret itself",
             value.subject()
         );
         cx.report(
-            Problem::at(value.span().first_line(cx.text), message).help(
+            SourceProblem::at(value.span().first_line(cx.text), message).help(
                 "write `{env: NAME}` for an environment variable, or `{file: PATH}` for a file",
             ),
         );
@@ -67,7 +67,7 @@ fn source(cx: &mut Context, value: &Value) -> Option<SecretSource> {
             } else {
                 format!("{} must have `env` or `file`", value.subject())
             };
-            cx.report(Problem::at(value.span().first_line(cx.text), message));
+            cx.report(SourceProblem::at(value.span().first_line(cx.text), message));
             None
         }
     }
@@ -100,8 +100,8 @@ fn file(text: &str) -> Result<String, String> {
 }
 
 /// Decodes whether the ssh agent is forwarded: `true`, `false`, or `[default]` as in Compose files.
-pub(super) fn ssh(cx: &mut Context, value: &Value) -> Option<bool> {
-    let Kind::Sequence(_) = value.node.kind else {
+pub(super) fn ssh(cx: &mut DecodeContext, value: &DecodedValue) -> Option<bool> {
+    let NodeKind::Sequence(_) = value.node.kind else {
         return value.boolean(cx);
     };
     let mut forwards = false;

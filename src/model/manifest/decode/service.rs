@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::super::error::Problem;
+use super::super::error::SourceProblem;
 use super::super::name::ServiceName;
-use super::super::node::Kind;
+use super::super::node::NodeKind;
 use super::super::service::{Git, ScriptLine, Scripts, Service};
 use super::super::span::Span;
 use super::builder::builder;
-use super::context::{Context, Value};
+use super::context::{DecodeContext, DecodedValue};
 use super::docker::docker;
 use super::path::{within_folder, within_repository};
 use super::quantity;
@@ -37,24 +37,28 @@ pub(crate) struct ServiceSpans {
 }
 
 /// Validates `defaults`, where any key may be missing.
-pub(super) fn partial(cx: &mut Context, value: &Value, registry: Option<&RegistryPrefix>) {
+pub(super) fn partial(
+    cx: &mut DecodeContext,
+    value: &DecodedValue,
+    registry: Option<&RegistryPrefix>,
+) {
     decode(cx, None, value, registry);
 }
 
 /// Decodes a service after the defaults are merged into it.
 pub(super) fn service(
-    cx: &mut Context,
+    cx: &mut DecodeContext,
     name: &ServiceName,
-    value: &Value,
+    value: &DecodedValue,
     registry: Option<&RegistryPrefix>,
 ) -> Option<DecodedService> {
     decode(cx, Some(name), value, registry)
 }
 
 fn decode(
-    cx: &mut Context,
+    cx: &mut DecodeContext,
     name: Option<&ServiceName>,
-    value: &Value,
+    value: &DecodedValue,
     registry: Option<&RegistryPrefix>,
 ) -> Option<DecodedService> {
     let mut fields = value.fields(cx)?;
@@ -112,7 +116,7 @@ fn decode(
     let name = name?;
     for (key, span) in missing {
         cx.report(
-            Problem::at(
+            SourceProblem::at(
                 span.unwrap_or(value.key_span),
                 format!("service `{name}` has no `{key}`"),
             )
@@ -125,9 +129,11 @@ fn decode(
     {
         let message =
             format!("service `{name}` has scripts but no `dockerBuilder.image` to run them in");
-        cx.report(Problem::at(scripts_value.key_span, message).help(format!(
-            "add `dockerBuilder: {{image: builders/{name}}}`, or set another image"
-        )));
+        cx.report(
+            SourceProblem::at(scripts_value.key_span, message).help(format!(
+                "add `dockerBuilder: {{image: builders/{name}}}`, or set another image"
+            )),
+        );
     }
 
     let templates = docker
@@ -209,7 +215,7 @@ struct DecodedGit {
 }
 
 /// Decodes `git`; `is_complete` means that defaults are already merged.
-fn git(cx: &mut Context, value: &Value, is_complete: bool) -> Option<DecodedGit> {
+fn git(cx: &mut DecodeContext, value: &DecodedValue, is_complete: bool) -> Option<DecodedGit> {
     let mut fields = value.fields(cx)?;
     let remote = fields.take("remote");
     let reference = fields.take("reference");
@@ -232,7 +238,7 @@ fn git(cx: &mut Context, value: &Value, is_complete: bool) -> Option<DecodedGit>
         && path_value.as_ref().is_none_or(is_whole_repository)
     {
         cx.report(
-            Problem::at(
+            SourceProblem::at(
                 value.key_span,
                 "`git.include` has no effect without `git.path`",
             )
@@ -262,14 +268,14 @@ fn git(cx: &mut Context, value: &Value, is_complete: bool) -> Option<DecodedGit>
 }
 
 /// Returns whether a path is the root of the repository; an invalid path has already been reported.
-fn is_whole_repository(path: &Value) -> bool {
-    matches!(&path.node.kind, Kind::Scalar { text, .. } if within_repository(text).as_deref() == Ok("."))
+fn is_whole_repository(path: &DecodedValue) -> bool {
+    matches!(&path.node.kind, NodeKind::Scalar { text, .. } if within_repository(text).as_deref() == Ok("."))
 }
 
 /// Decodes `git.include`, and records the position of each item.
 fn include(
-    cx: &mut Context,
-    value: &Value,
+    cx: &mut DecodeContext,
+    value: &DecodedValue,
     spans: &mut BTreeMap<String, Span>,
 ) -> BTreeSet<String> {
     let mut items = BTreeSet::new();
@@ -279,7 +285,7 @@ fn include(
         };
         if path == "." {
             cx.report(
-                Problem::at(
+                SourceProblem::at(
                     item.span(),
                     "an item of `git.include` is the whole repository",
                 )
@@ -293,7 +299,7 @@ fn include(
     items
 }
 
-fn scripts(cx: &mut Context, value: &Value) -> Scripts {
+fn scripts(cx: &mut DecodeContext, value: &DecodedValue) -> Scripts {
     let Some(mut fields) = value.fields(cx) else {
         return Scripts::default();
     };
@@ -312,7 +318,7 @@ fn scripts(cx: &mut Context, value: &Value) -> Scripts {
     scripts
 }
 
-fn script(cx: &mut Context, value: &Value) -> Vec<ScriptLine> {
+fn script(cx: &mut DecodeContext, value: &DecodedValue) -> Vec<ScriptLine> {
     let mut lines = Vec::new();
     for item in value.items(cx) {
         let Some(text) = item.raw_text(cx) else {
@@ -320,7 +326,7 @@ fn script(cx: &mut Context, value: &Value) -> Vec<ScriptLine> {
         };
         let first_line = text.span.first_line(cx.text);
         if text.text.trim().is_empty() {
-            cx.report(Problem::at(
+            cx.report(SourceProblem::at(
                 item.span(),
                 format!("{} must not be empty", item.subject()),
             ));
@@ -341,7 +347,7 @@ fn script(cx: &mut Context, value: &Value) -> Vec<ScriptLine> {
                     )
                 });
             cx.report(
-                Problem::at(
+                SourceProblem::at(
                     span.first_line(cx.text),
                     "scripts do not support `${{ … }}`: `$` is expanded by the shell",
                 )
@@ -360,16 +366,16 @@ fn script(cx: &mut Context, value: &Value) -> Vec<ScriptLine> {
 }
 
 fn explicit_needs(
-    cx: &mut Context,
+    cx: &mut DecodeContext,
     name: Option<&ServiceName>,
-    value: &Value,
+    value: &DecodedValue,
     needs: &mut BTreeMap<ServiceName, Span>,
 ) {
     for item in value.items(cx) {
         let Some(text) = item.text(cx) else { continue };
         match ServiceName::find(&cx.services, text.text) {
             Some(service) if Some(service) == name => {
-                cx.report(Problem::at(
+                cx.report(SourceProblem::at(
                     text.span,
                     format!("service `{service}` needs itself"),
                 ));
@@ -382,7 +388,7 @@ fn explicit_needs(
                 let hint = suggest::hint(text.text, "known services", names);
                 let span = text.span.first_line(cx.text);
                 cx.report(
-                    Problem::at(span, format!("there is no service `{}`", text.text))
+                    SourceProblem::at(span, format!("there is no service `{}`", text.text))
                         .maybe_help(hint),
                 );
             }

@@ -1,6 +1,6 @@
 //! Properties of merging, tested on many small trees.
 
-use super::super::node::{Kind, Node};
+use super::super::node::{Node, NodeKind};
 use super::super::yaml;
 
 /// A deterministic generator of small trees.
@@ -45,13 +45,13 @@ fn tree(text: &str) -> Node {
 /// Returns a tree as text, with sorted keys and without positions.
 fn shown(node: &Node) -> String {
     match &node.kind {
-        Kind::Null => "~".to_owned(),
-        Kind::Scalar { text, .. } => text.clone(),
-        Kind::Sequence(items) => format!(
+        NodeKind::Null => "~".to_owned(),
+        NodeKind::Scalar { text, .. } => text.clone(),
+        NodeKind::Sequence(items) => format!(
             "[{}]",
             items.iter().map(shown).collect::<Vec<_>>().join(", ")
         ),
-        Kind::Mapping(entries) => {
+        NodeKind::Mapping(entries) => {
             let mut entries: Vec<String> = entries
                 .iter()
                 .map(|entry| format!("{}: {}", entry.key, shown(&entry.value)))
@@ -64,7 +64,7 @@ fn shown(node: &Node) -> String {
 
 #[test]
 fn mappings_merge_and_the_rest_is_replaced() {
-    let merged = |own: &str, defaults: &str| shown(&tree(own).over(&tree(defaults)));
+    let merged = |own: &str, defaults: &str| shown(&tree(own).merged_over(&tree(defaults)));
     assert_eq!(merged("{a: 1}", "{a: 2, b: 3}"), "{a: 1, b: 3}");
     assert_eq!(
         merged("{a: {x: 1}}", "{a: {x: 2, y: 3}}"),
@@ -81,16 +81,19 @@ fn merging_properties_hold_for_random_trees() {
     for _ in 0..2000 {
         let (a, b, c) = (trees.mapping(3), trees.mapping(3), trees.mapping(3));
         let (a, b, c) = (tree(&a), tree(&b), tree(&c));
-        assert_eq!(shown(&a.over(&tree("{}"))), shown(&a));
-        assert_eq!(shown(&tree("{}").over(&a)), shown(&a));
-        assert_eq!(shown(&a.over(&a)), shown(&a));
-        assert_eq!(shown(&a.over(&b).over(&b)), shown(&a.over(&b)));
+        assert_eq!(shown(&a.merged_over(&tree("{}"))), shown(&a));
+        assert_eq!(shown(&tree("{}").merged_over(&a)), shown(&a));
+        assert_eq!(shown(&a.merged_over(&a)), shown(&a));
+        assert_eq!(
+            shown(&a.merged_over(&b).merged_over(&b)),
+            shown(&a.merged_over(&b))
+        );
         // Not associative if a scalar hides a mapping, but the service's own values always remain.
-        let Kind::Mapping(own) = &a.kind else {
+        let NodeKind::Mapping(own) = &a.kind else {
             unreachable!()
         };
-        let merged = a.over(&b.over(&c));
-        let Kind::Mapping(entries) = &merged.kind else {
+        let merged = a.merged_over(&b.merged_over(&c));
+        let NodeKind::Mapping(entries) = &merged.kind else {
             unreachable!()
         };
         for entry in own {
@@ -99,7 +102,7 @@ fn merging_properties_hold_for_random_trees() {
                 .find(|other| other.key == entry.key)
                 .unwrap()
                 .value;
-            if !matches!(entry.value.kind, Kind::Mapping(_)) {
+            if !matches!(entry.value.kind, NodeKind::Mapping(_)) {
                 assert_eq!(shown(value), shown(&entry.value));
             }
         }

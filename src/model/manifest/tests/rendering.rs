@@ -1,6 +1,6 @@
 //! Placeholders and their values.
 
-use super::super::{ManifestError, Values};
+use super::super::{ManifestError, PlaceholderValues};
 use super::{accepted, short, with};
 use crate::model::source::CommitId;
 
@@ -9,7 +9,7 @@ fn render(template: &str, branch: Option<&str>) -> Result<String, ManifestError>
         "docker:\n  image: a\n  args:\n    X: {template}"
     )));
     let name = "a".parse().unwrap();
-    let values = Values {
+    let values = PlaceholderValues {
         service: &name,
         commit: CommitId::from_bytes([0x11; 20]),
         branch,
@@ -58,7 +58,7 @@ fn a_missing_value_is_an_error_with_its_position() {
 fn a_value_is_not_replaced_again() {
     let manifest = accepted(&with("docker: {image: a, args: {X: '${{ env.A }}'}}"));
     let name = "a".parse().unwrap();
-    let values = Values {
+    let values = PlaceholderValues {
         service: &name,
         commit: CommitId::from_bytes([0; 20]),
         branch: None,
@@ -76,7 +76,7 @@ fn a_rendered_tag_must_be_valid() {
     let tag = |number: &str| {
         let number = number.to_owned();
         let env = move |_: &str| Some(number.clone());
-        let values = Values {
+        let values = PlaceholderValues {
             service: &name,
             commit: CommitId::from_bytes([0; 20]),
             branch: None,

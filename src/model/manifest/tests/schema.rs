@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::super::decode::context::Context;
+use super::super::decode::context::DecodeContext;
 use super::super::{decode, load, schema, yaml};
 use super::{accepted, read};
 
@@ -42,7 +42,7 @@ deploy: {git: {}}
 services: {a: {git: {}, docker: {}, dockerBuilder: {}, scripts: {}}}
 ";
     let node = yaml::read(text, "manifest", &mut Vec::new()).unwrap();
-    let mut context = Context::new(text, Vec::new());
+    let mut context = DecodeContext::new(text, Vec::new());
     decode::root(&mut context, &node);
     let schema = schema();
     let mut found = Vec::new();

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn an_unpushed_builder_is_pushed_with_the_next_build() {
-    let mut platform = Platform::new().complete("front");
+    let mut platform = TestPlatform::new().complete("front");
     let image = platform.plan(&["back"]).units[0].image.to_string();
     let (id, labels) = ("b".to_owned(), Labels::new());
     let (repository, _) = image.rsplit_once(':').unwrap();
@@ -27,7 +27,7 @@ fn an_unpushed_builder_is_pushed_with_the_next_build() {
 
 #[test]
 fn a_missing_newest_tag_is_set() {
-    let mut platform = Platform::new().complete("front");
+    let mut platform = TestPlatform::new().complete("front");
     platform.builder_in_registry = true;
     let image = platform.plan(&["back"]).units[0].image.to_string();
     let (id, labels) = ("b".to_owned(), Labels::new());
@@ -43,7 +43,7 @@ fn a_missing_newest_tag_is_set() {
 
 #[test]
 fn the_registrys_build_of_a_builder_takes_precedence() {
-    let mut platform = Platform::new().complete("front");
+    let mut platform = TestPlatform::new().complete("front");
     platform.builder_in_registry = true;
     let image = platform.plan(&["back"]).units[0].image.to_string();
     let newest = format!("{}:newest", repository(&image));
@@ -55,7 +55,7 @@ fn the_registrys_build_of_a_builder_takes_precedence() {
         .insert(newest.clone(), own.clone());
     let pull =
         "builders/go pull: in the registry; the engine has another build of the same content";
-    let first = |platform: &Platform| shown(&platform.plan(&["back"]))[0].clone();
+    let first = |platform: &TestPlatform| shown(&platform.plan(&["back"]))[0].clone();
     assert_eq!(first(&platform), format!("{pull} [pull tag]"));
     // A tag on an image with other content is not moved.
     platform.inventory.engine.insert(newest, build("later"));
@@ -84,11 +84,11 @@ fn the_registrys_build_of_a_builder_takes_precedence() {
 
 #[test]
 fn an_update_replaces_the_registrys_image() {
-    let platform = Platform::new();
+    let platform = TestPlatform::new();
     let selected = BTreeSet::from([name("back")]);
     let env = |_: &str| Some("7".to_owned());
     let (manifest, sources) = (&platform.manifest, &platform.sources);
-    let draft = Draft::new(manifest, &selected, sources, &platform.options, &env).unwrap();
+    let draft = PlanDraft::new(manifest, &selected, sources, &platform.options, &env).unwrap();
     let folders = platform.folders(&draft);
     let (unit, folder) = folders.first_key_value().unwrap();
     let replaced = |registries: &[(ImageReference, Presence)]| {

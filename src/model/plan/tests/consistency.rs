@@ -4,14 +4,14 @@ use super::*;
 use crate::model::image::Tag;
 
 /// Registry contents with descriptions: the recipes and needed images, and the digests of the configurations.
-struct Found<'p> {
-    platform: &'p Platform,
+struct FoundImages<'p> {
+    platform: &'p TestPlatform,
     inventory: Inventory,
     recipes: BTreeMap<ServiceName, Recipe>,
 }
 
-impl<'p> Found<'p> {
-    fn new(platform: &'p Platform) -> Self {
+impl<'p> FoundImages<'p> {
+    fn new(platform: &'p TestPlatform) -> Self {
         let recipes = platform.draft(&["back"], |draft| {
             let draft = &draft;
             draft
@@ -40,7 +40,10 @@ impl<'p> Found<'p> {
 
     fn labels(&self, service: &str, needs: &str, recipe: Option<&str>) -> Labels {
         let today = self.recipes[&name(service)].to_string();
-        let needs = (LABEL_NEEDS.to_owned(), format!(r#"{{"front":"{needs}"}}"#));
+        let needs = (
+            LABEL_NEEDED_IMAGES.to_owned(),
+            format!(r#"{{"front":"{needs}"}}"#),
+        );
         let recipe = recipe.map_or(today, str::to_owned);
         [(LABEL_RECIPE.to_owned(), recipe), needs].into()
     }
@@ -114,15 +117,15 @@ fn sha(digit: &str) -> String {
     format!("sha256:{}", digit.repeat(64))
 }
 
-fn platform() -> Platform {
-    Platform::new().options(|options| options.pull = false)
+fn platform() -> TestPlatform {
+    TestPlatform::new().options(|options| options.pull = false)
 }
 
 #[test]
 fn images_are_rebuilt_if_needed_images_changed() {
     let platform = platform();
     let found = |needs: &str| {
-        let found = Found::new(&platform).front("a", "c");
+        let found = FoundImages::new(&platform).front("a", "c");
         found.registry("", "a", needs, None).decided().remove(0)
     };
     // An engine records the digest of the manifest or of the configuration, depending on its image store.
@@ -133,7 +136,7 @@ fn images_are_rebuilt_if_needed_images_changed() {
         );
     }
     assert_eq!(found(&sha("d")), "back build: needs.front was rebuilt");
-    let unsaid = Found::new(&platform)
+    let unsaid = FoundImages::new(&platform)
         .front("a", "c")
         .registry("", "a", "", None);
     let mut unsaid = unsaid;
@@ -142,7 +145,7 @@ fn images_are_rebuilt_if_needed_images_changed() {
         .published
         .get_mut(&digest("back", "a"))
         .unwrap();
-    image.as_mut().unwrap().labels.remove(LABEL_NEEDS);
+    image.as_mut().unwrap().labels.remove(LABEL_NEEDED_IMAGES);
     let decided = unsaid.decided().remove(0);
     assert!(
         decided.starts_with("back tag: in the registry, unverified"),
@@ -155,7 +158,7 @@ fn an_image_with_an_earlier_recipe_is_reused() {
     let platform = platform();
     let stale = Some(r#"{"version":1,"inputs":{}}"#);
     let found = |identity: &str, needs: &str| {
-        let found = Found::new(&platform).front("a", "c");
+        let found = FoundImages::new(&platform).front("a", "c");
         let tag = match identity {
             "" => found.identity("back").to_string(),
             other => other.to_owned(),
@@ -181,29 +184,29 @@ fn an_image_with_an_earlier_recipe_is_reused() {
 #[test]
 fn identity_tags_are_queried_only_if_useful() {
     let platform = platform();
-    let asked = |found: Found<'_>| {
+    let asked = |found: FoundImages<'_>| {
         platform.draft(&["back"], |draft| {
             draft.identities(&found.inventory, &platform.folders(&draft))
         })
     };
-    let good = Found::new(&platform)
+    let good = FoundImages::new(&platform)
         .front("a", "c")
         .registry("", "a", &sha("c"), None);
     assert_eq!(asked(good), []);
-    let stale = Found::new(&platform)
+    let stale = FoundImages::new(&platform)
         .front("a", "c")
         .registry("", "a", &sha("d"), None);
     let tag = stale.identity("back");
     assert_eq!(asked(stale), [platform.image("back", tag.as_str())]);
-    let absent = asked(Found::new(&platform).front("a", "c"));
+    let absent = asked(FoundImages::new(&platform).front("a", "c"));
     assert_eq!(absent, [], "the image was not looked up");
 }
 
 #[test]
 fn the_registrys_image_takes_precedence() {
-    let platform = Platform::new();
+    let platform = TestPlatform::new();
     let found = |id: &str| {
-        let found = Found::new(&platform)
+        let found = FoundImages::new(&platform)
             .front("a", "c")
             .engine("front", id, "");
         found
@@ -216,9 +219,11 @@ fn the_registrys_image_takes_precedence() {
         decided[0].starts_with("back tag: in the registry and the engine"),
         "{decided:?}"
     );
-    let forced = Platform::new().options(|options| options.force = true);
+    let forced = TestPlatform::new().options(|options| options.force = true);
     let found = |id: &str| {
-        let found = Found::new(&forced).front("a", "c").engine("front", id, "");
+        let found = FoundImages::new(&forced)
+            .front("a", "c")
+            .engine("front", id, "");
         found.registry("", "a", &sha("c"), None).decided()
     };
     assert_eq!(
@@ -230,9 +235,9 @@ fn the_registrys_image_takes_precedence() {
 
 #[test]
 fn a_build_triggers_builds_of_dependents() {
-    let platform = Platform::new();
+    let platform = TestPlatform::new();
     let plan = platform.draft(&["back", "front"], |draft| {
-        let mut found = Found::new(&platform).registry("", "a", &sha("c"), None);
+        let mut found = FoundImages::new(&platform).registry("", "a", &sha("c"), None);
         found
             .inventory
             .registry

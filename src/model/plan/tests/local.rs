@@ -6,7 +6,7 @@ use crate::model::recipe::{LABEL_LOCAL, LABEL_VERSION, Recipe};
 use crate::model::source::{GitFolders, TreeChanges, TreeHasher, WorkingTree};
 
 /// Makes a service built in place, with these changed files.
-fn in_place(mut platform: Platform, service: &str, changed: &[&str]) -> Platform {
+fn in_place(mut platform: TestPlatform, service: &str, changed: &[&str]) -> TestPlatform {
     platform.options.push = false;
     let mut hasher = TreeHasher::default();
     for path in changed {
@@ -29,7 +29,7 @@ fn in_place(mut platform: Platform, service: &str, changed: &[&str]) -> Platform
         },
     };
     let source = platform.sources.get_mut(&name(service)).unwrap();
-    *source = ServiceSource::in_place(source.tip.clone(), tree);
+    *source = ServiceSource::from_working_copy(source.tip.clone(), tree);
     platform
 }
 
@@ -53,7 +53,7 @@ fn image_step<'p>(plan: &'p Plan, service: &str) -> &'p ImageStep {
 
 #[test]
 fn a_working_copy_is_built_in_place() {
-    let platform = in_place(Platform::new(), "back", &["main.go"]).complete("front");
+    let platform = in_place(TestPlatform::new(), "back", &["main.go"]).complete("front");
     let plan = platform.plan(&["back"]);
     assert_eq!(
         shown(&plan)[1..],
@@ -110,7 +110,7 @@ fn a_working_copy_is_built_in_place() {
 #[test]
 fn local_builds_are_never_pushed() {
     for changed in [&["a"][..], &[]] {
-        let mut platform = in_place(Platform::new(), "front", changed);
+        let mut platform = in_place(TestPlatform::new(), "front", changed);
         platform.options.push = true;
         platform.options.tags = vec!["extra".parse().unwrap()];
         let plan = platform.plan(&["front"]);
@@ -132,10 +132,10 @@ fn local_builds_are_never_pushed() {
 
 #[test]
 fn registries_are_queried_only_for_clean_working_copies() {
-    let asked = |platform: &Platform| {
+    let asked = |platform: &TestPlatform| {
         let selected = BTreeSet::from([name("front")]);
         let (options, env) = (&platform.options, |_: &str| None);
-        let draft = Draft::new(
+        let draft = PlanDraft::new(
             &platform.manifest,
             &selected,
             &platform.sources,
@@ -144,16 +144,16 @@ fn registries_are_queried_only_for_clean_working_copies() {
         );
         draft.unwrap().images()
     };
-    assert_eq!(asked(&Platform::new()).len(), 2);
-    let clean = in_place(Platform::new(), "front", &[]);
+    assert_eq!(asked(&TestPlatform::new()).len(), 2);
+    let clean = in_place(TestPlatform::new(), "front", &[]);
     assert_eq!(asked(&clean), [clean.image("front", "")]);
-    let dirty = in_place(Platform::new(), "front", &["a"]);
+    let dirty = in_place(TestPlatform::new(), "front", &["a"]);
     assert_eq!(asked(&dirty), []);
 }
 
 #[test]
 fn a_clean_working_copy_uses_the_image_of_its_commit() {
-    let clean = || in_place(Platform::new(), "front", &[]);
+    let clean = || in_place(TestPlatform::new(), "front", &[]);
     assert_eq!(
         shown(&clean().plan(&["front"])),
         ["front build: the engine does not have the commit [image]"]
@@ -167,14 +167,14 @@ fn a_clean_working_copy_uses_the_image_of_its_commit() {
         ["front pull: in the registry, not in the engine [pull tag]"]
     );
     // But one with changes does not.
-    let dirty = in_place(Platform::new().complete("front"), "front", &["a"]);
+    let dirty = in_place(TestPlatform::new().complete("front"), "front", &["a"]);
     assert!(shown(&dirty.plan(&["front"]))[0].starts_with("front build: changed: a"));
 }
 
 #[test]
 fn a_failed_query_does_not_prevent_local_builds() {
-    let mut platform = in_place(Platform::new(), "front", &[]);
-    let refusal = Refusal {
+    let mut platform = in_place(TestPlatform::new(), "front", &[]);
+    let refusal = QueryFailure {
         why: "unreachable".to_owned(),
         hints: Vec::new(),
     };
@@ -186,7 +186,7 @@ fn a_failed_query_does_not_prevent_local_builds() {
         ["front build: the engine does not have the commit [image]"]
     );
     // For a needed service that is built from its commit, it is still an error.
-    let mut platform = in_place(Platform::new(), "back", &["a"]);
+    let mut platform = in_place(TestPlatform::new(), "back", &["a"]);
     let image = platform.image("front", "");
     platform.inventory.registry.insert(image, unknown);
     let error = platform.try_plan(&["back"]).unwrap_err().to_string();
@@ -195,12 +195,12 @@ fn a_failed_query_does_not_prevent_local_builds() {
 
 #[test]
 fn an_image_of_a_working_copy_is_not_used_for_its_commit() {
-    let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
+    let local = in_place(TestPlatform::new(), "front", &[]).plan(&["front"]);
     let label = recipe_label(&local, "front");
     assert!(label.parse::<Recipe>().unwrap().is_of_working_copy());
     let why = "the engine's image was built with --local";
     let found = || {
-        let platform = Platform::new().engine("front", "", "local");
+        let platform = TestPlatform::new().engine("front", "", "local");
         platform
             .engine("front", "master", "local")
             .label("front", Some(&label))
@@ -216,7 +216,7 @@ fn an_image_of_a_working_copy_is_not_used_for_its_commit() {
     let trusting = found().options(|options| options.trust_commit = true);
     assert!(shown(&trusting.plan(&["front"]))[0].starts_with("front build: "));
     // Or without a registry.
-    let mut engine_alone = Platform::local().engine("front", "", "local");
+    let mut engine_alone = TestPlatform::local().engine("front", "", "local");
     engine_alone = engine_alone.label("front", Some(&label));
     assert_eq!(
         shown(&engine_alone.plan(&["front"])),
@@ -234,9 +234,9 @@ fn an_image_of_a_working_copy_is_not_used_for_its_commit() {
 
 #[test]
 fn a_manually_pushed_local_image_is_replaced_and_not_locked() {
-    let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
+    let local = in_place(TestPlatform::new(), "front", &[]).plan(&["front"]);
     let label = recipe_label(&local, "front");
-    let platform = Platform::new().registry("front", "", "a");
+    let platform = TestPlatform::new().registry("front", "", "a");
     let platform = platform.label("front", Some(&label));
     assert_eq!(
         shown(&platform.plan(&["front"])),
@@ -248,28 +248,28 @@ fn a_manually_pushed_local_image_is_replaced_and_not_locked() {
     let selected = [name("front")].into();
     let env = |_: &str| None;
     let (sources, options) = (&platform.sources, &platform.options);
-    let draft = Draft::new(&platform.manifest, &selected, sources, options, &env).unwrap();
+    let draft = PlanDraft::new(&platform.manifest, &selected, sources, options, &env).unwrap();
     let folders = platform.folders(&draft);
     let env = |_: &str| Some("7".to_owned());
     let all = platform.manifest.services.keys().cloned().collect();
-    let whole = Draft::new(&platform.manifest, &all, sources, options, &env).unwrap();
+    let whole = PlanDraft::new(&platform.manifest, &all, sources, options, &env).unwrap();
     let inventory = platform.inventory(&whole, &platform.folders(&whole));
     let compared = draft.compare(&inventory, &folders).unwrap();
-    let sighting = &compared.comparisons[&name("front")].registry;
-    let problem = crate::model::lock::Unlockable::of(sighting, None, &BTreeSet::new());
+    let lookup = &compared.comparisons[&name("front")].registry;
+    let problem = crate::model::lock::LockProblem::of(lookup, None, &BTreeSet::new());
     assert_eq!(
         problem,
-        Some(crate::model::lock::Unlockable::FromWorkingCopy)
+        Some(crate::model::lock::LockProblem::FromWorkingCopy)
     );
 }
 
 #[test]
 fn the_registrys_image_replaces_a_local_one() {
-    let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
+    let local = in_place(TestPlatform::new(), "front", &[]).plan(&["front"]);
     let local = recipe_label(&local, "front");
     // The registry has the commit's image, and the engine the working copy's.
     let plan = |selected: &[&str], pull: bool| {
-        let platform = Platform::new()
+        let platform = TestPlatform::new()
             .registry("front", "", "a")
             .registry("front", "master", "a")
             .engine("front", "", "local")
@@ -280,7 +280,7 @@ fn the_registrys_image_replaces_a_local_one() {
         };
         let env = |_: &str| Some("7".to_owned());
         let selected = selected.iter().map(|service| name(service)).collect();
-        let draft = Draft::new(
+        let draft = PlanDraft::new(
             &platform.manifest,
             &selected,
             &platform.sources,
@@ -309,7 +309,7 @@ fn the_registrys_image_replaces_a_local_one() {
 
 #[test]
 fn services_use_each_others_local_images() {
-    let platform = in_place(Platform::new(), "front", &["page"]);
+    let platform = in_place(TestPlatform::new(), "front", &["page"]);
     let platform = in_place(platform, "back", &[]);
     let plan = platform.plan(&["back", "front"]);
     let front = platform.image("front", "").to_string();
@@ -321,7 +321,7 @@ fn services_use_each_others_local_images() {
     let tag = format!("{}-local-changes", commit("back"));
     assert_eq!(back.image.tag().unwrap().as_str(), tag);
     // A build of the commit would not use it, despite the commit's tag.
-    let commit = Platform::new()
+    let commit = TestPlatform::new()
         .engine("back", "", "a")
         .label("back", Some(&first));
     let plan = commit.plan(&["back"]);
@@ -337,7 +337,7 @@ fn services_use_each_others_local_images() {
 fn dependents_of_a_working_copy_are_marked() {
     let needs = "dir: src/other\n    needs: [back]";
     let text = MANIFEST.replace("dir: src/other", needs);
-    let platform = in_place(Platform::of(&text), "front", &["page"]);
+    let platform = in_place(TestPlatform::of(&text), "front", &["page"]);
     let platform = in_place(platform, "other", &["a"]);
     let mut platform = platform;
     platform.options.push = true;
@@ -367,7 +367,11 @@ fn dependents_of_a_working_copy_are_marked() {
     let other = image_step(&plan, "other").names[0].to_string();
     assert!(!other.contains("local-changes") && other.contains("-dirty-"));
     // With an unchanged working copy, it has the same name as the commit's image.
-    let clean = in_place(in_place(Platform::of(&text), "front", &[]), "other", &["a"]);
+    let clean = in_place(
+        in_place(TestPlatform::of(&text), "front", &[]),
+        "other",
+        &["a"],
+    );
     let plan = clean.plan(&["front", "other"]);
     assert_eq!(image_step(&plan, "back").names[0], clean.image("back", ""));
     assert!(recipe_label(&plan, "back").contains("\"source\""));
@@ -379,33 +383,33 @@ fn a_working_copy_that_is_built_in_place_is_not_moved() {
         "https://g.example.com/front.git",
         "https://g.example.com/back.git",
     );
-    let moves = |platform: &Platform| {
+    let moves = |platform: &TestPlatform| {
         let plan = platform.plan(&["back"]);
         step(&plan, "front", |step| match step {
             Step::Sync(sync) => Some(sync.moves),
             _ => None,
         })
     };
-    assert!(moves(&Platform::of(&text)));
-    assert!(!moves(&in_place(Platform::of(&text), "back", &["a"])));
+    assert!(moves(&TestPlatform::of(&text)));
+    assert!(!moves(&in_place(TestPlatform::of(&text), "back", &["a"])));
 }
 
 #[test]
 fn xps_own_files_are_excluded_from_the_build_context() {
     let text = "services:\n  all:\n    dir: .\n    git: {remote: 'https://g.example.com/all.git'}\n    \
                 docker: {image: all}\n";
-    let plan = in_place(Platform::of(text), "all", &["a"]).plan(&["all"]);
+    let plan = in_place(TestPlatform::of(text), "all", &["a"]).plan(&["all"]);
     let image = image_step(&plan, "all");
     assert_eq!(image.context, Path::new("/p"));
-    assert_eq!(image.left_out.as_deref(), Some(Path::new("/p/.xp")));
-    let plan = in_place(Platform::new(), "front", &["a"]).plan(&["front"]);
-    assert_eq!(image_step(&plan, "front").left_out, None);
+    assert_eq!(image.excluded.as_deref(), Some(Path::new("/p/.xp")));
+    let plan = in_place(TestPlatform::new(), "front", &["a"]).plan(&["front"]);
+    assert_eq!(image_step(&plan, "front").excluded, None);
 }
 
 #[test]
 fn a_local_build_needs_the_builder_only_in_the_engine() {
     let wanted = |is_local: bool| {
-        let mut platform = Platform::new();
+        let mut platform = TestPlatform::new();
         if is_local {
             platform = in_place(platform, "back", &["a"]);
         }
@@ -414,7 +418,7 @@ fn a_local_build_needs_the_builder_only_in_the_engine() {
             Some("7".to_owned())
         });
         let options = &platform.options;
-        let draft = Draft::new(
+        let draft = PlanDraft::new(
             &platform.manifest,
             &selected,
             &platform.sources,

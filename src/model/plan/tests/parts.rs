@@ -3,12 +3,12 @@
 use super::*;
 use crate::model::recipe::Recipe;
 
-fn platform() -> Platform {
+fn platform() -> TestPlatform {
     let text = MANIFEST.replace(
         "reference: origin/master}",
         "reference: origin/master, path: services/back, include: [libs/x, go.mod], submodules: true}",
     );
-    let mut platform = Platform::of(&text);
+    let mut platform = TestPlatform::of(&text);
     platform.sources.get_mut(&name("back")).unwrap().commit = earlier();
     platform
 }
@@ -70,11 +70,11 @@ fn the_tip_is_followed_and_the_earlier_commit_is_built() {
 
 #[test]
 fn included_paths_are_an_input() {
-    let recipe = |platform: &Platform| -> Recipe {
+    let recipe = |platform: &TestPlatform| -> Recipe {
         let plan = platform.plan(&["back"]);
         plan.units.last().unwrap().recipe.clone().unwrap()
     };
-    let changes = recipe(&platform()).changes_since(&recipe(&Platform::new()));
+    let changes = recipe(&platform()).changes_since(&recipe(&TestPlatform::new()));
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     assert_eq!(
         changes,

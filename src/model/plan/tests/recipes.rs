@@ -3,19 +3,19 @@
 use super::*;
 use crate::model::recipe::{LABEL_REVISION, Recipe};
 
-fn everywhere() -> Platform {
-    Platform::new()
+fn everywhere() -> TestPlatform {
+    TestPlatform::new()
         .complete("back")
         .complete("front")
         .complete("other")
 }
 
 /// Returns the recipe in a service's image label.
-fn recipe(platform: &Platform, service: &str) -> Recipe {
+fn recipe(platform: &TestPlatform, service: &str) -> Recipe {
     let options = Options::default();
     let selected = BTreeSet::from([name(service)]);
     let env = |_: &str| Some("7".to_owned());
-    let draft = Draft::new(
+    let draft = PlanDraft::new(
         &platform.manifest,
         &selected,
         &platform.sources,
@@ -29,14 +29,14 @@ fn recipe(platform: &Platform, service: &str) -> Recipe {
 }
 
 /// A platform with images that were built with another manifest.
-fn built_before(from: &str, to: &str) -> Platform {
-    let earlier = recipe(&Platform::of(&MANIFEST.replace(from, to)), "back");
+fn built_before(from: &str, to: &str) -> TestPlatform {
+    let earlier = recipe(&TestPlatform::of(&MANIFEST.replace(from, to)), "back");
     everywhere().label("back", Some(&earlier.to_string()))
 }
 
 #[test]
 fn every_input_has_a_name() {
-    let recipe = recipe(&Platform::new(), "back");
+    let recipe = recipe(&TestPlatform::new(), "back");
     let names: Vec<&str> = recipe.inputs().map(|(name, _)| name).collect();
     assert_eq!(
         names,
@@ -59,7 +59,7 @@ fn every_input_has_a_name() {
 /// Existing images have these in their labels: if one changes, every image becomes stale.
 #[test]
 fn the_digests_are_stable() {
-    let recipe = recipe(&Platform::new(), "front");
+    let recipe = recipe(&TestPlatform::new(), "front");
     assert_eq!(
         recipe.to_string(),
         r#"{"version":1,"inputs":{"docker.context":"3a52ce7809","docker.file":"6651ddff6e"}}"#
@@ -88,7 +88,7 @@ fn a_build_names_the_changed_inputs() {
 
 #[test]
 fn a_builder_with_other_content_is_another_input() {
-    let earlier = recipe(&Platform::new(), "back").to_string();
+    let earlier = recipe(&TestPlatform::new(), "back").to_string();
     let mut platform = everywhere().label("back", Some(&earlier));
     platform.dockerfile = "FROM debian";
     let plan = platform.plan(&["back"]);
@@ -100,11 +100,11 @@ fn a_builder_with_other_content_is_another_input() {
 
 #[test]
 fn needed_services_are_compared_by_commit_and_recipe() {
-    let earlier = recipe(&Platform::new(), "back").to_string();
+    let earlier = recipe(&TestPlatform::new(), "back").to_string();
     let mut moved = everywhere().label("back", Some(&earlier));
     moved.sources.get_mut(&name("front")).unwrap().commit = commit("other");
     let text = MANIFEST.replace("{image: front}", "{image: front, target: x}");
-    let other_recipe = Platform::of(&text)
+    let other_recipe = TestPlatform::of(&text)
         .complete("back")
         .label("back", Some(&earlier));
     for platform in [moved, other_recipe] {
@@ -120,7 +120,7 @@ fn needed_services_are_compared_by_commit_and_recipe() {
 /// Settings for image locations and for how a build runs are not inputs.
 #[test]
 fn the_registry_and_the_limits_are_not_inputs() {
-    let one = recipe(&Platform::new(), "back");
+    let one = recipe(&TestPlatform::new(), "back");
     for (from, to) in [
         ("r.example.com/x", "elsewhere.example.com"),
         (
@@ -129,7 +129,7 @@ fn the_registry_and_the_limits_are_not_inputs() {
         ),
         ("tags: ['build-${{ env.N }}']", "tags: []"),
     ] {
-        let other = recipe(&Platform::of(&MANIFEST.replace(from, to)), "back");
+        let other = recipe(&TestPlatform::of(&MANIFEST.replace(from, to)), "back");
         assert_eq!(one, other, "{to}");
     }
 }
@@ -163,7 +163,7 @@ fn trust_commit_compares_only_the_commit() {
         ["front skip: in the registry and the engine []"]
     );
     // New images still get their recipe.
-    let plan = Platform::new()
+    let plan = TestPlatform::new()
         .options(|options| options.trust_commit = true)
         .plan(&["back"]);
     assert!(labels(&plan, "back").contains_key(LABEL_RECIPE));
@@ -171,7 +171,7 @@ fn trust_commit_compares_only_the_commit() {
 
 #[test]
 fn a_current_image_in_the_engine_prevents_a_build() {
-    let platform = Platform::new()
+    let platform = TestPlatform::new()
         .engine("front", "", "a")
         .registry("front", "", "b");
     let (mut inventory, stale) = (platform.inventory.clone(), r#"{"version":1,"inputs":{}}"#);
@@ -182,7 +182,7 @@ fn a_current_image_in_the_engine_prevents_a_build() {
     let decided = |options: &Options, in_engine: &str| {
         let selected = BTreeSet::from([name("front")]);
         let env = |_: &str| None;
-        let draft = Draft::new(
+        let draft = PlanDraft::new(
             &platform.manifest,
             &selected,
             &platform.sources,
@@ -216,14 +216,14 @@ fn a_current_image_in_the_engine_prevents_a_build() {
 
 #[test]
 fn a_stale_image_in_the_engine_is_replaced_by_the_registrys() {
-    let mut platform = Platform::new()
+    let mut platform = TestPlatform::new()
         .registry("front", "", "a")
         .registry("front", "master", "a")
         .label("front", None);
     platform = platform.engine("front", "", "b");
     let options = Options::default();
     let (selected, env) = (BTreeSet::from([name("front")]), |_: &str| None);
-    let draft = Draft::new(
+    let draft = PlanDraft::new(
         &platform.manifest,
         &selected,
         &platform.sources,
@@ -271,10 +271,10 @@ fn an_unreadable_label_is_an_error_with_hints() {
 
 #[test]
 fn a_failed_query_for_labels_is_an_error() {
-    let platform = Platform::new().registry("front", "", "a");
+    let platform = TestPlatform::new().registry("front", "", "a");
     let options = Options::default();
     let (selected, env) = (BTreeSet::from([name("front")]), |_: &str| None);
-    let draft = Draft::new(
+    let draft = PlanDraft::new(
         &platform.manifest,
         &selected,
         &platform.sources,
@@ -282,7 +282,7 @@ fn a_failed_query_for_labels_is_an_error() {
         &env,
     );
     let mut inventory = platform.inventory.clone();
-    let refusal = Refusal {
+    let refusal = QueryFailure {
         why: "the registry answers GET with 503".to_owned(),
         hints: Vec::new(),
     };
@@ -297,7 +297,7 @@ fn a_failed_query_for_labels_is_an_error() {
 /// A run with tests must not use an image that never passed them.
 #[test]
 fn an_image_built_without_tests_is_stale_with_tests() {
-    let untested = Platform::new()
+    let untested = TestPlatform::new()
         .options(|options| options.test = false)
         .plan(&["back"]);
     let label = labels(&untested, "back")[LABEL_RECIPE].clone();
@@ -332,7 +332,7 @@ fn an_image_of_another_commit_is_stale() {
     let selected = BTreeSet::from([name("front")]);
     let (options, env) = (Options::default(), |_: &str| None);
     let decided = |revision: CommitId| {
-        let draft = Draft::new(
+        let draft = PlanDraft::new(
             &platform.manifest,
             &selected,
             &platform.sources,

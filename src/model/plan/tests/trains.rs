@@ -35,12 +35,12 @@ fn topic() -> CommitId {
 }
 
 /// A platform with some services at another commit, from the branch `T/1` or a reference.
-fn platform(deviating: &[(&str, Origin)]) -> Platform {
-    let mut platform = Platform::of(CHAIN);
+fn platform(deviating: &[(&str, ReferenceOrigin)]) -> TestPlatform {
+    let mut platform = TestPlatform::of(CHAIN);
     for (service, origin) in deviating {
         let source = platform.sources.get_mut(&name(service)).unwrap();
         *source = ServiceSource {
-            normal: Some(source.tip.clone()),
+            manifest_reference: Some(source.tip.clone()),
             ..ServiceSource::of(
                 ResolvedReference {
                     commit: topic(),
@@ -53,7 +53,7 @@ fn platform(deviating: &[(&str, Origin)]) -> Platform {
     platform.options(|options| {
         let is_train = deviating
             .iter()
-            .any(|(_, origin)| *origin == Origin::Branch);
+            .any(|(_, origin)| *origin == ReferenceOrigin::Branch);
         options.train = is_train.then(|| "T".parse().unwrap());
     })
 }
@@ -85,7 +85,7 @@ fn without_a_train_images_are_tagged_with_their_commits() {
 
 #[test]
 fn dependents_of_the_train_are_variants() {
-    let plan = platform(&[("base", Origin::Branch)]).plan(ALL);
+    let plan = platform(&[("base", ReferenceOrigin::Branch)]).plan(ALL);
     let tags = tags(&plan);
     // On the train: its own commit, and none of its dependencies differ.
     assert_eq!(tags["base"], [topic().to_string().as_str(), "T"]);
@@ -113,7 +113,7 @@ fn dependents_of_the_train_are_variants() {
 
 #[test]
 fn placeholders_name_the_image_of_the_train() {
-    let plan = platform(&[("base", Origin::Branch)]).plan(ALL);
+    let plan = platform(&[("base", ReferenceOrigin::Branch)]).plan(ALL);
     let back = plan
         .units
         .iter()
@@ -138,7 +138,11 @@ fn placeholders_name_the_image_of_the_train() {
 
 #[test]
 fn dependents_on_the_train_are_variants_too() {
-    let plan = platform(&[("base", Origin::Branch), ("front", Origin::Branch)]).plan(ALL);
+    let plan = platform(&[
+        ("base", ReferenceOrigin::Branch),
+        ("front", ReferenceOrigin::Branch),
+    ])
+    .plan(ALL);
     assert_eq!(
         tags(&plan)["front"][..2],
         [format!("{}-T", topic()), "T".to_owned()]
@@ -147,9 +151,9 @@ fn dependents_on_the_train_are_variants_too() {
 
 #[test]
 fn a_branch_without_commits_of_its_own_makes_no_variant() {
-    let mut platform = platform(&[("base", Origin::Branch)]);
+    let mut platform = platform(&[("base", ReferenceOrigin::Branch)]);
     let source = platform.sources.get_mut(&name("base")).unwrap();
-    source.normal = Some(ResolvedReference {
+    source.manifest_reference = Some(ResolvedReference {
         commit: topic(),
         name: Some("refs/heads/master".to_owned()),
     });
@@ -157,7 +161,7 @@ fn a_branch_without_commits_of_its_own_makes_no_variant() {
     assert_eq!(tags["front"][0], commit("front").to_string());
     assert_eq!(tags["front"][1..3], ["master", "T"]);
     // It is built as the manifest's branch; otherwise it would be another image.
-    let version = |platform: &Platform| {
+    let version = |platform: &TestPlatform| {
         let plan = platform.plan(&["base"]);
         let steps = &plan.units.last().unwrap().steps;
         let image = steps.iter().find_map(|step| match step {
@@ -167,13 +171,17 @@ fn a_branch_without_commits_of_its_own_makes_no_variant() {
         image.unwrap().args["VERSION"].clone()
     };
     assert_eq!(version(&platform), "master");
-    platform.sources.get_mut(&name("base")).unwrap().normal = None;
+    platform
+        .sources
+        .get_mut(&name("base"))
+        .unwrap()
+        .manifest_reference = None;
     assert_eq!(version(&platform), "T");
 }
 
 #[test]
 fn a_reference_of_one_service_makes_a_variant_by_its_name() {
-    let plan = platform(&[("base", Origin::Reference)]).plan(ALL);
+    let plan = platform(&[("base", ReferenceOrigin::Reference)]).plan(ALL);
     let variant = Tag::from_branch("base=T").to_string();
     assert!(variant.starts_with("base-T-"), "{variant}");
     let one = tags(&plan);
@@ -185,7 +193,10 @@ fn a_reference_of_one_service_makes_a_variant_by_its_name() {
     assert_eq!(plan.train, None);
     assert!(plan.shows_references());
     // Another reference, another image.
-    let both = platform(&[("base", Origin::Reference), ("front", Origin::Reference)]);
+    let both = platform(&[
+        ("base", ReferenceOrigin::Reference),
+        ("front", ReferenceOrigin::Reference),
+    ]);
     let both = tags(&both.plan(ALL));
     assert_ne!(both["back"][0], one["back"][0]);
     assert_ne!(both["front"][0], one["front"][0]);
@@ -193,9 +204,9 @@ fn a_reference_of_one_service_makes_a_variant_by_its_name() {
 
 #[test]
 fn only_selected_services_get_the_trains_tag() {
-    let plan = platform(&[("base", Origin::Branch)]).plan(&["other"]);
+    let plan = platform(&[("base", ReferenceOrigin::Branch)]).plan(&["other"]);
     assert_eq!(tags(&plan)["other"][1..], ["master", "T"]);
-    let plan = platform(&[("other", Origin::Branch)]).plan(&["front"]);
+    let plan = platform(&[("other", ReferenceOrigin::Branch)]).plan(&["front"]);
     // `base` is only built because `front` needs it.
     assert_eq!(tags(&plan)["base"][1..], ["master"]);
     assert_eq!(plan.train.unwrap().to_string(), "On T: 0 of 2 services.");
@@ -203,7 +214,7 @@ fn only_selected_services_get_the_trains_tag() {
 
 #[test]
 fn a_variant_is_queried_by_its_own_tag() {
-    let usual = platform(&[("base", Origin::Branch)])
+    let usual = platform(&[("base", ReferenceOrigin::Branch)])
         .complete("front")
         .complete("other");
     let plan = usual.plan(&["front"]);
@@ -227,7 +238,7 @@ fn a_variant_is_queried_by_its_own_tag() {
 
 #[test]
 fn the_plan_shows_the_reference_of_each_service() {
-    let plan = platform(&[("base", Origin::Branch)]).plan(ALL);
+    let plan = platform(&[("base", ReferenceOrigin::Branch)]).plan(ALL);
     let text = plan.display(Path::new("/p"), None).to_string();
     let columns = |service: &str| {
         let line = text.lines().find(|line| line.starts_with(service)).unwrap();

@@ -7,7 +7,7 @@ use crate::report::text::parse_line;
 
 /// Text attributes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Style {
+struct TextStyle {
     /// One of the eight terminal colors.
     color: Option<u16>,
     bold: bool,
@@ -35,9 +35,9 @@ struct Writer {
     html: String,
     /// Text in the current style.
     run: String,
-    current: Style,
+    current: TextStyle,
     /// The style of the next character.
-    next: Style,
+    next: TextStyle,
 }
 
 impl Perform for Writer {
@@ -67,7 +67,7 @@ impl Perform for Writer {
         let mut codes = codes.iter().flatten().copied();
         while let Some(code) = codes.next() {
             match code {
-                0 => self.next = Style::default(),
+                0 => self.next = TextStyle::default(),
                 1 => self.next.bold = true,
                 2 => self.next.faint = true,
                 22 => (self.next.bold, self.next.faint) = (false, false),

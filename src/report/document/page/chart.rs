@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::{LogEnd, RunReport, difference, log_id, section, time};
 use crate::model::record::{StepRecord, UnitRecord};
-use crate::model::timeline::{Cause, Span};
+use crate::model::timeline::{StartReason, UnitTimes};
 use crate::report::document::status_text::RunState;
 use crate::report::text::shortened;
 
@@ -159,7 +159,7 @@ impl Chart<'_> {
         }
     }
 
-    fn row(&self, unit_index: usize, span: &Span, critical: bool) -> Markup {
+    fn row(&self, unit_index: usize, span: &UnitTimes, critical: bool) -> Markup {
         let unit = &self.report.units[unit_index];
         let status = unit.status;
         html! {
@@ -278,7 +278,7 @@ impl Chart<'_> {
                 @for link in &timeline.path[left_out..] {
                     @let span = &timeline.spans[link.unit];
                     li {
-                        @if matches!(link.cause, Cause::Job) {
+                        @if matches!(link.cause, StartReason::Job) {
                             small { "after waiting for a free job:" }
                             " "
                         }

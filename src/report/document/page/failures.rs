@@ -78,7 +78,7 @@ fn one(
                     }
                 }
             }
-            @if let Some(command) = &failure.by_hand {
+            @if let Some(command) = &failure.reproduce_command {
                 p.byhand { b { "debug with" } code { (command) } }
             }
             @if !failure.tail.is_empty() { pre { (failure.tail.join("\n")) } }

@@ -31,7 +31,7 @@ pub fn header(report: &RunReport<'_>) -> Markup {
                 (counts(report))
                 (parallelism(report))
                 @if let Some(train) = record.plan.as_ref().and_then(|plan| plan.train.as_ref()) {
-                    @let services = format!("{} of {} services", train.on_it, train.services);
+                    @let services = format!("{} of {} services", train.services_on_branch, train.services);
                     (fact("Train", &train.branch, Some(services)))
                 }
                 (fact("Version", format_args!("xp {}", record.xp), None::<&str>))
@@ -58,7 +58,7 @@ fn parallelism(report: &RunReport<'_>) -> Markup {
     };
     let jobs = report.timeline.jobs;
     let of = jobs.map_or_else(String::new, |jobs| format!(" of {jobs}"));
-    let least = time(report.timeline.least());
+    let least = time(report.timeline.lower_bound());
     let more = match report.state {
         RunState::Done => format!("on average; at least {least} with unlimited jobs"),
         // An incomplete run has no meaningful lower bound.

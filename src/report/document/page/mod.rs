@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::escape::Visible;
 use super::{ReportedUnit, RunReport};
-use crate::model::timeline::Comparison;
+use crate::model::timeline::DurationComparison;
 use crate::report::text::elapsed;
 use ends::LogEnd;
 
@@ -138,7 +138,7 @@ fn time(seconds: f64) -> String {
 }
 
 /// Returns the difference from the usual duration as text, and its CSS class.
-fn difference(comparison: &Comparison) -> (String, &'static str) {
+fn difference(comparison: &DurationComparison) -> (String, &'static str) {
     match comparison.change() {
         None => ("as usual".to_owned(), "quiet"),
         Some(change) => {

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::{LogEnd, ReportedUnit, RunReport, difference, log_id, section, time};
-use crate::model::timeline::Comparison;
+use crate::model::timeline::DurationComparison;
 
 /// The height of the sparkline of earlier durations.
 const HEIGHT: f64 = 16.0;
@@ -66,7 +66,7 @@ fn row(report: &RunReport<'_>, index: usize, unit: &ReportedUnit<'_>, phases: &[
 }
 
 /// Returns the comparison with earlier durations: a sparkline and text.
-fn comparison(comparison: &Comparison, seconds: f64) -> Markup {
+fn comparison(comparison: &DurationComparison, seconds: f64) -> Markup {
     let mut times = comparison.earlier.clone();
     times.push(seconds);
     let longest = times.iter().copied().fold(0.001, f64::max);

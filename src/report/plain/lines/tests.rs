@@ -3,16 +3,16 @@ use time::OffsetDateTime;
 use super::*;
 use crate::model::event::{FailedStep, Measure};
 use crate::report::Ci;
-use crate::report::shared_output::Shared;
+use crate::report::shared_output::SharedOutput;
 
-struct Log {
+struct CapturedLines {
     lines: Lines,
-    output: Shared,
+    output: SharedOutput,
 }
 
-impl Log {
-    fn new(settings: Settings) -> Self {
-        let output = Shared::default();
+impl CapturedLines {
+    fn new(settings: OutputSettings) -> Self {
+        let output = SharedOutput::default();
         let (manifest, folder) = (Path::new("/ws/product/x-platform.yml"), PathBuf::new());
         let lines = Lines::printing_to(Box::new(output.clone()), settings, manifest, folder);
         Self { lines, output }
@@ -44,16 +44,16 @@ fn unit() -> Unit {
     Unit::Service("app".parse().unwrap())
 }
 
-fn prefixed(log_prefix: LogPrefix) -> Settings {
-    Settings {
+fn prefixed(log_prefix: LogPrefix) -> OutputSettings {
+    OutputSettings {
         log_prefix,
-        ..Settings::default()
+        ..OutputSettings::default()
     }
 }
 
 #[test]
 fn lines_are_prefixed_with_their_unit() {
-    let mut log = Log::new(prefixed(LogPrefix::Service));
+    let mut log = CapturedLines::new(prefixed(LogPrefix::Service));
     log.begin();
     log.output(b"one\n\n  two  \nthr");
     assert_eq!(
@@ -68,7 +68,7 @@ fn lines_are_prefixed_with_their_unit() {
 fn empty_lines_take_no_longer_than_others() {
     const EMPTY: &[u8] = &[b'\n'; 1 << 20];
     let begun = Instant::now();
-    let mut log = Log::new(prefixed(LogPrefix::None));
+    let mut log = CapturedLines::new(prefixed(LogPrefix::None));
     log.begin();
     log.text();
     log.output(EMPTY);
@@ -79,7 +79,7 @@ fn empty_lines_take_no_longer_than_others() {
 
 #[test]
 fn control_characters_are_removed() {
-    let mut log = Log::new(prefixed(LogPrefix::Service));
+    let mut log = CapturedLines::new(prefixed(LogPrefix::Service));
     log.lines.draw(&Event::StepStarted {
         unit: unit(),
         phase: Phase::Build,
@@ -95,7 +95,7 @@ fn control_characters_are_removed() {
 
 #[test]
 fn without_a_prefix_only_output_is_unprefixed() {
-    let mut log = Log::new(prefixed(LogPrefix::None));
+    let mut log = CapturedLines::new(prefixed(LogPrefix::None));
     log.begin();
     log.output(b"one\n\n  two\n");
     assert_eq!(log.text(), "app | build: make\none\n\n  two\n");
@@ -103,7 +103,7 @@ fn without_a_prefix_only_output_is_unprefixed() {
 
 #[test]
 fn times_are_in_utc() {
-    let mut log = Log::new(prefixed(LogPrefix::Time));
+    let mut log = CapturedLines::new(prefixed(LogPrefix::Time));
     log.begin();
     log.output(b"one\n");
     let text = log.text();
@@ -118,7 +118,7 @@ fn times_are_in_utc() {
 
 #[test]
 fn a_silent_unit_is_reported_as_running() {
-    let mut log = Log::new(prefixed(LogPrefix::Service));
+    let mut log = CapturedLines::new(prefixed(LogPrefix::Service));
     log.begin();
     log.lines.draw(&Event::Progress {
         unit: unit(),
@@ -145,13 +145,13 @@ fn a_silent_unit_is_reported_as_running() {
 
 #[test]
 fn a_failure_is_annotated_at_its_line_in_the_manifest() {
-    let settings = Settings {
+    let settings = OutputSettings {
         ci: Ci::GitHub,
         workspace: Some(PathBuf::from("/ws")),
         log_prefix: LogPrefix::None,
-        ..Settings::default()
+        ..OutputSettings::default()
     };
-    let mut log = Log::new(settings);
+    let mut log = CapturedLines::new(settings);
     log.begin();
     log.output(b"::endgroup::\n");
     let step = FailedStep {
@@ -159,9 +159,9 @@ fn a_failure_is_annotated_at_its_line_in_the_manifest() {
         line: Some(7),
         ..FailedStep::new(Phase::Build, "`make` exited with 2".to_owned())
     };
-    let ended = Ended {
+    let ended = UnitSummary {
         elapsed: Duration::from_secs(1),
-        ..Ended::failed(step)
+        ..UnitSummary::failed(step)
     };
     log.lines.ended(&unit(), &ended);
     log.lines.finish();

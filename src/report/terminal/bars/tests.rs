@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::event::{Ended, FailedStep, Measure};
-use crate::report::Style;
+use crate::model::event::{FailedStep, Measure, UnitSummary};
+use crate::report::OutputStyle;
 
 const SIZE: Size = Size {
     columns: 80,
@@ -10,9 +10,9 @@ const SIZE: Size = Size {
 };
 
 fn bars(units: usize) -> Bars {
-    let mut bars = Bars::new(Settings {
-        style: Style::Bars,
-        ..Settings::default()
+    let mut bars = Bars::new(OutputSettings {
+        style: OutputStyle::Bars,
+        ..OutputSettings::default()
     });
     bars.take(&Event::WorkStarted {
         units: (0..units).map(unit).collect(),
@@ -29,7 +29,7 @@ fn start(bars: &mut Bars, number: usize) {
     bars.take(&Event::UnitStarted { unit: unit(number) });
 }
 
-fn finish(bars: &mut Bars, number: usize, ended: Ended) {
+fn finish(bars: &mut Bars, number: usize, ended: UnitSummary) {
     bars.take(&Event::UnitFinished {
         unit: unit(number),
         ended,
@@ -57,10 +57,10 @@ fn shown(bars: &Bars) -> Vec<String> {
 fn rows_do_not_move_when_a_unit_ends_and_another_starts() {
     let mut bars = bars(9);
     (0..3).for_each(|number| start(&mut bars, number));
-    finish(&mut bars, 1, Ended::new(Outcome::Done));
+    finish(&mut bars, 1, UnitSummary::new(Outcome::Done));
     start(&mut bars, 3);
     assert_eq!(shown(&bars), ["s0", "s3", "s2"]);
-    finish(&mut bars, 0, Ended::new(Outcome::Done));
+    finish(&mut bars, 0, UnitSummary::new(Outcome::Done));
     bars.running.retain(Option::is_some);
     assert_eq!(shown(&bars), ["s3", "s2"]);
 }
@@ -101,7 +101,7 @@ fn the_footer_drops_parts_that_do_not_fit() {
             bytes,
         });
     }
-    let failed = Ended::failed(FailedStep::new(Phase::Build, "no".to_owned()));
+    let failed = UnitSummary::failed(FailedStep::new(Phase::Build, "no".to_owned()));
     finish(&mut bars, 1, failed);
     let footer = |columns| rows(&bars, Size { columns, rows: 24 }).pop().unwrap();
     assert_eq!(

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use futures_util::Stream;
 
-use super::{Context, OUTSIDE_DOCKERFILE, cannot_read, is_special};
+use super::{ContextFolder, OUTSIDE_DOCKERFILE, cannot_read, is_special};
 use crate::client::engine::container::pipe;
 
-impl Context {
+impl ContextFolder {
     /// Returns the archive as a stream, which ends with an error if a file cannot be read.
     ///
     /// The files are read on a separate thread, only as fast as the stream is consumed, which ends when the stream is

@@ -5,7 +5,7 @@
 //! is sent in chunks, of which the last is empty. Ignored files are excluded here, whatever the engine's excludes are.
 
 mod list;
-mod wanted;
+mod requested;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -23,9 +23,9 @@ use rustix::fs::OFlags;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use crate::client::engine::build::context::{Context, ExactReader, cannot_read};
+use crate::client::engine::build::context::{ContextFolder, ExactReader, cannot_read};
 use list::{FileLister, RequestableFiles};
-use wanted::RequestedFiles;
+use requested::RequestedFiles;
 
 /// The size of the chunks in which files are sent.
 const CHUNK: usize = 128 * 1024;
@@ -39,7 +39,7 @@ type Packets = mpsc::Sender<Result<Packet, Status>>;
 /// The files of a build.
 #[derive(Clone)]
 pub struct ContextFiles {
-    pub context: Arc<Context>,
+    pub context: Arc<ContextFolder>,
     /// The number of bytes sent so far.
     pub sent: Arc<AtomicU64>,
     /// Receives the error of a file that cannot be sent.
@@ -195,7 +195,9 @@ mod tests {
         fs::write(folder.path().join("empty"), "").unwrap();
         let (failed, _) = mpsc::channel(1);
         let files = ContextFiles {
-            context: Arc::new(Context::open(folder.path(), folder.path(), &dockerfile).unwrap()),
+            context: Arc::new(
+                ContextFolder::open(folder.path(), folder.path(), &dockerfile).unwrap(),
+            ),
             sent: Arc::default(),
             failed,
         };

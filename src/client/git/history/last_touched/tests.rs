@@ -9,12 +9,12 @@ use super::*;
 use crate::client::git::Opened;
 
 /// A repository built with the git command, so that results can be compared with git's.
-struct History {
+struct RandomHistory {
     folder: tempfile::TempDir,
     clock: std::cell::Cell<u64>,
 }
 
-impl History {
+impl RandomHistory {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = std::cell::Cell::new(1_700_000_000);
@@ -75,7 +75,7 @@ impl History {
         else {
             panic!("no working copy")
         };
-        let watch = Watch {
+        let watch = OperationContext {
             progress: &|_| (),
             cancel: &CancellationToken::new(),
         };
@@ -117,7 +117,7 @@ impl History {
 
 #[test]
 fn linear_history_with_every_kind_of_change() {
-    let history = History::new();
+    let history = RandomHistory::new();
     history.write("a/one", "1");
     history.write("b/one", "1");
     history.write("b.txt", "1");
@@ -186,7 +186,7 @@ fn linear_history_with_every_kind_of_change() {
 
 #[test]
 fn merges_of_every_kind() {
-    let history = History::new();
+    let history = RandomHistory::new();
     for folder in ["a", "b", "c", "shared/lib"] {
         history.write(&format!("{folder}/file"), "1");
     }
@@ -289,7 +289,7 @@ impl PseudoRandom {
 fn generated_histories_with_clock_skew() {
     for seed in 1..=4 {
         let mut numbers = PseudoRandom(seed);
-        let history = History::new();
+        let history = RandomHistory::new();
         // `fast-import` builds a history of any shape in one process.
         let mut text = String::new();
         let commits = 120;
@@ -355,13 +355,13 @@ fn generated_histories_with_clock_skew() {
 
 #[test]
 fn the_boundary_of_a_shallow_clone_is_unknown() {
-    let history = History::new();
+    let history = RandomHistory::new();
     history.write("a/file", "1");
     history.write("b/file", "1");
     history.commit("begin");
     history.write("b/file", "2");
     let second = history.commit("second");
-    let shallow = History::new();
+    let shallow = RandomHistory::new();
     let url = format!("file://{}", history.folder.path().display());
     shallow.git(&["fetch", "-q", "--depth=2", &url, "HEAD"]);
     shallow.git(&["reset", "-q", "--hard", "FETCH_HEAD"]);

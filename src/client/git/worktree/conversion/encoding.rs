@@ -23,13 +23,13 @@ pub(super) enum Encoding {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wide {
-    unit: Unit,
+    unit: CodeUnit,
     order: Order,
     mark: Mark,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
+enum CodeUnit {
     Two,
     Four,
 }
@@ -138,8 +138,8 @@ fn utf(upper: &str) -> Option<&str> {
 impl Wide {
     fn of(name: &str) -> Option<Self> {
         let (unit, rest) = match name.split_at_checked(2)? {
-            ("16", rest) => (Unit::Two, rest),
-            ("32", rest) => (Unit::Four, rest),
+            ("16", rest) => (CodeUnit::Two, rest),
+            ("32", rest) => (CodeUnit::Four, rest),
             _ => return None,
         };
         let (order, mark) = match rest {
@@ -147,8 +147,8 @@ impl Wide {
             "" => (Order::Little, Mark::Required),
             "LE" => (Order::Little, Mark::Forbidden),
             "BE" => (Order::Big, Mark::Forbidden),
-            "LE-BOM" if unit == Unit::Two => (Order::Little, Mark::Written),
-            "BE-BOM" if unit == Unit::Two => (Order::Big, Mark::Written),
+            "LE-BOM" if unit == CodeUnit::Two => (Order::Little, Mark::Written),
+            "BE-BOM" if unit == CodeUnit::Two => (Order::Big, Mark::Written),
             _ => return None,
         };
         Some(Self { unit, order, mark })
@@ -161,13 +161,13 @@ impl Wide {
         };
         let characters = mark.chars().chain(text.chars());
         match (self.unit, self.order) {
-            (Unit::Four, Order::Little) => characters
+            (CodeUnit::Four, Order::Little) => characters
                 .flat_map(|c| u32::from(c).to_le_bytes())
                 .collect(),
-            (Unit::Four, Order::Big) => characters
+            (CodeUnit::Four, Order::Big) => characters
                 .flat_map(|c| u32::from(c).to_be_bytes())
                 .collect(),
-            (Unit::Two, order) => {
+            (CodeUnit::Two, order) => {
                 let mut units = [0; 2];
                 let mut bytes = Vec::with_capacity(2 * text.len() + 2);
                 for character in characters {
@@ -185,8 +185,8 @@ impl Wide {
 
     fn decode(self, file: &[u8]) -> Option<String> {
         let (little, big): (&[u8], &[u8]) = match self.unit {
-            Unit::Two => (b"\xff\xfe", b"\xfe\xff"),
-            Unit::Four => (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
+            CodeUnit::Two => (b"\xff\xfe", b"\xfe\xff"),
+            CodeUnit::Four => (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
         };
         let marked = [(little, Order::Little), (big, Order::Big)]
             .into_iter()
@@ -201,7 +201,7 @@ impl Wide {
             (Mark::Written, None) => (file, Order::Little),
         };
         match self.unit {
-            Unit::Two => {
+            CodeUnit::Two => {
                 let (units, odd) = rest.as_chunks::<2>();
                 let units = units.iter().map(|unit| match order {
                     Order::Little => u16::from_le_bytes(*unit),
@@ -210,7 +210,7 @@ impl Wide {
                 let text: Result<String, _> = char::decode_utf16(units).collect();
                 text.ok().filter(|_| odd.is_empty())
             }
-            Unit::Four => {
+            CodeUnit::Four => {
                 let (units, odd) = rest.as_chunks::<4>();
                 let units = units.iter().map(|unit| match order {
                     Order::Little => u32::from_le_bytes(*unit),

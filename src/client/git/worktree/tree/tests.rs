@@ -9,9 +9,9 @@ use super::*;
 use crate::client::git::Opened;
 
 /// A folder with repositories in it.
-struct World(TempDir);
+struct TreeWorld(TempDir);
 
-impl World {
+impl TreeWorld {
     /// Creates the repository `copy` with a commit.
     fn new() -> Self {
         let world = Self(TempDir::new().unwrap());
@@ -79,7 +79,7 @@ impl World {
 
 #[test]
 fn edits_change_the_digest_and_undoing_them_restores_it() {
-    let world = World::new();
+    let world = TreeWorld::new();
     assert_eq!(world.digest(), "clean");
     world.write("copy/file", "2\n");
     let second = world.digest();
@@ -103,7 +103,7 @@ fn edits_change_the_digest_and_undoing_them_restores_it() {
 
 #[test]
 fn clones_with_the_same_changes_have_the_same_digest() {
-    let world = World::new();
+    let world = TreeWorld::new();
     world.git("", &["clone", "-q", "copy", "other"]);
     for copy in ["copy", "other"] {
         world.write(&format!("{copy}/file"), "2\n");
@@ -120,7 +120,7 @@ fn clones_with_the_same_changes_have_the_same_digest() {
 
 #[test]
 fn every_kind_of_change_counts() {
-    let world = World::new();
+    let world = TreeWorld::new();
     let run = world.path("copy/folder/run");
     let changes: [(&str, &dyn Fn()); 7] = [
         ("mode", &|| {
@@ -163,7 +163,7 @@ fn every_kind_of_change_counts() {
 
 #[test]
 fn unchecked_files_count() {
-    let world = World::new();
+    let world = TreeWorld::new();
     for mark in ["assume-unchanged", "skip-worktree"] {
         world.git("copy", &["update-index", &format!("--{mark}"), "file"]);
         world.git(
@@ -212,7 +212,7 @@ fn unchecked_files_count() {
 
 #[test]
 fn converted_line_endings_are_no_difference() {
-    let world = World::new();
+    let world = TreeWorld::new();
     world.write("copy/.gitattributes", "text eol=crlf\n");
     world.write("copy/text", "one\r\ntwo\r\n");
     world.commit("copy");
@@ -224,7 +224,7 @@ fn converted_line_endings_are_no_difference() {
 
 #[test]
 fn only_the_given_paths_count() {
-    let world = World::new();
+    let world = TreeWorld::new();
     world.write("copy/file", "2\n");
     let all = |paths: &[&str]| {
         let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
@@ -241,7 +241,7 @@ fn only_the_given_paths_count() {
 
 #[test]
 fn submodules_count_by_commit_and_content() {
-    let world = World::new();
+    let world = TreeWorld::new();
     world.repository("inner");
     world.git("copy", &["submodule", "add", "-q", "../inner", "inner"]);
     world.commit("copy");
@@ -269,7 +269,7 @@ fn submodules_count_by_commit_and_content() {
 
 #[test]
 fn nothing_is_written() {
-    let world = World::new();
+    let world = TreeWorld::new();
     world.write("copy/file", "2\n");
     world.write("copy/new", "x");
     let listing = || {
@@ -290,7 +290,7 @@ fn nothing_is_written() {
 
 #[test]
 fn git_folders_are_found() {
-    let world = World::new();
+    let world = TreeWorld::new();
     let real = |name: &str| world.path(name).canonicalize().unwrap();
     let clone = world.open("copy").git_folders().unwrap();
     assert_eq!(clone.entry, world.path("copy/.git"));
@@ -298,10 +298,10 @@ fn git_folders_are_found() {
 
     world.git("copy", &["worktree", "add", "-q", "../tree"]);
     let link = world.open("tree").git_folders().unwrap().link.unwrap();
-    assert_eq!(link.named, real("copy/.git/worktrees/tree"));
+    assert_eq!(link.path_as_written, real("copy/.git/worktrees/tree"));
     assert_eq!(link.git_dir, real("copy/.git/worktrees/tree"));
     let common = link.common.unwrap();
-    assert_eq!(common.named, Path::new("../.."));
+    assert_eq!(common.path_as_written, Path::new("../.."));
     assert_eq!(common.dir, real("copy/.git"));
     assert_eq!(link.worktree, None);
 
@@ -309,7 +309,10 @@ fn git_folders_are_found() {
     world.git("copy", &["submodule", "add", "-q", "../inner", "sub/inner"]);
     let link = world.open("copy/sub/inner").git_folders().unwrap();
     let link = link.link.unwrap();
-    assert_eq!(link.named, Path::new("../../.git/modules/sub/inner"));
+    assert_eq!(
+        link.path_as_written,
+        Path::new("../../.git/modules/sub/inner")
+    );
     assert_eq!(link.git_dir, real("copy/.git/modules/sub/inner"));
     assert_eq!(link.common, None);
     assert_eq!(link.worktree.unwrap(), Path::new("../../../../sub/inner"));

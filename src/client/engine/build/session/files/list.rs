@@ -10,9 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use bollard::fsutil::types::packet::PacketType;
 use bollard::fsutil::types::{Packet, Stat};
 
-use super::wanted::RequestedFiles;
+use super::requested::RequestedFiles;
 use super::{Packets, of_type};
-use crate::client::engine::build::context::{Context, cannot_read, is_special};
+use crate::client::engine::build::context::{ContextFolder, cannot_read, is_special};
 
 /// The listed files that the engine may request, by index.
 pub(super) type RequestableFiles = Mutex<HashMap<u32, PathBuf>>;
@@ -43,7 +43,11 @@ impl<'a> FileLister<'a> {
     }
 
     /// Sends the entries of the requested files, and the end of the list.
-    pub(super) fn send(mut self, context: &Context, requested: &RequestedFiles) -> io::Result<()> {
+    pub(super) fn send(
+        mut self,
+        context: &ContextFolder,
+        requested: &RequestedFiles,
+    ) -> io::Result<()> {
         match requested {
             RequestedFiles::Dockerfile => {
                 let name = Path::new(context.dockerfile());
@@ -154,7 +158,7 @@ mod tests {
 
     use tokio::sync::mpsc;
 
-    use super::super::wanted::ContextPart;
+    use super::super::requested::ContextPart;
     use super::*;
 
     const EVERYTHING: RequestedFiles = RequestedFiles::Context(ContextPart::Everything);
@@ -170,13 +174,13 @@ mod tests {
         folder
     }
 
-    fn context(folder: &Path) -> Context {
-        Context::open(folder, folder, &folder.join("Dockerfile")).unwrap()
+    fn context(folder: &Path) -> ContextFolder {
+        ContextFolder::open(folder, folder, &folder.join("Dockerfile")).unwrap()
     }
 
     /// Returns the list that is sent, and the files that may be requested.
     fn list(
-        context: &Context,
+        context: &ContextFolder,
         requested: &RequestedFiles,
     ) -> io::Result<(Vec<Stat>, HashMap<u32, PathBuf>)> {
         let (packets, mut sent) = mpsc::channel(1000);
@@ -194,7 +198,7 @@ mod tests {
         Ok((stats, listed.into_inner().unwrap()))
     }
 
-    fn names(context: &Context, requested: &RequestedFiles) -> Vec<String> {
+    fn names(context: &ContextFolder, requested: &RequestedFiles) -> Vec<String> {
         let (stats, listed) = list(context, requested).unwrap();
         for (id, path) in listed {
             let stat = &stats[id as usize];
@@ -235,7 +239,7 @@ mod tests {
     fn the_parents_of_a_dockerfile_are_sent() {
         let folder = folder(&["docker/for/Dockerfile", "x"]);
         let dockerfile = folder.path().join("docker/for/Dockerfile");
-        let context = Context::open(folder.path(), folder.path(), &dockerfile).unwrap();
+        let context = ContextFolder::open(folder.path(), folder.path(), &dockerfile).unwrap();
         assert_eq!(
             names(&context, &RequestedFiles::Dockerfile),
             ["docker", "docker/for", "docker/for/Dockerfile"]

@@ -1,0 +1,175 @@
+//! Errors and cancellation of steps.
+
+use super::secrets::Mask;
+use crate::base::error::{Diagnostic, Exit, chain};
+use crate::client::engine::Engine;
+use crate::model::event::{FailedStep, Phase};
+use crate::model::plan::ScriptStep;
+
+/// Why a step did not finish.
+pub enum Stop {
+    Failed(StepError),
+    /// The run was canceled.
+    Cancelled,
+}
+
+/// The error of a step.
+#[derive(Debug)]
+pub struct StepError {
+    message: String,
+    hints: Vec<String>,
+    outside: bool,
+    line: Option<usize>,
+    /// May have been caused by losing the engine.
+    lost_engine: bool,
+    /// Was caused by losing the engine.
+    is_without_engine: bool,
+    /// The registry may have refused only to move an existing tag.
+    may_refuse_tag_move: bool,
+    /// The image must be rebuilt, because a needed image was replaced.
+    is_superseded: bool,
+}
+
+impl StepError {
+    /// Returns the failure of a step in a phase; `reproduce_command` is the command that reproduces it.
+    pub fn in_phase(self, phase: Phase, reproduce_command: Option<String>) -> FailedStep {
+        let outside = match phase {
+            // A rejected push is the service's failure.
+            Phase::Push | Phase::Tag => self.is_without_engine,
+            // A pulled image was built by someone else.
+            Phase::Pull => true,
+            _ => self.outside,
+        };
+        FailedStep {
+            hints: self.hints,
+            outside,
+            line: self.line,
+            reproduce_command,
+            ..FailedStep::new(phase, self.message)
+        }
+    }
+
+    /// Returns an error from a message.
+    pub fn plain(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hints: Vec::new(),
+            outside: false,
+            line: None,
+            lost_engine: false,
+            is_without_engine: false,
+            may_refuse_tag_move: false,
+            is_superseded: false,
+        }
+    }
+
+    /// Marks the error as that of an image whose needed image was replaced.
+    pub fn superseded(self) -> Self {
+        Self {
+            is_superseded: true,
+            ..self
+        }
+    }
+
+    /// Returns whether the image must be rebuilt, because a needed image was replaced.
+    pub fn is_superseded(&self) -> bool {
+        self.is_superseded
+    }
+
+    /// Returns whether the registry may have refused only to move an existing tag.
+    pub fn may_refuse_tag_move(&self) -> bool {
+        self.may_refuse_tag_move
+    }
+
+    /// Returns the message, without hints.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Hides secret values in the message.
+    pub fn masked(mut self, mask: &Mask) -> Self {
+        self.message = mask.text(&self.message);
+        self
+    }
+
+    /// Adds a hint.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Names the engine if it was lost during the step: then that is the cause, whatever failed.
+    pub async fn with_engine(mut self, engine: &Engine) -> Self {
+        if !self.lost_engine {
+            return self;
+        }
+        if engine.answers().await {
+            // It may have been restarted meanwhile; a killed script has a hint of its own.
+            if self.line.is_none() {
+                self.hints.push(format!(
+                    "if the container engine at {} was restarted, run xp again",
+                    engine.address()
+                ));
+            }
+        } else {
+            self.message = format!(
+                "the container engine at {} stopped during this step: {}",
+                engine.address(),
+                self.message
+            );
+            self.hints =
+                vec!["start it and run xp again: finished work is not repeated".to_owned()];
+            self.outside = true;
+            self.is_without_engine = true;
+        }
+        self
+    }
+
+    /// Returns the error of a script line with a nonzero exit code.
+    pub fn script(step: &ScriptStep, code: i64) -> Self {
+        let mut lines = step.text.trim().lines();
+        let first = lines.next().unwrap_or_default();
+        let more = if lines.next().is_some() { " …" } else { "" };
+        let line = step.line;
+        let mut error = Self::plain(format!(
+            "`{first}{more}` exited with {code} (line {line} of the manifest)"
+        ));
+        error.line = Some(line);
+        // A stopping engine ends its containers first.
+        error.lost_engine = matches!(code, 137 | 143);
+        match code {
+            126 => error
+                .hints
+                .push("126: command found, but not executable".to_owned()),
+            127 => error
+                .hints
+                .push("127: command not found in the builder image".to_owned()),
+            137 => error
+                .hints
+                .push("137: killed, possibly because it ran out of memory".to_owned()),
+            _ => {}
+        }
+        error
+    }
+}
+
+impl<E: Diagnostic> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self {
+            message: chain(&error),
+            hints: error.hints(),
+            outside: error.exit() == Exit::Outside,
+            line: None,
+            lost_engine: error.lost_engine(),
+            is_without_engine: false,
+            may_refuse_tag_move: error.may_refuse_tag_move(),
+            is_superseded: false,
+        }
+    }
+}
+
+impl From<StepError> for Stop {
+    fn from(error: StepError) -> Self {
+        Self::Failed(error)
+    }
+}
