@@ -202,6 +202,16 @@ impl EngineError {
         message.contains("moby-dangling@") && message.contains("already exists")
     }
 
+    /// Returns whether BuildKit's cache lists a step whose files it no longer has, which happens if a build that ran
+    /// the same step was canceled.
+    pub(super) fn is_missing_snapshot(&self) -> bool {
+        let Self::Refused { message, .. } = self else {
+            return false;
+        };
+        // The error of an instruction ends with its exit code.
+        message.contains(": snapshot ") && message.ends_with(" does not exist: not found")
+    }
+
     /// Returns whether another process set the same tag at the same moment. The containerd image store removes a tag
     /// and creates it again, and fails if it exists by then.
     pub(super) fn is_concurrent_tag(&self) -> bool {
@@ -220,9 +230,17 @@ impl EngineError {
     }
 }
 
+/// Returns the message in the JSON body of an error response: its `message`, or its `error` with Podman.
+pub(super) fn response_message(body: &str) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    let message = body.get("message").or_else(|| body.get("error"))?;
+    message.as_str().map(str::to_owned)
+}
+
 /// Returns a message without line end and without the prefixes of internal stages.
 fn trimmed(message: &str) -> String {
-    let mut message = message.trim();
+    let in_body = response_message(message);
+    let mut message = in_body.as_deref().unwrap_or(message).trim();
     for stage in [
         "failed to solve with frontend dockerfile.v0: ",
         "failed to solve: ",
@@ -377,4 +395,40 @@ fn is_access(message: &str) -> bool {
     .iter()
     .any(|word| message.contains(word))
         && !message.contains("permission denied")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_of_a_json_body_is_shown() {
+        let shown = |body: &str| EngineError::answered("push a", 500, body).to_string();
+        assert_eq!(
+            shown(r#"{"message":"denied"}"#),
+            "the engine cannot push a: denied"
+        );
+        let podman = r#"{"errorDetail":{"message":"denied"},"error":"denied"}"#;
+        assert_eq!(shown(podman), "the engine cannot push a: denied");
+        assert_eq!(shown("denied\n"), "the engine cannot push a: denied");
+        assert_eq!(shown(""), "the engine cannot push a: no reason given");
+    }
+
+    #[test]
+    fn a_missing_snapshot_is_not_confused_with_the_error_of_an_instruction() {
+        let is_missing =
+            |reason: &str| EngineError::refused_with("build a", reason).is_missing_snapshot();
+        assert!(is_missing(
+            "failed to commit 8rd to wwf during finalize: failed to stat active key during commit: snapshot 8rd does \
+             not exist: not found"
+        ));
+        assert!(is_missing(
+            "failed to solve: failed to read dockerfile: failed to mount lhz: snapshot lhz does not exist: not found"
+        ));
+        assert!(!is_missing("failed to read dockerfile: no such file"));
+        assert!(!is_missing(
+            "process \"/bin/sh -c echo a: snapshot b does not exist: not found\" did not complete successfully: exit \
+             code: 1"
+        ));
+    }
 }

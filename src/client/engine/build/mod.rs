@@ -30,10 +30,10 @@ use crate::model::image::Registry;
 /// The interval at which the progress of sending the context is reported.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How often the export of an image is tried if other builds export the same one concurrently.
-const EXPORTS: u32 = 8;
+/// How often an image is built if the engine fails because of other builds at the same moment.
+const ATTEMPTS: u32 = 8;
 
-const BETWEEN_EXPORTS: Duration = Duration::from_millis(100);
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 
 /// The inputs of an image build.
 #[derive(Debug)]
@@ -92,27 +92,49 @@ impl Engine {
         if !self.buildkit {
             return Ok(self.build_classic(build, context, watcher).await?);
         }
-        let (mut sending, mut attempts) = (Sending::Files, 1);
+        let mut method = SolveMethod {
+            sending: Sending::Files,
+            fresh: build.fresh,
+        };
+        let mut attempt = 1;
         loop {
-            match self.solve(build, &context, sending, watcher).await {
+            let failure = match self.solve(build, &context, method, watcher).await {
+                Ok(id) => return Ok(id),
+                Err(failure) => failure,
+            };
+            match failure {
                 // BuildKit requires UTF-8 names when it reads single files, but not in an archive.
-                Err(BuildFailure::Context(error))
+                BuildFailure::Context(error)
                     if error.kind() == io::ErrorKind::InvalidFilename
-                        && sending == Sending::Files =>
+                        && method.sending == Sending::Files =>
                 {
-                    sending = Sending::Archive;
+                    method.sending = Sending::Archive;
+                    continue;
                 }
                 // Another build exported the same image concurrently. A retry finds all steps in the cache.
-                Err(BuildFailure::Engine(error))
-                    if error.is_simultaneous_export() && attempts < EXPORTS =>
+                BuildFailure::Engine(error)
+                    if error.is_simultaneous_export() && attempt < ATTEMPTS => {}
+                // The cache still lists a step whose files were removed with a canceled build. It usually notices in
+                // the next build; if not, the steps are run again.
+                BuildFailure::Engine(error)
+                    if error.is_missing_snapshot() && attempt < ATTEMPTS =>
                 {
-                    attempts += 1;
-                    tokio::time::sleep(BETWEEN_EXPORTS).await;
+                    method.fresh |= attempt + 1 == ATTEMPTS;
                 }
-                built => return Ok(built?),
+                failure => return Err(failure.into()),
             }
+            attempt += 1;
+            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
         }
     }
+}
+
+/// What may change between the attempts of a build.
+#[derive(Debug, Clone, Copy)]
+struct SolveMethod {
+    sending: Sending,
+    /// Whether to ignore the build cache of the engine.
+    fresh: bool,
 }
 
 /// How the context is sent to the engine.

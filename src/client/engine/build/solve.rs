@@ -17,7 +17,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
 use super::log::BuildLog;
-use super::{BuildFailure, BuildWatcher, ContextProgress, ImageBuild, Sending, by_engine_name};
+use super::{
+    BuildFailure, BuildWatcher, ContextProgress, ImageBuild, Sending, SolveMethod, by_engine_name,
+};
 use crate::client::engine::build::context::ContextFolder;
 use crate::client::engine::build::session::{
     BuildKitSession, ContextArchive, ContextFiles, SessionServices,
@@ -45,7 +47,7 @@ impl Engine {
         &self,
         build: &ImageBuild<'_>,
         context: &Arc<ContextFolder>,
-        sending: Sending,
+        method: SolveMethod,
         watcher: BuildWatcher<'_>,
     ) -> Result<String, BuildFailure> {
         let mut sent = ContextProgress::new(watcher);
@@ -54,12 +56,12 @@ impl Engine {
             sent: Arc::clone(&sent.bytes),
             failed: sent.failed.clone(),
         };
-        let archive = (sending == Sending::Archive).then(|| ContextArchive(files.clone()));
+        let archive = (method.sending == Sending::Archive).then(|| ContextArchive(files.clone()));
         let services = SessionServices {
             credentials: by_engine_name(&build.credentials),
             secrets: build.secrets.clone(),
             ssh_agent: build.ssh_agent.clone(),
-            files: (sending == Sending::Files).then_some(files),
+            files: (method.sending == Sending::Files).then_some(files),
             archive,
         };
         // Must live until the end of the build.
@@ -72,7 +74,7 @@ impl Engine {
             exporter_deprecated: EXPORTER.to_owned(),
             session: session.id().to_owned(),
             frontend: "dockerfile.v0".to_owned(),
-            frontend_attrs: attributes(build, context, sending),
+            frontend_attrs: attributes(build, context, method),
             ..SolveRequest::default()
         };
         let status = StatusRequest {
@@ -140,20 +142,20 @@ impl Engine {
 fn attributes(
     build: &ImageBuild<'_>,
     context: &ContextFolder,
-    sending: Sending,
+    method: SolveMethod,
 ) -> HashMap<String, String> {
     let mut attributes = HashMap::from([
         ("filename".to_owned(), context.dockerfile().to_owned()),
         // The plan refers to the images in the engine; pull only missing ones from a registry.
         ("image-resolve-mode".to_owned(), "local".to_owned()),
     ]);
-    if sending == Sending::Archive {
+    if method.sending == Sending::Archive {
         attributes.insert("context".to_owned(), ContextArchive::URL.to_owned());
     }
     if let Some(target) = build.target {
         attributes.insert("target".to_owned(), target.to_owned());
     }
-    if build.fresh {
+    if method.fresh {
         // An empty value means all stages.
         attributes.insert("no-cache".to_owned(), String::new());
     }

@@ -17,6 +17,7 @@ use tonic::transport::server::Connected;
 use crate::client::engine::connect::endpoint::EngineConnection;
 use crate::client::engine::container::builder::OUTPUT_CAPACITY;
 use crate::client::engine::container::program::ProgramInput;
+use crate::client::engine::error::response_message;
 use crate::client::engine::{Engine, EngineError};
 
 /// The maximum length of the response headers; those of the engine have a few hundred bytes.
@@ -180,7 +181,6 @@ async fn rejection(reader: &mut ConnectionReader, head: &str) -> String {
         .take(length.min(MAX_HEAD_LENGTH))
         .read_to_end(&mut body)
         .await;
-    let message = serde_json::from_slice::<serde_json::Value>(&body).ok();
-    let message = message.and_then(|it| it.get("message")?.as_str().map(str::to_owned));
+    let message = response_message(&String::from_utf8_lossy(&body));
     message.unwrap_or_else(|| "no reason given".to_owned())
 }

@@ -209,26 +209,11 @@ impl BuilderContainer {
                 }
             }
         }
-        let state = self.exit_state(&exec.id).await.map_err(failed)?;
+        let state = self.engine.exit_state(&exec.id).await.map_err(failed)?;
         match (state.running, state.exit_code) {
             (Some(true), _) | (_, None) => Err(EngineError::ContainerGone),
             (_, Some(code)) => Ok(code),
         }
-    }
-
-    /// Returns how a script ended. The engine may need a moment to know after the end of the output.
-    pub async fn exit_state(
-        &self,
-        exec: &str,
-    ) -> Result<ExecInspectResponse, bollard::errors::Error> {
-        for attempt in 0..END_ATTEMPTS {
-            let inspected = self.engine.docker.inspect_exec(exec).await?;
-            if inspected.running != Some(true) {
-                return Ok(inspected);
-            }
-            pause(attempt).await;
-        }
-        self.engine.docker.inspect_exec(exec).await
     }
 
     /// Ends the container and waits until it is removed.
@@ -243,6 +228,21 @@ impl BuilderContainer {
 }
 
 impl Engine {
+    /// Returns how a program in a container ended. The engine may need a moment to know after the end of the output.
+    pub(super) async fn exit_state(
+        &self,
+        exec: &str,
+    ) -> Result<ExecInspectResponse, bollard::errors::Error> {
+        for attempt in 0..END_ATTEMPTS {
+            let inspected = self.docker.inspect_exec(exec).await?;
+            if inspected.running != Some(true) {
+                return Ok(inspected);
+            }
+            pause(attempt).await;
+        }
+        self.docker.inspect_exec(exec).await
+    }
+
     /// Removes the containers with a label, and returns their number.
     ///
     /// A run that was killed between creating and starting a container leaves it behind.

@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
@@ -173,15 +172,15 @@ impl BuilderContainer {
             return Err(EngineError::ContainerGone);
         };
         let failed = program_error(name);
-        let (docker, exec) = (self.engine.docker.clone(), exec.to_owned());
+        let (engine, exec) = (self.engine.clone(), exec.to_owned());
         let chunks = output.filter_map(move |chunk| {
             let chunk = chunk.map_err(|error| (is_reset(&error), failed(error)));
-            let (docker, exec) = (docker.clone(), exec.clone());
+            let (engine, exec) = (engine.clone(), exec.clone());
             async move {
                 match chunk {
                     Ok(chunk) => printed(chunk).map(Ok),
                     // Podman resets the connection of a program that ends without reading all of its input.
-                    Err((true, _)) if has_ended(&docker, &exec).await => None,
+                    Err((true, _)) if has_ended(&engine, &exec).await => None,
                     Err((_, error)) => Some(Err(error)),
                 }
             }
@@ -208,7 +207,7 @@ impl BuilderContainer {
     ///
     /// If the container ended before the program.
     pub async fn exit_code(&self, program: &ContainerProgram) -> Result<i64, EngineError> {
-        let state = self.exit_state(&program.exec).await;
+        let state = self.engine.exit_state(&program.exec).await;
         let state = state.map_err(program_error(&program.name))?;
         match (state.running, state.exit_code) {
             (Some(true), _) | (_, None) => Err(EngineError::ContainerGone),
@@ -249,16 +248,17 @@ fn printed(chunk: LogOutput) -> Option<OutputChunk> {
 }
 
 fn is_reset(error: &bollard::errors::Error) -> bool {
-    let first: &(dyn std::error::Error + 'static) = error;
-    std::iter::successors(Some(first), |error| error.source()).any(|error| {
-        let error = error.downcast_ref::<std::io::Error>();
-        error.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
-    })
+    match error {
+        bollard::errors::Error::IOError { err } => {
+            err.kind() == std::io::ErrorKind::ConnectionReset
+        }
+        _ => false,
+    }
 }
 
-async fn has_ended(docker: &Docker, exec: &str) -> bool {
-    let inspected = docker.inspect_exec(exec).await;
-    inspected.is_ok_and(|exec| exec.running == Some(false))
+async fn has_ended(engine: &Engine, exec: &str) -> bool {
+    let state = engine.exit_state(exec).await;
+    state.is_ok_and(|state| state.running == Some(false))
 }
 
 /// Reads the first line of standard output, and also returns the bytes that were read after it. `early` receives the

@@ -93,17 +93,9 @@ impl Engine {
             _connection: connection,
         };
         if !status.is_success() {
-            #[derive(Default, Deserialize)]
-            struct Rejection {
-                message: String,
-            }
             let body = lines.next().await?.unwrap_or_default();
-            let rejection = serde_json::from_slice::<Rejection>(&body).unwrap_or_default();
-            return Err(EngineError::answered(
-                action,
-                status.as_u16(),
-                &rejection.message,
-            ));
+            let message = String::from_utf8_lossy(&body);
+            return Err(EngineError::answered(action, status.as_u16(), &message));
         }
         Ok(stream::try_unfold(lines, |mut lines| async move {
             let Some(line) = lines.next().await? else {
