@@ -2,7 +2,6 @@
 //!
 //! Each module has its own error type and implements [`Diagnostic`] for it. Pure.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::base::sanitize::sanitized;
 use crate::base::seconds;
 
 /// The exit code of a command; see [`Exit::CODES`].
@@ -192,20 +192,6 @@ impl<E: Diagnostic> From<E> for Failure {
     }
 }
 
-/// Removes control characters and bidirectional controls, because servers may send anything. Newlines and tabs
-/// are kept.
-pub fn sanitized(text: &str) -> Cow<'_, str> {
-    let is_harmful = |c: char| {
-        let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        is_bidi || (c.is_control() && c != '\n' && c != '\t')
-    };
-    if text.contains(is_harmful) {
-        Cow::Owned(text.replace(is_harmful, ""))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
 /// Renders an error with its causes and hints.
 pub fn render(error: &dyn Diagnostic) -> String {
     let text = format!("error: {}{}", chain(error), hint_lines(&error.hints()));
@@ -278,7 +264,6 @@ mod tests {
     #[test]
     fn control_characters_of_servers_are_removed() {
         let message = "no\x1b[2J\u{9b}1A\r\n\tx\u{202e}y";
-        assert_eq!(sanitized(message), "no[2J1A\n\txy");
         assert_eq!(
             Failure::outside(message).message(),
             Some("error: no[2J1A\n\txy")

@@ -1,12 +1,16 @@
-//! Helpers that know nothing about xp: the caller, errors, plurals, suggestions, tables, quoting, atomic files.
+//! Helpers that know nothing about xp: the caller, errors, plurals, suggestions, tables, units, quoting,
+//! redaction, atomic files.
 
 pub mod caller;
 pub mod error;
 pub mod files;
 pub mod job;
 pub mod plural;
+pub mod redact;
+pub mod sanitize;
 pub mod seconds;
 pub mod shell;
 pub mod suggest;
 pub mod table;
 pub mod task;
+pub mod units;

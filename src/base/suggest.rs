@@ -1,5 +1,7 @@
 //! Suggestions for mistyped words: "did you mean …?"
 
+use std::fmt::Display;
+
 /// Returns the candidate that is most similar to the word, if one is similar enough.
 ///
 /// Case, dashes and underscores are ignored (`docker_builder` matches `dockerBuilder`). Up to a third of the
@@ -31,7 +33,7 @@ pub(crate) fn hint<'c>(
     candidates: impl IntoIterator<Item = &'c str> + Clone,
 ) -> Option<String> {
     if let Some(candidate) = nearest(word, candidates.clone()) {
-        return Some(format!("did you mean `{candidate}`?"));
+        return Some(did_you_mean(candidate));
     }
     let names: Vec<String> = candidates
         .into_iter()
@@ -40,6 +42,33 @@ pub(crate) fn hint<'c>(
     (1..=12)
         .contains(&names.len())
         .then(|| format!("{what}: {}", names.join(", ")))
+}
+
+/// Returns the hint that suggests a name.
+pub(crate) fn did_you_mean(name: impl Display) -> String {
+    format!("did you mean `{name}`?")
+}
+
+/// Returns the most similar candidates; those that differ only in case, or contain the word, come first.
+pub(crate) fn similar<'c>(
+    word: &str,
+    candidates: impl Iterator<Item = &'c str>,
+    count: usize,
+) -> Vec<&'c str> {
+    let wanted = word.to_lowercase();
+    let mut similar: Vec<(bool, usize, &str)> = candidates
+        .filter_map(|candidate| {
+            let lower = candidate.to_lowercase();
+            let contains = lower.contains(&wanted) || wanted.contains(&lower);
+            let distance = strsim::damerau_levenshtein(&wanted, &lower);
+            (contains || distance <= wanted.len().max(3) / 3)
+                .then_some((!contains, distance, candidate))
+        })
+        .collect();
+    similar.sort();
+    similar.dedup_by_key(|(_, _, name)| *name);
+    let names = similar.into_iter().map(|(_, _, name)| name);
+    names.take(count).collect()
 }
 
 fn fold(word: &str) -> String {

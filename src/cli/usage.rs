@@ -241,7 +241,7 @@ impl<'a> TypedLine<'a> {
         let foreign = foreign::option_instead(&self.path, option);
         let hint = foreign
             .map(str::to_owned)
-            .or_else(|| near.map(|near| format!("did you mean `--{near}`?")))
+            .or_else(|| near.map(|near| suggest::did_you_mean(format!("--{near}"))))
             .or_else(elsewhere)
             .or_else(|| Some(format!("`{} --help` lists them", self.path)));
         (message, hint)

@@ -91,7 +91,7 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<NamedLock, Fa
                     let to = to.trim_start_matches('.');
                     format!("\nhint: write two revisions as two arguments: `xp diff {from} {to}`")
                 }
-                (None, Some(near)) => format!("\nhint: did you mean `{near}`?"),
+                (None, Some(near)) => format!("\nhint: {}", suggest::did_you_mean(near)),
                 (None, None) => {
                     "\nhint: `git branch -a` and `git tag` list what can be compared".to_owned()
                 }
@@ -107,7 +107,7 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<NamedLock, Fa
              hint: {}",
             file.display(),
             match suggest::nearest(argument, locks_beside(&file).iter().map(String::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
+                Some(near) => suggest::did_you_mean(near),
                 None => "name the files of two locks: `xp diff A B`".to_owned(),
             }
         ))),

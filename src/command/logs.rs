@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::base::error::Failure;
 use crate::base::suggest;
 use crate::base::table::aligned;
+use crate::base::units::elapsed;
 use crate::cli::LogsArgs;
 use crate::flow::runs::{named, recorded};
 use crate::flow::session::Session;
@@ -15,7 +16,7 @@ use crate::model::event::Outcome;
 use crate::model::manifest::ServiceName;
 use crate::model::manifest::select::matches;
 use crate::model::record::{RunRecord, UnitRecord};
-use crate::report::{Replay, RunState, elapsed, first_line};
+use crate::report::{Replay, RunState, first_line};
 use crate::store::runs::Run;
 
 /// The polling interval for a run in progress.
@@ -128,7 +129,7 @@ impl LogQuery<'_> {
             )),
             Some(name) => {
                 let near = suggest::nearest(name, services.iter().copied());
-                let near = near.map(|near| format!("did you mean `{near}`?"));
+                let near = near.map(suggest::did_you_mean);
                 near.or_else(|| suggest::hint(name, "available logs", units.iter().copied()))
             }
             None => suggest::hint(wrong, "the phases", phases.iter().copied()),

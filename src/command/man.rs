@@ -23,7 +23,7 @@ pub fn run(args: &ManArgs) -> Result<(), Failure> {
             let near = suggest::nearest(&name, names).map(|near| near.replace('-', " "));
             let hint = near.map_or_else(
                 || "`xp help` lists the commands".to_owned(),
-                |near| format!("did you mean `{}`?", near.replacen("xp", "xp man", 1)),
+                |near| suggest::did_you_mean(near.replacen("xp", "xp man", 1)),
             );
             Err(Failure::usage(format!(
                 "there is no manual page `{name}`\nhint: {hint}"

@@ -1,10 +1,13 @@
 //! Hints for Dockerfiles that the engine's builder does not support. Pure.
 
+use crate::model::dockerfile::Dockerfile;
+
 /// Returns a hint about a failed build if the Dockerfile needs a newer builder, or a syntax image that cannot be
 /// fetched.
 pub fn dockerfile_hint(dockerfile: &str, message: &str) -> Option<String> {
     let lower = message.to_lowercase();
-    if let Some(syntax) = syntax(dockerfile)
+    let dockerfile = Dockerfile::parse(dockerfile);
+    if let Some(syntax) = dockerfile.syntax
         && is_about(&lower, syntax)
     {
         return Some(format!(
@@ -14,21 +17,21 @@ pub fn dockerfile_hint(dockerfile: &str, message: &str) -> Option<String> {
     if lower.contains("unknown flag") {
         let flag = lower.rsplit("unknown flag: ").next()?.split_whitespace();
         let flag = flag.map(|flag| flag.trim_start_matches('-')).next()?;
-        return Some(too_old(&format!("`--{flag}`"), dockerfile));
+        return Some(too_old(&format!("`--{flag}`"), &dockerfile));
     }
-    if lower.contains("unknown instruction")
-        && let Some((line, start)) = heredoc(dockerfile)
-    {
+    if lower.contains("unknown instruction") {
+        let mut instructions = dockerfile.instructions.iter();
+        let (line, start) = instructions.find_map(|it| Some((it.line, it.heredocs.first()?)))?;
         return Some(too_old(
             &format!("the heredoc `{start}` in line {line}"),
-            dockerfile,
+            &dockerfile,
         ));
     }
     None
 }
 
-fn too_old(what: &str, dockerfile: &str) -> String {
-    let more = match syntax(dockerfile) {
+fn too_old(what: &str, dockerfile: &Dockerfile<'_>) -> String {
+    let more = match dockerfile.syntax {
         // For the classic builder, the line is a comment.
         Some(_) => "; BuildKit uses the `# syntax=` line, the classic builder ignores it",
         None => {
@@ -38,16 +41,6 @@ fn too_old(what: &str, dockerfile: &str) -> String {
     format!(
         "the engine's builder does not support {what}: update the engine to 23.0 or later{more}"
     )
-}
-
-/// Returns the image of the `# syntax=` directive, which must come before everything else.
-fn syntax(dockerfile: &str) -> Option<&str> {
-    let directives = dockerfile
-        .lines()
-        .map_while(|line| line.trim().strip_prefix('#')?.split_once('='));
-    let mut directives = directives.map(|(name, value)| (name.trim(), value.trim()));
-    let (_, image) = directives.find(|(name, _)| name.eq_ignore_ascii_case("syntax"))?;
-    (!image.is_empty()).then_some(image)
 }
 
 /// Returns whether a message is about an image: by name, or in old engines by the URL of the request.
@@ -63,26 +56,6 @@ fn is_about(message: &str, image: &str) -> bool {
     };
     let has_url = |what: &str| message.contains(&format!("/v2/{path}/{what}/"));
     message.contains(repository) || has_url("manifests") || has_url("blobs")
-}
-
-/// Returns the line and the delimiter of the first heredoc.
-fn heredoc(dockerfile: &str) -> Option<(usize, &str)> {
-    dockerfile.lines().enumerate().find_map(|(number, line)| {
-        let instruction = line.split_whitespace().next()?;
-        let with_heredoc = ["RUN", "COPY", "ADD"];
-        if !with_heredoc
-            .iter()
-            .any(|it| it.eq_ignore_ascii_case(instruction))
-        {
-            return None;
-        }
-        let start = line.split_whitespace().find(|word| {
-            let word = word.strip_prefix("<<").unwrap_or_default();
-            let word = word.trim_start_matches(['-', '"', '\'']);
-            word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        })?;
-        Some((number + 1, start))
-    })
 }
 
 #[cfg(test)]

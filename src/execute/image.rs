@@ -9,7 +9,6 @@ use bytes::Bytes;
 
 use super::ExecuteContext;
 use super::dockerfile_hint::dockerfile_hint;
-use super::dockerfile_images::{base_image, registries};
 use super::publish::credentials_of;
 use super::secrets;
 use super::state::UnitState;
@@ -18,6 +17,7 @@ use super::used_images::UsedImages;
 use crate::client::engine::{BuildWatcher, ImageBuild, dockerfile_in};
 use crate::client::retry::TransientFailure;
 use crate::execute::retry;
+use crate::model::dockerfile::{base_image, registries};
 use crate::model::event::{Event, Measure, Phase, Unit};
 use crate::model::plan::ImageStep;
 use crate::model::recipe::LABEL_CREATED;
@@ -52,8 +52,8 @@ pub async fn build(
     }
     secrets::warn(context, unit, step);
     let mountable = secrets::read(context, step)?;
-    let mask = secrets::Mask::of(step);
-    let masked = mask.stream();
+    let redactor = secrets::redactor(step);
+    let redacted = redactor.stream();
     let show = |bytes: Bytes| {
         if !bytes.is_empty() {
             context.events.emit(Event::Output {
@@ -63,7 +63,7 @@ pub async fn build(
             });
         }
     };
-    let output = |bytes| show(masked.push(bytes));
+    let output = |bytes| show(redacted.push(bytes));
     let progress = |done| {
         context.events.emit(Event::Progress {
             unit: unit.clone(),
@@ -96,7 +96,7 @@ pub async fn build(
     };
     let id = loop {
         let built = context.engine.build(&build, watcher).await;
-        show(masked.end());
+        show(redacted.end());
         let error = match built {
             Ok(id) => break id,
             Err(error) => error,
@@ -104,12 +104,12 @@ pub async fn build(
         // Only failed pulls of base images are retried, not failed instructions.
         let failure = error
             .is_transient_base_error()
-            .then(|| TransientFailure::new(mask.text(&error.to_string())));
+            .then(|| TransientFailure::new(redactor.text(&error.to_string())));
         match failure.and_then(|it| attempts.record_failure(it)) {
             Some(retrying) => retry::wait(context, unit, Phase::Image, retrying).await?,
             None => {
                 let hint = dockerfile_hint(&dockerfile, &error.to_string());
-                let failed = StepError::from(error).masked(&mask);
+                let failed = StepError::from(error).redacted(&redactor);
                 return Err(match hint {
                     Some(hint) => failed.hint(hint),
                     None => failed,

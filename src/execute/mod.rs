@@ -3,7 +3,6 @@
 mod builder;
 mod commits;
 mod dockerfile_hint;
-mod dockerfile_images;
 mod identity;
 mod image;
 mod in_place;
@@ -39,10 +38,11 @@ pub use state::UnitState;
 pub use step_error::{StepError, Stop};
 
 use crate::base::caller::Caller;
-use crate::client::engine::{Engine, EngineError, EngineProperties};
+use crate::client::engine::{Engine, EngineError};
 use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
 use crate::execute::path_mapping::PathMapping;
+use crate::model::engine::EngineProperties;
 use crate::model::event::Events;
 use crate::model::layout::Layout;
 

@@ -123,7 +123,7 @@ impl Rollout<'_> {
     async fn failed(&self, workload: &Workload, mut message: String) -> UnitSummary {
         let reasons = tokio::time::timeout(KUBECTL_GRACE, self.reasons(workload)).await;
         for reason in reasons.ok().flatten().unwrap_or_default() {
-            message.push_str(&format!("\n  {}", (self.kubectl.redact)(&reason)));
+            message.push_str(&format!("\n  {}", self.kubectl.secrets.text(&reason)));
         }
         let reproduce_command = format!(
             "kubectl --context {} --namespace {} describe {} {}",

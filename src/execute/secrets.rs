@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-
-use bytes::Bytes;
 
 use super::ExecuteContext;
 use super::step_error::StepError;
+use crate::base::redact::Redactor;
 use crate::client::engine::SecretValue;
 use crate::model::event::{Event, Unit};
 use crate::model::manifest::{MissingInput, SecretSource, suggests_secret};
@@ -144,93 +142,15 @@ pub fn warn(context: &ExecuteContext, unit: &Unit, step: &ImageStep) {
     }
 }
 
-/// Hides the values of build arguments that may be secret: BuildKit prints instructions with expanded arguments.
-pub struct Mask {
-    values: Vec<String>,
-}
-
-impl Mask {
-    /// Returns the mask for the output of a build: values from the environment whose argument or variable is named like
-    /// a secret. Others, such as versions, stay visible.
-    pub fn of(step: &ImageStep) -> Self {
-        let is_secret = |(name, shell_value): &(&String, &String)| {
-            suggests_secret(name) || suggests_secret(shell_value)
-        };
-        let names = step.args_for_shell.iter().filter(is_secret);
-        let values = names.filter_map(|(name, _)| step.args.get(name).cloned());
-        let mut values: Vec<String> = values.filter(|value| !value.is_empty()).collect();
-        // The longest first, because one value may contain another.
-        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-        Self { values }
-    }
-
-    /// Returns a text with the values hidden.
-    pub fn text(&self, text: &str) -> String {
-        let (shown, _) = self.hide(text.as_bytes(), false);
-        String::from_utf8_lossy(&shown).into_owned()
-    }
-
-    /// Returns bytes with the values hidden, and if more may follow, the end that may be the start of a value.
-    fn hide<'b>(&self, bytes: &'b [u8], may_go_on: bool) -> (Vec<u8>, &'b [u8]) {
-        let values = || self.values.iter().map(String::as_bytes);
-        let mut shown = Vec::with_capacity(bytes.len());
-        let mut rest = bytes;
-        while let Some((first, others)) = rest.split_first() {
-            let is_begun = |value: &[u8]| value.len() > rest.len() && value.starts_with(rest);
-            if may_go_on && values().any(is_begun) {
-                break;
-            }
-            rest = match values().find_map(|value| rest.strip_prefix(value)) {
-                Some(after) => {
-                    shown.extend_from_slice(HIDDEN.as_bytes());
-                    after
-                }
-                None => {
-                    shown.push(*first);
-                    others
-                }
-            };
-        }
-        (shown, rest)
-    }
-
-    /// Returns a mask for output that arrives in pieces.
-    pub fn stream(&self) -> MaskedStream<'_> {
-        MaskedStream {
-            mask: self,
-            held: Mutex::default(),
-        }
-    }
-}
-
-/// The replacement of a value.
-const HIDDEN: &str = "***";
-
-/// Hides values in output that arrives in pieces. A value may be split, so the end of a piece that may be the start
-/// of a value is held back.
-pub struct MaskedStream<'m> {
-    mask: &'m Mask,
-    held: Mutex<Vec<u8>>,
-}
-
-impl MaskedStream<'_> {
-    /// Takes the next piece, and returns the output that can be shown.
-    pub fn push(&self, piece: Bytes) -> Bytes {
-        if self.mask.values.is_empty() {
-            return piece;
-        }
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.extend_from_slice(&piece);
-        let (shown, rest) = self.mask.hide(&held, true);
-        *held = rest.to_vec();
-        shown.into()
-    }
-
-    /// Returns the output held back, at the end.
-    pub fn end(&self) -> Bytes {
-        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
-        self.mask.hide(&held, false).0.into()
-    }
+/// Returns the redactor for the output of a build, because BuildKit prints instructions with expanded arguments:
+/// values from the environment whose argument or variable is named like a secret. Others, such as versions, stay
+/// visible.
+pub fn redactor(step: &ImageStep) -> Redactor {
+    let is_secret = |(name, shell_value): &(&String, &String)| {
+        suggests_secret(name) || suggests_secret(shell_value)
+    };
+    let names = step.args_for_shell.iter().filter(is_secret);
+    Redactor::of(names.filter_map(|(name, _)| step.args.get(name).cloned()))
 }
 
 /// Returns a secret, or an error and a hint.
@@ -283,32 +203,4 @@ fn too_long() -> (String, String) {
         SecretValue::MAX_LENGTH / 1024
     );
     (why, "shorten it".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_hidden_across_pieces() {
-        let mask = Mask {
-            values: vec!["abcd".to_owned(), "abc".to_owned()],
-        };
-        assert_eq!(mask.text("x abcd"), "x ***");
-        let printed = b"abcabcd \xff abc-ab abab";
-        // Wherever it is split.
-        for size in 1..=printed.len() {
-            let stream = mask.stream();
-            let mut shown = Vec::new();
-            for piece in printed.chunks(size) {
-                shown.extend_from_slice(&stream.push(Bytes::copy_from_slice(piece)));
-            }
-            shown.extend_from_slice(&stream.end());
-            assert_eq!(shown, b"****** \xff ***-ab abab", "{size}");
-        }
-        let none = Mask { values: Vec::new() };
-        assert_eq!(none.stream().push(Bytes::from_static(b"abc")), "abc");
-        // Output that cannot be the start of a value is not held back.
-        assert_eq!(mask.stream().push(Bytes::from_static(b"x ab ")), "x ab ");
-    }
 }

@@ -1,7 +1,7 @@
 //! Errors and cancellation of steps.
 
-use super::secrets::Mask;
 use crate::base::error::{Diagnostic, Exit, chain};
+use crate::base::redact::Redactor;
 use crate::client::engine::Engine;
 use crate::model::event::{FailedStep, Phase};
 use crate::model::plan::ScriptStep;
@@ -86,9 +86,9 @@ impl StepError {
         &self.message
     }
 
-    /// Hides secret values in the message.
-    pub fn masked(mut self, mask: &Mask) -> Self {
-        self.message = mask.text(&self.message);
+    /// Redacts secrets in the message.
+    pub fn redacted(mut self, redactor: &Redactor) -> Self {
+        self.message = redactor.text(&self.message);
         self
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::failure::manifest_failure;
 use super::session::{Clients, Session};
 use crate::base::error::Failure;
-use crate::client::engine::{Engine, EngineProperties};
+use crate::client::engine::Engine;
 use crate::execute;
 use crate::execute::session::remove_leftovers;
 use crate::execute::{ExecuteContext, UnitState};
@@ -16,6 +16,7 @@ use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::local;
 use crate::flow::sources::local::LocalError;
 use crate::flow::survey;
+use crate::model::engine::EngineProperties;
 use crate::model::manifest::{Builder, BuilderImage, Service, ServiceName};
 use crate::model::plan::{
     ContainerStep, Folders, Inventory, Options, PlanDraft, UnknownImages, builder_image,

@@ -1,7 +1,9 @@
 //! The domain: data and decisions. Pure: no client, no clock, no environment.
 
 pub mod deploy;
+pub mod dockerfile;
 pub mod doctor;
+pub mod engine;
 pub mod environment;
 pub mod event;
 pub mod graph;

@@ -24,9 +24,10 @@ pub use crate::report::terminal::size::columns;
 pub use document::{HTML_START, JUNIT_START, RunReport, RunState};
 pub use replay::Replay;
 pub use summary::{failures, summary};
-pub use text::{elapsed, first_line, paint, severity_painted, shortened};
+pub use text::{first_line, paint, severity_painted, shortened};
 
-use crate::base::error::{Exit, Failure, sanitized};
+use crate::base::error::{Exit, Failure};
+use crate::base::sanitize::sanitized;
 use crate::model::event::{Event, Events, FailedStep, Unit, UnitSummary};
 use crate::report::plain::lines::Lines;
 use crate::report::terminal::bars::Bars;

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::text::{elapsed, shortened};
+use super::text::shortened;
 use crate::base::table::fitted;
+use crate::base::units::elapsed;
 use crate::model::event::{FailedStep, Outcome, Phase, Unit, UnitSummary};
 use crate::model::plan::{Decision, Plan, UnitPlan};
 use crate::report::terminal::size::columns;

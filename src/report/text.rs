@@ -1,10 +1,9 @@
 //! Cleaning, shortening and formatting of text for a terminal.
 
-use std::time::Duration;
-
 use anstyle_parse::{Parser, Perform, Utf8Parser};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+use crate::base::sanitize::is_direction_control;
 use crate::model::doctor::Severity;
 
 /// Longer lines are cut; a log file has them in full.
@@ -118,39 +117,6 @@ pub fn first_line(text: &str) -> String {
     }
 }
 
-/// Formats a number of bytes: `512 B`, `45.2 MB`.
-pub fn bytes(count: u64) -> String {
-    let unit = unit_of(count);
-    format!("{} {}", in_unit(count, unit), UNITS[unit])
-}
-
-/// Formats a part of a total, both in bytes: `0.4 of 45.2 MB`.
-pub fn bytes_of(part: u64, whole: u64) -> String {
-    let unit = unit_of(whole);
-    let (part, whole) = (in_unit(part, unit), in_unit(whole, unit));
-    format!("{part} of {whole} {}", UNITS[unit])
-}
-
-const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-
-/// Returns the largest unit in which the rounded value is at least one.
-fn unit_of(count: u64) -> usize {
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= if unit == 0 { 1000.0 } else { 999.95 } && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    unit
-}
-
-fn in_unit(count: u64, unit: usize) -> String {
-    match unit {
-        0 => count.to_string(),
-        _ => format!("{:.1}", count as f64 / 1000f64.powi(unit as i32)),
-    }
-}
-
 /// Returns the last `count` lines, and an unfinished line after them.
 pub fn last_lines(bytes: &[u8], count: usize) -> &[u8] {
     let ends = bytes.iter().enumerate().rev();
@@ -173,8 +139,7 @@ struct Shown(String);
 impl Perform for Shown {
     fn print(&mut self, c: char) {
         // Bidirectional controls can make text look like other text.
-        let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if !is_bidi && !c.is_control() {
+        if !is_direction_control(c) && !c.is_control() {
             self.0.push(c);
         }
     }
@@ -230,17 +195,6 @@ pub fn severity_painted(word: &str, severity: Option<Severity>, color: bool) -> 
         format!("\x1b[{code}m{word}\x1b[0m")
     } else {
         word.to_owned()
-    }
-}
-
-/// Formats a duration: `0.3s`, `12s`, `3m05s`, `1h02m`.
-pub fn elapsed(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..10 => format!("{:.1}s", duration.as_secs_f64()),
-        10..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
     }
 }
 
@@ -302,16 +256,6 @@ mod tests {
     }
 
     #[test]
-    fn bytes_have_a_fitting_unit() {
-        assert_eq!(bytes(0), "0 B");
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(1500), "1.5 kB");
-        assert_eq!(bytes(999_999), "1.0 MB");
-        assert_eq!(bytes(u64::MAX), "18446744.1 TB");
-        assert_eq!(bytes_of(100_000, 45_000_000), "0.1 of 45.0 MB");
-    }
-
-    #[test]
     fn last_lines_are_found_from_the_end() {
         assert_eq!(last_lines(b"a\nb\nc\n", 2), b"b\nc\n");
         assert_eq!(last_lines(b"a\nb\nc", 1), b"b\nc");
@@ -339,13 +283,5 @@ mod tests {
             "\x1b[1;31merror:\x1b[0m no error: x\n\x1b[1;36mhint:\x1b[0m y\n  hint: z\n"
         );
         assert_eq!(paint(text, false), text);
-    }
-
-    #[test]
-    fn durations_are_short() {
-        assert_eq!(elapsed(Duration::from_millis(340)), "0.3s");
-        assert_eq!(elapsed(Duration::from_secs(12)), "12s");
-        assert_eq!(elapsed(Duration::from_secs(185)), "3m05s");
-        assert_eq!(elapsed(Duration::from_secs(3720)), "1h02m");
     }
 }

@@ -17,7 +17,6 @@ use tokio::sync::OnceCell;
 
 pub use crate::client::engine::build::context::dockerfile_in;
 pub use crate::client::engine::build::session::SecretValue;
-pub use crate::client::engine::connect::describe::EngineDescription;
 pub use crate::client::engine::connect::docker_context::{
     DockerContextError, current as docker_context,
 };
@@ -38,6 +37,7 @@ pub use build::{BuildWatcher, ImageBuild};
 pub use error::EngineError;
 
 use crate::client::engine::connect::endpoint::EngineEndpoint;
+use crate::model::engine::EngineProperties;
 
 /// The oldest API that xp supports: Docker 20.10.
 const OLDEST_API: (usize, usize) = (1, 41);
@@ -168,7 +168,7 @@ impl Engine {
         let query = async || {
             let info = self.docker.info().await;
             let info = info.map_err(|error| EngineError::new("describe itself", error))?;
-            Ok(EngineProperties::of(&info, self.is_user_socket))
+            Ok(facts_of(&info, self.is_user_socket))
         };
         self.facts.get_or_try_init(query).await.cloned()
     }
@@ -199,42 +199,29 @@ impl Engine {
     }
 }
 
-/// Facts that the engine reports about itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EngineProperties {
-    /// The registries that it accesses without TLS or without verifying certificates: hosts, and networks such as
-    /// `10.0.0.0/8`.
-    pub insecure_registries: Vec<String>,
-    /// Whether root in containers is the user that runs the engine.
-    pub rootless: bool,
-    /// Whether it uses the containerd image store.
-    pub containerd_store: bool,
-}
-
-impl EngineProperties {
-    fn of(info: &SystemInfo, is_user_socket: bool) -> Self {
-        let registries = info.registry_config.iter();
-        let hosts = registries
-            .clone()
-            .flat_map(|config| config.index_configs.iter().flatten())
-            .filter(|(_, index)| index.secure == Some(false))
-            .map(|(host, _)| host.clone());
-        let networks = registries
-            .flat_map(|config| config.insecure_registry_cidrs.iter().flatten())
-            .cloned();
-        let rootless = info
-            .security_options
-            .iter()
-            .flatten()
-            .any(|option| option.contains("rootless"));
-        let driver = info.driver_status.iter().flatten().flatten();
-        Self {
-            insecure_registries: hosts.chain(networks).collect(),
-            rootless: rootless || is_user_socket,
-            containerd_store: driver
-                .into_iter()
-                .any(|it| it.starts_with("io.containerd.")),
-        }
+/// Returns the facts in the engine's answer.
+fn facts_of(info: &SystemInfo, is_user_socket: bool) -> EngineProperties {
+    let registries = info.registry_config.iter();
+    let hosts = registries
+        .clone()
+        .flat_map(|config| config.index_configs.iter().flatten())
+        .filter(|(_, index)| index.secure == Some(false))
+        .map(|(host, _)| host.clone());
+    let networks = registries
+        .flat_map(|config| config.insecure_registry_cidrs.iter().flatten())
+        .cloned();
+    let rootless = info
+        .security_options
+        .iter()
+        .flatten()
+        .any(|option| option.contains("rootless"));
+    let driver = info.driver_status.iter().flatten().flatten();
+    EngineProperties {
+        insecure_registries: hosts.chain(networks).collect(),
+        rootless: rootless || is_user_socket,
+        containerd_store: driver
+            .into_iter()
+            .any(|it| it.starts_with("io.containerd.")),
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 pub use error::{KubectlError, KubectlErrorKind};
 
+use crate::base::redact::SharedRedactor;
 use crate::client::engine::BuilderContainer;
 use crate::model::environment::KUBECONFIG;
 use process::{LineHandler, ProgramResult};
@@ -44,8 +45,8 @@ pub struct Kubectl<'c> {
     pub kubeconfig: Option<String>,
     /// Receives the standard error of a program that keeps running, such as a prompt to log in.
     pub on_line: Arc<dyn Fn(&str) + Send + Sync>,
-    /// Removes secrets from a text.
-    pub redact: Arc<dyn Fn(&str) -> String + Send + Sync>,
+    /// The secrets that are removed from standard error.
+    pub secrets: SharedRedactor,
 }
 
 /// A namespace of a cluster.
@@ -249,7 +250,7 @@ impl Kubectl<'_> {
     ) -> Result<(), KubectlError> {
         let timeout = format!("--timeout={}s", timeout.as_secs().max(1));
         let arguments = with_cluster(cluster, &["rollout", "status", workload, &timeout]);
-        let mut line = |line: &str| on_line(&(self.redact)(line));
+        let mut line = |line: &str| on_line(&self.secrets.text(line));
         let place = self.kubectl.ok_or(KubectlError::NoProgram("kubectl"))?;
         let finished = self
             .run(place, "kubectl", &arguments, None, &[], Some(&mut line))
@@ -339,9 +340,9 @@ impl Kubectl<'_> {
 
     /// Returns the lines of standard error, without secrets.
     fn without_secrets(&self, text: &str) -> Vec<String> {
-        let lines = stderr::cleaned(&(self.redact)(text));
-        // Cleaning unescapes values with quotes, so hide once more.
-        lines.iter().map(|line| (self.redact)(line)).collect()
+        let lines = stderr::cleaned(&self.secrets.text(text));
+        // Cleaning unescapes values with quotes, so redact once more.
+        lines.iter().map(|line| self.secrets.text(line)).collect()
     }
 }
 
@@ -370,6 +371,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::base::redact::Redactor;
 
     const CLUSTER: Cluster<'static> = Cluster {
         context: "c",
@@ -382,6 +384,8 @@ mod tests {
         let program = folder.path().join("program");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let secrets = SharedRedactor::default();
+        secrets.merge(Redactor::of(["pa\"ss".to_owned()]));
         let lines = Arc::new(Mutex::new(Vec::new()));
         let reported = lines.clone();
         let kubectl = Kubectl {
@@ -390,7 +394,7 @@ mod tests {
             folder: folder.path().to_owned(),
             kubeconfig: Some("/a/config".to_owned()),
             on_line: Arc::new(move |line: &str| reported.lock().unwrap().push(line.to_owned())),
-            redact: Arc::new(|text: &str| text.replace("pa\"ss", "***")),
+            secrets,
         };
         let result = test(&kubectl).await;
         let reported = lines.lock().unwrap().clone();

@@ -7,6 +7,7 @@ use reqwest::StatusCode;
 use thiserror::Error;
 
 use crate::base::error::{Diagnostic, Exit};
+use crate::base::sanitize::sanitized_line;
 use crate::client::http::HttpClientError;
 use crate::model::image::Registry;
 
@@ -305,7 +306,7 @@ pub(super) fn message_of(text: &str) -> String {
 
 /// Returns a server's text for a message: shortened, without control characters.
 pub(super) fn shown(text: &str) -> String {
-    let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
+    let text = sanitized_line(text.trim());
     match text.char_indices().nth(300) {
         Some((end, _)) => format!("{} …", &text[..end]),
         None => text,

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use crate::base::error::{Retrying, sanitized};
+use crate::base::error::Retrying;
+use crate::base::sanitize::sanitized;
 
 pub use policy::{Policy, is_transient as is_transient_status};
 pub use transport::is_transient;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::base::error::{Exit, Failure, hint_lines};
+use crate::base::redact::Redactor;
 use crate::base::suggest;
 use crate::client::git::{checked_out, remove_tree, write_folder_at};
 use crate::execute::{Stop, UnitState, run_export, sync_working_copy};
@@ -14,7 +15,7 @@ use crate::flow::plan;
 use crate::flow::session::Session;
 use crate::flow::sources::resolve;
 use crate::flow::sources::resolve::ResolveRequest;
-use crate::model::deploy::{Deployment, FieldSpec, Kustomization, Secrets, image_fields};
+use crate::model::deploy::{Deployment, FieldSpec, Kustomization, image_fields};
 use crate::model::event::{Event, Phase, Unit};
 use crate::model::manifest::{Deploy, Environment, KustomizeFiles};
 use crate::model::plan::{ExportStep, SyncStep};
@@ -38,7 +39,7 @@ pub struct EnvironmentFiles {
     /// Fields with images, in addition to those that kustomize knows.
     pub fields: Vec<FieldSpec>,
     /// Values to hide in kustomize's output.
-    pub secrets: Secrets,
+    pub secrets: Redactor,
 }
 
 /// Returns the current files.
@@ -248,7 +249,7 @@ fn read_overlay(
         return Err(no_overlay(root, environment, &shown));
     }
     let mut fields = Vec::new();
-    let mut secrets = Secrets::default();
+    let mut secrets = Redactor::default();
     let mut seen = BTreeSet::new();
     let mut folders = vec![overlay.clone()];
     let mut options = None;
@@ -264,11 +265,11 @@ fn read_overlay(
         for text in found.configurations.iter().filter_map(read) {
             fields.extend(FieldSpec::read(&text));
         }
-        secrets.add(found.secrets.iter().map(String::as_str));
+        secrets.add_lines(found.secrets.iter().map(String::as_str));
         for text in found.secret_files.iter().filter_map(read) {
-            secrets.add(text.lines());
+            secrets.add_lines(text.lines());
             let values = text.lines().filter_map(|line| line.split_once('='));
-            secrets.add(values.map(|(_, value)| value));
+            secrets.add_lines(values.map(|(_, value)| value));
         }
         // The first one is the overlay itself.
         options.get_or_insert(found.options);

@@ -9,14 +9,14 @@ mod set;
 mod tools;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::changes;
 use super::request::{DeployImages, DeployMode, DeployRequest};
 use super::session::Session;
 use crate::base::error::Failure;
+use crate::base::redact::SharedRedactor;
 use crate::client::kubectl::{Cluster, Kubectl};
-use crate::model::deploy::{Deployment, ImageNames, NamedImages, Record, RenderedObjects, Secrets};
+use crate::model::deploy::{Deployment, ImageNames, NamedImages, Record, RenderedObjects};
 use crate::model::event::Event;
 use crate::model::lock::{Lock, LockChanges};
 use crate::model::manifest::{Deploy, Environment, ServiceName};
@@ -48,18 +48,13 @@ pub async fn with_task<T>(
     let locked = async { Ok(lock(&lock_file, &session.events).await?) };
     let _deploy_lock = session.unless_interrupted(locked).await?;
     let tools = DeployTools::find(session, request.mode == DeployMode::Apply).await?;
-    let secrets = Arc::new(Mutex::new(Secrets::default()));
-    let hidden = secrets.clone();
-    let hide = move |text: &str| {
-        let secrets = hidden.lock().unwrap_or_else(PoisonError::into_inner);
-        secrets.hidden(text)
-    };
+    let secrets = SharedRedactor::default();
     let task = DeployTask {
         session,
         request,
         names: ImageNames::of(&session.manifest, request.deploy),
-        kubectl: tools.kubectl(Arc::new(hide)),
-        secrets: &secrets,
+        kubectl: tools.kubectl(secrets.clone()),
+        secrets,
     };
     let result = work(&task).await;
     drop(task);
@@ -87,7 +82,7 @@ pub struct DeployTask<'t> {
     request: &'t DeployRequest<'t>,
     names: ImageNames,
     kubectl: Kubectl<'t>,
-    secrets: &'t Mutex<Secrets>,
+    secrets: SharedRedactor,
 }
 
 /// The rendered input of a deploy.
@@ -151,7 +146,7 @@ impl DeployTask<'_> {
             None => files::current(session, deploy, environment).await?,
             Some(back) => files::of_deploy(session, deploy, environment, back).await?,
         };
-        self.hide(files.secrets.clone());
+        self.secrets.merge(files.secrets.clone());
         let names = match back {
             None => self.names.clone(),
             Some(back) => self.names.clone().with_set(&back.set),
@@ -165,7 +160,7 @@ impl DeployTask<'_> {
                 files::one_line(error)
             )));
             files = files::current(session, deploy, environment).await?;
-            self.hide(files.secrets.clone());
+            self.secrets.merge(files.secrets.clone());
             plain = self.plain(&files, &names, Some(back)).await;
         }
         let (plain, named) = plain?;
@@ -220,11 +215,6 @@ impl DeployTask<'_> {
                 set::of_deploy(session, earlier).await
             }
         }
-    }
-
-    fn hide(&self, more: Secrets) {
-        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        secrets.merge(more);
     }
 
     /// Returns the changes of each service since the last deploy of the record.

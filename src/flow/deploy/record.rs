@@ -1,7 +1,6 @@
 //! The record of an environment: in the cluster, with a copy in the `.xp` folder.
 
 use std::fs;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,6 +10,7 @@ use super::tools::DeployTools;
 use super::{DeployTask, PreparedDeploy, cluster, environment};
 use crate::base::error::{Diagnostic as _, Failure, chain, hint_lines};
 use crate::base::files;
+use crate::base::redact::SharedRedactor;
 use crate::base::suggest;
 use crate::client::kubectl::{Kubectl, KubectlError, KubectlErrorKind};
 use crate::flow::request::DeployRequest;
@@ -37,7 +37,7 @@ pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, 
     let (_, environment) = environment(session, name)?;
     let tools = DeployTools::find(session, true).await?;
     // The record contains no secrets.
-    let kubectl = tools.kubectl(Arc::new(str::to_owned));
+    let kubectl = tools.kubectl(SharedRedactor::default());
     let found = recorded(session, environment, &kubectl);
     let found = session.unless_interrupted(found).await;
     drop(kubectl);

@@ -10,7 +10,7 @@ use crate::base::error;
 use crate::base::error::Failure;
 use crate::model::deploy::{
     Deployment, ForeignNamespaces, ImageNames, NamedImages, NotPinned, Overlay, RenderedObjects,
-    Secrets,
+    redactor,
 };
 use crate::model::lock::Lock;
 use crate::model::manifest::ServiceName;
@@ -102,9 +102,7 @@ impl DeployTask<'_> {
         let rendered = RenderedObjects::read(&text).ok_or_else(|| {
             Failure::outside(format!("kustomize rendered invalid YAML from {shown}"))
         })?;
-        let mut secrets = Secrets::default();
-        secrets.add_rendered(&rendered);
-        self.hide(secrets);
+        self.secrets.merge(redactor(&rendered));
         Ok((text, rendered))
     }
 }

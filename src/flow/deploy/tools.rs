@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::error::{Exit, Failure};
+use crate::base::redact::SharedRedactor;
 use crate::client::kubectl::{Kubectl, ToolLocation};
 use crate::execute::path_mapping::PathMapping;
 use crate::execute::session::ContainerSession as Container;
@@ -51,8 +52,8 @@ impl DeployTools {
         Ok(tools)
     }
 
-    /// Returns the client; `hide` removes secrets from its output.
-    pub fn kubectl(&self, hide: Arc<dyn Fn(&str) -> String + Send + Sync>) -> Kubectl<'_> {
+    /// Returns the client, whose output is redacted.
+    pub fn kubectl(&self, secrets: SharedRedactor) -> Kubectl<'_> {
         let container = self.container.as_ref();
         let container =
             container.map(|(_, container)| ToolLocation::Container(container.container()));
@@ -70,7 +71,7 @@ impl DeployTools {
                 let events = self.events.clone();
                 Arc::new(move |line: &str| events.emit(Event::note(line.to_owned())))
             },
-            redact: hide,
+            secrets,
         }
     }
 

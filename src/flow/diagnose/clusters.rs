@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use super::{CheckedPlatform, DoctorContext, program};
+use crate::base::redact::SharedRedactor;
 use crate::base::suggest;
 use crate::client::kubectl::{Cluster, Kubectl, ToolLocation};
 use crate::model::deploy::{Record, TOOLS_BUILDER};
@@ -40,7 +41,7 @@ pub(super) async fn clusters(context: &DoctorContext<'_>) -> Option<ClusterFacts
         // A login prompt is not shown: it ends in a timeout.
         on_line: Arc::new(|_| {}),
         // Only xp's own object is read, which has no secrets.
-        redact: Arc::new(str::to_owned),
+        secrets: SharedRedactor::default(),
     };
     let contexts = context.limited("kubectl".to_owned(), kubectl.contexts());
     let (contexts, kubeconfig) = match contexts.await {

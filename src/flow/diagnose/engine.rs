@@ -8,15 +8,13 @@ use rustix::fs::{Access, access};
 
 use super::machine::proxies;
 use super::{DoctorContext, EngineState, files};
-use crate::client::engine::{Engine, EngineDescription};
+use crate::client::engine::Engine;
 use crate::execute::path_mapping::PathMapping;
-use crate::model::doctor::{
-    CheckFailure, EngineCheckFacts, EngineInfo, OwnContainerFacts, ProxyFacts, Socket,
-};
+use crate::model::doctor::{CheckFailure, EngineConnectionFacts, OwnContainerFacts, Socket};
 use crate::model::environment;
 
 /// Queries the engine, and inspects its socket.
-pub(super) async fn engine(context: &DoctorContext<'_>) -> EngineCheckFacts {
+pub(super) async fn engine(context: &DoctorContext<'_>) -> EngineConnectionFacts {
     let settings = context.settings;
     let address = settings.engine.address.clone();
     let what = format!("the container engine at {address}");
@@ -34,7 +32,7 @@ pub(super) async fn engine(context: &DoctorContext<'_>) -> EngineCheckFacts {
                 insecure_registries: description.facts.insecure_registries.clone(),
                 engine: Some(engine),
             };
-            (Ok(info(description)), state, path_mapping)
+            (Ok(description), state, path_mapping)
         }
         Err(failure) => (Err(failure), EngineState::default(), None),
     };
@@ -44,7 +42,7 @@ pub(super) async fn engine(context: &DoctorContext<'_>) -> EngineCheckFacts {
     let variable = |name: &str| settings.variables.get(name).map(String::as_str);
     let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
     let in_container = ["/.dockerenv", "/run/.containerenv"];
-    EngineCheckFacts {
+    EngineConnectionFacts {
         is_named: is_set(environment::DOCKER_HOST.name),
         socket: path.map(|path| socket(path, user(context))),
         context: settings.engine.context.clone(),
@@ -104,33 +102,6 @@ fn own_container(
         id: own.id.chars().take(12).collect(),
         folders,
     })
-}
-
-fn info(description: EngineDescription) -> EngineInfo {
-    let [http, https] = description.proxies;
-    let named = [("http_proxy", http), ("https_proxy", https)];
-    let named = named.into_iter().filter_map(|(name, proxy)| {
-        Some((
-            name.to_owned(),
-            super::machine::without_credentials(&proxy?),
-        ))
-    });
-    EngineInfo {
-        product: description.product,
-        version: description.version,
-        api: description.api,
-        buildkit: description.buildkit,
-        system: description.system,
-        architecture: description.architecture,
-        rootless: description.facts.rootless,
-        root: description.root,
-        limits_memory: description.limits_memory,
-        proxies: ProxyFacts {
-            proxies: named.collect(),
-            exceptions: description.no_proxy,
-        },
-        warnings: description.warnings,
-    }
 }
 
 fn user<'s>(context: &'s DoctorContext<'_>) -> &'s str {

@@ -6,9 +6,11 @@ use std::path::Path;
 use tokio::task::spawn_blocking;
 
 use super::{DoctorContext, files};
+use crate::base::redact::without_credentials;
 use crate::base::task::joined;
 use crate::client::http::Proxies;
-use crate::model::doctor::{CacheState, MachineFacts, ProxyFacts, RequiredProgram};
+use crate::model::doctor::{CacheState, MachineFacts, RequiredProgram};
+use crate::model::engine::ProxyFacts;
 use crate::model::environment::PATH;
 use crate::model::source::GitScheme;
 
@@ -128,32 +130,5 @@ pub(super) fn proxies(proxies: &Proxies) -> ProxyFacts {
     ProxyFacts {
         proxies: named.collect(),
         exceptions: proxies.none.clone(),
-    }
-}
-
-/// Removes user and password from a URL.
-pub(super) fn without_credentials(url: &str) -> String {
-    let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), url),
-    };
-    // A password may contain `@` and even a slash.
-    let address = rest.rsplit('@').next().unwrap_or(rest);
-    format!("{scheme}{address}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_are_removed_from_proxies() {
-        let stripped = |url: &str| without_credentials(url);
-        assert_eq!(
-            stripped("http://bob:s3c/r@t@proxy:3128"),
-            "http://proxy:3128"
-        );
-        assert_eq!(stripped("bob:s3cret@proxy:3128"), "proxy:3128");
-        assert_eq!(stripped("http://proxy:3128/"), "http://proxy:3128/");
     }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use walkdir::WalkDir;
 
 use crate::client::git::{ConfiguredRemote, GitError, Head, Opened, WorkingCopy};
-use crate::model::init::{Repository, is_dockerfile, join_path};
+use crate::model::dockerfile::is_dockerfile;
+use crate::model::init::{Repository, join_path};
 use crate::model::source::{CommitId, GitUrl};
 
 /// Maximum number of files to list.

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use thiserror::Error;
 
 use crate::base::error::{Diagnostic, Exit, chain};
+use crate::base::suggest;
 use crate::client::git::{GitClient, GitError, RemoteRefs};
 use crate::model::source::{CommitId, GitReference, GitUrl, RefName, ResolvedReference};
 
@@ -463,26 +464,13 @@ fn near_matches<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<S
     let wanted = prefixes
         .iter()
         .find_map(|prefix| wanted.strip_prefix(prefix))
-        .unwrap_or(wanted)
-        .to_lowercase();
-    let mut near: Vec<(bool, usize, &str)> = names
-        .filter_map(|name| {
-            let short = ["refs/heads/", "refs/tags/"]
-                .iter()
-                .find_map(|prefix| name.strip_prefix(prefix))?;
-            let lower = short.to_lowercase();
-            let contains = lower.contains(&wanted) || wanted.contains(&lower);
-            let distance = strsim::damerau_levenshtein(&wanted, &lower);
-            (contains || distance <= wanted.len().max(3) / 3)
-                .then_some((!contains, distance, short))
-        })
-        .collect();
-    near.sort();
-    near.dedup_by_key(|(_, _, name)| *name);
-    near.into_iter()
-        .take(NEAR_MATCHES)
-        .map(|(_, _, name)| name.to_owned())
-        .collect()
+        .unwrap_or(wanted);
+    let short = names.filter_map(|name| {
+        let mut kinds = ["refs/heads/", "refs/tags/"].iter();
+        kinds.find_map(|kind| name.strip_prefix(kind))
+    });
+    let similar = suggest::similar(wanted, short, NEAR_MATCHES);
+    similar.into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -20,5 +20,5 @@ pub use self::images::{ImageNames, NamedImages};
 pub use self::overlay::Overlay;
 pub use self::record::{DeployState, Deployment, Record};
 pub use self::rendered::{RenderedObjects, Workload};
-pub use self::secrets::Secrets;
+pub use self::secrets::redactor;
 pub use self::verify::{ForeignNamespaces, NotPinned, UnnamedServices};

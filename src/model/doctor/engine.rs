@@ -1,11 +1,13 @@
 //! Checks of the container engine.
 
-use super::machine::{DiskSpace, bytes};
-use super::{CheckFailure, Finding, ProxyFacts, Section, Subject, list};
+use super::machine::DiskSpace;
+use super::{CheckFailure, Finding, Section, Subject, list};
+use crate::base::units::disk_size;
+use crate::model::engine::{EngineDescription, ProxyFacts};
 
 /// Facts about the engine and the connection to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineCheckFacts {
+pub struct EngineConnectionFacts {
     pub address: String,
     /// Whether the address comes from `DOCKER_HOST`.
     pub is_named: bool,
@@ -22,7 +24,7 @@ pub struct EngineCheckFacts {
     /// Whether `DOCKER_BUILDKIT=0` is set.
     pub buildkit_is_off: bool,
     /// What it reports about itself.
-    pub info: Result<EngineInfo, CheckFailure>,
+    pub info: Result<EngineDescription, CheckFailure>,
     /// Free space on the file system of its images, if visible from here.
     pub space: Option<DiskSpace>,
     /// The architecture of this machine, such as `x86_64`.
@@ -60,32 +62,8 @@ pub struct OwnContainerFacts {
     pub folders: Vec<(String, Result<String, CheckFailure>)>,
 }
 
-/// What an engine reports about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineInfo {
-    /// Its name, such as `Docker Engine`.
-    pub product: String,
-    pub version: String,
-    /// The version of its API.
-    pub api: String,
-    /// Whether image builds use BuildKit.
-    pub buildkit: bool,
-    /// The operating system of its containers.
-    pub system: String,
-    /// The architecture of its images.
-    pub architecture: String,
-    /// Whether it runs rootless.
-    pub rootless: bool,
-    /// Its data folder, on its own machine.
-    pub root: Option<String>,
-    /// Whether it supports memory limits.
-    pub limits_memory: bool,
-    pub proxies: ProxyFacts,
-    pub warnings: Vec<String>,
-}
-
 /// Evaluates the engine.
-pub fn engine(facts: &EngineCheckFacts) -> Section {
+pub fn engine(facts: &EngineConnectionFacts) -> Section {
     let (summary, findings) = match &facts.info {
         Ok(info) => (summary(facts, info), reachable(facts, info)),
         Err(failure) => (facts.address.clone(), vec![unreachable(facts, failure)]),
@@ -97,16 +75,16 @@ pub fn engine(facts: &EngineCheckFacts) -> Section {
     }
 }
 
-fn summary(facts: &EngineCheckFacts, info: &EngineInfo) -> String {
+fn summary(facts: &EngineConnectionFacts, info: &EngineDescription) -> String {
     let builder = if info.buildkit {
         "BuildKit"
     } else {
         "no BuildKit"
     };
-    let rootless = if info.rootless { "rootless" } else { "" };
+    let rootless = if info.facts.rootless { "rootless" } else { "" };
     let free = facts
         .space
-        .map(|space| format!("{} free", bytes(space.free)));
+        .map(|space| format!("{} free", disk_size(space.free)));
     list([
         format!("{} {}", info.product, info.version),
         builder.to_owned(),
@@ -116,7 +94,7 @@ fn summary(facts: &EngineCheckFacts, info: &EngineInfo) -> String {
 }
 
 /// Explains why an engine may be unreachable, with fixes.
-fn unreachable(facts: &EngineCheckFacts, failure: &CheckFailure) -> Finding {
+fn unreachable(facts: &EngineConnectionFacts, failure: &CheckFailure) -> Finding {
     let mut finding = Finding::of(failure);
     let mut fixes = Vec::new();
     if let Some(name) = &facts.context {
@@ -172,7 +150,7 @@ fn unreachable(facts: &EngineCheckFacts, failure: &CheckFailure) -> Finding {
     finding
 }
 
-fn reachable(facts: &EngineCheckFacts, info: &EngineInfo) -> Vec<Finding> {
+fn reachable(facts: &EngineConnectionFacts, info: &EngineDescription) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(format!(
         "{} {} is reachable at {} (API {})",
         info.product, info.version, facts.address, info.api
@@ -254,7 +232,7 @@ fn mounts(own: &OwnContainerFacts) -> Vec<Finding> {
 }
 
 /// Reports how the engine is reached. Builder containers can mount only folders of the engine's machine.
-fn connection(facts: &EngineCheckFacts) -> Vec<Finding> {
+fn connection(facts: &EngineConnectionFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(name) = &facts.context {
         findings.push(Finding::ok(format!("selected by Docker context `{name}`")));
@@ -284,7 +262,7 @@ fn connection(facts: &EngineCheckFacts) -> Vec<Finding> {
 }
 
 /// Reports the proxies of the engine, which pulls and pushes images itself.
-fn proxies(facts: &EngineCheckFacts, info: &EngineInfo) -> Vec<Finding> {
+fn proxies(facts: &EngineConnectionFacts, info: &EngineDescription) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (name, proxy) in &info.proxies.proxies {
         findings.push(Finding::note(format!("the engine's {name} is {proxy}")));

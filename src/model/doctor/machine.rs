@@ -1,6 +1,8 @@
 //! Checks of this machine: xp's own folder, programs and proxies.
 
 use super::{Finding, Section, Subject, list};
+use crate::base::units::disk_size;
+use crate::model::engine::ProxyFacts;
 
 /// Less free space than this is an error.
 const TOO_LITTLE: u64 = 1 << 30;
@@ -67,15 +69,6 @@ pub struct RequiredProgram {
     pub services: Vec<String>,
 }
 
-/// Proxies, without credentials.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ProxyFacts {
-    /// Variables and proxies.
-    pub proxies: Vec<(String, String)>,
-    /// `no_proxy`.
-    pub exceptions: Option<String>,
-}
-
 /// Evaluates this machine.
 pub fn machine(facts: &MachineFacts) -> Section {
     let mut findings = Vec::new();
@@ -83,7 +76,7 @@ pub fn machine(facts: &MachineFacts) -> Section {
     if let Some((folder, state)) = &facts.cache {
         findings.push(cache(folder, state));
         if let Some(space) = facts.space {
-            summary.push(format!("{} free for {folder}", bytes(space.free)));
+            summary.push(format!("{} free for {folder}", disk_size(space.free)));
             findings.extend(space.findings(&format!("the file system of {folder}")));
         }
     }
@@ -160,18 +153,18 @@ fn cache(folder: &str, state: &CacheState) -> Finding {
 impl DiskSpace {
     /// Evaluates the free space; `what` names the file system.
     pub(super) fn findings(self, what: &str) -> Vec<Finding> {
-        let free = bytes(self.free);
+        let free = disk_size(self.free);
         let advice =
             "free some space: `docker system prune` removes unused images and build caches";
         let mut findings = vec![match self.free {
             ..TOO_LITTLE => Finding::error(format!(
                 "{what} has {free} free; a build needs at least {}",
-                bytes(TOO_LITTLE)
+                disk_size(TOO_LITTLE)
             ))
             .fix(advice),
             TOO_LITTLE..LITTLE => Finding::warning(format!(
                 "{what} has {free} free; less than {} may not be enough for the next builds",
-                bytes(LITTLE)
+                disk_size(LITTLE)
             ))
             .fix(advice),
             LITTLE.. => Finding::ok(format!("{what} has {free} free")),
@@ -186,23 +179,5 @@ impl DiskSpace {
             );
         }
         findings
-    }
-}
-
-/// Formats a size for people.
-pub(super) fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let mut amount = count;
-    let mut unit = 0;
-    // One decimal, for small amounts only.
-    let mut rest = 0;
-    while amount >= 1024 && unit + 1 < UNITS.len() {
-        rest = amount % 1024 * 10 / 1024;
-        amount /= 1024;
-        unit += 1;
-    }
-    match (amount, rest) {
-        (..10, 1..) => format!("{amount}.{rest} {}", UNITS[unit]),
-        _ => format!("{amount} {}", UNITS[unit]),
     }
 }

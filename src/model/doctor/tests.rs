@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::text::Paint;
 use super::*;
+use crate::base::units::disk_size;
+use crate::model::engine::{EngineDescription, EngineProperties, ProxyFacts};
 use crate::model::status::{CheckoutStatus, WorkingCopyStatus};
 
 fn failure(what: &str, fix: &str) -> CheckFailure {
@@ -44,24 +46,24 @@ fn only(section: &Section, severity: Severity) -> String {
     lines.remove(0)
 }
 
-fn engine_info() -> EngineInfo {
-    EngineInfo {
+fn engine_info() -> EngineDescription {
+    EngineDescription {
         product: "Docker Engine".to_owned(),
         version: "28.1.1".to_owned(),
         api: "1.49".to_owned(),
         buildkit: true,
         system: "linux".to_owned(),
         architecture: "x86_64".to_owned(),
-        rootless: false,
         root: Some("/var/lib/docker".to_owned()),
         limits_memory: true,
         proxies: ProxyFacts::default(),
         warnings: Vec::new(),
+        facts: EngineProperties::default(),
     }
 }
 
-fn engine_facts() -> EngineCheckFacts {
-    EngineCheckFacts {
+fn engine_facts() -> EngineConnectionFacts {
+    EngineConnectionFacts {
         address: "unix:///var/run/docker.sock".to_owned(),
         is_named: false,
         socket: Some(Socket::Usable),
@@ -90,11 +92,14 @@ fn the_summary_describes_the_engine() {
         "Docker Engine 28.1.1, BuildKit, 41 GiB free"
     );
     let mut podman = engine_facts();
-    podman.info = Ok(EngineInfo {
+    podman.info = Ok(EngineDescription {
         product: "Podman Engine".to_owned(),
         version: "5.2".to_owned(),
         buildkit: false,
-        rootless: true,
+        facts: EngineProperties {
+            rootless: true,
+            ..EngineProperties::default()
+        },
         ..engine_info()
     });
     let section = engine(&podman);
@@ -107,7 +112,7 @@ fn the_summary_describes_the_engine() {
 
 #[test]
 fn an_unreachable_engine_comes_with_fixes() {
-    let unreachable = |change: &dyn Fn(&mut EngineCheckFacts)| {
+    let unreachable = |change: &dyn Fn(&mut EngineConnectionFacts)| {
         let mut facts = engine_facts();
         facts.info = Err(failure("it does not answer", "something general"));
         facts.socket = Some(Socket::Missing);
@@ -156,7 +161,7 @@ fn an_unreachable_engine_comes_with_fixes() {
 
 #[test]
 fn a_reachable_engine_may_have_problems() {
-    let found = |change: &dyn Fn(&mut EngineCheckFacts, &mut EngineInfo)| {
+    let found = |change: &dyn Fn(&mut EngineConnectionFacts, &mut EngineDescription)| {
         let (mut facts, mut info) = (engine_facts(), engine_info());
         change(&mut facts, &mut info);
         facts.info = Ok(info);
@@ -208,10 +213,10 @@ fn low_space_is_reported() {
     assert_eq!(of((10 << 30) - 1, None), Severity::Warning);
     assert_eq!(of((1 << 30) - 1, None), Severity::Error);
     assert_eq!(of(41 << 30, Some(49_999)), Severity::Warning);
-    assert_eq!(machine::bytes(0), "0 bytes");
-    assert_eq!(machine::bytes(1536), "1.5 KiB");
-    assert_eq!(machine::bytes(41 << 30), "41 GiB");
-    assert_eq!(machine::bytes(u64::MAX), "16777215 TiB");
+    assert_eq!(disk_size(0), "0 bytes");
+    assert_eq!(disk_size(1536), "1.5 KiB");
+    assert_eq!(disk_size(41 << 30), "41 GiB");
+    assert_eq!(disk_size(u64::MAX), "16777215 TiB");
 }
 
 fn registry_facts(count: usize) -> RegistryFacts {

@@ -10,7 +10,6 @@
 mod build;
 mod combine;
 mod compose;
-mod dockerfile;
 mod draft;
 mod files;
 mod folder;
@@ -41,7 +40,6 @@ pub use self::folder::{PlatformFolder, Repository};
 pub use self::render::{RenderedManifest, SCHEMA, TODO_MARK, Todo};
 pub use self::sources::{ToolFile, detect, detect_format};
 
-pub(crate) use self::dockerfile::is_dockerfile;
 pub(crate) use self::path::join as join_path;
 
 use crate::base::error::{Diagnostic, Exit};

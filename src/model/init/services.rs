@@ -7,12 +7,11 @@ use std::collections::BTreeSet;
 
 use super::build::{Build, repository_of};
 use super::combine::Collected;
-use super::dockerfile::DockerfileInputs;
 use super::draft::{DraftKey, DraftScripts, DraftService, ManifestDraft, Skipped};
 use super::names::{distinct, service_name};
 use super::source_repo::SourceRepo;
 use super::{InitOptions, ReadFile, path, toolchain};
-use crate::model::init::dockerfile;
+use crate::model::dockerfile::{self, DockerfileInputs};
 
 /// An image that can be built from a repository.
 pub(super) struct ImageCandidate {

@@ -1,5 +1,7 @@
 //! Escapes untrusted text, such as commit messages, for output.
 
+use crate::base::sanitize::is_format_character;
+
 /// Returns the text as one line, without control characters and characters that change the text direction.
 pub(super) fn plain(text: &str) -> String {
     text.chars()
@@ -9,21 +11,6 @@ pub(super) fn plain(text: &str) -> String {
             c => c,
         })
         .collect()
-}
-
-/// Returns whether a character is invisible or changes how others are displayed, such as their direction.
-fn is_format_character(c: char) -> bool {
-    matches!(
-        c,
-        '\u{ad}'
-            | '\u{61c}'
-            | '\u{200b}'
-            | '\u{200e}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{e0000}'..='\u{e007f}'
-    )
 }
 
 /// Like [`plain`], with Markdown and HTML escaped.

@@ -9,6 +9,7 @@ use annotate_snippets::{
 
 use super::document::ManifestText;
 use super::span::Span;
+use crate::base::redact::with_masked_urls;
 
 /// The number of problems to show; further ones are only counted.
 const MAX_SHOWN: usize = 50;
@@ -67,7 +68,7 @@ impl ManifestError {
         } else {
             Renderer::plain()
         };
-        let text = self.document.without_passwords();
+        let text = with_masked_urls(&self.document.text);
         let mut reports: Vec<String> = self
             .problems
             .iter()

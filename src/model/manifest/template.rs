@@ -204,7 +204,7 @@ fn placeholder(
     let problem = SourceProblem::at(span, format!("unknown placeholder `{name}`"));
     Err(Box::new(
         match suggest::nearest(name, known.iter().map(String::as_str)) {
-            Some(nearest) => problem.help(format!("did you mean `${{{{ {nearest} }}}}`?")),
+            Some(nearest) => problem.help(suggest::did_you_mean(format!("${{{{ {nearest} }}}}"))),
             None => problem.help(
                 "known placeholders: `service.name`, `service.commit`, `service.branch`, \
              `services.NAME.image`, `services.NAME.commit`, `env.NAME`",

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::base::redact::{REDACTED, Redactor};
+
 /// The protocol of a git remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GitScheme {
@@ -71,6 +73,44 @@ impl GitUrl {
             && matches!(self.password(), None | Some("" | "x-oauth-basic"))
     }
 
+    /// Returns whether it has a password, or a user that may be a token.
+    pub fn has_secrets(&self) -> bool {
+        self.password.is_some() || self.has_secret_user()
+    }
+
+    /// Returns a redactor for its secrets, both as written and decoded.
+    pub fn redactor(&self) -> Redactor {
+        let written = self.credentials().map(|(_, written, _)| written);
+        let user = self.user().filter(|_| self.has_secret_user());
+        let secrets = [written, self.password(), user].into_iter().flatten();
+        Redactor::of(secrets.filter(|_| self.has_secrets()).map(str::to_owned))
+    }
+
+    /// Returns the text without a password, and without a user that may be a token, so that it can be written to a
+    /// configuration file.
+    pub fn without_secrets(&self) -> String {
+        match self.credentials().filter(|_| self.has_secrets()) {
+            None => self.text.clone(),
+            // As written, still percent-encoded.
+            Some((scheme, written, address)) => match written.split(':').next() {
+                Some(user) if !self.has_secret_user() && !user.is_empty() => {
+                    format!("{scheme}://{user}@{address}")
+                }
+                _ => format!("{scheme}://{address}"),
+            },
+        }
+    }
+
+    /// Splits the text into scheme, credentials and the rest; `None` without credentials.
+    fn credentials(&self) -> Option<(&str, &str, &str)> {
+        self.user.as_ref()?;
+        let (scheme, rest) = self.text.split_once("://")?;
+        let authority = rest.split('/').next().unwrap_or(rest);
+        // The last `@` of the authority ends the credentials.
+        let end = authority.rfind('@')?;
+        Some((scheme, &rest[..end], &rest[end + 1..]))
+    }
+
     /// Returns the host without the brackets of an IPv6 address; empty for `file`.
     pub fn host(&self) -> &str {
         &self.host
@@ -126,20 +166,15 @@ impl GitUrl {
             GitScheme::Ssh => self.user.clone(),
             _ => None,
         };
-        let text = match self.text.split_once("://") {
-            Some((scheme, rest)) if self.user.is_some() => {
-                let authority = rest.split('/').next().unwrap_or(rest);
-                let start = authority.rfind('@').map_or(0, |at| at + 1);
-                // As written, still percent-encoded.
-                let written = authority.split([':', '@']).next().unwrap_or("");
-                match user.as_deref() {
-                    Some(user) if !user.is_empty() => {
-                        format!("{scheme}://{written}@{}", &rest[start..])
-                    }
-                    _ => format!("{scheme}://{}", &rest[start..]),
+        let text = match self.credentials() {
+            // As written, still percent-encoded.
+            Some((scheme, written, address)) => match written.split(':').next() {
+                Some(name) if user.is_some() && !name.is_empty() => {
+                    format!("{scheme}://{name}@{address}")
                 }
-            }
-            _ => self.text.clone(),
+                _ => format!("{scheme}://{address}"),
+            },
+            None => self.text.clone(),
         };
         Self {
             text,
@@ -152,19 +187,15 @@ impl GitUrl {
 
 impl fmt::Display for GitUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hidden = self.has_secret_user();
-        match self.text.split_once("://") {
-            Some((scheme, rest)) if hidden || self.password.is_some() => {
-                // The last `@` of the authority ends the credentials.
-                let authority = rest.split('/').next().unwrap_or(rest);
-                let start = authority.rfind('@').map_or(0, |at| at + 1);
-                write!(f, "{scheme}://")?;
-                if !hidden {
-                    write!(f, "{}:", self.user.as_deref().unwrap_or(""))?;
-                }
-                write!(f, "***@{}", &rest[start..])
+        match self.credentials().filter(|_| self.has_secrets()) {
+            Some((scheme, _, address)) if self.has_secret_user() => {
+                write!(f, "{scheme}://{REDACTED}@{address}")
             }
-            _ => f.write_str(&self.text),
+            Some((scheme, _, address)) => {
+                let user = self.user.as_deref().unwrap_or("");
+                write!(f, "{scheme}://{user}:{REDACTED}@{address}")
+            }
+            None => f.write_str(&self.text),
         }
     }
 }
@@ -512,5 +543,34 @@ mod tests {
         ] {
             assert!(invalid.parse::<GitUrl>().is_err(), "{invalid}");
         }
+    }
+
+    #[test]
+    fn urls_are_written_without_secrets() {
+        let written = |text: &str| text.parse::<GitUrl>().unwrap().without_secrets();
+        assert_eq!(
+            written("https://b%40b:s:c@ret@h:1/x.git"),
+            "https://b%40b@h:1/x.git"
+        );
+        assert_eq!(written("https://:secret@h/x.git"), "https://h/x.git");
+        assert_eq!(written("https://T0KEN@h/x.git"), "https://h/x.git");
+        assert_eq!(
+            written("https://T0KEN:x-oauth-basic@h/x.git"),
+            "https://h/x.git"
+        );
+        assert_eq!(written("ssh://git:secret@h/x.git"), "ssh://git@h/x.git");
+        assert_eq!(written("git@h:x.git"), "git@h:x.git");
+    }
+
+    #[test]
+    fn secrets_are_redacted_as_written_and_decoded() {
+        let redacted = |url: &str, text: &str| url.parse::<GitUrl>().unwrap().redactor().text(text);
+        let output = redacted(
+            "https://bob:s%40cret@h/x",
+            "batch: https://bob:s%40cret@h/x/info/lfs s@cret",
+        );
+        assert_eq!(output, "batch: https://***@h/x/info/lfs ***");
+        assert_eq!(redacted("https://T0KEN@h/x", "T0KEN@h"), "***@h");
+        assert_eq!(redacted("ssh://git@h/x", "git"), "git");
     }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use maud::Render;
 
+use crate::base::sanitize::is_direction_control;
+
 /// HTML without control characters and bidirectional controls, which could make text look like other text.
 pub struct Visible<T>(pub T);
 
@@ -36,8 +38,8 @@ impl fmt::Display for OnOneLine<'_> {
 fn visible(c: char) -> char {
     match c {
         '\n' | '\t' => c,
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
-        c if c.is_control() => '\u{fffd}',
+        '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+        c if c.is_control() || is_direction_control(c) => '\u{fffd}',
         c => c,
     }
 }

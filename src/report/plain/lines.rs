@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use super::ci::{CiAnnotation, Level};
 use super::groups::Groups;
 use super::retry_notices::RetryNotices;
-use crate::base::error::sanitized;
+use crate::base::sanitize::sanitized;
+use crate::base::units::elapsed;
 use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary};
 use crate::report::journal::now;
 use crate::report::terminal::transfer::ActiveTransfer;
-use crate::report::text::{LineSplitter, elapsed, paint};
+use crate::report::text::{LineSplitter, paint};
 use crate::report::{LogPrefix, OutputSettings, summary};
 
 /// After this long without output a "still running" line is printed, because some CI systems kill silent

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::base::error::{Retrying, sanitized};
+use crate::base::error::Retrying;
+use crate::base::sanitize::sanitized;
 
 /// Within this time, equal failures of one host are reported once.
 const INTERVAL: Duration = Duration::from_secs(2);

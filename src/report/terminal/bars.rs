@@ -8,13 +8,12 @@ use std::time::Instant;
 use super::row::{Columns, RowDetail, UnitRow};
 use super::screen::Screen;
 use super::transfer::ActiveTransfer;
-use crate::base::error::sanitized;
+use crate::base::sanitize::sanitized;
+use crate::base::units::{bytes, elapsed};
 use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary};
 use crate::report::plain::retry_notices::RetryNotices;
 use crate::report::terminal::size::{NoControlEcho, Size, size};
-use crate::report::text::{
-    LineSplitter, bytes, elapsed, first_line, last_lines, padded, paint, shortened, width,
-};
+use crate::report::text::{LineSplitter, first_line, last_lines, padded, paint, shortened, width};
 use crate::report::{LogPrefix, OutputSettings, summary};
 
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];

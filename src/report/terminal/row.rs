@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::transfer::ActiveTransfer;
+use crate::base::units::elapsed;
 use crate::model::event::{Phase, Unit};
-use crate::report::text::{LineSplitter, elapsed, padded, shortened, width};
+use crate::report::text::{LineSplitter, padded, shortened, width};
 
 /// Width of the longest phase name.
 const PHASE: usize = 9;

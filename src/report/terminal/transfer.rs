@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::base::units::{bytes, bytes_of};
 use crate::model::event::Measure;
-use crate::report::text::{bytes, bytes_of, width};
+use crate::report::text::width;
 
 /// The rate is averaged over this time: responsive, but steady enough to read.
 const RATE_WINDOW: Duration = Duration::from_secs(4);

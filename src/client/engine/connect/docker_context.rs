@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::tls::EngineTls;
 use crate::base::error::{Diagnostic, Exit};
+use crate::base::suggest;
 
 /// A docker context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,12 +58,9 @@ impl Diagnostic for DockerContextError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Missing { name, known, .. } => {
-                let allowed = (name.chars().count() / 3).clamp(1, 4);
-                let distance = |known: &&String| strsim::damerau_levenshtein(name, known);
-                let near = known.iter().filter(|known| distance(known) <= allowed);
-                let near = near.min_by_key(distance);
+                let near = suggest::nearest(name, known.iter().map(String::as_str));
                 let suggestion = match (near, known.is_empty()) {
-                    (Some(near), _) => format!("did you mean `{near}`?"),
+                    (Some(near), _) => suggest::did_you_mean(near),
                     (None, true) => "the only context is `default`".to_owned(),
                     (None, false) => format!("known contexts: {}", known.join(", ")),
                 };

@@ -194,7 +194,7 @@ fn initialize(request: &CloneRequest<'_>) -> Result<Repository, git2::Error> {
     }
     let repository = Repository::init_opts(request.into, &options)?;
     let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
-    config.set_str("remote.origin.url", &without_secrets(request.url))?;
+    config.set_str("remote.origin.url", &request.url.without_secrets())?;
     config.set_str("remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*")?;
     Ok(repository)
 }
@@ -232,46 +232,5 @@ fn check_out(
             config.set_str(&format!("branch.{branch}.merge"), &name)
         }
         None => repository.set_head_detached(commit.id()),
-    }
-}
-
-/// Returns the URL without a password, and without a user that may be a token, so that it can be written to
-/// a configuration file.
-pub fn without_secrets(url: &GitUrl) -> String {
-    let text = url.expose();
-    let is_secret = url.password().is_some() || url.has_secret_user();
-    let Some((scheme, rest)) = text.split_once("://").filter(|_| is_secret) else {
-        return text.to_owned();
-    };
-    // Work on the original text, which is still percent-encoded.
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let start = authority.rfind('@').map_or(0, |at| at + 1);
-    let user = authority.split(':').next().unwrap_or("");
-    if url.has_secret_user() || user.is_empty() {
-        format!("{scheme}://{}", &rest[start..])
-    } else {
-        format!("{scheme}://{user}@{}", &rest[start..])
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_written_without_secrets() {
-        let written = |text: &str| without_secrets(&text.parse().unwrap());
-        assert_eq!(
-            written("https://b%40b:s:c@ret@h:1/x.git"),
-            "https://b%40b@h:1/x.git"
-        );
-        assert_eq!(written("https://:secret@h/x.git"), "https://h/x.git");
-        assert_eq!(written("https://T0KEN@h/x.git"), "https://h/x.git");
-        assert_eq!(
-            written("https://T0KEN:x-oauth-basic@h/x.git"),
-            "https://h/x.git"
-        );
-        assert_eq!(written("ssh://git:secret@h/x.git"), "ssh://git@h/x.git");
-        assert_eq!(written("git@h:x.git"), "git@h:x.git");
     }
 }

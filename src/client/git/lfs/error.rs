@@ -4,7 +4,6 @@ use super::Pointer;
 use super::filter::{PROGRAM, name};
 use crate::client::git::GitError;
 use crate::client::git::error::GitErrorKind;
-use crate::model::source::GitUrl;
 
 /// Returns the error if `git-lfs` cannot be run.
 pub(super) fn not_started(cause: std::io::Error, pointers: &[Pointer]) -> GitError {
@@ -44,38 +43,4 @@ pub(super) fn last_lines(stderr: &str) -> String {
         .filter(|line| !line.starts_with("Use `git lfs logs"))
         .collect();
     lines[lines.len().saturating_sub(4)..].join("; ")
-}
-
-/// Removes secrets from the output of the program.
-pub(super) fn without_secrets(url: &GitUrl, output: &str) -> String {
-    let text = url.expose();
-    let credentials = text
-        .split_once("://")
-        .and_then(|(_, rest)| rest.split('/').next()?.rsplit_once('@'))
-        .map(|(credentials, _)| credentials)
-        .filter(|_| url.password().is_some() || url.has_secret_user());
-    let secret_user = url.user().filter(|_| url.has_secret_user());
-    [credentials, url.password(), secret_user]
-        .into_iter()
-        .flatten()
-        .filter(|secret| !secret.is_empty())
-        .fold(output.to_owned(), |output, secret| {
-            output.replace(secret, "***")
-        })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_removed_from_output() {
-        let url: GitUrl = "https://bob:s%40cret@h/x".parse().unwrap();
-        let output = without_secrets(&url, "batch: https://bob:s%40cret@h/x/info/lfs s@cret");
-        assert!(!output.contains("cret"), "{output}");
-        let url: GitUrl = "https://T0KEN@h/x".parse().unwrap();
-        assert_eq!(without_secrets(&url, "T0KEN@h"), "***@h");
-        let url: GitUrl = "https://bob@h/x".parse().unwrap();
-        assert!(!without_secrets(&url, "https://bob@h/x").contains("bob"));
-    }
 }

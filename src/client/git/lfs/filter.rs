@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::environment::{LfsStorage, set_environment};
-use super::error::{hint, last_lines, not_started, without_secrets};
+use super::error::{hint, last_lines, not_started};
 use super::{Pointer, is_pointer};
 use crate::client::git::error::GitErrorKind;
 use crate::client::git::fetch::progress::OperationContext;
@@ -363,7 +363,7 @@ impl LfsProcess {
             GitErrorKind::Local,
             format!("cannot fetch `{path}` from Git LFS of {}", files.url),
         );
-        let output = without_secrets(files.url, &last_lines(&stderr));
+        let output = files.url.redactor().text(&last_lines(&stderr));
         let error = error.with_hint(hint(&output));
         if output.is_empty() {
             error.because("git-lfs exited without an error message")

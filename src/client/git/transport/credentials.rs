@@ -261,11 +261,8 @@ fn helper_message(url: &GitUrl, stderr: &str) -> Option<String> {
         .lines()
         .map(str::trim)
         .find(|line| !line.is_empty() && !line.contains("terminal prompts disabled"))?;
-    let mut message = format!("git's credential helper failed: {line}");
-    if let Some(user) = url.user().filter(|_| url.has_secret_user()) {
-        message = message.replace(user, "***");
-    }
-    Some(message)
+    let line = url.redactor().text(line);
+    Some(format!("git's credential helper failed: {line}"))
 }
 
 #[cfg(test)]

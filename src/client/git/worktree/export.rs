@@ -148,7 +148,8 @@ pub const NEUTRAL_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilem
     [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n";
 
 fn config(url: &GitUrl) -> String {
-    let url = crate::client::git::fetch::clone::without_secrets(url)
+    let url = url
+        .without_secrets()
         .replace('\\', "\\\\")
         .replace('"', "\\\"");
     format!(

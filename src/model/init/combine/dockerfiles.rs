@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::dockerfile::DockerfileName;
 use super::super::folder::Repository;
 use super::super::services::ImageCandidate;
 use super::super::source_repo::SourceRepo;
 use super::super::{ReadFile, path};
 use super::Collected;
 use crate::base::plural::abbreviated;
-use crate::model::init::dockerfile;
+use crate::model::dockerfile::{self, DockerfileName};
 use crate::model::init::source_repo;
 
 /// The maximum number of files named in one line.

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::{LogEnd, RunReport, ansi, difference, log_id, section, shown, time};
+use crate::base::units::disk_size;
 
 /// Returns the ends of all logs.
 pub fn logs(report: &RunReport<'_>, logs: &[LogEnd]) -> Markup {
@@ -35,7 +36,7 @@ fn one(report: &RunReport<'_>, log: &LogEnd) -> Markup {
             // A link to an element inside opens the section, even without the script.
             div id=(log_id(log.unit, &log.phase)) {
                 @if log.omitted > 0 {
-                    p { "The first " (bytes(log.omitted)) " are omitted; the file has the full log." }
+                    p { "The first " (disk_size(log.omitted)) " are omitted; the file has the full log." }
                 }
                 @if let Some(why) = &log.unreadable {
                     p.warn { "Cannot read the log: " (why) }
@@ -48,13 +49,5 @@ fn one(report: &RunReport<'_>, log: &LogEnd) -> Markup {
                 p { code { (shown(report, &log.file)) } }
             }
         }
-    }
-}
-
-fn bytes(count: u64) -> String {
-    match count {
-        0..1024 => format!("{count} bytes"),
-        1024..1_048_576 => format!("{} KiB", count / 1024),
-        _ => format!("{:.1} MiB", count as f64 / 1_048_576.0),
     }
 }

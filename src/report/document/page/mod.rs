@@ -21,8 +21,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::escape::Visible;
 use super::{ReportedUnit, RunReport};
+use crate::base::units::elapsed;
 use crate::model::timeline::DurationComparison;
-use crate::report::text::elapsed;
 use ends::LogEnd;
 
 const STYLE: &str = include_str!("page.css");

@@ -1,7 +1,9 @@
-//! The images and registries that a Dockerfile uses. Pure.
+//! The images and registries that a Dockerfile uses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::words::unquoted;
+use super::{Dockerfile, Instruction};
 use crate::model::image::{ImageReference, Registry};
 
 /// Returns the image that the target stage starts from, directly or through other stages; `None` if it is
@@ -26,8 +28,7 @@ pub fn base_image(
 
 /// Returns the registries of the images that a build starts from or copies out of.
 ///
-/// Credentials are looked up only for these, because a credential helper may prompt the user. Syntax that
-/// cannot be parsed is skipped: the engine parses the Dockerfile itself and reports errors.
+/// Credentials are looked up only for these, because a credential helper may prompt the user.
 pub fn registries(dockerfile: &str, args: &BTreeMap<String, String>) -> BTreeSet<Registry> {
     DockerfileImages::of(dockerfile, args).found
 }
@@ -42,7 +43,9 @@ struct Stage {
 
 struct DockerfileImages<'a> {
     args: &'a BTreeMap<String, String>,
-    /// The values set by `ARG` so far.
+    /// The values of `ARG` before the first stage.
+    globals: BTreeMap<String, String>,
+    /// The values of `ARG` in the current stage.
     values: BTreeMap<String, String>,
     stages: Vec<Stage>,
     found: BTreeSet<Registry>,
@@ -52,12 +55,13 @@ impl<'a> DockerfileImages<'a> {
     fn of(dockerfile: &str, args: &'a BTreeMap<String, String>) -> Self {
         let mut bases = Self {
             args,
+            globals: BTreeMap::new(),
             values: BTreeMap::new(),
             stages: Vec::new(),
             found: BTreeSet::new(),
         };
-        for line in logical_lines(dockerfile) {
-            bases.read(&line);
+        for instruction in Dockerfile::parse(dockerfile).instructions {
+            bases.read(&instruction);
         }
         bases
     }
@@ -70,14 +74,14 @@ impl<'a> DockerfileImages<'a> {
         named.or(numbered)
     }
 
-    fn read(&mut self, line: &str) {
-        let mut words = line.split_whitespace();
-        let instruction = words.next().unwrap_or_default().to_ascii_uppercase();
-        match instruction.as_str() {
-            "ARG" => words.for_each(|word| self.set(word)),
+    fn read(&mut self, instruction: &Instruction) {
+        match instruction.keyword.as_str() {
+            "ARG" => instruction.words().for_each(|word| self.set(word)),
             "FROM" => {
-                let mut words = words.filter(|word| !word.starts_with("--"));
+                let mut words = instruction.words();
                 let Some(image) = words.next() else { return };
+                // Arguments of a stage are unknown to the next ones.
+                self.values.clone_from(&self.globals);
                 self.add(image);
                 let is_named = words
                     .next()
@@ -87,18 +91,13 @@ impl<'a> DockerfileImages<'a> {
                     name: name.map(str::to_lowercase).unwrap_or_default(),
                     base: self.image(image),
                 });
+                self.values.clear();
             }
             "COPY" | "ADD" | "RUN" => {
-                for option in words.take_while(|word| word.starts_with("--")) {
-                    let (name, value) = option.split_once('=').unwrap_or((option, ""));
-                    match name {
-                        "--from" => self.add(value),
-                        "--mount" => value
-                            .split(',')
-                            .filter_map(|part| part.strip_prefix("from="))
-                            .for_each(|image| self.add(image)),
-                        _ => {}
-                    }
+                instruction.flag("from").for_each(|image| self.add(image));
+                for mount in instruction.flag("mount") {
+                    let images = mount.split(',').filter_map(|it| it.strip_prefix("from="));
+                    images.for_each(|image| self.add(image));
                 }
             }
             _ => {}
@@ -106,10 +105,20 @@ impl<'a> DockerfileImages<'a> {
     }
 
     fn set(&mut self, word: &str) {
-        let (name, default) = word.split_once('=').unwrap_or((word, ""));
-        let default = self.expand(default.trim_matches(['"', '\'']));
-        let value = self.args.get(name).cloned().unwrap_or(default);
-        self.values.insert(name.to_owned(), value);
+        let (name, default) = match word.split_once('=') {
+            Some((name, default)) => (name, Some(self.expand(&unquoted(default)))),
+            None => (word, None),
+        };
+        let value = self.args.get(name).cloned().or(default);
+        if self.stages.is_empty() {
+            let value = value.unwrap_or_default();
+            self.globals.insert(name.to_owned(), value.clone());
+            self.values.insert(name.to_owned(), value);
+        } else {
+            let value = value.or_else(|| self.globals.get(name).cloned());
+            self.values
+                .insert(name.to_owned(), value.unwrap_or_default());
+        }
     }
 
     fn add(&mut self, image: &str) {
@@ -123,51 +132,53 @@ impl<'a> DockerfileImages<'a> {
     }
 
     fn image(&self, word: &str) -> String {
-        self.expand(word.trim_matches(['"', '\'']))
+        self.expand(&unquoted(word))
     }
 
-    /// Expands `$NAME`, `${NAME}` and `${NAME:-default}`.
+    /// Expands `$NAME`, `${NAME}`, `${NAME:-default}` and `${NAME:+other}`, also without the colon.
     fn expand(&self, text: &str) -> String {
         let mut expanded = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
             expanded.push_str(before);
-            let (name, default, after) =
-                match after.strip_prefix('{').and_then(|x| x.split_once('}')) {
-                    Some((inner, after)) => {
-                        let (name, default) = inner.split_once(":-").unwrap_or((inner, ""));
-                        (name, default, after)
-                    }
-                    None => {
-                        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                        let end = after.find(|c| !is_name(c)).unwrap_or(after.len());
-                        (&after[..end], "", &after[end..])
-                    }
-                };
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let braced = after.strip_prefix('{').and_then(|it| braced(it));
+            let (inner, after) = match braced {
+                Some(split) => split,
+                None => after.split_at(after.find(|c| !is_name(c)).unwrap_or(after.len())),
+            };
+            let (name, modifier) =
+                inner.split_at(inner.find(|c| !is_name(c)).unwrap_or(inner.len()));
             let value = self.values.get(name).filter(|value| !value.is_empty());
-            expanded.push_str(value.map_or(default, String::as_str));
+            let modifier = modifier.strip_prefix(':').unwrap_or(modifier);
+            match (
+                modifier.strip_prefix('-'),
+                modifier.strip_prefix('+'),
+                value,
+            ) {
+                (Some(default), _, None) => expanded.push_str(&self.expand(default)),
+                (_, Some(other), Some(_)) => expanded.push_str(&self.expand(other)),
+                (_, None, Some(value)) => expanded.push_str(value),
+                _ => {}
+            }
             rest = after;
         }
         expanded + rest
     }
 }
 
-/// Returns the lines without comments, with continuation lines joined.
-fn logical_lines(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for line in text.lines().map(str::trim) {
-        if line.starts_with('#') {
-            continue;
+/// Splits a text at the brace that closes an open one.
+fn braced(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 1;
+    let end = text.find(|c| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
         }
-        if let Some(last) = lines.last_mut() {
-            last.push_str(line.strip_suffix('\\').unwrap_or(line));
-            last.push(' ');
-        }
-        if !line.ends_with('\\') {
-            lines.push(String::new());
-        }
-    }
-    lines
+        depth == 0
+    })?;
+    Some((&text[..end], &text[end + 1..]))
 }
 
 #[cfg(test)]
@@ -248,5 +259,18 @@ mod tests {
             ["docker.io"]
         );
         assert_eq!(found("FROM ${\nFROM\nCOPY --from\nARG\n\\", &[]), [""; 0]);
+    }
+
+    #[test]
+    fn arguments_of_a_stage_do_not_leak() {
+        let dockerfile = "ARG BASE=a.example.com/x\nFROM $BASE\nARG BASE=b.example.com/x\nFROM $BASE\nARG BASE\n\
+            RUN --mount=type=bind,from=${OTHER:-${BASE}} true\nFROM c.example.com/x${BASE:+/y}\n\
+            RUN <<EOF\nFROM d.example.com/x\nEOF\nONBUILD COPY --from=e.example.com/x /a /b\n";
+        assert_eq!(
+            found(dockerfile, &[]),
+            ["a.example.com", "c.example.com", "e.example.com"]
+        );
+        let base = base_image(dockerfile, &BTreeMap::new(), None);
+        assert_eq!(base.unwrap().to_string(), "c.example.com/x/y");
     }
 }
