@@ -53,7 +53,7 @@ impl Resolved {
     pub fn draft<'a>(
         &'a self,
         session: &'a Session,
-        variable: &'a dyn Fn(&str) -> Option<String>,
+        variable: &'a (dyn Fn(&str) -> Option<String> + Sync),
     ) -> Result<PlanDraft<'a>, Failure> {
         let (selected, sources) = (&self.selected, &self.sources);
         PlanDraft::new(

@@ -1,6 +1,7 @@
 //! Compares existing images with the current build inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 use super::built_from;
 use super::decide::builder_unit;
@@ -156,13 +157,12 @@ impl PlanDraft<'_> {
         recipes: &BTreeMap<ServiceName, Recipe>,
         inventory: &Inventory,
     ) -> BTreeMap<ServiceName, ImageComparison> {
-        let mut comparisons = BTreeMap::new();
-        // Candidates are in dependency order.
-        for candidate in &self.candidates {
-            let name = &candidate.service.name;
-            let comparison = self.comparison(candidate, recipes.get(name), inventory, &comparisons);
-            comparisons.insert(name.clone(), comparison);
-        }
+        let comparisons = self.values_in_order(|candidate, comparisons| {
+            let recipe = recipes.get(&candidate.service.name);
+            let comparison = self.comparison(candidate, recipe, inventory, comparisons);
+            Ok::<_, Infallible>(Some(comparison))
+        });
+        let Ok(comparisons) = comparisons;
         comparisons
     }
 

@@ -9,7 +9,7 @@ use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::TESTS;
 use super::{
     ConcurrentPush, ContainerStep, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan,
-    PlanError, Presence, PushStep, ScriptStep, Step, UnitPlan, UnknownImages,
+    PlanError, Presence, PushStep, ScriptStep, Step, UnitPlan, UnknownImages, parallel,
 };
 use crate::model::environment;
 use crate::model::event::{Phase, Unit};
@@ -49,22 +49,27 @@ impl Decided<'_> {
         }
         plan.units.reserve(self.draft.candidates.len());
         let mut working: HashSet<Unit> = plan.work().map(|it| it.unit.clone()).collect();
-        for candidate in &self.draft.candidates {
-            if let Some(unit_plan) = self.service_plan(candidate, &working, layout)? {
-                if !unit_plan.steps.is_empty() {
-                    working.insert(unit_plan.unit.clone());
-                }
-                plan.units.push(unit_plan);
+        let service_plans = parallel::map(&self.draft.candidates, |candidate| {
+            self.service_plan(candidate, layout)
+        });
+        for service_plan in service_plans {
+            let Some(mut unit_plan) = service_plan? else {
+                continue;
+            };
+            // Units without steps are already in place: no need to wait for them.
+            unit_plan.after.retain(|unit| working.contains(unit));
+            if !unit_plan.steps.is_empty() {
+                working.insert(unit_plan.unit.clone());
             }
+            plan.units.push(unit_plan);
         }
         Ok(plan)
     }
 
-    /// Plans a service; `working` are the earlier units that have steps.
+    /// Plans a service, after all needed units.
     fn service_plan(
         &self,
         candidate: &PlanCandidate<'_>,
-        working: &HashSet<Unit>,
         layout: &Layout,
     ) -> Result<Option<UnitPlan>, ManifestError> {
         let service = candidate.service;
@@ -123,8 +128,6 @@ impl Decided<'_> {
         } else {
             0
         };
-        // Units without steps are already in place: no need to wait for them.
-        needed.retain(|unit| working.contains(unit));
         Ok(Some(UnitPlan {
             unit: Unit::Service(service.name.clone()),
             commit: Some(candidate.source.commit),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::decide::builder_unit;
-use super::{Options, ServiceImage, Train, service_images};
+use super::{Options, ServiceImage, Train, parallel, service_images};
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::manifest::{
@@ -36,7 +36,7 @@ pub struct PlanDraft<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) options: &'a Options,
     pub(super) sources: &'a BTreeMap<ServiceName, ServiceSource>,
-    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) env: &'a (dyn Fn(&str) -> Option<String> + Sync),
     images: BTreeMap<&'a ServiceName, ServiceImage>,
     /// In dependency order.
     pub(super) candidates: Vec<PlanCandidate<'a>>,
@@ -59,16 +59,12 @@ impl<'a> PlanDraft<'a> {
         selected: &BTreeSet<ServiceName>,
         sources: &'a BTreeMap<ServiceName, ServiceSource>,
         options: &'a Options,
-        env: &'a dyn Fn(&str) -> Option<String>,
+        env: &'a (dyn Fn(&str) -> Option<String> + Sync),
     ) -> Result<Self, ManifestError> {
         let mut draft = Self::without_tags(manifest, selected, sources, options, env);
-        let tags = draft
-            .candidates
-            .iter()
-            .map(|candidate| draft.tags(candidate));
-        let tags = tags.collect::<Result<Vec<_>, _>>()?;
+        let tags = parallel::map(&draft.candidates, |candidate| draft.tags(candidate));
         for (candidate, tags) in draft.candidates.iter_mut().zip(tags) {
-            candidate.tags = tags;
+            candidate.tags = tags?;
         }
         Ok(draft)
     }
@@ -85,7 +81,7 @@ impl<'a> PlanDraft<'a> {
         selected: &BTreeSet<ServiceName>,
         sources: &'a BTreeMap<ServiceName, ServiceSource>,
         options: &'a Options,
-        env: &'a dyn Fn(&str) -> Option<String>,
+        env: &'a (dyn Fn(&str) -> Option<String> + Sync),
     ) -> Self {
         let mut images = service_images(manifest, sources);
         for (name, pinned) in &options.pinned {

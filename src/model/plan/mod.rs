@@ -23,6 +23,7 @@ mod engine_images;
 mod error;
 mod explain;
 mod inventory;
+mod parallel;
 mod recipe;
 mod session;
 mod step;

@@ -69,16 +69,11 @@ impl PlanDraft<'_> {
         folders: &Folders,
     ) -> Result<BTreeMap<ServiceName, Recipe>, ManifestError> {
         let wanted = self.manifest.closure(services);
-        let mut recipes = BTreeMap::new();
-        // Candidates are in dependency order.
-        for candidate in &self.candidates {
-            let name = &candidate.service.name;
-            if wanted.contains(name) {
-                let recipe = self.recipe(candidate, folders, &recipes)?;
-                recipes.insert(name.clone(), recipe);
-            }
-        }
-        Ok(recipes)
+        self.values_in_order(|candidate, recipes| {
+            let is_wanted = wanted.contains(&candidate.service.name);
+            let recipe = is_wanted.then(|| self.recipe(candidate, folders, recipes));
+            recipe.transpose()
+        })
     }
 
     /// Returns the recipe of one service; `recipes` must contain those of its dependencies.
