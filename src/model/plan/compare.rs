@@ -269,9 +269,11 @@ impl PlanDraft<'_> {
                 ImageLookup::Found(RecipeStatus::Verified | RecipeStatus::Unverified)
             )
         };
-        let identities = recipe.map(|recipe| self.identities_of(candidate, recipe));
+        let is_settled = is_usable(&comparison.registry) || candidate.pinned.is_some();
+        let recipe_to_find = recipe.filter(|_| !is_settled);
+        let identities = recipe_to_find.map(|recipe| self.identities_of(candidate, recipe));
         for identity in identities.into_iter().flatten() {
-            if is_usable(&comparison.registry) || candidate.pinned.is_some() {
+            if is_usable(&comparison.registry) {
                 break;
             }
             match in_registry(&identity) {

@@ -320,7 +320,7 @@ impl PlanCandidate<'_> {
 
     /// Returns the identity tag of the image with this recipe, which never moves.
     pub fn identity(&self, recipe: &Recipe) -> ImageReference {
-        let tag = Tag::from_recipe(self.source.commit, &recipe.identity());
+        let tag = Tag::from_recipe(self.source.commit, recipe.identity());
         self.image.repository().tagged(tag)
     }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -80,8 +80,24 @@ type Inputs = BTreeMap<Cow<'static, str>, InputDigest>;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recipe {
     /// Shared, because a plan contains the recipe of a service several times.
-    inputs: Arc<Inputs>,
+    shared: Arc<SharedInputs>,
 }
+
+/// The inputs, and what is derived from them.
+#[derive(Debug, Clone, Default)]
+struct SharedInputs {
+    inputs: Inputs,
+    /// Computed only once, because a plan uses it several times.
+    identity: OnceLock<String>,
+}
+
+impl PartialEq for SharedInputs {
+    fn eq(&self, other: &Self) -> bool {
+        self.inputs == other.inputs
+    }
+}
+
+impl Eq for SharedInputs {}
 
 impl Recipe {
     /// Adds a single string as an input.
@@ -104,7 +120,13 @@ impl Recipe {
     }
 
     fn insert(&mut self, name: Cow<'static, str>, digest: InputDigest) {
-        Arc::make_mut(&mut self.inputs).insert(name, digest);
+        self.inputs_mut().insert(name, digest);
+    }
+
+    fn inputs_mut(&mut self) -> &mut Inputs {
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.identity.take();
+        &mut shared.inputs
     }
 
     /// Returns the recipe of the same build from a working copy instead of a commit.
@@ -115,26 +137,27 @@ impl Recipe {
 
     /// Returns whether this is a build from a working copy.
     pub fn is_of_working_copy(&self) -> bool {
-        self.inputs.contains_key(SOURCE)
+        self.shared.inputs.contains_key(SOURCE)
     }
 
     /// Returns the recipe without one input.
     pub fn without(&self, name: &str) -> Self {
         let mut recipe = self.clone();
-        Arc::make_mut(&mut recipe.inputs).remove(name);
+        recipe.inputs_mut().remove(name);
         recipe
     }
 
     /// Returns the inputs by name.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, &InputDigest)> {
-        self.inputs
+        self.shared
+            .inputs
             .iter()
             .map(|(name, digest)| (name.as_ref(), digest))
     }
 
     /// Returns the digest of an input.
     pub fn input(&self, name: &str) -> Option<&InputDigest> {
-        self.inputs.get(name)
+        self.shared.inputs.get(name)
     }
 
     /// Returns a digest of the whole recipe.
@@ -143,18 +166,20 @@ impl Recipe {
     }
 
     /// Returns the digits that identify the recipe in a tag: the first 12 of the SHA-256 of its text.
-    pub fn identity(&self) -> String {
-        let mut digits = hex::encode(Sha256::digest(self.to_string()));
-        digits.truncate(Tag::IDENTITY_DIGITS);
-        digits
+    pub fn identity(&self) -> &str {
+        self.shared.identity.get_or_init(|| {
+            let mut digits = hex::encode(Sha256::digest(self.to_string()));
+            digits.truncate(Tag::IDENTITY_DIGITS);
+            digits
+        })
     }
 
     /// Returns the changes since `earlier`, sorted by name.
     pub fn changes_since(&self, earlier: &Self) -> Vec<RecipeChange> {
-        let names: BTreeSet<&Cow<'static, str>> =
-            self.inputs.keys().chain(earlier.inputs.keys()).collect();
+        let (now, before) = (&self.shared.inputs, &earlier.shared.inputs);
+        let names: BTreeSet<&Cow<'static, str>> = now.keys().chain(before.keys()).collect();
         let change = |name: &Cow<'static, str>| {
-            let kind = match (earlier.inputs.get(name), self.inputs.get(name)) {
+            let kind = match (before.get(name), now.get(name)) {
                 (Some(before), Some(now)) if before == now => return None,
                 (Some(_), Some(_)) => ChangeKind::Changed,
                 (None, _) => ChangeKind::Added,
@@ -170,7 +195,7 @@ impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let label = RecipeLabel {
             version: VERSION,
-            inputs: &self.inputs,
+            inputs: &self.shared.inputs,
         };
         f.write_str(&serde_json::to_string(&label).map_err(|_| fmt::Error)?)
     }
@@ -208,7 +233,10 @@ impl FromStr for Recipe {
             inputs.insert(name.clone().into(), digest);
         }
         Ok(Self {
-            inputs: Arc::new(inputs),
+            shared: Arc::new(SharedInputs {
+                inputs,
+                identity: OnceLock::new(),
+            }),
         })
     }
 }

@@ -27,7 +27,7 @@ impl<'p> FoundImages<'p> {
 
     /// Returns the identity tag of the current image.
     fn identity(&self, service: &str) -> Tag {
-        Tag::from_recipe(commit(service), &self.recipes[&name(service)].identity())
+        Tag::from_recipe(commit(service), self.recipes[&name(service)].identity())
     }
 
     /// Adds an image to the registry, built from `needs` by a recipe, by default the current one.
