@@ -1,5 +1,6 @@
 //! Checks the rules of `src/lib.rs` by reading the sources.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -162,7 +163,7 @@ fn pure_modules_are_pure() {
         let looks_at_files = FILES.iter().any(|file| path.starts_with(file));
         if !looks_at_files && PURE.iter().any(|pure| path.starts_with(pure)) {
             for word in IMPURE.iter().filter(|word| mentions(&code, word)) {
-                broken.push(format!("src/{path} names `{word}`, and is to be pure"));
+                broken.push(format!("src/{path} names `{word}`, but must be pure"));
             }
         }
     }
@@ -186,6 +187,63 @@ fn layers_import_only_what_is_below_them() {
         }
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn folders_of_a_layer_have_no_import_cycle() {
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let sources = sources().into_iter();
+    for (path, code) in sources.filter(|(path, _)| !path.contains("/tests/")) {
+        for imported in imported_modules(&code) {
+            if let Some((from, to)) = sibling_folders(&path, &imported) {
+                imports.entry(from).or_default().insert(to);
+            }
+        }
+    }
+    assert!(imports.len() > 20, "the imports were not found");
+    // Remove folders that import no remaining one, until only cycles are left.
+    while let Some(done) = imports
+        .iter()
+        .find(|(_, to)| to.iter().all(|to| !imports.contains_key(to)))
+        .map(|(from, _)| from.clone())
+    {
+        imports.remove(&done);
+    }
+    assert!(
+        imports.is_empty(),
+        "these folders import each other: {imports:#?}"
+    );
+}
+
+/// Returns the paths of modules in `use crate::…` and in code, as `client/git/fetch`.
+fn imported_modules(code: &str) -> Vec<String> {
+    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let paths = code.split("crate::").skip(1);
+    paths
+        .map(|rest| {
+            let end = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
+            rest[..end].trim_end_matches(':').replace("::", "/")
+        })
+        .collect()
+}
+
+/// Returns the folders with the same parent that a file and an imported module are in, unless both are in the same one
+/// or one of them is in the parent itself.
+fn sibling_folders(file: &str, imported: &str) -> Option<(String, String)> {
+    let file = file.trim_end_matches(".rs");
+    let common = std::iter::zip(file.split('/'), imported.split('/'));
+    let common = common.take_while(|(a, b)| a == b).count();
+    // The layers have a table of their own.
+    if common == 0 {
+        return None;
+    }
+    let folder = |path: &str| {
+        let parts: Vec<&str> = path.split('/').take(common + 1).collect();
+        let folder = parts.join("/");
+        let exists = parts.len() > common && root().join("src").join(&folder).is_dir();
+        exists.then_some(folder)
+    };
+    Some((folder(file)?, folder(imported)?))
 }
 
 #[test]

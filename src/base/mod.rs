@@ -5,6 +5,7 @@ pub mod caller;
 pub mod error;
 pub mod files;
 pub mod job;
+pub mod nonce;
 pub mod plural;
 pub mod redact;
 pub mod sanitize;

@@ -13,8 +13,8 @@ use crate::flow::sources::commits;
 use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::resolve;
 use crate::flow::sources::resolve::{ResolveErrors, ResolveRequest};
+use crate::flow::sources::working_copies::{self, InspectedCopy};
 use crate::flow::survey;
-use crate::flow::survey::InspectedCopy;
 use crate::model::engine::EngineProperties;
 use crate::model::event::{Event, Unit};
 use crate::model::image::{EngineImages, ImageReference, ImageRepository};
@@ -54,7 +54,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
         let dir = session.manifest.folder.join(dir);
         Some((name.clone(), dir, request.clone()))
     });
-    let copies = survey::working_copies(&git, wanted);
+    let copies = working_copies::read(&git, wanted);
     let (copies, sources, images) = if args.offline {
         let copies = copies.await;
         let known = copies.iter().filter_map(|(name, found)| {
@@ -120,7 +120,7 @@ async fn assemble(
     copies.retain(|name, _| selected.contains(name));
     let tips = sources.iter();
     let tips = tips.map(|(name, source)| (name.clone(), source.tip.clone()));
-    let mut copies = survey::compared(copies, &tips.collect()).await;
+    let mut copies = working_copies::compared(copies, &tips.collect()).await;
     let services = selected.iter().filter_map(|name| {
         let service = session.manifest.services.get(name)?;
         let unknown = || ImageState::unknown(&service.docker.image, args.offline);

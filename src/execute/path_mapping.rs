@@ -7,7 +7,8 @@ use thiserror::Error;
 
 use crate::base::error::{Diagnostic, Exit};
 use crate::base::files;
-use crate::client::engine::{Engine, EngineError, MountSource, NotMounted, OwnContainer, nonce};
+use crate::base::nonce::nonce;
+use crate::client::engine::{Engine, EngineError, MountSource, NotMounted, OwnContainer};
 use crate::model::layout::Layout;
 
 /// How the engine sees this machine's files.

@@ -7,6 +7,7 @@ mod journal;
 mod logs;
 pub mod plain;
 mod replay;
+mod retry_notices;
 #[cfg(test)]
 mod shared_output;
 mod summary;

@@ -4,6 +4,7 @@ mod build;
 pub mod connect;
 pub mod container;
 mod error;
+mod exact_reader;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod transfer;
@@ -21,13 +22,13 @@ pub use crate::client::engine::connect::docker_context::{
     DockerContextError, current as docker_context,
 };
 pub use crate::client::engine::connect::own_container::{NotMounted, OwnContainer};
+pub use crate::client::engine::connect::raw::ProgramInput;
 pub use crate::client::engine::connect::tls::EngineTls;
-pub use crate::client::engine::container::archive::{ENGINE_SOCKET, nonce};
+pub use crate::client::engine::container::archive::ENGINE_SOCKET;
 pub use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};
 pub use crate::client::engine::container::copy_back::CopyBackTarget;
 pub use crate::client::engine::container::program::{
-    ContainerProgram, OutputChunk, ProgramInput, ProgramOutput, ProgramSpec, SignalTarget,
-    TerminalSize,
+    ContainerProgram, OutputChunk, ProgramOutput, ProgramSpec, SignalTarget, TerminalSize,
 };
 pub use crate::client::engine::container::source_upload::{SentFiles, UploadItem};
 pub use crate::client::engine::container::spec::{Bind, ContainerSpec, HOME, MountSource};

@@ -197,6 +197,24 @@ impl GitError {
         .transient()
     }
 
+    /// Converts a message of the server.
+    pub(super) fn from_server(url: &GitUrl, message: &str) -> Self {
+        let lower = message.to_ascii_lowercase();
+        let missing = [
+            "not found",
+            "does not appear to be a git repository",
+            "no such",
+            "not exported",
+        ];
+        let error = if missing.iter().any(|words| lower.contains(words)) {
+            Self::not_found(url)
+        } else {
+            let message = format!("the server refused the request for {url}");
+            Self::new(GitErrorKind::Refused, message)
+        };
+        error.because(message.to_owned())
+    }
+
     /// Returns the error for a repository that does not exist.
     pub(super) fn not_found(url: &GitUrl) -> Self {
         Self::new(

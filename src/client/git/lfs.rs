@@ -13,7 +13,7 @@ use std::path::Path;
 
 use git2::{AttrCheckFlags, AttrValue, Index, ObjectType, Repository};
 
-use crate::client::git::worktree::checkout::is_wanted;
+use crate::client::git::wanted_paths::is_wanted;
 
 pub(super) use filter::{LfsFiles, fetch};
 

@@ -15,9 +15,11 @@ pub mod fetch;
 pub mod fuzzing;
 pub mod history;
 mod lfs;
+mod progress;
 pub mod refs;
 mod transport;
 mod unsupported;
+mod wanted_paths;
 pub mod worktree;
 
 use std::path::PathBuf;
@@ -26,12 +28,12 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 pub use crate::client::git::fetch::clone::{CloneRequest, clone};
-pub use crate::client::git::fetch::progress::{OperationContext, Progress, ProgressPhase};
 pub use crate::client::git::fetch::update::{Depth, Fetch, Tags};
 pub use crate::client::git::history::folder_export::{checked_out, write_folder_at};
 pub use crate::client::git::history::last_touched::{LastTouch, PathsAt};
 pub use crate::client::git::history::revision::{RevisionError, file_at};
 pub use crate::client::git::history::tree_paths::PathKind;
+pub use crate::client::git::progress::{OperationContext, Progress, ProgressPhase};
 pub use crate::client::git::refs::names::RefNames;
 pub use crate::client::git::refs::remote::RemoteRefs;
 pub use crate::client::git::worktree::export::{Export, export, remove_tree};

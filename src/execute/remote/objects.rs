@@ -11,9 +11,8 @@ use walkdir::WalkDir;
 
 use super::{LABEL_CACHE, OBJECTS, RemoteFiles, progress, volume_name};
 use crate::base::files;
-use crate::client::engine::{
-    Bind, ContainerSpec, CreatedContainer, MountSource, UploadItem, nonce,
-};
+use crate::base::nonce::nonce;
+use crate::client::engine::{Bind, ContainerSpec, CreatedContainer, MountSource, UploadItem};
 use crate::execute::ExecuteContext;
 use crate::execute::state::UnitState;
 use crate::execute::step_error::{StepError, Stop};

@@ -11,7 +11,7 @@ use super::{CheckedPlatform, DoctorContext, grouped};
 use crate::base::task::joined;
 use crate::client::git::{GitClient, GitError, Opened, WorkingCopy};
 use crate::flow::sources::resolve::ResolveRequest;
-use crate::flow::survey;
+use crate::flow::sources::working_copies;
 use crate::model::doctor::{CheckFailure, WorkingCopyFacts};
 use crate::model::manifest::{Service, ServiceName};
 use crate::model::source::GitUrl;
@@ -67,14 +67,14 @@ async fn read(
         };
         (service.name.clone(), folder.join(&service.dir), request)
     });
-    let mut found = survey::working_copies(&platform.git, requests).await;
+    let mut found = working_copies::read(&platform.git, requests).await;
     let mut problems: BTreeMap<ServiceName, CheckFailure> = BTreeMap::new();
     for (name, found) in &mut found {
         if let Some(problem) = found.problem.take() {
             problems.insert(name.clone(), CheckFailure::of(&problem));
         }
     }
-    let mut statuses = survey::compared(found, &BTreeMap::new()).await;
+    let mut statuses = working_copies::compared(found, &BTreeMap::new()).await;
     let mut facts = Vec::new();
     for (dir, services) in groups {
         let name = &services[0].name;

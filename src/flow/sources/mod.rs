@@ -8,3 +8,4 @@ pub mod local_sources;
 pub mod locked;
 pub mod resolve;
 pub mod unpushed;
+pub mod working_copies;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::base::plural::count_of;
 use crate::flow::session::Session;
-use crate::flow::survey;
-use crate::flow::survey::UnpushedQuery;
+use crate::flow::sources::working_copies;
+use crate::flow::sources::working_copies::UnpushedQuery;
 use crate::model::manifest::ServiceName;
 use crate::model::source::{ReferenceOrigin, ServiceSource};
 use crate::model::status::local_changes_note;
@@ -75,7 +75,7 @@ async fn find(
         wanted.entry(dir).or_default().push(asked);
     }
     let mut reported: BTreeSet<String> = BTreeSet::new();
-    let found = survey::unpushed(wanted).await.into_iter();
+    let found = working_copies::unpushed(wanted).await.into_iter();
     let found = found.filter_map(|(name, unpushed)| {
         let service = services.get(&name)?;
         let folder = match &service.git.path {

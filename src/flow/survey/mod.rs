@@ -1,4 +1,4 @@
-//! Takes inventory of registries, working copies and builder folders.
+//! Takes inventory of registries and builder folders.
 //!
 //! One concurrent HEAD per reference. The labels of an image are requested once: they belong to its digest and
 //! never change.
@@ -7,7 +7,6 @@ mod builders;
 pub mod prefetch;
 mod published;
 mod push_permission;
-mod working_copies;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +17,6 @@ use futures_util::future::join_all;
 pub use builders::{builder_names, folder_builder};
 pub use published::describe;
 pub use push_permission::check_push_permission;
-pub use working_copies::{InspectedCopy, UnpushedQuery, compared, unpushed, working_copies};
 
 use crate::base::error::{Diagnostic as _, chain};
 use crate::client::registry::{RegistryClient, RegistryError, RegistryScheme};

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::ci::{CiAnnotation, Level};
 use super::groups::Groups;
-use super::retry_notices::RetryNotices;
 use crate::base::sanitize::sanitized;
 use crate::base::units::elapsed;
 use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary};
 use crate::report::journal::now;
+use crate::report::retry_notices::RetryNotices;
 use crate::report::terminal::transfer::ActiveTransfer;
 use crate::report::text::{LineSplitter, paint};
 use crate::report::{LogPrefix, OutputSettings, summary};

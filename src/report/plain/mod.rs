@@ -4,4 +4,3 @@ pub mod ci;
 pub mod groups;
 pub mod line_buffer;
 pub mod lines;
-pub mod retry_notices;

@@ -11,7 +11,7 @@ use super::transfer::ActiveTransfer;
 use crate::base::sanitize::sanitized;
 use crate::base::units::{bytes, elapsed};
 use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary};
-use crate::report::plain::retry_notices::RetryNotices;
+use crate::report::retry_notices::RetryNotices;
 use crate::report::terminal::size::{NoControlEcho, Size, size};
 use crate::report::text::{LineSplitter, first_line, last_lines, padded, paint, shortened, width};
 use crate::report::{LogPrefix, OutputSettings, summary};

@@ -11,7 +11,6 @@ use thiserror::Error;
 use walkdir::WalkDir;
 
 use super::dockerignore::{Dockerignore, InvalidPattern};
-pub use tarball::ExactReader;
 
 /// The name under which a Dockerfile outside the context is sent.
 const OUTSIDE_DOCKERFILE: &str = ".dockerfile.xp";

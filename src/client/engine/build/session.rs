@@ -32,7 +32,7 @@ use tokio::sync::oneshot;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, async_trait};
 
-use crate::client::engine::container::archive::nonce;
+use crate::base::nonce::nonce;
 use crate::client::engine::{Engine, EngineError};
 use crate::client::registry::Credentials;
 pub use archive::{ContextArchive, counted};

@@ -20,12 +20,12 @@ use super::log::BuildLog;
 use super::{
     BuildFailure, BuildWatcher, ContextProgress, ImageBuild, Sending, SolveMethod, by_engine_name,
 };
+use crate::base::nonce::nonce;
 use crate::client::engine::build::context::ContextFolder;
 use crate::client::engine::build::session::{
     BuildKitSession, ContextArchive, ContextFiles, SessionServices,
 };
 use crate::client::engine::connect::raw::EngineStream;
-use crate::client::engine::container::archive::nonce;
 use crate::client::engine::{Engine, EngineError};
 
 const ACTION: &str = "build the image";

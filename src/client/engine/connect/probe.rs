@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
 
-use crate::client::engine::container::archive::nonce;
+use crate::base::nonce::nonce;
 use crate::client::engine::{Engine, EngineError, FileAccess};
 
 /// The prefixes of the names of probes, before and after they are locked.

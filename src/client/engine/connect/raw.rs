@@ -15,10 +15,11 @@ use tokio_util::io::ReaderStream;
 use tonic::transport::server::Connected;
 
 use crate::client::engine::connect::endpoint::EngineConnection;
-use crate::client::engine::container::builder::OUTPUT_CAPACITY;
-use crate::client::engine::container::program::ProgramInput;
 use crate::client::engine::error::response_message;
 use crate::client::engine::{Engine, EngineError};
+
+/// The chunk size for reading the output of scripts.
+pub const OUTPUT_CAPACITY: usize = 64 * 1024;
 
 /// The maximum length of the response headers; those of the engine have a few hundred bytes.
 const MAX_HEAD_LENGTH: u64 = 64 * 1024;
@@ -78,6 +79,9 @@ impl AsyncWrite for EngineStream {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
+
+/// The input of a program.
+pub type ProgramInput = Pin<Box<dyn AsyncWrite + Send>>;
 
 impl Engine {
     /// Starts a prepared program with a terminal, and returns its input and output.

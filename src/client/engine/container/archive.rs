@@ -284,11 +284,3 @@ impl Engine {
         self.docker.remove_volume(name, options).await.is_ok()
     }
 }
-
-/// Returns a random name.
-pub fn nonce() -> String {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    // The standard library's hasher keys are random for each instance.
-    let random = std::collections::hash_map::RandomState::new().build_hasher();
-    format!("{:016x}", random.finish())
-}

@@ -17,6 +17,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Mutex, Notify};
 
 use super::main_shell::{READY, RESPONSE, main_script};
+use crate::client::engine::connect::raw::OUTPUT_CAPACITY;
 use crate::client::engine::container::spec::ContainerSpec;
 use crate::client::engine::{Engine, EngineError};
 
@@ -31,9 +32,6 @@ const MAX_PAUSE: Duration = Duration::from_millis(50);
 
 /// How often to poll for the exit code of a script whose output has ended.
 const END_ATTEMPTS: u32 = 25;
-
-/// The chunk size for reading the output of scripts.
-pub const OUTPUT_CAPACITY: usize = 64 * 1024;
 
 /// A builder container that was not started yet. It must be started or removed.
 pub struct CreatedContainer {

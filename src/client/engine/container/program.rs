@@ -7,9 +7,10 @@ use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 
-use crate::client::engine::container::builder::{BuilderContainer, OUTPUT_CAPACITY};
+use crate::client::engine::connect::raw::{OUTPUT_CAPACITY, ProgramInput};
+use crate::client::engine::container::builder::BuilderContainer;
 use crate::client::engine::{Engine, EngineError};
 
 /// A script that starts a program: it prints its process id, changes to the folder, and executes the program.
@@ -69,9 +70,6 @@ pub struct ContainerProgram {
     /// Its process id in the container; it leads its own process group and session.
     process: String,
 }
-
-/// The input of a program.
-pub type ProgramInput = Pin<Box<dyn AsyncWrite + Send>>;
 
 /// The output of a program.
 pub type ProgramOutput = Pin<Box<dyn Stream<Item = Result<OutputChunk, EngineError>> + Send>>;

@@ -13,7 +13,7 @@ use futures_util::Stream;
 use walkdir::WalkDir;
 
 use super::pipe;
-use crate::client::engine::build::context::ExactReader;
+use crate::client::engine::exact_reader::ExactReader;
 
 /// The maximum length of a name in the header of an entry; longer ones need an extended header.
 const MAX_NAME_LENGTH: usize = 100;

@@ -5,9 +5,9 @@ use std::path::Path;
 use git2::build::CheckoutBuilder;
 use git2::{ErrorCode, Index, Repository, RepositoryInitOptions};
 
-use super::progress::OperationContext;
 use crate::client::git::error::GitErrorKind;
 use crate::client::git::fetch::update::{Depth, Fetch, Tags, copy_commit, fetch};
+use crate::client::git::progress::OperationContext;
 use crate::client::git::worktree::quoted_patterns;
 use crate::client::git::worktree::working_copy::oid;
 use crate::client::git::{GitClient, GitError, WorkingCopy};

@@ -5,8 +5,8 @@ use std::fs;
 
 use git2::{Oid, Repository};
 
-use super::progress::OperationContext;
 use crate::client::git::fetch::update::{Depth, Fetch, Tags};
+use crate::client::git::progress::OperationContext;
 use crate::client::git::{GitClient, GitError, WorkingCopy};
 use crate::model::source::{GitScheme, GitUrl};
 

@@ -6,8 +6,8 @@ use git2::{
     AutotagOption, FetchOptions, FetchPrune, RemoteCallbacks, RemoteUpdateFlags, Repository,
 };
 
-use super::progress::OperationContext;
 use crate::client::git::error::address;
+use crate::client::git::progress::OperationContext;
 use crate::client::git::transport;
 use crate::client::git::transport::Operation;
 use crate::client::git::transport::limits::Purpose;

@@ -18,7 +18,7 @@ use git2::{ErrorCode, ObjectType, Odb, Oid, Repository};
 
 use super::path_trie::{NodeId, PathTrie};
 use super::tree_difference::{BrokenTree, compare};
-use crate::client::git::fetch::progress::OperationContext;
+use crate::client::git::progress::OperationContext;
 use crate::client::git::worktree::working_copy::oid;
 use crate::client::git::{GitError, WorkingCopy};
 use crate::model::source::CommitId;

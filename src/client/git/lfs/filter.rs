@@ -19,7 +19,7 @@ use super::environment::{LfsStorage, set_environment};
 use super::error::{hint, last_lines, not_started};
 use super::{Pointer, is_pointer};
 use crate::client::git::error::GitErrorKind;
-use crate::client::git::fetch::progress::OperationContext;
+use crate::client::git::progress::OperationContext;
 use crate::client::git::{GitClient, GitError};
 use crate::client::output_tail::OutputTail;
 use crate::model::source::GitUrl;

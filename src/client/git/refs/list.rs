@@ -219,7 +219,7 @@ async fn read_message(
 
 fn invalid_refs(url: &GitUrl, invalid: InvalidRefs) -> GitError {
     match invalid {
-        InvalidRefs::ServerMessage(message) => server_error(url, &message),
+        InvalidRefs::ServerMessage(message) => GitError::from_server(url, &message),
         InvalidRefs::OtherObjectFormat => {
             let (why, hint) = of_object_format();
             let what = format!("cannot read the git repository {url}");
@@ -228,26 +228,6 @@ fn invalid_refs(url: &GitUrl, invalid: InvalidRefs) -> GitError {
                 .with_hint(hint)
         }
         InvalidRefs::Malformed(_) => GitError::protocol(url, invalid.to_string()),
-    }
-}
-
-/// Returns the error for a message of the server.
-pub fn server_error(url: &GitUrl, message: &str) -> GitError {
-    let lower = message.to_ascii_lowercase();
-    let missing = [
-        "not found",
-        "does not appear to be a git repository",
-        "no such",
-        "not exported",
-    ];
-    if missing.iter().any(|words| lower.contains(words)) {
-        GitError::not_found(url).because(message.to_owned())
-    } else {
-        GitError::new(
-            GitErrorKind::Refused,
-            format!("the server refused the request for {url}"),
-        )
-        .because(message.to_owned())
     }
 }
 
@@ -305,11 +285,11 @@ mod tests {
     fn server_messages_are_classified() {
         let url: GitUrl = "ssh://git@h/x".parse().unwrap();
         assert_eq!(
-            server_error(&url, "Repository not found.").kind(),
+            GitError::from_server(&url, "Repository not found.").kind(),
             GitErrorKind::NotFound
         );
         assert_eq!(
-            server_error(&url, "upload-pack: too busy").kind(),
+            GitError::from_server(&url, "upload-pack: too busy").kind(),
             GitErrorKind::Refused
         );
     }

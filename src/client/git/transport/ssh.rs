@@ -8,7 +8,6 @@ use std::time::Duration;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::client::git::error::{GitErrorKind, address};
-use crate::client::git::refs::list::server_error;
 use crate::client::git::{GitClient, GitError};
 use crate::client::output_tail::OutputTail;
 use crate::model::source::GitUrl;
@@ -297,7 +296,7 @@ fn explain(url: &GitUrl, stderr: &str) -> GitError {
     if cause.is_empty() {
         return GitError::unreachable(url).because("ssh exited without an error message");
     }
-    server_error(url, &cause)
+    GitError::from_server(url, &cause)
 }
 
 /// Returns the name of a host in `known_hosts`.

@@ -12,9 +12,10 @@ use walkdir::WalkDir;
 
 use super::quoted_patterns;
 use super::working_copy::oid;
-use crate::client::git::fetch::progress::OperationContext;
 use crate::client::git::lfs;
 use crate::client::git::lfs::LfsFiles;
+use crate::client::git::progress::OperationContext;
+use crate::client::git::wanted_paths::is_wanted;
 use crate::client::git::{GitClient, GitError};
 use crate::model::source::{CommitId, GitUrl};
 
@@ -116,15 +117,6 @@ pub fn check_out(
         gitlinks: gitlinks(&index, checkout.paths),
         modules: modules(&repository, &index)?,
     })
-}
-
-/// Returns whether a path is one of the wanted ones or below one; without any, all paths are wanted.
-pub fn is_wanted(path: &[u8], wanted: &[String]) -> bool {
-    wanted.is_empty()
-        || wanted.iter().any(|wanted| {
-            path.strip_prefix(wanted.as_bytes())
-                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-        })
 }
 
 fn write_files(
@@ -251,28 +243,5 @@ fn modules(repository: &Repository, index: &Index) -> Result<Option<Vec<u8>>, gi
             Ok(Some(repository.find_blob(entry.id)?.content().to_vec()))
         }
         _ => Ok(None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_names_are_wanted() {
-        let wanted = ["services/a".to_owned(), "go.mod".to_owned()];
-        for path in ["services/a", "services/a/x/y", "go.mod"] {
-            assert!(is_wanted(path.as_bytes(), &wanted), "{path}");
-        }
-        for path in [
-            "services/ab",
-            "services",
-            "services/b/x",
-            "go.modx",
-            "x/go.mod",
-        ] {
-            assert!(!is_wanted(path.as_bytes(), &wanted), "{path}");
-        }
-        assert!(is_wanted(b"x", &[]));
     }
 }

@@ -11,7 +11,7 @@ use walkdir::WalkDir;
 use super::checkout::{CheckoutError, CheckoutRequest, check_out};
 use super::submodules::{Submodules, check_out_all};
 use crate::client::git::error::GitErrorKind;
-use crate::client::git::fetch::progress::OperationContext;
+use crate::client::git::progress::OperationContext;
 use crate::client::git::{GitClient, GitError, WorkingCopy};
 use crate::model::source::{CommitId, GitUrl};
 

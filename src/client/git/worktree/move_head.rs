@@ -8,7 +8,7 @@ use walkdir::WalkDir;
 
 use super::index_file::make_full;
 use super::working_copy::oid;
-use crate::client::git::fetch::progress::OperationContext;
+use crate::client::git::progress::OperationContext;
 use crate::client::git::{GitError, WorkingCopy};
 use crate::model::source::CommitId;
 

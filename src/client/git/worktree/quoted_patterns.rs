@@ -2,10 +2,10 @@
 
 use git2::{Index, IndexEntry, Repository};
 
-use super::checkout::is_wanted;
 use super::wildmatch::wildmatch;
 use crate::client::git::GitError;
 use crate::client::git::error::GitErrorKind;
+use crate::client::git::wanted_paths::is_wanted;
 
 /// The attributes that affect the content of a file.
 const CONTENT_ATTRIBUTES: [&str; 7] = [

@@ -21,7 +21,7 @@ use super::export::{NEUTRAL_CONFIG, remove_tree};
 use super::git_modules::SubmoduleEntry;
 use super::stale_locks::remove_own_leftovers;
 use crate::client::git::error::GitErrorKind;
-use crate::client::git::fetch::progress::OperationContext;
+use crate::client::git::progress::OperationContext;
 use crate::client::git::worktree::git_modules;
 use crate::client::git::{GitClient, GitError, WorkingCopy};
 use crate::model::source::{CommitId, GitScheme, GitUrl, ResolvedReference};

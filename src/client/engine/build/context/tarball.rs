@@ -1,7 +1,7 @@
 //! A build context as a streamed tar archive, which is never complete in memory or on disk.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use futures_util::Stream;
 
 use super::{ContextFolder, OUTSIDE_DOCKERFILE, cannot_read, is_special};
 use crate::client::engine::container::pipe;
+use crate::client::engine::exact_reader::ExactReader;
 
 impl ContextFolder {
     /// Returns the archive as a stream, which ends with an error if a file cannot be read.
@@ -62,30 +63,4 @@ fn append(archive: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> i
     let size = metadata.len();
     header.set_size(size);
     archive.append_data(&mut header, name, ExactReader { file, left: size })
-}
-
-/// Reads exactly `left` bytes, because an entry of an archive must have the length in its header.
-pub struct ExactReader {
-    pub file: File,
-    pub left: u64,
-}
-
-impl Read for ExactReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = buffer
-            .len()
-            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        if wanted == 0 {
-            return Ok(0);
-        }
-        let read = self.file.read(&mut buffer[..wanted])?;
-        if read == 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "it was truncated while it was being read",
-            ));
-        }
-        self.left -= read as u64;
-        Ok(read)
-    }
 }

@@ -23,7 +23,8 @@ use rustix::fs::OFlags;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use crate::client::engine::build::context::{ContextFolder, ExactReader, cannot_read};
+use crate::client::engine::build::context::{ContextFolder, cannot_read};
+use crate::client::engine::exact_reader::ExactReader;
 use list::{FileLister, RequestableFiles};
 use requested::RequestedFiles;
 

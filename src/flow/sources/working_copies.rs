@@ -27,7 +27,7 @@ pub struct InspectedCopy {
 }
 
 /// Reads working copies concurrently, on blocking threads.
-pub async fn working_copies(
+pub async fn read(
     client: &GitClient,
     wanted: impl IntoIterator<Item = (ServiceName, PathBuf, ResolveRequest)>,
 ) -> BTreeMap<ServiceName, InspectedCopy> {
