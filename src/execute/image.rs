@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::ExecuteContext;
 use super::dockerfile_hint::dockerfile_hint;
+use super::other_dockerfiles;
 use super::publish::credentials_of;
 use super::secrets;
 use super::state::UnitState;
@@ -77,6 +78,7 @@ pub async fn build(
     let build = ImageBuild {
         root: &step.root,
         context: &step.context,
+        selected: &step.selected,
         left_out: step.excluded.as_deref(),
         dockerfile: &step.dockerfile,
         target: step.target.as_deref(),
@@ -108,7 +110,11 @@ pub async fn build(
         match failure.and_then(|it| attempts.record_failure(it)) {
             Some(retrying) => retry::wait(context, unit, Phase::Image, retrying).await?,
             None => {
-                let hint = dockerfile_hint(&dockerfile, &error.to_string());
+                let hint = if error.is_missing_dockerfile() {
+                    Some(other_dockerfiles::hint(step))
+                } else {
+                    dockerfile_hint(&dockerfile, &error.to_string())
+                };
                 let failed = StepError::from(error).redacted(&redactor);
                 return Err(match hint {
                     Some(hint) => failed.hint(hint),

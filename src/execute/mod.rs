@@ -6,6 +6,7 @@ mod dockerfile_hint;
 mod identity;
 mod image;
 mod in_place;
+mod other_dockerfiles;
 pub mod path_mapping;
 mod publish;
 mod refused_transfer;

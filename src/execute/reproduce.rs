@@ -252,7 +252,9 @@ mod tests {
         let secrets = services.values().next().unwrap().docker.secrets.clone();
         let step = ImageStep {
             root: "/p".into(),
+            folder: "/p".into(),
             context: "/p".into(),
+            selected: Vec::new(),
             excluded: None,
             dockerfile: "/p/Dockerfile".into(),
             target: None,

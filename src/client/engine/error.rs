@@ -131,6 +131,11 @@ impl EngineError {
         matches!(self, Self::Refused { message, .. } if base_registry::is_transient(message))
     }
 
+    /// Returns whether the Dockerfile does not exist.
+    pub fn is_missing_dockerfile(&self) -> bool {
+        matches!(self, Self::Context(ContextError::NoDockerfile(_)))
+    }
+
     /// Converts an error of the client library.
     pub(super) fn new(action: impl Into<String>, error: bollard::errors::Error) -> Self {
         use bollard::errors::Error;

@@ -101,10 +101,16 @@ fn a_folder_of_repositories_becomes_services() {
         service("mono-api").git.path.as_deref(),
         Some("services/api")
     );
-    assert_eq!(service("worker-jobs").docker.file, "Dockerfile.jobs");
+    assert_eq!(
+        service("worker-jobs").docker.file.as_str(),
+        "Dockerfile.jobs"
+    );
     // It copies from the root, so the whole repository is its context.
     assert_eq!(service("Web").git.path, None);
-    assert_eq!(service("Web").docker.file, "services/Web/Dockerfile");
+    assert_eq!(
+        service("Web").docker.file.as_str(),
+        "services/Web/Dockerfile"
+    );
     assert!(service("Web").docker.image.to_string() == "web");
     assert_eq!(service("api").git.reference.to_string(), "origin/main");
     assert!(

@@ -26,6 +26,7 @@ mod secret_name;
 pub(crate) mod select;
 mod service;
 mod shape;
+mod source_path;
 pub(crate) mod span;
 mod template;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use self::select::UnknownServices;
 pub use self::service::{
     Builder, BuilderImage, BuilderUser, Mount, ScriptLine, SecretSource, Service,
 };
+pub use self::source_path::SourcePath;
 pub use self::template::Template;
 
 use self::decode::ServiceSpans;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::name::{BuilderName, ServiceName};
+use super::source_path::SourcePath;
 use super::template::Template;
 use crate::model::image::{ImageReference, ImageRepository};
 use crate::model::source::{GitReference, GitUrl};
@@ -117,10 +118,10 @@ pub struct Mount {
 pub struct Docker {
     /// The repository, prefixed with the manifest's registry if it has no registry host.
     pub image: ImageRepository,
-    /// The Dockerfile, relative to the source.
-    pub file: String,
-    /// The build context, relative to the source.
-    pub context: String,
+    /// The Dockerfile.
+    pub file: SourcePath,
+    /// The build context.
+    pub context: SourcePath,
     /// The stage to build; `None` for the last.
     pub target: Option<String>,
     /// Build arguments.

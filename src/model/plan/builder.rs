@@ -150,7 +150,9 @@ impl FolderBuilder {
                 let names = std::iter::once(image.clone()).chain(newest.clone());
                 let mut steps = vec![Step::Image(Box::new(ImageStep {
                     root: self.folder.clone(),
+                    folder: self.folder.clone(),
                     context: self.folder.clone(),
+                    selected: Vec::new(),
                     excluded: None,
                     dockerfile: self.folder.join("Dockerfile"),
                     target: None,

@@ -182,17 +182,17 @@ impl Decided<'_> {
                 draft.render(value, service, source)?;
             }
         }
-        let root = match &service.git.path {
-            Some(path) => build_dir.files.join(path),
-            None => build_dir.files.clone(),
+        let root = &build_dir.files;
+        let folder = match &service.git.path {
+            Some(path) => root.join(path),
+            None => root.clone(),
         };
-        // `join(".")` would show up in the output.
-        let below = |path: &str| {
-            if path == "." {
-                root.clone()
-            } else {
-                root.join(path)
-            }
+        let docker = &service.docker;
+        // A working copy has other files than `path` and `include`, unlike an export.
+        let selected = if build_dir.in_place && docker.context.is_from_top() {
+            service.git.paths()
+        } else {
+            Vec::new()
         };
         let recipe = self.recipe(candidate, Decision::Build);
         let recipe = recipe.map(|recipe| {
@@ -218,14 +218,16 @@ impl Decided<'_> {
         }
         steps.push(Step::Image(Box::new(ImageStep {
             root: root.clone(),
-            context: below(&service.docker.context),
+            context: docker.context.below(root, &folder),
+            selected,
             excluded: build_dir.excluded.clone(),
-            dockerfile: below(&service.docker.file),
-            target: service.docker.target.clone(),
+            dockerfile: docker.file.below(root, &folder),
+            folder,
+            target: docker.target.clone(),
             args,
             args_for_shell,
-            secrets: service.docker.secrets.clone(),
-            ssh: service.docker.ssh,
+            secrets: docker.secrets.clone(),
+            ssh: docker.ssh,
             labels,
             commit_time: build_dir.commit_time,
             fresh: false,

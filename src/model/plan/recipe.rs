@@ -130,8 +130,11 @@ impl PlanDraft<'_> {
                 });
             }
         }
-        inputs.push(Input::text("docker.file", &service.docker.file));
-        inputs.push(Input::text("docker.context", &service.docker.context));
+        inputs.push(Input::text("docker.file", service.docker.file.as_str()));
+        inputs.push(Input::text(
+            "docker.context",
+            service.docker.context.as_str(),
+        ));
         if let Some(target) = &service.docker.target {
             inputs.push(Input::text("docker.target", target));
         }

@@ -139,10 +139,15 @@ pub struct ScriptStep {
 /// See [`Step::Image`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageStep {
-    /// The folder of the service's or builder's files; nothing outside of it is read.
+    /// The folder with all files of the source; nothing outside of it is read.
     pub root: PathBuf,
+    /// The folder of the service or builder, which is in `root`.
+    pub folder: PathBuf,
     /// The build context.
     pub context: PathBuf,
+    /// If not empty, the only files and folders of the context that are sent, apart from the Dockerfile. Relative to
+    /// `root`.
+    pub selected: Vec<String>,
     /// xp's own folder, if it is in the context; it is excluded.
     pub excluded: Option<PathBuf>,
     /// The Dockerfile; it may be outside the context.

@@ -14,6 +14,7 @@ mod decisions;
 mod deploy;
 mod deploy_render;
 mod disk;
+mod docker_paths;
 mod docs;
 mod doctor;
 mod doctor_registry;
@@ -96,6 +97,7 @@ pub fn all() -> Vec<Case> {
         deploy::CASES,
         deploy_render::CASES,
         disk::CASES,
+        docker_paths::CASES,
         docs::CASES,
         doctor::CASES,
         doctor_registry::CASES,

@@ -28,6 +28,8 @@ pub struct ContextFolder {
     ignore: Dockerignore,
     /// An excluded folder in it.
     excluded_folder: Option<PathBuf>,
+    /// If not empty, the only files and folders in it that are visited.
+    selected: Vec<PathBuf>,
 }
 
 /// The context is invalid.
@@ -144,6 +146,7 @@ impl ContextFolder {
             name,
             ignore,
             excluded_folder: None,
+            selected: Vec::new(),
         })
     }
 
@@ -152,6 +155,27 @@ impl ContextFolder {
         // A folder that does not exist needs no exclusion.
         self.excluded_folder = folder.and_then(|folder| fs::canonicalize(folder).ok());
         self
+    }
+
+    /// Leaves out everything but some files and folders, relative to `root`, and the Dockerfile; without any, nothing
+    /// is left out.
+    ///
+    /// # Errors
+    ///
+    /// If `root` cannot be read.
+    pub fn only(mut self, root: &Path, selected: &[String]) -> Result<Self, ContextError> {
+        let root = real(root)?;
+        self.selected = selected.iter().map(|path| root.join(path)).collect();
+        Ok(self)
+    }
+
+    /// Returns whether an entry is selected, contains something that is, or is the kept file or one of its folders.
+    fn is_selected(&self, path: &Path, kept: Option<&Path>) -> bool {
+        let is_on_the_way =
+            |selected: &Path| path.starts_with(selected) || selected.starts_with(path);
+        self.selected.is_empty()
+            || self.selected.iter().any(|selected| is_on_the_way(selected))
+            || kept.is_some_and(|kept| self.folder.join(kept).starts_with(path))
     }
 
     /// Returns the Dockerfile's name in the archive.
@@ -187,7 +211,11 @@ impl ContextFolder {
                 .path()
                 .strip_prefix(&self.folder)
                 .map_err(io::Error::other)?;
-            if self.excluded_folder.as_deref() == Some(entry.path()) {
+            let is_left_out = self.excluded_folder.as_deref() == Some(entry.path());
+            if is_left_out || !self.is_selected(entry.path(), kept) {
+                if !entry.file_type().is_dir() {
+                    continue;
+                }
                 entries.skip_current_dir();
                 continue;
             }

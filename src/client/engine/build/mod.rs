@@ -42,6 +42,8 @@ pub struct ImageBuild<'a> {
     pub root: &'a Path,
     /// The build context.
     pub context: &'a Path,
+    /// If not empty, the only files and folders of the context to send, relative to `root`.
+    pub selected: &'a [String],
     /// A folder in the context to exclude.
     pub left_out: Option<&'a Path>,
     /// The Dockerfile.
@@ -87,6 +89,7 @@ impl Engine {
         watcher: BuildWatcher<'_>,
     ) -> Result<String, EngineError> {
         let context = ContextFolder::open(build.root, build.context, build.dockerfile)?
+            .only(build.root, build.selected)?
             .without(build.left_out);
         let context = Arc::new(context);
         if !self.buildkit {

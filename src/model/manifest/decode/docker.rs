@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::super::error::SourceProblem;
 use super::super::service::{Docker, SecretSource};
+use super::super::source_path::SourcePath;
 use super::super::span::Span;
 use super::super::template::Template;
 use super::check_variable;
 use super::context::{DecodeContext, DecodedValue};
-use super::path::within_context;
 use super::secrets::{secrets, ssh};
 use crate::model::image::{ImageRepository, RegistryPrefix, Tag};
 
@@ -17,8 +17,8 @@ pub(super) struct DecodedDocker {
     pub image: Option<(ImageRepository, Span)>,
     /// Whether `docker.image` is set, even if it is invalid.
     pub has_image: bool,
-    file: String,
-    context: String,
+    file: SourcePath,
+    context: SourcePath,
     target: Option<String>,
     pub args: BTreeMap<String, Template>,
     secrets: BTreeMap<String, SecretSource>,
@@ -73,7 +73,7 @@ pub(super) fn docker(
         .and_then(|value| value.parse_with(cx, dockerfile));
     let context = fields
         .take("context")
-        .and_then(|value| value.parse_with(cx, within_context));
+        .and_then(|value| value.parse_with(cx, SourcePath::parse));
     let target = fields
         .take("target")
         .and_then(|value| value.parse_with(cx, target));
@@ -93,8 +93,8 @@ pub(super) fn docker(
     Some(DecodedDocker {
         image,
         has_image,
-        file: file.unwrap_or_else(|| "Dockerfile".to_owned()),
-        context: context.unwrap_or_else(|| ".".to_owned()),
+        file: file.unwrap_or_else(SourcePath::dockerfile),
+        context: context.unwrap_or_default(),
         target,
         args: args.unwrap_or_default(),
         secrets: secrets.unwrap_or_default(),
@@ -104,11 +104,12 @@ pub(super) fn docker(
     })
 }
 
-fn dockerfile(text: &str) -> Result<String, String> {
-    match within_context(text)?.as_str() {
-        "." => Err(format!("`{text}` is a folder, not a Dockerfile")),
-        file => Ok(file.to_owned()),
+fn dockerfile(text: &str) -> Result<SourcePath, String> {
+    let path = SourcePath::parse(text)?;
+    if path.is_top_folder() {
+        return Err(format!("`{text}` is a folder, not a Dockerfile"));
     }
+    Ok(path)
 }
 
 fn target(text: &str) -> Result<String, String> {

@@ -31,7 +31,10 @@ fn the_smallest_manifest_has_defaults_for_the_rest() {
     assert_eq!(builder.user, BuilderUser::Caller);
     assert_eq!(service.docker.image.to_string(), "zbackend");
     assert_eq!(
-        (&*service.docker.file, &*service.docker.context),
+        (
+            service.docker.file.as_str(),
+            service.docker.context.as_str()
+        ),
         ("Dockerfile", ".")
     );
     assert_eq!(
@@ -165,7 +168,7 @@ services:
     let docker = &back.docker;
     assert_eq!(docker.image.to_string(), "harbour.example.com/x/back");
     assert_eq!(
-        (&*docker.file, &*docker.context),
+        (docker.file.as_str(), docker.context.as_str()),
         ("docker/Dockerfile", "docker")
     );
     assert_eq!(docker.target.as_deref(), Some("runtime"));

@@ -48,10 +48,10 @@ fn the_tip_is_followed_and_the_earlier_commit_is_built() {
                 assert_eq!(container.source, Path::new("/p/.xp/build/back"));
             }
             Step::Image(image) => {
-                let root = Path::new("/p/.xp/build/back/services/back");
+                let root = Path::new("/p/.xp/build/back");
                 assert_eq!(
                     (image.root.as_path(), image.context.as_path()),
-                    (root, root)
+                    (root, root.join("services/back").as_path())
                 );
                 let revision = &image.labels["org.opencontainers.image.revision"];
                 assert_eq!(*revision, earlier().to_string());
