@@ -218,12 +218,17 @@ impl EngineError {
     }
 
     /// Returns whether another process set the same tag at the same moment. The containerd image store removes a tag
-    /// and creates it again, and fails if it exists by then.
+    /// and creates it again, and fails if it exists by then, or if it was removed again.
     pub(super) fn is_concurrent_tag(&self) -> bool {
         let Self::Refused { message, .. } = self else {
             return false;
         };
-        message.contains("after deleting the existing one") && message.contains("already exists")
+        let (deleted, created) = (
+            "after deleting the existing one",
+            "but accessing it also failed",
+        );
+        message.contains("already exists")
+            && (message.contains(deleted) || message.contains(created))
     }
 
     /// Returns the HTTP status of a rejected request.
@@ -417,6 +422,20 @@ mod tests {
         assert_eq!(shown(podman), "the engine cannot push a: denied");
         assert_eq!(shown("denied\n"), "the engine cannot push a: denied");
         assert_eq!(shown(""), "the engine cannot push a: no reason given");
+    }
+
+    #[test]
+    fn a_tag_that_another_process_sets_is_tried_again() {
+        let is_concurrent =
+            |reason: &str| EngineError::refused_with("tag a as b", reason).is_concurrent_tag();
+        assert!(is_concurrent(
+            "failed to create image b after deleting the existing one: AlreadyExists: image \"b\": already exists"
+        ));
+        assert!(is_concurrent(
+            "creating image b failed because it already exists, but accessing it also failed: No such image: b"
+        ));
+        assert!(!is_concurrent("No such image: a"));
+        assert!(!is_concurrent("image b already exists"));
     }
 
     #[test]

@@ -193,6 +193,7 @@ fn asked_of_engine(engine: &Gateway) -> Vec<String> {
         let Some((_, filters)) = name.split_once("filters=") else {
             return vec![name.trim_end_matches("/json").to_owned()];
         };
+        let filters = filters.split('&').next().unwrap_or_default();
         let filters: Value = serde_json::from_str(filters).expect("filters in JSON");
         let names = filters["reference"].as_array().expect("names");
         let names = names.iter().filter_map(Value::as_str).map(str::to_owned);
