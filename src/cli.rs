@@ -26,7 +26,7 @@ pub use usage::ParseError;
 #[derive(Debug, Parser)]
 #[command(
     name = "xp",
-    version,
+    version = env!("XP_VERSION"),
     max_term_width = 100,
     arg_required_else_help = true
 )]

@@ -463,8 +463,8 @@ fn collect(folder: &Path, found: &mut Vec<(String, String)>) {
         if path.is_dir() {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            // Unit tests in separate files may construct anything.
-            if path.ends_with("tests.rs") {
+            // Unit tests in separate files may construct anything, and the build script is a program of its own.
+            if path.ends_with("tests.rs") || path.ends_with("build.rs") && folder.ends_with("src") {
                 continue;
             }
             let relative = path

@@ -41,6 +41,9 @@ pub struct BuildArgs {
     /// What to build
     #[command(flatten)]
     pub plan: PlanArgs,
+    /// Build what failed or was not started in the last run
+    #[arg(long, conflicts_with_all = ["names", "services", "locked"])]
+    pub failed: bool,
     /// Concurrency
     #[command(flatten)]
     pub jobs: Jobs,
@@ -133,9 +136,9 @@ pub struct LockArgs {
 /// Arguments of `xp deploy`
 #[derive(Debug, Args)]
 pub struct DeployArgs {
-    /// An environment from `deploy.environments` in the manifest
+    /// An environment from `deploy.environments` in the manifest; without it, they are listed
     #[arg(value_name = "ENV")]
-    pub environment: String,
+    pub environment: Option<String>,
     /// Which services
     #[command(flatten)]
     pub selection: Selection,
@@ -157,8 +160,10 @@ pub struct DeployArgs {
     /// Print the YAML to be applied, without cluster access
     #[arg(long, conflicts_with_all = ["dry_run", "rollback"])]
     pub render: bool,
-    /// Show what would be deployed, without cluster access
-    #[arg(long, conflicts_with = "rollback")]
+    /// Show what would be deployed
+    ///
+    /// Without `--rollback`, the cluster is not accessed.
+    #[arg(long)]
     pub dry_run: bool,
     /// Do not ask questions
     #[arg(short, long, hide_short_help = true)]

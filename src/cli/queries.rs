@@ -59,9 +59,9 @@ pub struct ShowPlanArgs {
 /// Arguments of `xp why`
 #[derive(Debug, Args)]
 pub struct WhyArgs {
-    /// The service
+    /// The service [default: the one whose folder you are in, else a line for each one to be built]
     #[arg(value_name = "SERVICE")]
-    pub service: String,
+    pub service: Option<String>,
     /// Compare with another image of the service: a tag, branch, commit, digest or full image name
     #[arg(long, value_name = "REF")]
     pub against: Option<String>,
@@ -73,7 +73,7 @@ pub struct WhyArgs {
 /// Arguments of `xp logs`
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// Services and builders, by name or pattern ('z*') [default: all]
+    /// Services and builders, by name or pattern ('z*') [default: all, or the one whose folder you are in]
     #[arg(value_name = "SERVICE")]
     pub names: Vec<String>,
     /// The number of the run [default: the last one with such a log]
@@ -175,6 +175,11 @@ pub struct GraphArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
+    /// Show what needs each service instead of what it needs
+    ///
+    /// Selected services are shown with their dependents.
+    #[arg(long)]
+    pub reverse: bool,
     /// Show only the graph, without contacting any server
     #[arg(long, conflicts_with_all = ["branch", "references"])]
     pub no_state: bool,

@@ -23,7 +23,7 @@ pub enum Shell {
 /// Which services
 #[derive(Debug, Default, Args)]
 pub struct Selection {
-    /// Services, by name or pattern ('z*') [default: all]
+    /// Services, such as a, 'z*', a+ (with dependents) or +a (with dependencies) [default: all]
     #[arg(value_name = "SERVICE")]
     pub names: Vec<String>,
     /// Services, separated by commas
@@ -36,8 +36,8 @@ impl Selection {
     pub fn patterns(&self) -> Vec<&str> {
         // A space after a comma is not part of the name.
         let listed = self.services.iter().map(|name| name.trim());
-        let named = self.names.iter().map(String::as_str);
-        named.chain(listed).collect()
+        let named = self.names.iter().flat_map(|names| names.split(','));
+        named.map(str::trim).chain(listed).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use super::request;
 use crate::base::error::Failure;
 use crate::cli::BuildArgs;
+use crate::flow::runs::unfinished;
 use crate::flow::session::Session;
 use crate::flow::{build, plan};
 use crate::store::claim;
@@ -11,7 +12,19 @@ use crate::store::claim;
 pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     let locked = async { Ok(claim::lock(&session.layout.lock(), &session.events).await?) };
     let lock = session.unless_interrupted(locked).await?;
-    let request = request::plan(session, &args.plan)?;
+    let request = if args.failed {
+        let failed = unfinished(session)?;
+        let services = failed.services;
+        if services.is_empty() {
+            let run = failed.run;
+            return session
+                .reporter
+                .print(&format!("Nothing failed in run {run}\n"));
+        }
+        request::plan_of(session, &args.plan, services)?
+    } else {
+        request::plan(session, &args.plan)?
+    };
     let planned = session
         .unless_interrupted(plan::plan(session, &request, Some(&lock)))
         .await?;

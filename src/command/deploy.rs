@@ -13,7 +13,7 @@ use crate::report::ask;
 pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
     let request = request::deploy(session, args)?;
     deploy::with_task(session, &request, async |task| {
-        if request.mode == DeployMode::Apply {
+        if request.mode.accesses_cluster() {
             apply(session, &request, task, args.yes).await
         } else {
             show(session, &request, task).await
@@ -61,6 +61,9 @@ async fn apply(
                 .await?,
         )?;
         print(comparison.differences.as_deref().unwrap_or_default())?;
+    }
+    if request.mode == DeployMode::Compare {
+        return Ok(());
     }
     if !yes && session.settings.can_ask {
         confirm(session, name).await?;

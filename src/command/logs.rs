@@ -12,6 +12,7 @@ use crate::base::units::elapsed;
 use crate::cli::LogsArgs;
 use crate::flow::runs::{named, recorded};
 use crate::flow::session::Session;
+use crate::flow::sources::current_service;
 use crate::model::event::Outcome;
 use crate::model::manifest::ServiceName;
 use crate::model::manifest::select::matches;
@@ -28,7 +29,16 @@ pub async fn run(session: &Session, args: &LogsArgs) -> Result<(), Failure> {
     if args.list {
         return super::print(&list(&runs));
     }
-    let wanted = LogQuery { session, args };
+    let mut names = args.names.clone();
+    if names.is_empty() {
+        let here = current_service::names(session).into_iter();
+        names.extend(here.map(|name| name.to_string()));
+    }
+    let wanted = LogQuery {
+        session,
+        args,
+        names,
+    };
     let shown = match runs.last() {
         // A run in progress may have no log yet.
         Some(last) if args.follow && last.is_running() => follow(session, &wanted, last).await?,
@@ -45,6 +55,8 @@ pub async fn run(session: &Session, args: &LogsArgs) -> Result<(), Failure> {
 struct LogQuery<'a> {
     session: &'a Session,
     args: &'a LogsArgs,
+    /// The services and builders, as names or patterns; empty for all.
+    names: Vec<String>,
 }
 
 /// A log that matches the query.
@@ -58,7 +70,7 @@ struct MatchedLog {
 impl LogQuery<'_> {
     /// Returns the existing logs of a run that match.
     fn logs(&self, run: &Run, record: &RunRecord) -> Vec<MatchedLog> {
-        let (names, wanted) = (&self.args.names, self.args.phase.as_deref());
+        let (names, wanted) = (&self.names, self.args.phase.as_deref());
         let logs = record.logs().into_iter().filter(|(unit, phase)| {
             (names.is_empty() || names.iter().any(|pattern| matches(pattern, unit)))
                 && wanted.is_none_or(|wanted| wanted == *phase)
@@ -91,13 +103,13 @@ impl LogQuery<'_> {
             let mut logs = self.logs(run, record);
             logs.retain(|log| !found.iter().any(|newer| newer.unit == log.unit));
             found.splice(..0, logs);
-            if self.args.names.is_empty() && !found.is_empty() {
+            if self.names.is_empty() && !found.is_empty() {
                 break;
             }
         }
         match found.is_empty() {
             false => Ok(found),
-            true if self.args.names.is_empty() && self.args.phase.is_none() => {
+            true if self.names.is_empty() && self.args.phase.is_none() => {
                 Err(Failure::usage(format!(
                     "{none} log: there was nothing to do\nhint: `xp logs --list` lists the runs"
                 )))
@@ -115,7 +127,7 @@ impl LogQuery<'_> {
         let phases: BTreeSet<&str> = logs.iter().map(|(_, phase)| *phase).collect();
         let services = self.session.manifest.services.keys();
         let services: BTreeSet<&str> = services.map(ServiceName::as_str).collect();
-        let mut names = self.args.names.iter().map(String::as_str);
+        let mut names = self.names.iter().map(String::as_str);
         let name = names.find(|name| !units.iter().any(|unit| matches(name, unit)));
         let phase = self
             .args

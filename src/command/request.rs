@@ -11,6 +11,7 @@ use crate::flow::request::{
     ReferenceOverrides,
 };
 use crate::flow::session::Session;
+use crate::flow::sources::current_service;
 use crate::flow::sources::locked::lock_file;
 use crate::model::manifest::ServiceName;
 use crate::model::plan::Options;
@@ -50,8 +51,24 @@ pub fn locked(session: &Session, args: &LockedArgs) -> Option<PathBuf> {
     args.locked.then(|| lock_file(session, file))
 }
 
-/// Returns what to plan.
+/// Returns what to plan. With `--local` and no selection, it is the service whose folder contains the current folder.
 pub fn plan(session: &Session, args: &PlanArgs) -> Result<PlanRequest, Failure> {
+    let mut services = select(session, &args.selection)?;
+    if args.local && args.selection.patterns().is_empty() {
+        let here = current_service::names(session);
+        if !here.is_empty() {
+            services = here;
+        }
+    }
+    plan_of(session, args, services)
+}
+
+/// Like [`plan`], for some services.
+pub fn plan_of(
+    session: &Session,
+    args: &PlanArgs,
+    services: BTreeSet<ServiceName>,
+) -> Result<PlanRequest, Failure> {
     let mut tags = args.images.tags.iter();
     if let Some(tag) = tags.find(|it| it.named_commit().is_some()) {
         return Err(Failure::usage(format!(
@@ -67,7 +84,7 @@ pub fn plan(session: &Session, args: &PlanArgs) -> Result<PlanRequest, Failure> 
         None => PlanSource::Remotes,
     };
     Ok(PlanRequest {
-        services: select(session, &args.selection)?,
+        services,
         references: (&args.references).into(),
         source,
         options: (&args.images).into(),
@@ -86,7 +103,7 @@ pub fn lock(session: &Session, args: &LockArgs) -> Result<LockRequest, Failure> 
 
 /// Returns what to deploy.
 pub fn deploy<'s>(session: &'s Session, args: &DeployArgs) -> Result<DeployRequest<'s>, Failure> {
-    let (deploy, environment) = deploy::environment(session, &args.environment)?;
+    let (deploy, environment) = deploy::environment(session, args.environment.as_deref())?;
     let images = if args.rollback {
         DeployImages::Previous
     } else if let Some(file) = &args.lock {
@@ -102,6 +119,8 @@ pub fn deploy<'s>(session: &'s Session, args: &DeployArgs) -> Result<DeployReque
     };
     let mode = if args.render {
         DeployMode::Render
+    } else if args.dry_run && args.rollback {
+        DeployMode::Compare
     } else if args.dry_run {
         DeployMode::Preview
     } else {

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::base::error::{Exit, Failure};
+use crate::base::table::aligned;
 use crate::cli::WhyArgs;
 use crate::flow::failure::plan_failure;
 use crate::flow::plan;
 use crate::flow::plan::Resolved;
 use crate::flow::request::PlanRequest;
 use crate::flow::session::Session;
-use crate::flow::sources::current_service::one_service;
+use crate::flow::sources::current_service::{self, one_service};
 use crate::flow::survey;
 use crate::model::event::Unit;
 use crate::model::image::{ImageReference, ImageRepository, Labels, Tag};
@@ -24,7 +25,16 @@ pub async fn run(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
 }
 
 async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
-    let service = one_service(session, &args.service)?;
+    let service = match &args.service {
+        Some(name) => one_service(session, name)?,
+        None => {
+            let mut here = current_service::names(session).into_iter();
+            match (here.next(), here.next()) {
+                (Some(service), None) => service,
+                _ => return list(session, args).await,
+            }
+        }
+    };
     if args
         .against
         .as_deref()
@@ -60,6 +70,28 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     }
     // The explanation is printed even if planning failed.
     plan.map(|_| ())
+}
+
+/// Prints a line for each unit that a build would build.
+async fn list(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
+    if args.against.is_some() {
+        return Err(Failure::usage(
+            "`--against` needs a service\nhint: write `xp why SERVICE --against REF`",
+        ));
+    }
+    let all = session.manifest.services.keys().cloned().collect();
+    let request = PlanRequest::of_remotes(all, (&args.references).into());
+    let planned = plan::plan(session, &request, None).await?;
+    session.reporter.finish();
+    let built = planned.plan.units.iter();
+    let built: Vec<Vec<String>> = built
+        .filter(|unit| unit.decision == Decision::Build)
+        .map(|unit| vec![unit.unit.to_string(), unit.reason.clone()])
+        .collect();
+    if built.is_empty() {
+        return super::print("Nothing would be built\n");
+    }
+    super::print(&aligned(&built))
 }
 
 fn conclusion(session: &Session, plan: &Plan, service: &ServiceName) -> Option<String> {

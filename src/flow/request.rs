@@ -108,8 +108,17 @@ pub enum DeployMode {
     Render,
     /// Show what would be deployed, without cluster access.
     Preview,
+    /// Show what would be deployed, compared with the cluster.
+    Compare,
     /// Deploy.
     Apply,
+}
+
+impl DeployMode {
+    /// Returns whether the cluster is accessed.
+    pub fn accesses_cluster(self) -> bool {
+        matches!(self, Self::Compare | Self::Apply)
+    }
 }
 
 /// What to deploy, and where.

@@ -11,9 +11,10 @@ mod tools;
 use std::collections::BTreeSet;
 
 use super::changes;
-use super::request::{DeployImages, DeployMode, DeployRequest};
+use super::request::{DeployImages, DeployRequest};
 use super::session::Session;
 use crate::base::error::Failure;
+use crate::base::plural::abbreviated;
 use crate::base::redact::SharedRedactor;
 use crate::client::kubectl::{Cluster, Kubectl};
 use crate::model::deploy::{Deployment, ImageNames, NamedImages, Record, RenderedObjects};
@@ -47,7 +48,7 @@ pub async fn with_task<T>(
     let lock_file = session.layout.environment(&environment.name).join("lock");
     let locked = async { Ok(lock(&lock_file, &session.events).await?) };
     let _deploy_lock = session.unless_interrupted(locked).await?;
-    let tools = DeployTools::find(session, request.mode == DeployMode::Apply).await?;
+    let tools = DeployTools::find(session, request.mode.accesses_cluster()).await?;
     let secrets = SharedRedactor::default();
     let task = DeployTask {
         session,
@@ -65,12 +66,25 @@ pub async fn with_task<T>(
 /// Returns an environment of the manifest.
 pub fn environment<'s>(
     session: &'s Session,
-    name: &str,
+    name: Option<&str>,
 ) -> Result<(&'s Deploy, &'s Environment), Failure> {
     let Some(deploy) = &session.manifest.deploy else {
+        let missing = match name {
+            Some(name) => format!("no environment `{name}`"),
+            None => "no environments".to_owned(),
+        };
+        let name = name.unwrap_or("staging");
         return Err(Failure::usage(format!(
-            "no environment `{name}`: the manifest has no `deploy` section\n\
+            "{missing}: the manifest has no `deploy` section\n\
              hint: add one: `deploy: {{path: k8s, environments: {{{name}: {{overlay: overlays/{name}, context: …, namespace: …}}}}}}`"
+        )));
+    };
+    let Some(name) = name else {
+        let environments = deploy.environments.values();
+        let names: Vec<&str> = environments.map(|it| it.name.as_str()).collect();
+        return Err(Failure::usage(format!(
+            "no environment given\nhint: the manifest has {}",
+            abbreviated(&names, names.len())
         )));
     };
     Ok((deploy, deploy.environment(name)?))

@@ -34,7 +34,7 @@ pub struct RecordSnapshot {
 
 /// Reads the last completed deploy from the cluster.
 pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, Failure> {
-    let (_, environment) = environment(session, name)?;
+    let (_, environment) = environment(session, Some(name))?;
     let tools = DeployTools::find(session, true).await?;
     // The record contains no secrets.
     let kubectl = tools.kubectl(SharedRedactor::default());

@@ -83,7 +83,7 @@ impl DeployTask<'_> {
             return Ok(Lock::default());
         }
         let name = &self.request.environment.name;
-        let is_offline = self.request.mode != DeployMode::Apply;
+        let is_offline = !self.request.mode.accesses_cluster();
         let Some(last) = record.deploys.first() else {
             let detail = if is_offline {
                 " here (`--render` and `--dry-run` read only the local copy)"

@@ -1,5 +1,6 @@
 //! Derives the service and the folder in the container from the current folder.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,17 +20,7 @@ pub fn service<'s>(
         let unknown = || Failure::usage(format!("there is no service `{name}`"));
         return services.get(&name).ok_or_else(unknown);
     }
-    let here = real(&session.settings.directory);
-    let around = services.values().filter_map(|service| {
-        let root = root(session, service);
-        here.starts_with(&root)
-            .then(|| (root.components().count(), service))
-    });
-    let around: Vec<(usize, &Service)> = around.collect();
-    // If service folders are nested, the innermost one wins.
-    let deepest = around.iter().map(|(depth, _)| *depth).max();
-    let inner = around.iter().filter(|(depth, _)| Some(*depth) == deepest);
-    let inner: Vec<&Service> = inner.map(|(_, service)| *service).collect();
+    let inner = around(session);
     match inner.as_slice() {
         [service] => Ok(service),
         [] => Err(Failure::usage(format!(
@@ -47,6 +38,30 @@ pub fn service<'s>(
             )))
         }
     }
+}
+
+/// Returns the services whose folder contains the current folder; the innermost ones if service folders are nested.
+fn around(session: &Session) -> Vec<&Service> {
+    let here = real(&session.settings.directory);
+    let around = session.manifest.services.values().filter_map(|service| {
+        let root = root(session, service);
+        here.starts_with(&root)
+            .then(|| (root.components().count(), service))
+    });
+    let around: Vec<(usize, &Service)> = around.collect();
+    let deepest = around.iter().map(|(depth, _)| *depth).max();
+    let inner = around.iter().filter(|(depth, _)| Some(*depth) == deepest);
+    inner.map(|(_, service)| *service).collect()
+}
+
+/// Returns the names of the services whose folder contains the current folder; empty in the platform's own folder,
+/// even if that is the folder of a service.
+pub fn names(session: &Session) -> BTreeSet<ServiceName> {
+    if real(&session.settings.directory) == real(&session.manifest.folder) {
+        return BTreeSet::new();
+    }
+    let services = around(session).into_iter();
+    services.map(|service| service.name.clone()).collect()
 }
 
 /// Returns the service that matches a name or pattern; it is an error if there are several.

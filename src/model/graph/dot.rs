@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Graph, color};
 
 impl Graph<'_> {
-    /// Returns the graph for `dot`, with arrows from each service to its dependencies.
+    /// Returns the graph for `dot`, with arrows from each service to its dependencies or dependents.
     pub fn dot(&self) -> String {
         let mut text = "digraph services {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fillcolor=white];\n".to_owned();
         for (name, node) in &self.services {
@@ -22,8 +22,8 @@ impl Graph<'_> {
             };
         }
         for (name, node) in &self.services {
-            for need in node.needs {
-                let (from, to) = (quoted(name.as_str()), quoted(need.as_str()));
+            for to in &node.edges {
+                let (from, to) = (quoted(name.as_str()), quoted(to.as_str()));
                 _ = writeln!(text, "  {from} -> {to};");
             }
         }

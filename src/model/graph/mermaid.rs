@@ -8,7 +8,7 @@ use crate::model::manifest::ServiceName;
 use crate::model::plan::Decision;
 
 impl Graph<'_> {
-    /// Returns the graph for Mermaid, with arrows from each service to its dependencies.
+    /// Returns the graph for Mermaid, with arrows from each service to its dependencies or dependents.
     pub fn mermaid(&self) -> String {
         // Numbered IDs, because a service's name may be a Mermaid keyword such as `end`.
         let ids: BTreeMap<&ServiceName, String> = self
@@ -33,8 +33,8 @@ impl Graph<'_> {
             };
         }
         for (name, node) in &self.services {
-            for need in node.needs.iter().filter_map(|need| ids.get(need)) {
-                _ = writeln!(text, "  {} --> {need}", ids[name]);
+            for to in node.edges.iter().filter_map(|to| ids.get(to)) {
+                _ = writeln!(text, "  {} --> {to}", ids[name]);
             }
         }
         for decision in decisions {

@@ -13,16 +13,39 @@ use crate::model::event::Unit;
 use crate::model::manifest::{Manifest, ServiceName};
 use crate::model::plan::{Decision, Plan, UnitPlan};
 
-/// The selected services and their dependencies.
+/// What the edges of a graph lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GraphDirection {
+    Dependencies,
+    Dependents,
+}
+
+impl GraphDirection {
+    /// Returns some services and all that the edges lead to from there.
+    pub fn included(
+        self,
+        manifest: &Manifest,
+        services: &BTreeSet<ServiceName>,
+    ) -> BTreeSet<ServiceName> {
+        match self {
+            Self::Dependencies => manifest.closure(services),
+            Self::Dependents => manifest.dependents_closure(services),
+        }
+    }
+}
+
+/// The selected services with their dependencies or dependents.
 #[derive(Debug, Clone)]
 pub struct Graph<'a> {
+    direction: GraphDirection,
     services: BTreeMap<&'a ServiceName, GraphNode<'a>>,
 }
 
 /// A service of the graph.
 #[derive(Debug, Clone)]
 struct GraphNode<'a> {
-    needs: &'a BTreeSet<ServiceName>,
+    /// The direct dependencies or dependents.
+    edges: BTreeSet<&'a ServiceName>,
     /// What a build would do with it; `None` without a plan.
     state: Option<&'a UnitPlan>,
 }
@@ -32,6 +55,7 @@ impl<'a> Graph<'a> {
     pub fn new(
         manifest: &'a Manifest,
         services: &BTreeSet<ServiceName>,
+        direction: GraphDirection,
         plan: Option<&'a Plan>,
     ) -> Self {
         let states = plan.into_iter().flat_map(|plan| &plan.units);
@@ -41,28 +65,36 @@ impl<'a> Graph<'a> {
                 _ => None,
             })
             .collect();
-        let included = manifest.closure(services);
-        let node = |(name, service): (&'a ServiceName, &'a crate::model::manifest::Service)| {
-            let node = GraphNode {
-                needs: &service.needs,
-                state: states.get(name).copied(),
-            };
-            included.contains(name).then_some((name, node))
-        };
+        let included = direction.included(manifest, services);
+        let mut nodes: BTreeMap<&ServiceName, GraphNode<'_>> = BTreeMap::new();
+        for name in manifest.services.keys().filter(|it| included.contains(*it)) {
+            let state = states.get(name).copied();
+            let edges = BTreeSet::new();
+            nodes.insert(name, GraphNode { edges, state });
+        }
+        for (name, service) in &manifest.services {
+            for need in &service.needs {
+                let (from, to) = match direction {
+                    GraphDirection::Dependencies => (name, need),
+                    GraphDirection::Dependents => (need, name),
+                };
+                if let Some(node) = nodes.get_mut(from) {
+                    node.edges.insert(to);
+                }
+            }
+        }
         Self {
-            services: manifest.services.iter().filter_map(node).collect(),
+            direction,
+            services: nodes,
         }
     }
 
-    /// Returns the services that no other service needs, by name.
+    /// Returns the services that no edge leads to, by name.
     fn roots(&self) -> impl Iterator<Item = &'a ServiceName> {
-        let needed: BTreeSet<&ServiceName> = self
-            .services
-            .values()
-            .flat_map(|node| node.needs.iter())
-            .collect();
+        let nodes = self.services.values();
+        let reached: BTreeSet<&ServiceName> = nodes.flat_map(|node| node.edges.clone()).collect();
         let names = self.services.keys().copied();
-        names.filter(move |name| !needed.contains(name))
+        names.filter(move |name| !reached.contains(name))
     }
 }
 

@@ -34,6 +34,14 @@ fn all(manifest: &Manifest) -> BTreeSet<ServiceName> {
     manifest.services.keys().cloned().collect()
 }
 
+fn graph_of<'a>(
+    manifest: &'a Manifest,
+    services: &BTreeSet<ServiceName>,
+    plan: Option<&'a Plan>,
+) -> Graph<'a> {
+    Graph::new(manifest, services, GraphDirection::Dependencies, plan)
+}
+
 fn plan(manifest: &Manifest) -> Plan {
     let unit = |name: &ServiceName| {
         let is_base = name.as_str() == "base";
@@ -68,7 +76,7 @@ fn plan(manifest: &Manifest) -> Plan {
 #[test]
 fn a_tree_shows_dependencies_once() {
     let manifest = platform();
-    let graph = Graph::new(&manifest, &all(&manifest), None);
+    let graph = graph_of(&manifest, &all(&manifest), None);
     assert_eq!(
         graph.tree(),
         "alone\n\
@@ -82,11 +90,36 @@ fn a_tree_shows_dependencies_once() {
 }
 
 #[test]
+fn a_reverse_tree_shows_dependents() {
+    let manifest = platform();
+    let reverse = |services: &BTreeSet<ServiceName>| {
+        Graph::new(&manifest, services, GraphDirection::Dependents, None)
+    };
+    assert_eq!(
+        reverse(&all(&manifest)).tree(),
+        "alone\n\
+         base\n\
+         ├── lib\n\
+         │   ├── jobs\n\
+         │   └── web\n\
+         └── web (above)\n"
+    );
+    let graph = reverse(&BTreeSet::from(["lib".parse().unwrap()]));
+    assert_eq!(graph.tree(), "lib\n├── jobs\n└── web\n");
+    assert!(graph.dot().contains("  \"lib\" -> \"web\";\n"));
+    let json: Value = serde_json::from_str(&graph.json()).unwrap();
+    assert_eq!(
+        json["services"][1]["neededBy"],
+        serde_json::json!(["jobs", "web"])
+    );
+}
+
+#[test]
 fn a_tree_has_the_states_in_columns() {
     let manifest = platform();
     let plan = plan(&manifest);
     let selected = BTreeSet::from(["jobs".parse().unwrap()]);
-    let graph = Graph::new(&manifest, &selected, Some(&plan));
+    let graph = graph_of(&manifest, &selected, Some(&plan));
     assert_eq!(
         graph.tree(),
         "jobs          skip   for a \"reason\"\n\
@@ -113,7 +146,7 @@ fn a_long_chain_does_not_overflow_the_stack() {
         .map(|(name, needs)| (name.as_str(), needs.as_slice()))
         .collect();
     let manifest = manifest(&services);
-    let tree = Graph::new(&manifest, &all(&manifest), None).tree();
+    let tree = graph_of(&manifest, &all(&manifest), None).tree();
     assert_eq!(tree.lines().count(), 2000);
 }
 
@@ -121,7 +154,7 @@ fn a_long_chain_does_not_overflow_the_stack() {
 fn dot_quotes_names() {
     let manifest = platform();
     let plan = plan(&manifest);
-    let graph = Graph::new(&manifest, &all(&manifest), Some(&plan));
+    let graph = graph_of(&manifest, &all(&manifest), Some(&plan));
     let text = graph.dot();
     assert!(text.starts_with("digraph services {\n") && text.ends_with("}\n"));
     assert!(
@@ -132,7 +165,7 @@ fn dot_quotes_names() {
     );
     assert_eq!(text.matches(" -> ").count(), 4);
     assert!(text.contains("  \"web\" -> \"lib\";\n"), "{text}");
-    let bare = Graph::new(&manifest, &all(&manifest), None).dot();
+    let bare = graph_of(&manifest, &all(&manifest), None).dot();
     assert!(bare.contains("  \"alone\";\n"), "{bare}");
     assert_eq!(dot::quoted("a\\\"b\nc"), "\"a\\\\\\\"b\\nc\"");
 }
@@ -145,14 +178,14 @@ fn mermaid_accepts_any_name() {
         ("graph", &["o-x.y_z"]),
         ("o-x.y_z", &[]),
     ]);
-    let graph = Graph::new(&manifest, &all(&manifest), None);
+    let graph = graph_of(&manifest, &all(&manifest), None);
     assert_eq!(
         graph.mermaid(),
         "flowchart LR\n  s0[\"end\"]\n  s1[\"graph\"]\n  s2[\"o-x.y_z\"]\n  s0 --> s1\n  s1 --> s2\n"
     );
     let manifest = platform();
     let plan = plan(&manifest);
-    let text = Graph::new(&manifest, &all(&manifest), Some(&plan)).mermaid();
+    let text = graph_of(&manifest, &all(&manifest), Some(&plan)).mermaid();
     assert!(text.contains("[\"base<br>build\"]:::build\n"), "{text}");
     assert_eq!(text.matches("classDef ").count(), 2, "{text}");
 }
@@ -162,12 +195,12 @@ fn json_has_needs_and_states() {
     let manifest = platform();
     let plan = plan(&manifest);
     let parsed = |graph: &Graph<'_>| serde_json::from_str::<Value>(&graph.json()).unwrap();
-    let bare = parsed(&Graph::new(&manifest, &all(&manifest), None));
+    let bare = parsed(&graph_of(&manifest, &all(&manifest), None));
     assert_eq!(bare["version"], 1);
     assert_eq!(bare["services"][4]["service"], "web");
     assert_eq!(bare["services"][4]["needs"][1], "lib");
     assert_eq!(bare["services"][4].get("decision"), None);
-    let full = parsed(&Graph::new(&manifest, &all(&manifest), Some(&plan)));
+    let full = parsed(&graph_of(&manifest, &all(&manifest), Some(&plan)));
     assert_eq!(full["services"][1]["decision"], "build");
     assert_eq!(full["services"][1]["image"], "base:1");
     assert_eq!(full["services"][1]["commit"], "a".repeat(40));

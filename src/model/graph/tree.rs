@@ -11,12 +11,12 @@ struct PendingRow<'a> {
     name: &'a ServiceName,
     /// The prefix of its name.
     prefix: String,
-    /// The prefix of its dependencies.
+    /// The prefix of the services below it.
     indent: String,
 }
 
 impl<'a> Graph<'a> {
-    /// Returns a tree for each service that no other service needs, with the states. Dependencies of a service are
+    /// Returns a tree for each service that no edge leads to, with the states. What the edges of a service lead to is
     /// printed only the first time.
     pub fn tree(&self) -> String {
         let mut rows = Vec::new();
@@ -36,7 +36,7 @@ impl<'a> Graph<'a> {
                 let is_first = shown.insert(pending.name);
                 rows.push(row(&pending, node, is_first));
                 if is_first {
-                    stack.extend(dependencies(&pending, node).into_iter().rev());
+                    stack.extend(below(&pending, node).into_iter().rev());
                 }
             }
         }
@@ -44,11 +44,11 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Returns the dependencies of a service, in order.
-fn dependencies<'a>(pending: &PendingRow<'a>, node: &GraphNode<'a>) -> Vec<PendingRow<'a>> {
+/// Returns the services below one, in order.
+fn below<'a>(pending: &PendingRow<'a>, node: &GraphNode<'a>) -> Vec<PendingRow<'a>> {
     let indent = &pending.indent;
-    let last = node.needs.len().saturating_sub(1);
-    let needs = node.needs.iter().enumerate().map(|(index, name)| {
+    let last = node.edges.len().saturating_sub(1);
+    let rows = node.edges.iter().enumerate().map(|(index, name)| {
         let (branch, rest) = if index == last {
             ("└── ", "    ")
         } else {
@@ -60,7 +60,7 @@ fn dependencies<'a>(pending: &PendingRow<'a>, node: &GraphNode<'a>) -> Vec<Pendi
             indent: format!("{indent}{rest}"),
         }
     });
-    needs.collect()
+    rows.collect()
 }
 
 fn row(pending: &PendingRow<'_>, node: &GraphNode<'_>, is_first: bool) -> Vec<String> {

@@ -24,6 +24,19 @@ impl Manifest {
         closure
     }
 
+    /// Returns the services and their direct and indirect dependents.
+    pub fn dependents_closure(&self, selected: &BTreeSet<ServiceName>) -> BTreeSet<ServiceName> {
+        let mut closure = selected.clone();
+        // Dependencies come first.
+        for name in self.order() {
+            let needs = self.services.get(name).map(|service| &service.needs);
+            if needs.is_some_and(|needs| !needs.is_disjoint(&closure)) {
+                closure.insert(name.clone());
+            }
+        }
+        closure
+    }
+
     /// Returns all services in dependency order, and otherwise by name.
     pub fn order(&self) -> Vec<&ServiceName> {
         let mut order = Vec::new();

@@ -30,7 +30,8 @@ impl Diagnostic for UnknownServices {
 impl Manifest {
     /// Returns the services that match the patterns, or all services if there are no patterns.
     ///
-    /// In a pattern, `*` matches any characters, and `?` matches one.
+    /// In a pattern, `*` matches any characters, and `?` matches one. `a+` also selects the dependents of `a`, `+a` its
+    /// dependencies, both direct and indirect.
     ///
     /// # Errors
     ///
@@ -42,10 +43,47 @@ impl Manifest {
         if patterns.is_empty() {
             return Ok(self.services.keys().cloned().collect());
         }
+        let patterns: Vec<RelatedPattern<'_>> = patterns
+            .iter()
+            .map(|pattern| RelatedPattern::parse(pattern.as_ref()))
+            .collect();
         let names = self.services.keys().map(ServiceName::as_str);
-        let chosen = choose(names, patterns)?;
-        let is_chosen = |name: &&ServiceName| chosen.contains(name.as_str());
-        Ok(self.services.keys().filter(is_chosen).cloned().collect())
+        let texts: Vec<&str> = patterns.iter().map(|pattern| pattern.text).collect();
+        // Reports all unknown patterns.
+        choose(names, &texts)?;
+        let mut selected = BTreeSet::new();
+        for pattern in patterns {
+            let all = self.services.keys();
+            let matching = all.filter(|name| matches(pattern.text, name.as_str()));
+            let matching: BTreeSet<ServiceName> = matching.cloned().collect();
+            if pattern.with_needs {
+                selected.extend(self.closure(&matching));
+            }
+            if pattern.with_dependents {
+                selected.extend(self.dependents_closure(&matching));
+            }
+            selected.extend(matching);
+        }
+        Ok(selected)
+    }
+}
+
+/// A pattern with the relation of further services to those that match it.
+struct RelatedPattern<'p> {
+    text: &'p str,
+    with_needs: bool,
+    with_dependents: bool,
+}
+
+impl<'p> RelatedPattern<'p> {
+    fn parse(pattern: &'p str) -> Self {
+        let start = pattern.strip_prefix('+').unwrap_or(pattern);
+        let text = start.strip_suffix('+').unwrap_or(start);
+        Self {
+            text,
+            with_needs: pattern.starts_with('+'),
+            with_dependents: start.ends_with('+'),
+        }
     }
 }
 
@@ -121,7 +159,38 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    #[test]
+    fn related_services_are_selected() {
+        let service = |name: &str, needs: &str| {
+            format!(
+                "  {name}: {{dir: {name}, git: {{remote: 'https://h/{name}'}}, docker: {{image: {name}}}, needs: [{needs}]}}\n"
+            )
+        };
+        let text = [("base", ""), ("lib", "base"), ("web", "lib"), ("other", "")]
+            .map(|(name, needs)| service(name, needs));
+        let text = format!("services:\n{}", text.concat());
+        let manifest = crate::model::manifest::parse(&text, Path::new("x-platform.yml")).unwrap();
+        for (patterns, expected) in [
+            (&["lib"][..], "lib"),
+            (&["+lib"], "base lib"),
+            (&["lib+"], "lib web"),
+            (&["+lib+"], "base lib web"),
+            (&["l*+", "other"], "lib other web"),
+            (&["other+"], "other"),
+            (&[], "base lib other web"),
+        ] {
+            let selected = manifest.select(patterns).unwrap();
+            let names: Vec<&str> = selected.iter().map(ServiceName::as_str).collect();
+            assert_eq!(names.join(" "), expected, "{patterns:?}");
+        }
+        for unknown in ["+", "++", "lip+", "+lip", "lib++"] {
+            assert!(manifest.select(&[unknown]).is_err(), "{unknown}");
+        }
+    }
 
     #[test]
     fn patterns() {

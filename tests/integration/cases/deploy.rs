@@ -184,6 +184,9 @@ fn a_rollback_goes_back(t: &Context) {
     deploy(t, ["--rollback"])
         .failure(2)
         .stderr_contains("staging cannot be rolled back: its record is empty");
+    t.xp(["deploy"])
+        .failure(2)
+        .stderr_contains("error: no environment given\nhint: the manifest has staging\n");
     let mut images = vec![pinned(t, "zbackend", &product.backend.head())];
     deploy(t, []).success();
     for content in ["two", "three"] {
@@ -193,6 +196,14 @@ fn a_rollback_goes_back(t: &Context) {
         assert_eq!(running(&namespace, "zbackend"), images[images.len() - 1]);
     }
     for (image, to) in [(&images[1], 2), (&images[0], 1)] {
+        let before = (running(&namespace, "zbackend"), record(&namespace));
+        deploy(t, ["--rollback", "--dry-run"])
+            .success()
+            .stdout_contains("1 object to change: Deployment");
+        assert_eq!(
+            (running(&namespace, "zbackend"), record(&namespace)),
+            before
+        );
         deploy(t, ["--rollback"]).success();
         assert_eq!(running(&namespace, "zbackend"), *image);
         assert_eq!(record(&namespace)[0]["rollbackTo"], to);

@@ -69,6 +69,7 @@ mod run;
 mod run_terminal;
 mod scale;
 mod scripts;
+mod selection;
 mod small;
 mod status;
 mod terminal;
@@ -153,6 +154,7 @@ pub fn all() -> Vec<Case> {
         scale::CASES,
         if scale::is_full() { scale::LONG } else { &[] },
         scripts::CASES,
+        selection::CASES,
         status::CASES,
         terminal::CASES,
         trains::CASES,
