@@ -38,7 +38,7 @@ const OWNERS: &[Owner] = &[
         why: "registries are reached through client::registry",
     },
     Owner {
-        words: &["\\x1b", "unicode_width"],
+        words: &["\\x1b", "unicode_width", "indicatif"],
         owners: &["report/"],
         why: "report alone draws",
     },

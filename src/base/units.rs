@@ -2,39 +2,6 @@
 
 use std::time::Duration;
 
-/// Formats a number of bytes: `512 B`, `45.2 MB`.
-pub fn bytes(count: u64) -> String {
-    let unit = unit_of(count);
-    format!("{} {}", in_unit(count, unit), UNITS[unit])
-}
-
-/// Formats a part of a total, both in bytes: `0.4 of 45.2 MB`.
-pub fn bytes_of(part: u64, whole: u64) -> String {
-    let unit = unit_of(whole);
-    let (part, whole) = (in_unit(part, unit), in_unit(whole, unit));
-    format!("{part} of {whole} {}", UNITS[unit])
-}
-
-const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-
-/// Returns the largest unit in which the rounded value is at least one.
-fn unit_of(count: u64) -> usize {
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= if unit == 0 { 1000.0 } else { 999.95 } && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    unit
-}
-
-fn in_unit(count: u64, unit: usize) -> String {
-    match unit {
-        0 => count.to_string(),
-        _ => format!("{:.1}", count as f64 / 1000f64.powi(unit as i32)),
-    }
-}
-
 /// Formats a size on disk in powers of 1024, rounded down: `512 bytes`, `1.5 MiB`, `45 GiB`.
 pub fn disk_size(count: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
@@ -69,13 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_have_a_fitting_unit() {
-        assert_eq!(bytes(0), "0 B");
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(1500), "1.5 kB");
-        assert_eq!(bytes(999_999), "1.0 MB");
-        assert_eq!(bytes(u64::MAX), "18446744.1 TB");
-        assert_eq!(bytes_of(100_000, 45_000_000), "0.1 of 45.0 MB");
+    fn sizes_have_a_fitting_unit() {
         assert_eq!(disk_size(1023), "1023 bytes");
         assert_eq!(disk_size(1536), "1.5 KiB");
         assert_eq!(disk_size(15 << 30), "15 GiB");

@@ -114,10 +114,13 @@ impl Lines {
                 ..
             } => {
                 if let Some(running) = self.running.get_mut(unit) {
-                    let transfer = running
-                        .transfer
-                        .get_or_insert(ActiveTransfer::new(*measure));
-                    transfer.update(Instant::now(), *measure, *done, total.unwrap_or(0), *bytes);
+                    let total = total.unwrap_or(0);
+                    match &mut running.transfer {
+                        Some(transfer) => transfer.update(*measure, *done, total, *bytes),
+                        none => {
+                            *none = Some(ActiveTransfer::new(*measure, *done, total, *bytes));
+                        }
+                    }
                 }
             }
             Event::StepFinished {

@@ -5,11 +5,13 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use indicatif::DecimalBytes;
+
 use super::row::{Columns, RowDetail, UnitRow};
 use super::screen::Screen;
 use super::transfer::ActiveTransfer;
 use crate::base::sanitize::sanitized;
-use crate::base::units::{bytes, elapsed};
+use crate::base::units::elapsed;
 use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary};
 use crate::report::retry_notices::RetryNotices;
 use crate::report::terminal::size::{NoControlEcho, Size, size};
@@ -133,17 +135,15 @@ impl Bars {
             } => {
                 if let Some(row) = self.row(unit) {
                     row.phase = Some(*phase);
-                    if !matches!(row.detail, RowDetail::Transfer(_)) {
-                        row.detail = RowDetail::Transfer(ActiveTransfer::new(*measure));
-                    }
-                    if let RowDetail::Transfer(transfer) = &mut row.detail {
-                        transfer.update(
-                            Instant::now(),
-                            *measure,
-                            *done,
-                            total.unwrap_or(0),
-                            *bytes,
-                        );
+                    let total = total.unwrap_or(0);
+                    match &mut row.detail {
+                        RowDetail::Transfer(transfer) => {
+                            transfer.update(*measure, *done, total, *bytes);
+                        }
+                        detail => {
+                            let transfer = ActiveTransfer::new(*measure, *done, total, *bytes);
+                            *detail = RowDetail::Transfer(transfer);
+                        }
                     }
                 }
                 if let (Phase::Push, Some(run)) = (phase, &mut self.run) {
@@ -316,7 +316,7 @@ impl RunTotals {
         let time = elapsed(now.duration_since(self.started));
         // Least important first.
         let mut parts = [
-            (pushed > 0).then(|| format!("{} pushed", bytes(pushed))),
+            (pushed > 0).then(|| format!("{} pushed", DecimalBytes(pushed))),
             (running > 0).then(|| format!("{running} of {} jobs", self.jobs)),
             (self.failed > 0).then(|| format!("{} failed", self.failed)),
         ];

@@ -92,7 +92,7 @@ impl UnitRow {
         let text = format!("{name}  {phase} {time:>TIME$}");
         let rest = match columns.rest {
             0 => String::new(),
-            rest => self.rest(now, rest),
+            rest => self.rest(rest),
         };
         if rest.is_empty() {
             text
@@ -114,7 +114,7 @@ impl UnitRow {
             .unwrap_or_else(|| phase.to_owned())
     }
 
-    fn rest(&self, now: Instant, columns: usize) -> String {
+    fn rest(&self, columns: usize) -> String {
         let is_wide = columns >= STEP_AND_OUTPUT && !self.title.is_empty();
         let of_step = if is_wide { columns * 2 / 5 } else { 0 };
         let step = shortened(&self.title, of_step);
@@ -125,7 +125,7 @@ impl UnitRow {
         let detail = match &self.detail {
             RowDetail::Nothing => return shortened(&self.title, columns),
             RowDetail::Line(line) => shortened(line, room),
-            RowDetail::Transfer(transfer) => transfer.text(now, room),
+            RowDetail::Transfer(transfer) => transfer.text(room),
         };
         if step.is_empty() {
             detail
@@ -208,14 +208,13 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_shows_the_percentage_of_a_transfer() {
-        let mut push = ActiveTransfer::new(Measure::Bytes);
-        push.update(Instant::now(), Measure::Bytes, 37, 100, 37);
+        let push = ActiveTransfer::new(Measure::Bytes, 37, 100, 37);
         let mut row = row("zbackend", RowDetail::Transfer(push));
         row.phase = Some(Phase::Push);
         assert_eq!(shown(&row, 36), "zbackend  push 37%   3m05s");
         assert_eq!(
             shown(&row, 80),
-            "zbackend  push       3m05s  ━━━━━━━━────────────────  37 of 100 B"
+            "zbackend  push       3m05s  ━━━━━━━━────────────────  37 B of 100 B"
         );
     }
 }

@@ -1,14 +1,12 @@
-//! Progress of a transfer: bar, amounts and rate, as far as they fit.
+//! Progress of a transfer: bar, amounts, rate and time left, as far as they fit.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::base::units::{bytes, bytes_of};
+use indicatif::{DecimalBytes, ProgressBar};
+
+use super::bar_line::bar_line;
 use crate::model::event::Measure;
 use crate::report::text::width;
-
-/// The rate is averaged over this time: responsive, but steady enough to read.
-const RATE_WINDOW: Duration = Duration::from_secs(4);
 
 /// Rates over a shorter time are not meaningful.
 const RATE_MINIMUM: Duration = Duration::from_millis(400);
@@ -20,61 +18,73 @@ const MAX_BAR: usize = 24;
 #[derive(Debug)]
 pub struct ActiveTransfer {
     measure: Measure,
-    done: u64,
-    total: u64,
-    bytes: u64,
-    /// Bytes transferred at each time.
-    samples: VecDeque<(Instant, u64)>,
+    progress: ProgressBar,
+    /// Counts bytes, whatever the measure.
+    moved: ProgressBar,
 }
 
 impl ActiveTransfer {
-    /// Returns a transfer without any progress.
-    pub fn new(measure: Measure) -> Self {
-        Self {
+    /// Returns a transfer that starts with this progress. The total is zero if it is unknown.
+    pub fn new(measure: Measure, done: u64, total: u64, bytes: u64) -> Self {
+        let transfer = Self {
             measure,
-            done: 0,
-            total: 0,
-            bytes: 0,
-            samples: VecDeque::new(),
-        }
+            progress: ProgressBar::hidden(),
+            moved: ProgressBar::hidden(),
+        };
+        transfer.set(done, total, bytes);
+        // What was there before does not count for rate and time left.
+        transfer.progress.reset_eta();
+        transfer.moved.reset_eta();
+        transfer
     }
 
     /// Updates the progress.
-    pub fn update(&mut self, now: Instant, measure: Measure, done: u64, total: u64, bytes: u64) {
-        if bytes < self.bytes {
-            // The transfer restarted.
-            self.samples.clear();
+    pub fn update(&mut self, measure: Measure, done: u64, total: u64, bytes: u64) {
+        let is_another = measure != self.measure || bytes < self.moved.position();
+        if is_another {
+            *self = Self::new(measure, done, total, bytes);
+        } else {
+            self.set(done, total, bytes);
         }
-        (self.measure, self.done, self.total, self.bytes) = (measure, done, total, bytes);
-        self.samples.push_back((now, bytes));
-        // Keep one sample older than the window as the baseline.
-        while self
-            .samples
-            .get(1)
-            .is_some_and(|(at, _)| now.duration_since(*at) >= RATE_WINDOW)
-        {
-            self.samples.pop_front();
+    }
+
+    fn set(&self, done: u64, total: u64, bytes: u64) {
+        if total > 0 {
+            self.progress.set_length(total);
+            self.progress.set_position(done.min(total));
+        } else {
+            self.progress.unset_length();
+            self.progress.set_position(done);
         }
+        self.moved.set_position(bytes);
     }
 
     /// Returns the percentage, if the total is known.
     pub fn percent(&self) -> Option<u64> {
-        (self.total > 0).then(|| self.done.min(self.total) * 100 / self.total)
+        let total = self.progress.length()?;
+        Some(self.progress.position() * 100 / total)
     }
 
     /// Returns the text that fits into `columns`.
-    pub fn text(&self, now: Instant, columns: usize) -> String {
+    pub fn text(&self, columns: usize) -> String {
         let amounts = self.amounts();
-        let with_rate = match self.rate(now) {
-            Some(rate) => format!("{amounts}  {}/s", bytes(rate)),
-            None => amounts.clone(),
-        };
-        let bar = columns.saturating_sub(width(&with_rate) + 2);
-        if self.total > 0 && bar >= MIN_BAR {
-            return format!("{}  {with_rate}", self.bar(bar.min(MAX_BAR)));
-        }
+        let rate = self
+            .rate()
+            .map(|rate| format!("  {}/s", DecimalBytes(rate)));
+        let rate = rate.unwrap_or_default();
+        let with_rate = format!("{amounts}{rate}");
+        let with_time = self.time_left().map(|left| format!("{with_rate}  {left}"));
         let percent = self.percent().map(|percent| format!("{percent}%"));
-        [Some(with_rate), Some(amounts), percent]
+        if percent.is_some() {
+            let room = |text: &String| columns.saturating_sub(2 + width(text)).min(MAX_BAR);
+            let mut texts = with_time.iter().chain([&with_rate]);
+            if let Some(text) = texts.find(|text| room(text) >= MIN_BAR) {
+                let bar = bar_line(&self.progress, "{wide_bar}", room(text));
+                return format!("{bar}  {text}");
+            }
+        }
+        let percent_with_rate = percent.as_ref().map(|percent| format!("{percent}{rate}"));
+        [Some(with_rate), percent_with_rate, Some(amounts), percent]
             .into_iter()
             .flatten()
             .find(|text| width(text) <= columns)
@@ -83,39 +93,44 @@ impl ActiveTransfer {
 
     /// Returns the transferred amount and the total.
     pub fn amounts(&self) -> String {
-        let (done, total) = (self.done, self.total);
-        let counted = |noun: &str| match total {
-            0 => format!("{done} {noun}"),
-            _ => format!("{done} of {total} {noun}"),
+        let is_total_known = self.progress.length().is_some();
+        let counted = if is_total_known {
+            "{pos} of {len}"
+        } else {
+            "{pos}"
         };
-        let with_bytes = |text: String| match self.bytes {
-            0 => text,
-            moved => format!("{text}, {}", bytes(moved)),
+        let with_bytes = |noun: &str| match self.moved.position() {
+            0 => format!("{counted} {noun}"),
+            moved => format!("{counted} {noun}, {}", DecimalBytes(moved)),
         };
-        match self.measure {
-            Measure::Bytes if total == 0 => bytes(done),
-            Measure::Bytes => bytes_of(done.min(total), total),
-            Measure::Objects => with_bytes(counted("objects")),
-            Measure::Deltas => counted("deltas"),
-            Measure::Files => with_bytes(counted("files")),
-        }
+        let template = match self.measure {
+            Measure::Bytes if is_total_known => {
+                "{decimal_bytes} of {decimal_total_bytes}".to_owned()
+            }
+            Measure::Bytes => "{decimal_bytes}".to_owned(),
+            Measure::Objects => with_bytes("objects"),
+            Measure::Deltas => format!("{counted} deltas"),
+            Measure::Files => with_bytes("files"),
+        };
+        bar_line(&self.progress, &template, MAX_BAR)
     }
 
-    /// Returns the bytes per second, if the transfer counts bytes and enough samples are known.
-    fn rate(&self, now: Instant) -> Option<u64> {
-        let ((from, before), (_, after)) = (self.samples.front()?, self.samples.back()?);
-        let took = now.duration_since(*from);
-        let is_moving = matches!(self.measure, Measure::Bytes | Measure::Objects);
-        if !is_moving || took < RATE_MINIMUM || self.samples.len() < 2 {
-            return None;
-        }
-        Some(((after - before) as f64 / took.as_secs_f64()) as u64)
+    /// Returns the bytes per second, if the transfer counts bytes and has taken long enough.
+    fn rate(&self) -> Option<u64> {
+        let counts_bytes = matches!(self.measure, Measure::Bytes | Measure::Objects);
+        let rate = self.moved.per_sec();
+        (counts_bytes && self.is_meaningful() && rate > 0.0).then_some(rate as u64)
     }
 
-    fn bar(&self, columns: usize) -> String {
-        let done = self.done.min(self.total);
-        let full = (u128::from(done) * columns as u128 / u128::from(self.total.max(1))) as usize;
-        "━".repeat(full) + &"─".repeat(columns - full)
+    /// Returns the estimate, if there is one.
+    fn time_left(&self) -> Option<String> {
+        let is_unfinished = self.progress.position() < self.progress.length()?;
+        let is_advancing = self.is_meaningful() && self.progress.per_sec() > 0.0;
+        (is_unfinished && is_advancing).then(|| bar_line(&self.progress, "{eta} left", MAX_BAR))
+    }
+
+    fn is_meaningful(&self) -> bool {
+        self.progress.elapsed() >= RATE_MINIMUM
     }
 }
 
@@ -125,55 +140,50 @@ mod tests {
 
     const MB: u64 = 1_000_000;
 
-    #[test]
-    fn parts_that_fit_are_shown() {
-        let start = Instant::now();
-        let mut push = ActiveTransfer::new(Measure::Bytes);
-        push.update(start, Measure::Bytes, 10 * MB, 40 * MB, 10 * MB);
-        let now = start + Duration::from_secs(2);
-        push.update(now, Measure::Bytes, 20 * MB, 40 * MB, 20 * MB);
-        assert_eq!(
-            push.text(now, 80),
-            "━━━━━━━━━━━━────────────  20.0 of 40.0 MB  5.0 MB/s"
-        );
-        assert_eq!(
-            push.text(now, 40),
-            "━━━━━━───────  20.0 of 40.0 MB  5.0 MB/s"
-        );
-        assert_eq!(push.text(now, 30), "20.0 of 40.0 MB  5.0 MB/s");
-        assert_eq!(push.text(now, 20), "20.0 of 40.0 MB");
-        assert_eq!(push.text(now, 10), "50%");
-        assert_eq!(push.text(now, 1), "");
+    fn push(done: u64) -> ActiveTransfer {
+        ActiveTransfer::new(Measure::Bytes, done, 40 * MB, done)
     }
 
     #[test]
-    fn the_rate_covers_the_last_seconds() {
-        let start = Instant::now();
-        let mut pull = ActiveTransfer::new(Measure::Bytes);
-        for second in 0..10 {
-            let bytes = if second < 5 {
-                second * 100 * MB
-            } else {
-                400 * MB
-            };
-            let now = start + Duration::from_secs(second);
-            pull.update(now, Measure::Bytes, bytes, 1000 * MB, bytes);
+    fn parts_that_fit_are_shown() {
+        let push = push(20 * MB);
+        let full = "━━━━━━━━━━━━────────────  20.00 MB of 40.00 MB";
+        assert_eq!(push.text(80), full);
+        assert_eq!(push.text(40), "━━━━━━━━━─────────  20.00 MB of 40.00 MB");
+        assert_eq!(push.text(29), "20.00 MB of 40.00 MB");
+        assert_eq!(push.text(10), "50%");
+        assert_eq!(push.text(1), "");
+    }
+
+    #[test]
+    fn rate_and_time_left_follow_if_there_is_room() {
+        let mut push = push(10 * MB);
+        std::thread::sleep(RATE_MINIMUM);
+        push.update(Measure::Bytes, 20 * MB, 40 * MB, 20 * MB);
+        let text = push.text(80);
+        let (bar_and_amounts, rest) = text.split_once(" of 40.00 MB  ").unwrap();
+        assert_eq!(bar_and_amounts, "━━━━━━━━━━━━────────────  20.00 MB");
+        let (rate, left) = rest.split_once(" MB/s  ").unwrap();
+        // Only what came after the first 10 MB counts; a busy machine sleeps longer.
+        assert!((5.0..=25.0).contains(&rate.parse().unwrap()), "{text}");
+        assert!(left.ends_with("s left"), "{text}");
+        assert!(push.text(25).starts_with("50%  ") && push.text(25).contains("MB/s"));
+        for columns in 0..80 {
+            let text = push.text(columns);
+            assert!(width(&text) <= columns, "{text:?} in {columns}");
         }
-        assert_eq!(pull.rate(start + Duration::from_secs(9)), Some(0));
         // Restarts from the first byte.
-        pull.update(start + Duration::from_secs(10), Measure::Bytes, 0, MB, 0);
-        assert_eq!(pull.rate(start + Duration::from_secs(11)), None);
+        push.update(Measure::Bytes, 0, MB, 0);
+        assert_eq!(push.text(40), "────────────────────────  0 B of 1.00 MB");
     }
 
     #[test]
     fn clones_show_objects_and_bytes() {
-        let now = Instant::now();
-        let mut clone = ActiveTransfer::new(Measure::Objects);
-        clone.update(now, Measure::Objects, 120, 300, 3 * MB);
-        assert_eq!(clone.amounts(), "120 of 300 objects, 3.0 MB");
-        clone.update(now, Measure::Deltas, 5, 90, 7 * MB);
+        let mut clone = ActiveTransfer::new(Measure::Objects, 120, 300, 3 * MB);
+        assert_eq!(clone.amounts(), "120 of 300 objects, 3.00 MB");
+        clone.update(Measure::Deltas, 5, 90, 7 * MB);
         assert_eq!(clone.amounts(), "5 of 90 deltas");
-        clone.update(now, Measure::Files, 5, 0, 0);
+        clone.update(Measure::Files, 5, 0, 0);
         assert_eq!(clone.amounts(), "5 files");
         assert_eq!(clone.percent(), None);
     }

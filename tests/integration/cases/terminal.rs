@@ -197,12 +197,13 @@ fn transfers_are_told_in_bytes(t: &Context) {
     let app = App::with_scripts(t, "", &["head -c 60000000 /dev/urandom > blob"]);
     let manifest = t.read("x-platform.yml");
     t.manifest(&format!("registry: {}\n{manifest}", t.registry().host()));
-    let terminal = app.build().in_terminal(100, 24);
+    let terminal = app.build().in_terminal(120, 24);
     wait_until("the push shows its bytes", || {
         let written = terminal.written();
         // The whole blob, and the layer below it.
         let bar = written.contains("━━") && written.contains(" of 6");
-        bar && written.contains(" MB/s") && written.contains(" MB pushed, ")
+        let rate = written.contains(" MB/s  ") && written.contains("s left");
+        bar && rate && written.contains(" MB pushed, ")
     });
     let (status, screen) = terminal.wait();
     assert!(status.success(), "{screen}");

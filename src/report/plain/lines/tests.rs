@@ -138,7 +138,7 @@ fn a_silent_unit_is_reported_as_running() {
         text.starts_with("app | build: still running after 1m0"),
         "{text}"
     );
-    assert!(text.ends_with("s, 1.0 of 4.0 MB\n"), "{text}");
+    assert!(text.ends_with("s, 1.00 MB of 4.00 MB\n"), "{text}");
     log.lines.tick(now + Duration::from_secs(100));
     assert_eq!(log.text(), "");
 }

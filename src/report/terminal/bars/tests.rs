@@ -106,7 +106,7 @@ fn the_footer_drops_parts_that_do_not_fit() {
     let footer = |columns| rows(&bars, Size { columns, rows: 24 }).pop().unwrap();
     assert_eq!(
         footer(80),
-        "1 of 300 done, 1 failed, 1 of 4 jobs, 4.0 MB pushed, 12s"
+        "1 of 300 done, 1 failed, 1 of 4 jobs, 4.00 MB pushed, 12s"
     );
     assert_eq!(footer(45), "1 of 300 done, 1 failed, 1 of 4 jobs, 12s");
     assert_eq!(footer(32), "1 of 300 done, 1 failed, 12s");
