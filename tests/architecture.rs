@@ -269,10 +269,10 @@ fn an_identifier_that_exists_is_valid() {
     }
 }
 
-/// Words that messages must not contain; see docs/messages.md.
+/// Words that must not be in messages; see docs/messages.md.
 const NOT_SAID: &[&str] = &["please", "oops", "sorry", "successfully"];
 
-/// Files that look for such words in messages of other programs.
+/// Files that match messages of other programs.
 const QUOTES_OTHERS: &[&str] = &[
     "client/engine/build/base_registry.rs",
     "client/engine/build/log.rs",

@@ -96,7 +96,7 @@ fn crates_are_what_they_may_be() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
-/// Tells whether an expression such as `(MIT OR X) AND ISC` can be met by licenses of the list.
+/// Returns whether an SPDX expression such as `(MIT OR X) AND ISC` can be satisfied with licenses on the list.
 fn is_allowed(expression: &str, licenses: &[(String, String)]) -> bool {
     let spaced = expression
         .replace('/', " OR ")

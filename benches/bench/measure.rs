@@ -123,7 +123,7 @@ pub fn in_turns(
     }
     let mut measured = Vec::new();
     for (index, (mut contestant, costs)) in contestants.into_iter().zip(costs).enumerate() {
-        // In a test one is enough.
+        // One is enough in a test.
         let is_counted = world.counts_programs() && (world.size() != Size::Tiny || index == 0);
         let programs = match is_counted {
             true => {
@@ -159,7 +159,7 @@ pub fn run(world: &World, mut command: Command) -> Cost {
         let said = fs::read_to_string(&log).unwrap_or_default();
         panic!("{command:?} failed:\n{said}");
     }
-    // A log line may be written shortly after the answer.
+    // A log line may be written shortly after the response.
     thread::sleep(Duration::from_millis(20));
     let after = world.counters();
     Cost {

@@ -99,7 +99,7 @@ impl TempSibling {
         loop {
             let mut options = File::options();
             options.create(true).truncate(false).write(true);
-            // A symbolic link is not from xp, and must not be followed.
+            // xp never creates a symbolic link here, so do not follow one.
             options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
             let file = match options.open(&temp) {
                 Ok(file) => file,

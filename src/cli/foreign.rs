@@ -45,7 +45,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["clean", "prune"],
-        "there is nothing to clean: each build starts from the files of the commit",
+        "nothing to clean: every build starts from a clean checkout of the commit",
     ),
     (
         &["clone", "fetch", "checkout", "update", "co"],

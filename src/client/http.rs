@@ -105,7 +105,7 @@ impl Http {
             .tls_certs_only([])
             .build()
             .map_err(|cause| {
-                HttpClientError::new("the HTTP library rejected the settings", cause)
+                HttpClientError::new("the HTTP library rejected its configuration", cause)
             })?;
         Ok(Self {
             shared: Arc::new(HttpState {
@@ -193,7 +193,7 @@ impl Http {
                 .tls_certs_only([])
                 .tls_danger_accept_invalid_certs(true);
             let failed =
-                |cause| HttpClientError::new("the HTTP library rejected the settings", cause);
+                |cause| HttpClientError::new("the HTTP library rejected its configuration", cause);
             builder.build().map_err(failed)
         };
         self.shared.unverified.get_or_try_init(make).await
@@ -269,7 +269,7 @@ fn builder(proxies: &[Proxy], timeouts: &Timeouts) -> ClientBuilder {
         .tcp_keepalive(Duration::from_secs(30))
         .pool_idle_timeout(Duration::from_secs(30))
         .redirect(Policy::custom(redirect))
-        // The settings have read the environment, and loopback is never proxied.
+        // The settings already contain the environment's proxies. Loopback is never proxied.
         .no_proxy();
     for proxy in proxies {
         builder = builder.proxy(proxy.clone());

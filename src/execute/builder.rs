@@ -40,7 +40,7 @@ pub struct RunningBuilder {
     lock: Option<SessionLock>,
     /// The configuration that the container was started with.
     spec: ContainerSpec,
-    /// The files that were sent, if the engine does not see this machine's files.
+    /// The files that were sent, if the engine cannot access this machine's files.
     remote_files: Option<RemoteFiles>,
     unit: Unit,
     env_for_shell: BTreeMap<String, String>,

@@ -120,7 +120,7 @@ impl RefusedTransfer {
     pub async fn replacing(mut self, context: &ExecuteContext, old: &Digest) -> Self {
         if self.refusal == TransferRefusal::ImmutableTag {
             let now = context.registry.digest(&self.image).await;
-            // Otherwise another push came first.
+            // Otherwise another push was first.
             self.replaces = now.ok().flatten().as_ref() == Some(old);
         }
         self
@@ -129,7 +129,7 @@ impl RefusedTransfer {
 
 /// Returns the status of the engine's response if it is the registry's.
 fn registry_status(status: Option<u16>) -> Option<u16> {
-    // All others may be the engine's own.
+    // All others may come from the engine itself.
     status.filter(|status| matches!(status, 408 | 425 | 429))
 }
 
@@ -152,9 +152,9 @@ impl Diagnostic for RefusedTransfer {
     fn hints(&self) -> Vec<String> {
         if self.replaces {
             return vec![
-                "`--trust-commit` uses the existing image, whatever it was built from".to_owned(),
-                "or build with another tag: any new commit has one, even an empty commit"
+                "use the existing image with `--trust-commit`, whatever it was built from"
                     .to_owned(),
+                "or create a new commit, even an empty one, to get a new tag".to_owned(),
             ];
         }
         let registry = self.image.repository().registry();

@@ -72,7 +72,7 @@ impl ContainerSession {
 ///
 /// # Errors
 ///
-/// If the engine does not answer.
+/// If the engine does not respond.
 pub async fn remove_leftovers(context: &ExecuteContext) -> Result<(), EngineError> {
     for entry in fs::read_dir(context.layout.sessions())
         .into_iter()
@@ -80,7 +80,7 @@ pub async fn remove_leftovers(context: &ExecuteContext) -> Result<(), EngineErro
         .flatten()
     {
         let path = entry.path();
-        // Held until the file is removed, so that no new session takes the name meanwhile.
+        // Held until the file is removed, so that no new session takes the name.
         let Some(lock) = SessionLock::take(&path).ok().flatten() else {
             continue;
         };

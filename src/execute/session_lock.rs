@@ -33,7 +33,7 @@ impl SessionLock {
         let folder = layout.sessions();
         let failed = |error: io::Error| {
             StepError::plain(format!("cannot write to {}: {error}", folder.display())).hint(
-                "xp needs a folder of its own: set `cacheDir` or XP_CACHE_DIR to another folder",
+                "xp requires a separate folder for its cache: set `cacheDir` or XP_CACHE_DIR to another folder",
             )
         };
         if !claim(layout.root()).map_err(failed)? {

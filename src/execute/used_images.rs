@@ -47,7 +47,7 @@ impl UsedImages {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn present(context: &ExecuteContext, needs: &[NeededImage]) -> Result<Self, Stop> {
         let mut used = Vec::new();
         for need in needs {
@@ -96,9 +96,7 @@ impl UsedImages {
                     "another run replaced the image of `{}` that it was built from",
                     need.service
                 ));
-                return Some(
-                    error.hint("several runs are building it at the same time: run xp again"),
-                );
+                return Some(error.hint("several runs are building it concurrently: run xp again"));
             }
         }
         None

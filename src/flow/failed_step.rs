@@ -38,8 +38,8 @@ pub struct FailedBuild {
     planned: Vec<UnitDocument>,
 }
 
-/// Returns the service if none was named: the one whose folder contains the current folder, else the only one that
-/// failed in the last run that did something.
+/// Returns the default service: the one in the current folder, else the only one that failed in the last run that did
+/// any work.
 pub fn service(session: &Session) -> Result<&Service, Failure> {
     let elsewhere = match current_service::service(session, None, "xp shell --failed SERVICE") {
         Ok(service) => return Ok(service),
@@ -66,7 +66,7 @@ pub fn service(session: &Session) -> Result<&Service, Failure> {
         several => {
             let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.name)).collect();
             Err(Failure::usage(format!(
-                "several services failed in run {number}: {}\nhint: name one of them: `xp shell --failed {}`",
+                "several services failed in run {number}: {}\nhint: specify one of them: `xp shell --failed {}`",
                 names.join(", "),
                 several[0].name
             )))
@@ -93,7 +93,7 @@ pub fn last(session: &Session, service: &Service) -> Result<FailedBuild, Failure
     });
     let Some((run, record, unit)) = found else {
         return Err(Failure::usage(format!(
-            "there is no build of `{name}`\nhint: `xp build {name}` builds it; `xp shell {name}` opens a shell on the working copy"
+            "`{name}` has not been built\nhint: `xp build {name}` builds it; `xp shell {name}` opens a shell on the working copy"
         )));
     };
     let failure = failure(name, &run, &unit)?;
@@ -153,7 +153,7 @@ impl FailedBuild {
         let step = self.step(session, service, &folders, &sources, &options)?;
         if !step.source.is_dir() {
             return Err(Failure::usage(format!(
-                "the files of the build no longer exist: there is no folder {}\nhint: `xp build {}` builds it again",
+                "the files of the build were removed: {} does not exist\nhint: `xp build {}` builds it again",
                 step.source.display(),
                 service.name
             )));

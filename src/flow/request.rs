@@ -1,4 +1,4 @@
-//! What the use cases are asked to do.
+//! Requests to the use cases.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -101,7 +101,7 @@ pub enum DeployImages {
     Previous,
 }
 
-/// How far a deploy goes.
+/// The last step of a deploy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeployMode {
     /// Render the YAML, without cluster access.
@@ -125,11 +125,11 @@ pub struct DeployRequest<'m> {
     pub patterns: Vec<String>,
     /// Which images.
     pub images: DeployImages,
-    /// How far to go.
+    /// The last step.
     pub mode: DeployMode,
     /// The time limit for the rollout, if it is not that of the manifest.
     pub timeout: Option<Duration>,
-    /// Take over fields that are managed by other appliers.
+    /// Take over fields managed by others.
     pub force_conflicts: bool,
     /// Continue even if another deploy seems to be running.
     pub take_over: bool,

@@ -72,7 +72,7 @@ pub struct UnitDocument {
     pub image: String,
     /// The decision
     pub decision: DecisionDocument,
-    /// The reason, for people
+    /// The reason, human-readable
     pub reason: String,
     /// The build inputs that differ from those of the existing image
     pub changes: Vec<ChangeDocument>,

@@ -58,7 +58,7 @@ impl Diagnostic for LockError {
             Self::Foreign(_) => "a new or empty folder",
         };
         vec![format!(
-            "xp needs a folder of its own: set `cacheDir` or XP_CACHE_DIR to {folder}"
+            "xp requires a separate folder for its cache: set `cacheDir` or XP_CACHE_DIR to {folder}"
         )]
     }
 }

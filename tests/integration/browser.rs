@@ -237,7 +237,7 @@ impl Browser {
     }
 
     fn told(&mut self, method: &str) -> Vec<Value> {
-        // Events sent before this answer have arrived.
+        // Events sent before this response have arrived.
         self.call("Runtime.evaluate", json!({"expression": "0"}));
         let told = self.events.iter().filter(|event| event["method"] == method);
         told.cloned().collect()

@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use crate::context::Context;
 use crate::world::World;
 
-/// Lists functions of the same file as tests: `pub const CASES: &[Case] = cases![one, two];`.
+/// Lists functions of the file as tests: `pub const CASES: &[Case] = cases![one, two];`.
 macro_rules! cases {
     ($($function:ident),* $(,)?) => {
         &[$($crate::case::Case {

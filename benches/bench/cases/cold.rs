@@ -1,4 +1,4 @@
-//! Everything is built: nothing is cloned, and no image exists.
+//! Everything is built, from an empty folder and without images.
 
 use std::cell::Cell;
 use std::fs;

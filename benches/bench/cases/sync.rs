@@ -192,7 +192,7 @@ impl<'a> Remotes<'a> {
         fs::create_dir_all(folder.join(".west")).expect("a folder");
         fs::write(folder.join("x-platform.yml"), manifest).expect("a manifest");
         fs::write(folder.join("manifest/west.yml"), west).expect("a manifest");
-        // What `west init --local manifest` writes.
+        // Same as `west init --local manifest`.
         fs::write(
             folder.join(".west/config"),
             "[manifest]\npath = manifest\nfile = west.yml\n",

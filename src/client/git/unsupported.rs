@@ -1,4 +1,4 @@
-//! Explains repository formats that xp does not support.
+//! Explains unsupported repository formats.
 
 /// Returns the cause and a hint for libgit2's message about an unsupported format; `None` for other errors.
 pub(super) fn unsupported(message: &str) -> Option<(String, String)> {
@@ -27,7 +27,7 @@ pub(super) fn unsupported(message: &str) -> Option<(String, String)> {
     Some((why, hint.to_owned()))
 }
 
-const CLONE_AGAIN: &str = "the repository is intact; clone it again without this option, and transfer your own commits with `git push`";
+const CLONE_AGAIN: &str = "the repository is intact; clone it again without this option, and push your commits to it with `git push`";
 
 fn of_extension(extension: &str) -> (String, String) {
     match extension {

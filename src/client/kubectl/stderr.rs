@@ -65,7 +65,7 @@ fn without_configurations(text: &str) -> String {
                 None => after,
             }
         } else {
-            // Kustomize takes an invalid patch for a path.
+            // Kustomize treats an invalid patch as a path.
             match after.split_once("evalsymlink failure on '") {
                 Some((why, _)) => {
                     kept.push_str(why);

@@ -27,7 +27,7 @@ pub(super) const CONNECTIONS: usize = 100;
 /// The number of uploads open at once in one registry.
 const UPLOADS: usize = 8;
 
-/// The request that checks whether a registry is there.
+/// The request that checks whether a server is a registry.
 const PING: &str = "GET /v2/";
 
 /// How far a registry is trusted before it has authenticated itself.
@@ -182,7 +182,7 @@ impl RegistryHost {
         }
     }
 
-    /// Checks that the registry answers, and notes its challenge.
+    /// Checks that the registry responds, and stores its challenge.
     async fn ping(&self) -> Result<(), RegistryError> {
         let url = format!("{}/v2/", self.base);
         let request = || self.client.get(&url);
@@ -219,7 +219,7 @@ impl RegistryHost {
             Ok(answer) => (Ok((false, answer)), failure),
             // A registry without TLS that is failing now.
             Err(error) if tls_failure.is_none() && failure.is_some() => (Err(error), failure),
-            // If neither answers, the TLS error says more.
+            // If neither responds, the TLS error is more informative.
             Err(_) => (Err(of_tls), tls_failure),
         }
     }
@@ -323,7 +323,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers plain HTTP, and drops TLS connections.
+    /// Serves plain HTTP, and drops TLS connections.
     fn plain_server() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();

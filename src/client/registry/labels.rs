@@ -79,7 +79,7 @@ impl RegistryClient {
     ///
     /// # Errors
     ///
-    /// Everything but a clear response of the registry itself; anything that is not an image; and an index with
+    /// Any result other than a clear response of the registry itself; anything that is not an image; and an index with
     /// manifests that the registry does not have.
     pub async fn describe(&self, image: &ImageReference) -> Result<PublishedImage, RegistryError> {
         let host = self.host(image).await?;

@@ -1,7 +1,7 @@
 //! Checks push permission: opens an upload and cancels it at once.
 //!
-//! There is no other way to know: a registry may allow reads, know the user, and still reject the first layer
-//! after a long build. No content is uploaded.
+//! No other request is reliable: a registry may allow reads, accept the login, and still reject the first layer after a
+//! long build. No content is uploaded.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl RegistryClient {
     ///
     /// # Errors
     ///
-    /// Everything but the registry's permission: [`RegistryError::Unauthorized`] if it does not know the user,
+    /// Any result other than permission: [`RegistryError::Unauthorized`] if it does not know the user,
     /// [`RegistryError::Denied`] if it does.
     pub async fn check_push(
         &self,

@@ -165,7 +165,7 @@ impl RegistryHost {
                 let digest = answer.header("docker-content-digest")?;
                 digest.parse().ok().map(Ok)
             }
-            // Another server may answer at this address now.
+            // The address may now belong to another server.
             StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => None,
             _ => Some(Err(self.refusal(None, &answer))),
         }

@@ -93,7 +93,7 @@ impl RegistryHost {
         let exchange = self.exchange(&server, "request for a token", ExpectedBody::Any, request);
         let answer = exchange.await.map_err(|error| match error {
             RegistryError::Unreachable { reason, .. } => {
-                failed(&server, format!("does not answer: {reason}"))
+                failed(&server, format!("did not respond: {reason}"))
             }
             error => error,
         })?;

@@ -1,4 +1,4 @@
-//! Which connection errors are transient.
+//! Classifies connection errors as transient or permanent.
 
 use std::error::Error;
 use std::io;
@@ -33,7 +33,7 @@ fn is_transient_cause(error: &(dyn Error + 'static)) -> bool {
     error.source().is_some_and(is_transient_cause)
 }
 
-/// Returns whether the inner error of an I/O error says more than its kind.
+/// Returns whether the inner error of an I/O error is more informative than its kind.
 fn is_known(inside: &(dyn Error + Send + Sync + 'static)) -> bool {
     inside.is::<rustls::Error>() || inside.is::<hyper::Error>() || inside.is::<io::Error>()
 }

@@ -1,4 +1,4 @@
-//! Builds on a remote engine, which does not see this machine's files.
+//! Builds on a remote engine, which cannot access this machine's files.
 //!
 //! The source is copied to a new volume before the container starts, and results are copied back before it
 //! ends; the volume is removed with the container. Caches are persistent volumes, and so are git objects, so

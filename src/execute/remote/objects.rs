@@ -22,7 +22,7 @@ use crate::model::plan::ContainerStep;
 /// The label with the id of the record of a volume's content.
 const LABEL_OBJECTS: &str = "x-platform.objects";
 
-/// How often objects are sent if git repacks them meanwhile.
+/// The number of attempts to send objects while git repacks them.
 const ATTEMPTS: usize = 3;
 
 /// Adds the git directories of a step and their objects.

@@ -18,9 +18,9 @@ pub struct LockedCommit {
     pub paths: Vec<String>,
 }
 
-/// Ensures that a commit is in the working copy's object store, and checks it out with a detached `HEAD` if no
-/// work of the user can be lost: if `HEAD` is on the branch that the commit was locked on, without commits of
-/// its own, or was detached by xp before. The branch is not moved. Blocks.
+/// Ensures that a commit is in the working copy's object store, and checks it out with a detached `HEAD` if no local
+/// changes can be lost: if `HEAD` is on the branch that the commit was locked on, without local commits, or was
+/// detached by xp before. The branch is not moved. Blocks.
 ///
 /// `all` are the locked commits of every service in the same working copy, including `own`. The commit that has
 /// all others in its history is checked out; if the files of a service differ there from those of its own

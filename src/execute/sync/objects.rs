@@ -25,7 +25,7 @@ pub fn fetch_objects(
     Ok(bring(client, request, watch)?.is_none())
 }
 
-/// Brings the commits into the object store; returns `None` if the working copy was cloned.
+/// Fetches the commits into the object store; returns `None` if the working copy was cloned.
 pub(super) fn bring(
     client: &GitClient,
     request: &SyncRequest<'_>,
@@ -53,7 +53,7 @@ pub(super) fn bring(
     Ok(Some((working_copy, tracking, before)))
 }
 
-/// Unshallows a working copy. Shallow clones are left as they are until a commit outside their history is needed.
+/// Unshallows a working copy. Shallow clones are kept until a commit outside their history is needed.
 ///
 /// # Errors
 ///

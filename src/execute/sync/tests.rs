@@ -438,7 +438,7 @@ fn tags_and_commits_are_checked_out_detached_and_updated() {
         world.user(&["status", "--porcelain", "--branch"]),
         "## master...origin/master"
     );
-    // The user chose to be on a branch.
+    // The user is on a branch.
     assert_eq!(
         world.sync("v1"),
         SyncOutcome::NotUpdated(NotUpdatedReason::OtherBranch {
@@ -665,7 +665,7 @@ fn export_of(world: &SyncWorld, commit: CommitId) -> Result<PathBuf, GitError> {
         "the object store is mounted there"
     );
     assert!(exported.borrowed_objects.is_empty());
-    // Stands in for the bind mounts.
+    // Simulates the bind mounts.
     fs::remove_dir(git_dir.join("objects")).unwrap();
     symlink(exported.objects, git_dir.join("objects")).unwrap();
     symlink(&git_dir, files.join(".git")).unwrap();

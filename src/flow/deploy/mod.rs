@@ -69,7 +69,7 @@ pub fn environment<'s>(
 ) -> Result<(&'s Deploy, &'s Environment), Failure> {
     let Some(deploy) = &session.manifest.deploy else {
         return Err(Failure::usage(format!(
-            "no environment `{name}`: the manifest has no `deploy` section\n\
+            "unknown environment `{name}`: the manifest has no `deploy` section\n\
              hint: add one: `deploy: {{path: k8s, environments: {{{name}: {{overlay: overlays/{name}, context: …, namespace: …}}}}}}`"
         )));
     };

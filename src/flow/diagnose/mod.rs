@@ -71,7 +71,7 @@ pub struct CheckedPlatform<'a> {
 #[derive(Clone, Default)]
 struct EngineState {
     insecure_registries: Vec<String>,
-    /// A connection; `None` if it does not answer.
+    /// A connection; `None` if it does not respond.
     engine: Option<Engine>,
 }
 

@@ -175,7 +175,7 @@ async fn agent(context: &DoctorContext<'_>, services: Vec<String>) -> AgentFacts
     if let Ok(Ok(listed)) = listed {
         facts.keys = match listed.status.code() {
             Some(0) => Some(String::from_utf8_lossy(&listed.stdout).lines().count()),
-            // The agent has no keys; exit code 2 means that it does not answer.
+            // The agent has no keys; exit code 2 means that it does not respond.
             Some(1) => Some(0),
             _ => None,
         };

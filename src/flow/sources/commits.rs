@@ -75,7 +75,7 @@ pub fn requests(
             && other != *reference
         {
             return Err(Failure::usage(format!(
-                "`--reference {name}={other}` contradicts `--reference {name}={reference}`\n\
+                "`--reference {name}={other}` conflicts with `--reference {name}={reference}`\n\
                  hint: remove one of them"
             )));
         }

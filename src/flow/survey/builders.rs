@@ -60,7 +60,7 @@ impl Diagnostic for BuilderError {
             }
             Self::Unreadable { .. } => {
                 vec![
-                    "all files of a builder must be readable: its image is named by their content"
+                    "all files of a builder must be readable, because its image is tagged by their content"
                         .to_owned(),
                 ]
             }

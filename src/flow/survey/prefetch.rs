@@ -72,7 +72,7 @@ impl RegistryPrefetch {
     }
 
     /// Returns the images that were queried from the engine, and those it has. Both are empty if the engine did not
-    /// answer. The result can be taken once.
+    /// respond. The result can be taken once.
     pub async fn engine_images(&self) -> (BTreeSet<ImageQuery>, EngineImages) {
         let Some(EnginePrefetch { images, answer }) = self.in_engine.lock().await.take() else {
             return Default::default();
@@ -175,8 +175,8 @@ impl PrefetchState {
     }
 }
 
-/// Saves the commits that the references of services resolved to, except those given on the command line: they are
-/// rarely used again. Does not create the `.xp` folder, because read-only commands call this too.
+/// Saves the commits that the references of services resolved to, except those given on the command line, which are
+/// rarely reused. Does not create the `.xp` folder, because read-only commands call this too.
 pub fn save(
     session: &Session,
     sources: &BTreeMap<ServiceName, ServiceSource>,

@@ -24,7 +24,7 @@ const LISTED: usize = 3;
 ///
 /// # Errors
 ///
-/// If images cannot be pushed to a repository, or its registry does not answer.
+/// If images cannot be pushed to a repository, or its registry does not respond.
 pub async fn check_push_permission(
     client: &RegistryClient,
     repositories: BTreeSet<ImageRepository>,

@@ -84,7 +84,7 @@ impl AttachedProgram<'_> {
                     SignalAction::HangUp => {
                         self.signal("HUP", SignalTarget::Group).await;
                         if self.raw_mode.is_some() {
-                            // The program has no terminal any more.
+                            // The program no longer has a terminal.
                             let ended = tokio::time::timeout(GRACE, &mut self.writing).await;
                             return match ended {
                                 Ok(_) => self.container.exit_code(&self.program).await,

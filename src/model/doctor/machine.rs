@@ -84,7 +84,7 @@ pub fn machine(facts: &MachineFacts) -> Section {
         let text = "the platform's file system is case-insensitive";
         findings.push(
             Finding::warning(text)
-                .because("two files whose names differ only in case cannot both be checked out")
+                .because("files with names that differ only in case cannot both be checked out")
                 .fix("move the platform to a case-sensitive file system"),
         );
     }
@@ -127,7 +127,7 @@ fn cache(folder: &str, state: &CacheState) -> Finding {
             is_usage: true,
             ..Finding::error(format!("{folder} contains files that xp did not create"))
                 .because(
-                    "xp deletes and replaces files in this folder, so it must not contain others",
+                    "xp deletes and replaces files in this folder, so it must not contain other files",
                 )
                 .fix("set `cacheDir` or XP_CACHE_DIR to a new or empty folder")
         },
@@ -173,7 +173,7 @@ impl DiskSpace {
             findings.push(
                 Finding::warning(format!("{what} has only {files} free inodes"))
                     .because(
-                        "no file can be created without a free inode, even if there is free space",
+                        "files cannot be created without free inodes, even if there is free space",
                     )
                     .fix("remove folders with many small files, such as old build caches"),
             );

@@ -299,7 +299,7 @@ fn a_refused_pull_is_not_reported_twice() {
 fn an_unreachable_registry_is_one_error() {
     let mut facts = registry_facts(0);
     facts.address = Some(Err(failure(
-        "r.example.com does not answer",
+        "r.example.com does not respond",
         "is it there?",
     )));
     let error = only(&registry(&facts), Severity::Error);
@@ -384,7 +384,7 @@ fn refused_keys_come_with_the_state_of_the_agent() {
         )
     };
     assert!(error(agent(None, false)).contains("SSH_AUTH_SOCK is not set"));
-    assert!(error(agent(None, true)).contains("does not answer"));
+    assert!(error(agent(None, true)).contains("does not respond"));
     assert!(error(agent(Some(0), true)).contains("the ssh agent has no keys"));
     assert!(error(agent(Some(2), true)).contains("the ssh agent has 2 keys"));
     // Every error has a fix.
@@ -534,7 +534,7 @@ fn report() -> DoctorReport {
             registry(&{
                 let mut facts = registry_facts(0);
                 facts.address = Some(Err(failure(
-                    "r.example.com does not answer",
+                    "r.example.com does not respond",
                     "is it there?",
                 )));
                 facts
@@ -552,7 +552,7 @@ fn passing_checks_take_one_line_per_subject() {
         report().text(DetailLevel::Problems, PLAIN),
         "ok       manifest                x-platform.yml, 1 service\n\
          error    registry r.example.com\n\
-         \x20 error: r.example.com does not answer\n\
+         \x20 error: r.example.com does not respond\n\
          \x20   cause: queried as the user `ann`, from /home/ann/.docker/config.json\n\
          \x20   fix: is it there?\n\
          \n\
@@ -605,7 +605,7 @@ fn an_invalid_manifest_determines_the_exit_code() {
         file: "x-platform.yml".to_owned(),
         problems: vec![ManifestProblem {
             position: Some((3, 5)),
-            message: "there is no key `dirr`".to_owned(),
+            message: "unknown key `dirr`".to_owned(),
             help: texts(&["did you mean `dir`?"]),
         }],
     }));
@@ -613,7 +613,7 @@ fn an_invalid_manifest_determines_the_exit_code() {
     let wrong = only(&report.sections[2], Severity::Error);
     assert_eq!(
         wrong,
-        "x-platform.yml:3:5: there is no key `dirr` | did you mean `dir`?"
+        "x-platform.yml:3:5: unknown key `dirr` | did you mean `dir`?"
     );
     report.sections.truncate(1);
     assert_eq!(report.exit(), Exit::Done);
@@ -631,7 +631,7 @@ fn the_document_has_all_findings() {
     assert_eq!(registry["subject"], "registry");
     assert_eq!(registry["registry"], "r.example.com");
     let finding = &registry["findings"][0];
-    assert_eq!(finding["what"], "r.example.com does not answer");
+    assert_eq!(finding["what"], "r.example.com does not respond");
     assert_eq!(finding["fixes"][0], "is it there?");
     assert_eq!(json["subjects"][0]["findings"][0]["concerns"][0], "a");
 }
@@ -669,7 +669,7 @@ fn errors_are_converted_to_failures() {
     let timeout = CheckFailure::timeout("the registry r.example.com", Duration::from_secs(20));
     assert_eq!(
         timeout.what,
-        "the registry r.example.com did not answer within 20 s"
+        "the registry r.example.com did not respond within 20 s"
     );
 }
 

@@ -139,8 +139,8 @@ impl Lock {
 
     /// Returns the locked source of each service.
     ///
-    /// If `whole` is set, all services of the manifest are meant, and the lock must not have any others. `file` is the
-    /// lock's name in errors.
+    /// If `whole` is set, all services of the manifest are selected, and the lock must not have any others. `file` is
+    /// the lock's name in errors.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ use crate::model::recipe::{RecipeChange, RecipeStatus};
 pub enum LockProblem {
     /// The registry does not have it.
     Missing {
-        /// What distinguishes it from the usual image of the commit, if it is a variant.
+        /// What distinguishes it from the commit's usual image, if it is a variant.
         variant: Option<String>,
     },
     /// The registry's image was built from other inputs than the current ones.
@@ -81,7 +81,7 @@ pub struct UnlockableImages {
 }
 
 impl UnlockableImages {
-    /// Makes an error about these services. `options` are the command-line options that chose their commits, such as
+    /// Creates an error about these services. `options` are the command-line options that chose their commits, such as
     /// `--branch TASK-981`.
     pub fn new(services: Vec<(ServiceName, LockProblem)>, options: Vec<String>) -> Self {
         Self {

@@ -53,7 +53,7 @@ pub struct Environment {
 
 /// An environment that is not in the manifest.
 #[derive(Debug, thiserror::Error)]
-#[error("the manifest has no environment `{name}`")]
+#[error("unknown environment `{name}`")]
 pub struct UnknownEnvironment {
     name: String,
     hint: Option<String>,

@@ -143,7 +143,7 @@ impl<'a> PlanDraft<'a> {
         Ok((verdicts, built))
     }
 
-    /// Accepts the pinned image as it is, and no other image of the same commit.
+    /// Accepts only the pinned image, and no other image of the same commit.
     fn pin(
         &self,
         candidate: &PlanCandidate<'_>,
@@ -365,7 +365,7 @@ impl<'a> PlanDraft<'a> {
                 .map(Tag::as_str)
                 .collect();
             reason = format!(
-                "{reason}; to set: {}",
+                "{reason}; tags to update: {}",
                 tags.into_iter().collect::<Vec<_>>().join(", ")
             );
         }
@@ -411,7 +411,7 @@ impl Choice {
         }
     }
 
-    /// Adds why the registry's image is ignored: somebody pushed a local build manually.
+    /// Adds why the registry's image is ignored: a local build was pushed manually.
     fn note_local_build_in_registry(mut self) -> Self {
         if matches!(self.decision, Decision::Build | Decision::Push) {
             let why = "; the registry's image was built with --local";

@@ -6,7 +6,7 @@ use super::{ImageLookup, PlanError, QueryFailure, UnknownImages, UnreadableRecip
 use crate::model::image::ImageReference;
 use crate::model::recipe::{InvalidRecipe, RecipeStatus};
 
-/// Why no decision is possible for one service.
+/// Why no decision can be made for a service.
 pub(super) enum DecisionError {
     Unknown(QueryFailure),
     Recipe(InvalidRecipe),

@@ -23,7 +23,7 @@ pub(super) struct PlanCandidate<'a> {
     pub is_local: bool,
     /// The image, tagged with its commit and, if it is a variant, the variant.
     pub image: ImageReference,
-    /// What distinguishes the image from the usual one of the commit.
+    /// What distinguishes the image from the commit's usual image.
     pub variant: Option<String>,
     /// The digest from a lock.
     pub pinned: Option<&'a Digest>,

@@ -11,7 +11,7 @@ use crate::model::image::ImageReference;
 use crate::model::manifest::ManifestError;
 use crate::model::recipe::InvalidRecipe;
 
-/// Why no plan can be made.
+/// Why planning failed.
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// A build argument, a variable or a tag cannot be rendered.
@@ -56,12 +56,12 @@ impl fmt::Display for UnknownImages {
 }
 
 impl UnknownImages {
-    /// Makes an error about one image.
+    /// Creates an error about one image.
     pub fn of(image: &ImageReference, refusal: QueryFailure) -> Self {
         Self(BTreeMap::from([(refusal, vec![image.clone()])]))
     }
 
-    /// Makes an error about several images, by reason.
+    /// Creates an error about several images, by reason.
     pub(super) fn new(images: BTreeMap<QueryFailure, Vec<ImageReference>>) -> Self {
         Self(images)
     }

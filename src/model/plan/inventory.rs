@@ -40,7 +40,7 @@ impl QueryFailure {
 /// The results of the queries to registries and the engine.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
-    /// The answers of the registries, by reference.
+    /// The responses of the registries, by reference.
     pub registry: BTreeMap<ImageReference, Presence>,
     /// Descriptions of images in registries, by digest, or why there is none. Images that are also in the engine are
     /// not queried.

@@ -72,23 +72,23 @@ impl TransferRefusal {
     /// Returns hints for a push to or a pull from that registry.
     pub fn hints(self, registry: &str) -> Vec<String> {
         let hint = match self {
-            Self::ImmutableTag => "build under another tag: any new commit gets one, even an empty commit".to_owned(),
+            Self::ImmutableTag => "create a new commit, even an empty one, to get a new tag".to_owned(),
             Self::Login => {
                 return vec![
                     format!("log in with `docker login {registry}`"),
-                    "`xp doctor` shows where the credentials come from".to_owned(),
+                    "run `xp doctor` to see where the credentials come from".to_owned(),
                 ];
             }
             Self::Rights => format!(
-                "ask for access to the repository, or log in as a user who has it: `docker login {registry}`"
+                "request access to the repository, or log in as a user who has it: `docker login {registry}`"
             ),
             Self::Quota => {
-                "the registry, or a proxy in front of it, limits the size of images or their storage: remove old images there, or ask its administrator for more"
+                "the registry or a proxy in front of it limits image size or storage: remove old images, or ask the administrator to raise the limit"
                     .to_owned()
             }
-            Self::RateLimit => "the registry limits the rate of requests: try again later".to_owned(),
+            Self::RateLimit => "the registry limits the request rate: try again later".to_owned(),
             Self::Outage => {
-                "the registry, or a proxy in front of it, is failing: run xp again later; finished images are not rebuilt"
+                "the registry or a proxy in front of it is failing: run xp again later; finished images are not rebuilt"
                     .to_owned()
             }
             Self::Lasting | Self::Unknown => return Vec::new(),

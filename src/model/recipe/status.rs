@@ -16,7 +16,7 @@ pub enum ChangeKind {
     Changed,
     Added,
     Removed,
-    /// Not an input of the recipe: another image was built from the same inputs.
+    /// Another image was built from the same inputs.
     Rebuilt,
 }
 

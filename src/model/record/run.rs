@@ -172,7 +172,7 @@ impl RunRecord {
                 unit.outcome = Some(ended.outcome);
                 unit.blocked_by = ended.blocked_by.map(|needed| needed.to_string());
                 unit.failure = ended.failure;
-                // A failed step has no event of its own; the unit's event ends it.
+                // A failed step has no separate event; the unit's event ends it.
                 if let Some(step) = unit.steps.last_mut() {
                     step.end.get_or_insert(at);
                 }

@@ -178,7 +178,7 @@ impl Lines {
         self.groups.end(unit, failed, &line, &problem);
     }
 
-    /// Reports units that have been silent for long.
+    /// Reports units that have been silent for a long time.
     pub fn tick(&mut self, now: Instant) {
         let mut text = String::new();
         for (unit, running) in &mut self.running {

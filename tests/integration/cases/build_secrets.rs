@@ -39,7 +39,7 @@ fn digest(text: &str) -> String {
     process::succeed(Command::new("sh").args(["-c", &command]))
 }
 
-/// Asserts that an image does not contain a text in any layer or in its history.
+/// Asserts that a text is not in any layer or in the history of an image.
 #[track_caller]
 fn image_has_not(t: &Context, image: &str, text: &str) {
     let archive = t.folder().join("image.tar").display().to_string();
@@ -301,5 +301,5 @@ fn the_ssh_agent_reaches_instructions(t: &Context) {
     app.build()
         .env("SSH_AUTH_SOCK", gone)
         .failure(2)
-        .stderr_contains("`docker.ssh` needs an ssh agent, but none answers at ");
+        .stderr_contains("`docker.ssh` requires an ssh agent, but none responds at ");
 }

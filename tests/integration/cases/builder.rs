@@ -1,4 +1,4 @@
-//! Builder containers: what scripts find in them, and that they are removed.
+//! Builder containers: the environment of scripts, and cleanup.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -31,7 +31,7 @@ pub const CASES: &[Case] = cases![
     paths_with_a_colon_are_no_problem,
 ];
 
-/// A user that neither an image nor the machine knows.
+/// A user that exists neither in images nor on the machine.
 const STRANGER: u32 = 12345;
 
 fn scripts_find_what_the_design_promises(t: &Context) {

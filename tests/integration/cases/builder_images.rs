@@ -68,7 +68,7 @@ fn folder_is_built_once_and_again_when_it_changes(t: &Context) {
             .expect("kept")["Id"]
     );
 
-    // Back to the first content: nothing to build.
+    // After a change back to the first content, there is nothing to build.
     t.write(&format!("{builder}/tool"), "#!/bin/sh\necho one\n");
     let output = app.build().arg("--force").success();
     assert!(

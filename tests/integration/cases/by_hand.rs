@@ -227,7 +227,7 @@ fn where_nothing_failed_no_shell_opens(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     let shell = || t.xp(["shell", "--failed", "app"]);
     let output = shell().failure(2);
-    output.stderr_contains("error: there is no build of `app`\nhint: `xp build app` builds it");
+    output.stderr_contains("error: `app` has not been built\nhint: `xp build app` builds it");
     app.build().success();
     let output = shell().failure(2);
     output.stderr_contains(

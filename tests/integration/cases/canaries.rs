@@ -237,7 +237,7 @@ fn no_secret_is_anywhere_after_a_build(t: &Context) {
     let platform = Secretive::new(t);
     let build = platform.quiet("build -v");
     assert!(build.status.success(), "{build}");
-    // Values that Docker itself keeps are warned of.
+    // xp warns about values that Docker itself stores.
     let build = build.stderr_contains(
         "warning: by-url: the build argument `API_TOKEN` comes from the environment",
     );

@@ -157,7 +157,7 @@ fn xp_lines_are_read_by_xp(_: &Context) {
         let mut count = 0;
         for block in blocks().iter().filter(|block| block.page == *page) {
             for line in xp_lines(&block.text) {
-                // Variables have values by then.
+                // Variables are expanded before.
                 let words = line.split_whitespace().map(|word| {
                     let word = word
                         .trim_matches(['"', ',', ']', '}'])

@@ -194,8 +194,8 @@ fn many_services_are_offered_in_time(t: &Context) {
         );
     }
     small::manifest(t, "", &services);
-    // A completion that takes too long is empty. The tests' xp is not optimized, and other tests may keep the
-    // machine busy, so it is retried.
+    // A completion that takes too long is empty. The tests' xp is not optimized, and other tests may keep the machine
+    // busy, so it is retried.
     let is_complete = || {
         let output = t
             .xp(["__complete", "fish", "--", "xp", "build", ""])

@@ -81,7 +81,7 @@ fn build_with_private_images(t: &Context, registry: &Registry) {
     assert!(registry.manifest_digest(&image, "master").is_some());
     let name = format!("{}/{image}:{commit}", registry.host());
     assert_eq!(t.engine().run(&name, ["cat", "/made"]), "made");
-    // And pull it again.
+    // Then pull it again.
     for name in t
         .engine()
         .images_with_prefix(&format!("{}/{image}", registry.host()))
@@ -413,7 +413,7 @@ fn a_token_that_ran_out_is_fetched_again(t: &Context) {
 }
 
 fn a_registry_that_asks_late_is_answered(t: &Context) {
-    // Some registries answer `/v2/` without authentication and require it only for images.
+    // Some registries serve `/v2/` without authentication and require it only for images.
     let registry = t.registry_of(RegistryKind::Auth);
     let gateway = Gateway::before(registry.host(), |incoming| match incoming.path.as_str() {
         "/v2/" => Reply::json(200, "{}"),

@@ -280,7 +280,7 @@ fn a_branch_that_moved_back_gets_its_tag_without_an_upload(t: &Context) {
             format!("{} {last}", request.method)
         })
         .collect();
-    // The second one is requested before the remote says that it is no longer wanted.
+    // The second one is queried before the remote's response shows that it is no longer needed.
     asked[..3].sort();
     let looks = [&first, &second].map(|commit| format!("HEAD {commit}"));
     let mut expected = sorted([&looks[0], &looks[1], "HEAD master"]);
@@ -310,7 +310,7 @@ fn further_tags_are_set_in_registry_and_engine(t: &Context) {
     let mut expected = sorted([&commit, "master", "build-7", "zbackend", "nightly"]);
     assert_eq!(registry.tags(&image), expected);
 
-    // The next number is another tag of the same image.
+    // The next build number is another tag of the same image.
     let mark = registry.mark();
     let build = t.xp(["build"]).env("BUILD_NUMBER", "8").success();
     build.stdout_contains("tagged").stdout_contains("build-8");

@@ -341,7 +341,7 @@ fn wrong_environments_are_told(t: &Context) {
     let product = product(t, "staging");
     t.xp(["deploy", "stagin", "--render"])
         .failure(2)
-        .stderr_contains("the manifest has no environment `stagin`")
+        .stderr_contains("unknown environment `stagin`")
         .stderr_contains("hint: did you mean `staging`?");
     let deploy = section("staging").replace("overlays/staging", "overlay/staging");
     manifest(t, &product, &deploy);
@@ -439,7 +439,9 @@ fn kubectl_of_the_builder_is_used(t: &Context) {
     t.xp(["deploy", "staging", "--render"])
         .env("PATH", &nothing)
         .failure(3)
-        .stderr_contains("kubectl is not on PATH, and there is no builder `k8s` that provides it");
+        .stderr_contains(
+            "kubectl is not on PATH, and the builder `k8s`, which could provide it, does not exist",
+        );
     write_builder(t);
     let backend = pinned(t, "zbackend", &product.backend.head());
     let output = t

@@ -168,7 +168,7 @@ fn what_is_well_takes_a_line(t: &Context) {
 fn a_missing_manifest_hides_no_engine(t: &Context) {
     let findings = Findings::of(t, t.xp(["doctor"]), 2);
     let manifest = findings.only("manifest", "error");
-    says(manifest, "there is no x-platform.yml in ");
+    says(manifest, "could not find x-platform.yml in ");
     says(manifest, "`-f FILE`");
     assert!(findings.about("engine", "error").is_empty());
     says(
@@ -237,7 +237,7 @@ fn docker_s_context_is_followed_and_said_so(t: &Context) {
     let folder = t.docker_config().join("contexts/meta").join(id);
     fs::create_dir_all(&folder).expect("a folder");
     fs::write(folder.join("meta.json"), meta.to_string()).expect("a file");
-    // The tests' engine is not at a default location, so none answers here.
+    // The tests' engine is not at a default location, so none responds here.
     let runtime = t.folder().join("no-runtime");
     let xp = || {
         t.xp(["doctor"])

@@ -45,7 +45,7 @@ fn is_upload(incoming: &Incoming) -> bool {
     incoming.path.contains("/blobs/uploads/")
 }
 
-/// A registry behind a script that answers requests to start an upload.
+/// A registry behind a script that handles requests to start an upload.
 fn refusing(t: &Context, answer: impl Fn() -> Reply + Send + Sync + 'static) -> Gateway {
     Gateway::before(t.registry().host(), move |incoming| {
         let opens = incoming.method == "POST" && is_upload(incoming);
@@ -184,8 +184,7 @@ fn a_limited_rate_is_told(t: &Context) {
     );
 }
 
-/// A registry that only accepts tokens; the script determines what a token permits, and answers other
-/// requests.
+/// A registry that only accepts tokens; the script determines the scope of a token, and handles other requests.
 fn token_registry(
     t: &Context,
     lacks: impl Fn(&str, &Incoming) -> bool + Send + Sync + 'static,
@@ -342,7 +341,7 @@ fn a_registry_that_is_down_is_told_once(t: &Context) {
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
     says(
         findings.only("registry", "error"),
-        "does not answer GET /v2/: Connection refused",
+        "did not respond to GET /v2/: Connection refused",
     );
     findings.is_well("git-remotes");
     let proxy =
@@ -387,7 +386,7 @@ fn a_slow_registry_holds_up_no_other(t: &Context) {
     let xp = t.xp(["doctor", "--timeout", "2", "-v"]).failure(3);
     assert!(begun.elapsed() < Duration::from_secs(15), "{xp}");
     xp.stdout_contains(&format!(
-        "the registry {} did not answer within 2 s\n",
+        "the registry {} did not respond within 2 s\n",
         slow.host()
     ))
     .stdout_contains("`--timeout SECONDS` waits longer")
@@ -418,7 +417,7 @@ fn many_repositories_are_asked_in_turns(t: &Context) {
     t.xp(["doctor", "--timeout", "3"])
         .success()
         .stdout_contains("may push to 60 repositories");
-    // A registry that stops answering is not queried sixty times.
+    // A registry that stops responding is not queried sixty times.
     let silent = Gateway::alone(|incoming| {
         if incoming.path != "/v2/" {
             std::thread::sleep(Duration::from_secs(20));
@@ -429,7 +428,7 @@ fn many_repositories_are_asked_in_turns(t: &Context) {
     let begun = Instant::now();
     let xp = t.xp(["doctor", "--timeout", "1"]).failure(3);
     assert!(begun.elapsed() < Duration::from_secs(12), "{xp}");
-    xp.stdout_contains("did not answer within 1 s")
+    xp.stdout_contains("did not respond within 1 s")
         .stdout_contains("was not queried because 8 other requests to the server timed out");
 }
 

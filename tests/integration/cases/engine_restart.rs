@@ -47,7 +47,7 @@ fn lose_engine(t: &Context, hang: &str, end: impl Fn(&Engine)) {
         .stderr_contains("the container engine at ")
         .stderr_contains(engine.host())
         .stderr_contains("run xp again");
-    // Nothing can be done without it; the message is just as short.
+    // Without the engine, xp can do nothing, and reports it as briefly.
     let without = build().failure(3);
     without.stderr_contains(engine.host());
 

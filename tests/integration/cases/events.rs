@@ -160,10 +160,7 @@ fn a_command_that_ends_early_tells_why(t: &Context) {
     let all = lines(t, &output);
     let last = all.last().expect("a line");
     let message = last["message"].as_str().expect("a message");
-    assert!(
-        message.contains("there is no service `nothing`"),
-        "{message}"
-    );
+    assert!(message.contains("unknown service `nothing`"), "{message}");
 }
 
 fn syncs_and_builder_updates_tell_events_too(t: &Context) {

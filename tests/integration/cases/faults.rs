@@ -88,8 +88,8 @@ const FAILURES: &[Failure] = &[
     },
 ];
 
-/// The report for a server that stops answering.
-const SILENCE: &[&str] = &["no data received for 2 s", "did not answer within 2 s"];
+/// The error for a server that stops responding.
+const SILENCE: &[&str] = &["no data received for 2 s", "did not respond within 2 s"];
 
 /// Only if the digest of the data is known.
 const CHANGED: Failure = failure(
@@ -121,7 +121,7 @@ type Failing = (fn(&Incoming) -> Reply, usize);
 /// A request of xp, through a gateway that can be made to fail.
 struct Exchange {
     gateway: Gateway,
-    /// The current failure, and how often it has occurred.
+    /// The current failure, and the number of times it has occurred.
     failing: Arc<Mutex<Option<Failing>>>,
     /// The request as shown in a retry.
     request: String,
@@ -249,7 +249,7 @@ fn references_are_listed(t: &Context) {
     git_platform(t, exchange.gateway.host(), &path);
     let run = || t.xp(["plan"]);
     let check = |output: &Output| assert!(output.stdout.contains("build"), "{output}");
-    // A server that answers 500 may be old, so the old protocol is tried as well.
+    // A server that returns 500 may be old, so the old protocol is tried as well.
     let in_two_ways = |it: &&Failure| it.name == "500";
     let (two, one): (Vec<_>, Vec<_>) = FAILURES.iter().partition(in_two_ways);
     exchange.go_through(one, run, check);
@@ -297,7 +297,7 @@ fn a_registry_is_greeted(t: &Context) {
     exchange.go_through(FAILURES, || unknowing_plan(t), nothing_to_do);
 }
 
-/// Plans without cached answers, so a registry is pinged first.
+/// Plans without cached responses, so a registry is pinged first.
 fn unknowing_plan(t: &Context) -> Xp {
     _ = fs::remove_file(t.dir().join(".xp/asked.json"));
     t.xp(["plan"])
@@ -423,8 +423,10 @@ fn a_server_that_is_not_there_is_named(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, &closed, &[("zbackend", &repository)]);
     let plan = t.xp(["plan"]).failure(3);
-    plan.stderr_contains(&format!("the registry {closed} does not answer GET /v2/: "))
-        .stderr_contains("Connection refused");
+    plan.stderr_contains(&format!(
+        "the registry {closed} did not respond to GET /v2/: "
+    ))
+    .stderr_contains("Connection refused");
 }
 
 fn an_expired_token_is_replaced_in_the_middle_of_a_run(t: &Context) {

@@ -26,10 +26,10 @@ pub const CASES: &[Case] = cases![
     a_push_that_cannot_be_is_an_error,
 ];
 
-/// A failure of an engine's request that passes after this many times.
+/// A temporary failure of an engine's request, and the number of times it occurs.
 pub(super) struct Passing {
     pub name: &'static str,
-    /// One or more.
+    /// One or more methods.
     method: &'static str,
     path: &'static str,
     reply: fn() -> Reply,
@@ -221,7 +221,7 @@ pub(super) fn selected(all: &[Passing]) -> impl Iterator<Item = &Passing> {
     all.iter().filter(move |it| is_long || !it.long)
 }
 
-/// The current failure, and how often it has occurred.
+/// The current failure, and the number of times it has occurred.
 pub(super) type Failing = Arc<Mutex<Option<(&'static Passing, usize)>>>;
 
 /// A gateway in front of the registry that fails only for the engine, as configured.
@@ -254,8 +254,8 @@ pub(super) fn has_happened(failing: &Failing) -> bool {
     failing.is_some_and(|(_, left)| left == 0)
 }
 
-/// Whether the output reports a fault that passed. A newer engine retries more often without a message, and
-/// with containerd it passes on the registry's status line or its message, without the code.
+/// Returns whether the output reports a temporary fault. A newer engine retries more often without a message, and with
+/// containerd it passes on the registry's status line or its message, without the code.
 pub(super) fn is_told(t: &Context, how: &Passing, build: &Output) -> bool {
     let is_newer = t.engine().product().is_docker_since(26);
     build.stderr.contains(how.says)
@@ -478,7 +478,7 @@ fn a_limited_rate_of_pulls_is_waited_for(t: &Context) {
     let build = t.xp(["build"]).success();
     let build = build.stdout_contains("pulled").stderr_contains("429");
     assert!(build.elapsed > OUTAGE, "{build}");
-    // As often as the engine sends requests concurrently, and not afterward.
+    // Once for each concurrent request of the engine, and not afterward.
     let refused = gateway.requests()[mark..]
         .iter()
         .filter(|request| request.status == 429)

@@ -306,7 +306,7 @@ fn toolchain(t: &Context) -> String {
     name
 }
 
-/// An unpushed edit seems to have no effect, so users are told.
+/// An unpushed edit seems to have no effect, so xp prints a note.
 fn edits_that_are_not_built_are_told(t: &Context) {
     let repository = t.built_repo("web");
     t.platform(&[Service::new("web", repository.url_http())]);
@@ -342,7 +342,7 @@ fn edits_that_are_not_built_are_told(t: &Context) {
         "{screen}"
     );
     assert!(is_silent(&told(&["build", "--local"])));
-    // A pipe gets only the table, without hints for people.
+    // Without a terminal, only the table is printed, without hints.
     t.xp(["build"]).success().does_not_contain("not built");
     // For a service in a folder of its repository, only the files in that folder count.
     t.platform(&[
@@ -384,7 +384,7 @@ fn edits_that_are_not_built_are_told(t: &Context) {
         "{screen}"
     );
     assert!(!screen.contains("src/web/a"), "{screen}");
-    // Someone who has checked out another branch knows that.
+    // Users who have checked out another branch know that.
     t.git("src/web", &["switch", "--quiet", "--create", "topic"]);
     assert!(is_silent(&told(&["build"])));
 }
@@ -413,7 +413,7 @@ fn the_only_failure_needs_no_name(t: &Context) {
     shell().failure(2).stderr_contains(
         "error: several services failed in run 2: `api`, `web`\nhint: name one of them: `xp shell --failed api`",
     );
-    // The current folder tells which one.
+    // The current folder selects the service.
     shell().dir(t.dir().join("src/web")).failure(5);
     platform.manifest(&[
         ("api", platform.scripts("true")),

@@ -1,4 +1,4 @@
-//! What other tools, and registries that lost something, may leave under a commit's tag.
+//! Foreign or incomplete images under a commit's tag.
 
 use serde_json::{Value, json};
 

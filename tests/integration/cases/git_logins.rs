@@ -108,7 +108,7 @@ fn a_token_is_shown_nowhere(t: &Context) {
         remote.url_http_with("T0KEN")
     ));
     t.xp(["sync"]).failure(2).does_not_contain("T0KEN");
-    // A server without authentication accepts any credentials.
+    // A server that requires no authentication accepts any credentials.
     let url = remote.url_http().replace("http://", "http://T0KEN@");
     t.platform(&[Service::new("zbackend", url)]);
     t.xp(["build", "--verbose"])

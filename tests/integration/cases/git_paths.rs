@@ -105,7 +105,7 @@ fn each_service_has_the_commit_that_touched_it(t: &Context) {
     ]);
     remote.commit(&[], "Empty");
     assert_eq!(commits(t, &["a", "b"]), [feature.clone(), module.clone()]);
-    // Moves a file into the service.
+    // Move a file into the service.
     remote.git(&["mv", "libs/other/lib", "services/a/moved"]);
     let moved = short(&remote.commit(&[], "Move"));
     assert_eq!(commits(t, &["a", "b"]), [moved.clone(), module.clone()]);
@@ -255,12 +255,12 @@ fn a_path_that_is_not_there_is_told(t: &Context) {
     ]);
     t.xp(["plan"])
         .failure(2)
-        .stderr_contains("service `a`: there is no `service/a` in master (")
+        .stderr_contains("service `a`: `service/a` does not exist in master (")
         .stderr_contains(&format!(") of {url}"))
         .stderr_contains("did you mean `services`?")
-        .stderr_contains("there is no `services/bb`")
+        .stderr_contains("`services/bb` does not exist")
         .stderr_contains("did you mean `services/b`?")
-        .stderr_contains("there is no `libs/nothing`")
+        .stderr_contains("`libs/nothing` does not exist")
         .stderr_contains("service `c`: `go.mod` is a file, but `git.path` must be a folder")
         .stderr_contains("x-platform.yml:4:");
     // A path that existed earlier.
@@ -274,7 +274,7 @@ fn a_path_that_is_not_there_is_told(t: &Context) {
     let before = Snapshot::of(&user);
     t.xp(["build"])
         .failure(2)
-        .stderr_contains("service `b`: there is no `services/b` in master")
+        .stderr_contains("service `b`: `services/b` does not exist in master")
         .stderr_contains(&format!("commit {} removed it: Retire b", &removed[..8]));
     assert_eq!(Snapshot::of(&user), before, "nothing of the user's is lost");
     // The other service is built as usual, and so is this one from an earlier commit.
@@ -420,7 +420,7 @@ fn a_branch_that_touches_another_service_makes_no_difference(t: &Context) {
     ]);
     t.xp(["plan"])
         .failure(2)
-        .stderr_contains("service `c`: there is no `services/c` in master");
+        .stderr_contains("service `c`: `services/c` does not exist in master");
     let plan = t.xp(["plan", "--branch", "TASK-1"]).success().stdout;
     let line = |name: &str| {
         let line = plan

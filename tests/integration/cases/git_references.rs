@@ -149,7 +149,7 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
         ),
         (
             abbreviated,
-            "hint: if it is a commit, write all 40 digits of its SHA-1",
+            "hint: to specify a commit, use the full 40-digit SHA-1",
         ),
     ] {
         for url in [remote.url_http(), remote.url_file(), remote.url_ssh()] {
@@ -164,7 +164,7 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
             }
         }
     }
-    // Each is reported, regardless of the others.
+    // All errors are reported.
     let missing = t.git_repo("other");
     t.platform(&[
         Service::new("a", remote.url_http()).reference("nowhere"),

@@ -34,7 +34,7 @@ fn a_clone_is_like_one_of_git(t: &Context) {
     remote.branch("feature");
     remote.commit(&[("dos.txt", "1\n2\n")], "Second");
     remote.switch("master");
-    // What git would run in or copy into each clone.
+    // Hooks and templates that git would run in or copy into each clone.
     let ran = t.folder().join("ran");
     let hook = format!("#!/bin/sh\ntouch '{}'\n", ran.display());
     for hooks in ["hooks", "template/hooks"] {
@@ -61,7 +61,7 @@ fn a_clone_is_like_one_of_git(t: &Context) {
     t.xp(["sync"]).success();
     assert!(!ran.exists());
     assert!(!t.exists("src/zbackend/.git/hooks/post-checkout"));
-    // As this user's git would do.
+    // Same as with the user's git.
     t.git("", &["config", "--global", "--unset", "core.hooksPath"]);
     assert_eq!(t.read("src/zbackend/file"), "1\r\n");
 
@@ -253,7 +253,7 @@ fn what_is_no_working_copy_is_left_alone(t: &Context) {
     }
     t.xp(["build", "folder"])
         .failure(3)
-        .stderr_contains("hint: move it away, or give the service another `dir`");
+        .stderr_contains("hint: move it elsewhere, or set another `dir` for the service");
 }
 
 fn a_killed_clone_is_done_again(t: &Context) {

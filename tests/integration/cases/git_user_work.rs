@@ -11,7 +11,7 @@ use crate::working_copy::{Snapshot, User};
 
 pub const CASES: &[Case] = cases![work_of_the_user_is_never_touched];
 
-/// What a user does in a working copy, and how xp reacts.
+/// A user's change in a working copy, and the expected result of a sync.
 struct Situation {
     name: &'static str,
     /// Done before the remote moves.

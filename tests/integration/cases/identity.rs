@@ -111,7 +111,7 @@ fn a_registry_may_keep_the_tags_of_commits(t: &Context) {
     let new = registry.manifest_digest(&t.image("top"), "master");
     assert_ne!(new.as_ref(), Some(&old));
     assert_eq!(registry.identity_tags(&t.image("top")).len(), 2);
-    // From then on, it is found by its identity tag.
+    // From now on, it is found by its identity tag.
     let again = t.xp(["build"]).success();
     assert!(!again.stdout.contains(" built "), "{again}");
     t.xp(["lock"]).success();

@@ -495,7 +495,7 @@ fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
     fs::remove_file(t.dir().join("compose.yaml")).expect("it is there");
     t.xp(["init", "nothing*"])
         .failure(2)
-        .stderr_contains("there is no service `nothing*`");
+        .stderr_contains("unknown service `nothing*`");
     t.xp(["init", "--registry", "https://x"]).failure(2);
     t.xp(["init", "--from", "/etc/passwd"])
         .failure(2)
@@ -545,13 +545,13 @@ fn a_person_is_asked(t: &Context) {
     }
     let mut terminal = t.xp(["init"]).in_terminal(100, 40);
     terminal.wait_for("10 services: api, part-0");
-    terminal.wait_for("Push images to which registry, such as harbour.example.com/x? [none]:");
+    terminal.wait_for("Registry to push images to, such as harbour.example.com/x [none]:");
     terminal.type_keys("https://nonsense\n");
     terminal.wait_for("remove `https://`");
     terminal.type_keys("registry.example.com/shop\n");
     terminal.wait_for("Which services?");
     terminal.type_keys("nothing\n");
-    terminal.wait_for("there is no service `nothing`");
+    terminal.wait_for("unknown service `nothing`");
     terminal.type_keys("part-1, api\n");
     let (status, screen) = terminal.wait();
     assert!(status.success(), "{screen}");

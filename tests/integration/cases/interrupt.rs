@@ -264,7 +264,7 @@ fn app_with_a_hanging_clone(t: &Context) -> (App<'_>, HangingClone) {
     (app, HangingClone { program, hangs })
 }
 
-/// Presses Ctrl-C, and asserts a prompt and clean end.
+/// Presses Ctrl-C, and asserts a prompt and clean exit.
 #[track_caller]
 fn interrupt(running: RunningXp) -> crate::output::Output {
     let pressed = Instant::now();

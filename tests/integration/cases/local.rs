@@ -794,7 +794,7 @@ fn what_cannot_be_built_in_place_is_said(t: &Context) {
         t.xp(["plan", "--local", "one"])
             .args(arguments)
             .failure(2)
-            .stderr_contains("contradicts `--local`, which builds what is checked out")
+            .stderr_contains("conflicts with `--local`, which builds what is checked out")
             .stderr_contains("hint: check out the commit to build");
     }
     t.xp(["plan", "--local", "one", "--reference", "two=master"])

@@ -854,14 +854,14 @@ fn a_lock_that_cannot_be_written_leaves_the_old_one(t: &Context) {
     let text = lock_text(t);
     product.backend.commit(&[("content", "2")], "Second");
     t.xp(["build"]).success();
-    // In the way of the new file, and not created by xp.
+    // A file that xp did not create is at the path of the new one.
     fs::create_dir_all(t.dir().join(".x-platform.lock.new/mine")).unwrap();
     t.xp(["lock"])
         .failure(3)
         .stderr_contains("x-platform.lock cannot be written");
     assert_eq!(lock_text(t), text);
     assert!(t.exists(".x-platform.lock.new/mine"));
-    // Elsewhere, it can.
+    // In another working copy, it can be checked out.
     t.xp(["lock", "--lock-file", "release.lock"]).success();
     assert_eq!(lock_text(t), text);
     t.xp(["lock", "--check", "--lock-file", "release.lock"])

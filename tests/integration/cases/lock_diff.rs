@@ -194,7 +194,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
         .stderr_contains("hint: did you mean `x-platform.lock`?");
     t.xp(["diff", "main..HEAD"])
         .failure(2)
-        .stderr_contains("hint: write two revisions as two arguments: `xp diff main HEAD`");
+        .stderr_contains("hint: pass two revisions as separate arguments: `xp diff main HEAD`");
     t.xp(["diff", "HEAD~9"])
         .failure(2)
         .stderr_contains("no such branch, tag or commit");
@@ -206,7 +206,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
     t.xp(["diff", "."])
         .failure(2)
         .stderr_contains("`.` is a folder")
-        .stderr_contains("hint: name the lock in it, such as `./x-platform.lock`");
+        .stderr_contains("hint: pass the lock in it, such as `./x-platform.lock`");
     // The names it prints are names it accepts.
     t.xp(["diff", "v1.0:x-platform.lock", "HEAD~1:x-platform.lock"])
         .success()

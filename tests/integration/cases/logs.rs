@@ -131,7 +131,7 @@ fn what_no_run_has_is_an_error_with_a_way_on(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     t.xp(["logs"])
         .failure(2)
-        .stderr_contains("there are no runs in ")
+        .stderr_contains("no runs found in ")
         .stderr_contains("hint: `xp build` records one");
     app.build().success();
     t.xp(["logs", "ap"])
@@ -144,7 +144,7 @@ fn what_no_run_has_is_an_error_with_a_way_on(t: &Context) {
         .stderr_contains("the phases: `build`, `container`");
     t.xp(["logs", "--run", "7"])
         .failure(2)
-        .stderr_contains("there is no run 7")
+        .stderr_contains("run 7 not found")
         .stderr_contains("recorded runs: 1");
 }
 

@@ -98,7 +98,7 @@ impl<'t> Product<'t> {
         ] {
             text = text.replace(&found, word);
         }
-        // Column widths depend on these.
+        // Column widths depend on them.
         let lines = text.lines().map(|line| {
             let indent = line.len() - line.trim_start().len();
             let words: Vec<&str> = line.trim().split("  ").map(str::trim).collect();
@@ -120,7 +120,7 @@ fn a_plan_tells_every_step_and_changes_nothing(t: &Context) {
     let plan = t.xp(["plan"]).success();
     let expected = "\
 SERVICE  COMMIT  DECISION  WHY  IMAGE
-builders/sh  -  build  no image of its content CONTENT8  REGISTRY/builders/sh:CONTENT
+builders/sh  -  build  no image with content CONTENT8  REGISTRY/builders/sh:CONTENT
 zfrontend  FRONTEND8  build  neither REGISTRY nor the engine has the commit  REGISTRY/PRODUCT/zfrontend:FRONTEND
 zbackend  BACKEND8  build  neither REGISTRY nor the engine has the commit  REGISTRY/PRODUCT/zbackend:BACKEND
 
@@ -188,7 +188,7 @@ fn a_build_takes_the_very_steps_of_the_plan(t: &Context) {
         let done: Vec<&str> = build.stderr.lines().filter(is_step).collect();
         assert_eq!(done, planned, "{round}: {build}");
         assert_eq!(planned.is_empty(), round == "nothing");
-        // Both tables show what is done.
+        // Both tables show the decisions.
         let rows = |text: &str| text.lines().take_while(|line| !line.is_empty()).count();
         assert_eq!(rows(&plan), rows(&build.stdout), "{round}");
     }
@@ -307,7 +307,7 @@ fn a_manifest_above_that_belongs_to_another_user_is_refused(t: &Context) {
     refused();
 }
 
-/// From a working copy, the platform is in a parent folder, which is usually the right one.
+/// For a working copy, the manifest in a parent folder is usually the right one.
 fn a_manifest_outside_of_the_repository_is_said(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, "", &[("zbackend", &repository)]);
@@ -345,7 +345,7 @@ fn the_manifest_is_found_from_a_folder_below(t: &Context) {
     let from = |directory: &str| t.xp(["plan"]).dir(t.folder().join(directory));
     from("home")
         .failure(2)
-        .stderr_contains("there is no x-platform.yml");
+        .stderr_contains("could not find x-platform.yml");
     from("home").arg("-C").arg("../product/docs").success();
     from("home")
         .arg("-C")
@@ -355,7 +355,7 @@ fn the_manifest_is_found_from_a_folder_below(t: &Context) {
     fs::rename(t.dir().join("x-platform.yml"), t.dir().join("other.yml")).expect("a name");
     from("product")
         .failure(2)
-        .stderr_contains("there is no x-platform.yml");
+        .stderr_contains("could not find x-platform.yml");
     from("product")
         .arg("-f")
         .arg("other.yml")
@@ -414,7 +414,7 @@ fn an_unknown_service_is_refused_with_a_suggestion(t: &Context) {
     three_services(t);
     let unknown = t.xp(["build", "--services", "zbakend,mailer"]).failure(2);
     unknown
-        .stderr_contains("there is no service `zbakend`")
+        .stderr_contains("unknown service `zbakend`")
         .stderr_contains("did you mean `zbackend`?");
     t.xp(["plan", "x*"])
         .failure(2)

@@ -82,7 +82,7 @@ fn a_registry_that_dies_during_a_push_costs_the_push_only(t: &Context) {
 fn a_registry_that_refuses_writes_is_a_failure(t: &Context) {
     for (status, code, message) in [
         (403, "DENIED", "requested access to the resource is denied"),
-        // As a registry in read-only mode answers.
+        // Like a registry in read-only mode.
         (405, "UNSUPPORTED", "The operation is unsupported."),
     ] {
         let refuses = Arc::new(AtomicBool::new(true));
@@ -128,7 +128,7 @@ fn a_tag_that_is_refused_is_set_by_the_next_run(t: &Context) {
     let gateway = Gateway::before(t.registry().host(), move |incoming| {
         let is_tag = incoming.method == "PUT" && incoming.path.ends_with("/manifests/master");
         match is_tag && still.load(Ordering::Relaxed) {
-            // As registries with immutable tags answer.
+            // Like registries with immutable tags.
             true => Reply::error(400, "TAG_INVALID", "the tag master is immutable"),
             false => Reply::Forward,
         }
@@ -249,7 +249,7 @@ impl<'t> Built<'t> {
 fn a_builder_is_pushed_and_pulled_by_the_next_machine(t: &Context) {
     let built = Built::new(t);
     let first = t.xp(["build"]).success();
-    first.stdout_contains("no image of its content");
+    first.stdout_contains("no image with content");
     let tags = built.tags();
     assert_eq!(tags.len(), 2, "{tags:?}");
     assert_eq!(tags[1], "newest");
@@ -265,7 +265,7 @@ fn a_builder_is_pushed_and_pulled_by_the_next_machine(t: &Context) {
         .stdout_contains(&built.builder)
         .stdout_contains("pulled");
     assert_eq!(
-        second.stdout.matches("no image of its content").count(),
+        second.stdout.matches("no image with content").count(),
         0,
         "{second}"
     );

@@ -24,7 +24,7 @@ fn opens_upload(incoming: &Incoming) -> bool {
         && !incoming.is_of_engine()
 }
 
-/// A service whose scripts leave a trace outside, so a build is noticed.
+/// A service whose scripts create a file outside the build, so that a build can be detected.
 fn platform(t: &Context, registry: &str, name: &str) -> String {
     let repository = small::repository(t, name);
     let base = t.engine().busybox();
@@ -116,7 +116,7 @@ fn asked(requests: &[Request]) -> (usize, usize) {
 
 fn each_repository_is_asked_for_once(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
-    // The engine's requests are answered as well, but not counted.
+    // The engine's requests are handled too, but not counted.
     let counted = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = counted.clone();
     let gateway = Gateway::before(registry.host(), move |incoming| {
@@ -144,7 +144,7 @@ fn each_repository_is_asked_for_once(t: &Context) {
         assert_eq!(registry.open_uploads(&t.image(name)), 0);
     }
 
-    // There is nothing left to push, so access is not checked.
+    // Nothing is left to push, so access is not checked.
     t.xp(["build"]).success();
     let requests = std::mem::take(&mut *counted.lock().expect("not poisoned"));
     assert_eq!(asked(&requests), (0, 0), "{requests:?}");

@@ -208,7 +208,7 @@ fn a_fresh_machine_asks_twice_an_image_and_then_never_again(t: &Context) {
     let warm = plan();
     assert_eq!(warm.len(), 3, "{warm:?}");
 
-    // The cache only stores earlier answers: if it is damaged, they are requested again.
+    // The cache only stores earlier responses: if it is damaged, they are requested again.
     let folder = t.dir().join(".xp/labels");
     for entry in fs::read_dir(&folder).expect("labels").flatten() {
         fs::write(entry.path(), "{\"x").expect("a file");

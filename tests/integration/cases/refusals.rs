@@ -1,4 +1,4 @@
-//! Registries that do not say whether an image exists: this must not be taken for "missing".
+//! Registries that fail to report whether an image exists, which must not be treated as "missing".
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,8 +52,8 @@ fn refused(t: &Context) -> Output {
     output.stderr_contains(&t.image("zbackend"))
 }
 
-/// A gateway in front of the shared registry that gives these answers to requests for manifests, one after
-/// the other, and then passes requests on.
+/// A gateway in front of the shared registry that returns these responses to the first requests for manifests, and then
+/// forwards requests.
 fn first_answers(
     t: &Context,
     count: usize,
@@ -169,7 +169,7 @@ fn a_registry_that_does_not_answer_is_named(t: &Context) {
     let host = format!("127.0.0.1:{}", t.closed_port());
     service(t, &host);
     refused(t)
-        .stderr_contains(&format!("the registry {host} does not answer"))
+        .stderr_contains(&format!("the registry {host} did not respond to"))
         .stderr_contains("refused");
 }
 
@@ -190,7 +190,7 @@ fn a_not_found_without_the_usual_header_counts(t: &Context) {
     let gateway = Gateway::before(t.registry().host(), |incoming| {
         let asks = matches!(incoming.method.as_str(), "HEAD" | "GET");
         match incoming.is_about_manifest() && asks {
-            // As Harbor answers.
+            // Like Harbor.
             true => Reply::error(404, "NOT_FOUND", "artifact not found"),
             false => Reply::Forward,
         }

@@ -1,4 +1,4 @@
-//! The error for a refused push, whatever part of the registry's answer the engine passes on.
+//! The error for a refused push, regardless of how much of the registry's response the engine passes on.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +18,7 @@ pub const CASES: &[Case] = cases![
     a_pull_by_digest_leaves_no_name,
 ];
 
-/// A registry that refuses to replace a commit's image: requests of the engine, and afterward those of xp
-/// when it asks for the reason.
+/// A registry that refuses to replace a commit's image, both to the engine and to xp, which then queries the reason.
 fn refusing(t: &Context, commit: &str, reply: (u16, &'static str, &'static str)) -> Gateway {
     let (status, code, message) = reply;
     let tag = format!("/manifests/{commit}");

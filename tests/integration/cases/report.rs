@@ -23,7 +23,7 @@ pub const CASES: &[Case] = cases![
 fn every_run_has_a_page(t: &Context) {
     t.xp(["report"])
         .failure(2)
-        .stderr_contains("there is no x-platform.yml");
+        .stderr_contains("could not find x-platform.yml");
     let app = App::with_scripts(t, "", &["echo begun; until [ -e go ]; do sleep 0.1; done"]);
     t.xp(["report"])
         .failure(2)
@@ -141,7 +141,7 @@ fn what_is_missing_is_said(t: &Context) {
     app.build().success();
     t.xp(["report", "--run", "7"])
         .failure(2)
-        .stderr_contains("there is no run 7")
+        .stderr_contains("run 7 not found")
         .stderr_contains("recorded runs: 1");
     // A log and a record were removed: the rest is shown.
     fs::remove_file(t.dir().join(".xp/logs/1/app/build.log")).expect("the log");

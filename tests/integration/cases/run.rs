@@ -105,7 +105,7 @@ fn what_cannot_be_run_is_said(t: &Context) {
         )
     );
     let output = t.xp(["run", "app", "--", "cd /; it's"]).failure(127);
-    output.stderr_contains("hint: a shell command line needs a shell: `-- sh -c '");
+    output.stderr_contains("hint: shell syntax requires a shell: `-- sh -c '");
     let output = t
         .xp(["run", "app", "--workdir", "/no where", "--", "true"])
         .failure(126);
@@ -118,7 +118,7 @@ fn what_cannot_be_run_is_said(t: &Context) {
     output.stderr_contains("the variable is not set");
     let output = t.xp(["run", "ap", "--", "true"]).failure(2);
     output
-        .stderr_contains("there is no service `ap`")
+        .stderr_contains("unknown service `ap`")
         .stderr_contains("did you mean `app`");
     assert!(t.containers().is_empty());
 }
@@ -389,7 +389,7 @@ fn nothing_but_the_engine_is_asked(t: &Context) {
     );
     t.manifest(&manifest);
     app.build().success();
-    // Neither of them could answer.
+    // Neither of them could respond.
     fs::remove_dir_all(app.repository.path()).expect("the remote can be removed");
     drop(registry);
     t.xp(["build"]).failure(3);
@@ -529,8 +529,7 @@ fn what_a_killed_one_left_is_removed(t: &Context) {
 fn what_is_missing_is_said(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     let output = run(t, "true").failure(2);
-    output
-        .stderr_contains("error: there is no working copy of `app`\nhint: `xp sync app` clones it");
+    output.stderr_contains("error: `app` has no working copy\nhint: `xp sync app` clones it");
     t.xp(["sync"]).success();
     let host = format!("tcp://127.0.0.1:{}", t.closed_port());
     let output = run(t, "true").env("DOCKER_HOST", host).failure(3);

@@ -170,14 +170,14 @@ fn an_image_that_nobody_has_is_refused(t: &Context) {
     let product = Product::new(t);
     let nowhere = product.why(&["--against", "nightly"]).failure(3);
     nowhere
-        .stderr_contains("there is no image")
+        .stderr_contains("image not found: ")
         .stderr_contains(":nightly")
         .stderr_contains("takes a tag, branch, commit or digest of")
         .does_not_contain("40 digits");
     let short = product.why(&["--against", &product.backend.head()[..8]]);
     short
         .failure(3)
-        .stderr_contains("hint: if it is a commit, write all 40 digits of its SHA-1");
+        .stderr_contains("hint: to specify a commit, use the full 40-digit SHA-1");
     product
         .why(&["--against", ""])
         .failure(2)

@@ -1,4 +1,4 @@
-//! `bin/x-platform`: xp in a container, as if it ran outside.
+//! `bin/x-platform`: xp in a container behaves as on the host.
 
 use std::fs;
 use std::io;
@@ -53,7 +53,7 @@ pub const CASES: &[Case] = cases![
     podman_in_a_virtual_machine_is_refused,
 ];
 
-/// A user that the machine does not know.
+/// A user that does not exist on the machine.
 const STRANGER: u32 = 12345;
 
 /// Returns the wrapper with these arguments, and the image with this xp.
@@ -110,7 +110,7 @@ fn a_build_is_the_same(t: &Context) {
     let list = t.engine().run(&app.image_of_head(), ["ls", "/src"]);
     assert!(list.contains("made"), "{list}");
     assert_eq!(t.containers(), [Value::Null; 0]);
-    // Each finds what the other has built.
+    // Each one finds the images that the other has built.
     t.xp(["plan", "--exit-code"]).success();
     wrapper(t, ["plan", "--exit-code"]).success();
     assert!(
@@ -449,7 +449,7 @@ fn an_engine_that_is_missing_is_said(t: &Context) {
 
 fn an_engine_elsewhere_is_refused(t: &Context) {
     let run = wrapper(t, ["plan"]).env("DOCKER_HOST", "ssh://nobody@127.0.0.1:1");
-    run.failure(3).stderr_contains("does not answer");
+    run.failure(3).stderr_contains("does not respond");
 }
 
 /// Forwards a port to the engine's socket, like engines without a socket.
@@ -481,7 +481,7 @@ pub(super) fn port_of_engine(t: &Context) -> u16 {
 
 fn an_engine_elsewhere_without_ssh_is_refused(t: &Context) {
     let address = format!("tcp://0.0.0.0:{}", port_of_engine(t));
-    // By its name, it is an engine on this machine.
+    // By its address, it is an engine on this machine.
     let _app = App::with_scripts(t, "", &["true"]);
     wrapper(t, ["plan"]).env("DOCKER_HOST", &address).success();
     // Now it is one on another machine.
@@ -668,7 +668,7 @@ fn a_line_break_in_a_path_is_refused(t: &Context) {
     refused(wrapper(t, ["plan", "-C"]).arg(&folder));
     refused(wrapper(t, ["plan"]).env("XP_CACHE_DIR", &folder));
     refused(wrapper(t, ["plan"]).env("XBUILDER_MOUNTS", &folder));
-    // Even at the very end, where shells like to lose it.
+    // Even a trailing one, which shells tend to strip.
     let folder = t.folder().join("a?b\n");
     fs::create_dir_all(&folder).expect("a folder");
     refused(wrapper(t, ["plan"]).dir(&folder));
@@ -700,7 +700,7 @@ fn agents_of_virtual_machines_are_only_where_they_are(t: &Context) {
     let _app = App::with_scripts(t, "", &["true"]);
     let of_desktop = "/run/host-services/ssh-auth.sock";
     for (system, has_agent) in [("Docker Desktop", true), ("Ubuntu 24.04 LTS", false)] {
-        // There is no such machine here, so only the command is checked.
+        // This test does not run on a Mac, so only the command is checked.
         let branches =
             format!("info*) docker \"$@\" | sed 's/^[^|]*|/{system}|/' ;;\nrun*) exit 0 ;;");
         let (client, told) = client_that_tells(t, &branches);

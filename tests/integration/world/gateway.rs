@@ -45,7 +45,7 @@ impl Incoming {
 pub enum Reply {
     /// Forward to the upstream server.
     Forward,
-    /// Answer with a status, headers and a body.
+    /// Respond with a status, headers and a body.
     Answer(u16, Vec<(&'static str, String)>, String),
     /// Simulate a connection fault.
     Broken(Fault),
@@ -54,24 +54,24 @@ pub enum Reply {
 /// A connection fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Reset before the answer.
+    /// Reset before the response.
     Reset,
-    /// Close in the middle of the answer.
+    /// Close in the middle of the response.
     Truncated,
-    /// Never answer; keep the connection open.
+    /// Never respond; keep the connection open.
     Silent,
     /// Like `Silent`, and do not read a large body either.
     Unread,
-    /// Stall in the middle of the answer; keep the connection open.
+    /// Stall in the middle of the response; keep the connection open.
     Stalled,
-    /// Change one byte of the answer: the second to last of the body.
+    /// Change one byte of the response: the second to last of the body.
     Changed,
-    /// Answer in small chunks.
+    /// Respond in small chunks.
     Slow,
 }
 
 impl Reply {
-    /// An answer with only a status.
+    /// A response with only a status.
     pub fn status(status: u16) -> Self {
         Self::Answer(status, Vec::new(), String::new())
     }
@@ -85,7 +85,7 @@ impl Reply {
         Self::json(status, &body)
     }
 
-    /// A JSON answer.
+    /// A JSON response.
     pub fn json(status: u16, body: &str) -> Self {
         let media_type = vec![("Content-Type", "application/json".to_owned())];
         Self::Answer(status, media_type, body.to_owned())
@@ -203,8 +203,8 @@ impl Shared {
     /// Serves one request per connection, for simplicity.
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         let mut reader = BufReader::new(client.try_clone()?);
-        // An engine tries TLS first. Docker 20.10 treats a closed connection as a server without TLS; newer
-        // versions expect the answer of an HTTP server to invalid requests.
+        // An engine tries TLS first. Docker 20.10 treats a closed connection as a server without TLS; newer versions
+        // expect an HTTP error response to invalid requests.
         if reader.fill_buf()?.first() == Some(&TLS_HANDSHAKE) {
             client.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
             return client.shutdown(Shutdown::Write);
@@ -245,7 +245,7 @@ impl Shared {
                 Ok(())
             }
             Reply::Broken(fault) => {
-                // A server that waits for EOF would delay its answer.
+                // A server that waits for EOF would delay its response.
                 let rest = incoming.header("content-length").unwrap_or("0").parse();
                 let rest = rest.unwrap_or(0_u64).saturating_sub(body.len() as u64);
                 reader.by_ref().take(rest).read_to_end(&mut body)?;
@@ -305,7 +305,7 @@ impl Shared {
         copied.map(drop)
     }
 
-    /// Returns the complete answer of the upstream server.
+    /// Returns the complete response of the upstream server.
     fn answer(&self, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
         let upstream = self.upstream.lock().expect("not poisoned").clone();
         let mut server = TcpStream::connect(upstream.expect("a server behind"))?;
@@ -316,11 +316,11 @@ impl Shared {
         Ok(answer)
     }
 
-    /// Sends an answer with a fault.
+    /// Sends a response with a fault.
     fn spoil(&self, fault: Fault, mut answer: Vec<u8>, mut client: TcpStream) -> io::Result<()> {
         let end_of_head = answer.windows(4).position(|it| it == b"\r\n\r\n");
         let start = end_of_head.map_or(0, |at| at + 4);
-        // An answer without a body is cut in the middle of its headers.
+        // A response without a body is truncated in the middle of its headers.
         let middle = match answer.len() - start {
             0 => start / 2,
             length => start + length / 2,

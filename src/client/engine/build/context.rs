@@ -42,7 +42,7 @@ pub enum ContextError {
     #[error("the build context {} is not a folder", .0.display())]
     NoFolder(PathBuf),
     /// A symbolic link leads outside.
-    #[error("{} leads outside the service's files by a symbolic link, or its target does not exist", .0.display())]
+    #[error("{} is a symbolic link that points outside the service's files, or its target does not exist", .0.display())]
     LeadsOut(PathBuf),
     /// A `.dockerignore` is a folder, a pipe or a device.
     #[error("{} is not a file", .0.display())]

@@ -30,7 +30,7 @@ use crate::model::image::Registry;
 /// The interval at which the progress of sending the context is reported.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How often an image is built if the engine fails because of other builds at the same moment.
+/// The number of attempts to build an image if the engine fails because of concurrent builds.
 const ATTEMPTS: u32 = 8;
 
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
@@ -132,7 +132,7 @@ impl Engine {
     }
 }
 
-/// What may change between the attempts of a build.
+/// Settings that may change between the attempts of a build.
 #[derive(Debug, Clone, Copy)]
 struct SolveMethod {
     sending: Sending,
@@ -172,8 +172,8 @@ impl<'a> ContextProgress<'a> {
         }
     }
 
-    /// Reports the number of sent bytes if it has changed, so that the output of the build stays visible when
-    /// everything is sent.
+    /// Reports the number of sent bytes only if it has changed, to keep the build's output visible once everything is
+    /// sent.
     fn report(&mut self) {
         let bytes = self.bytes.load(Ordering::Relaxed);
         if bytes != self.reported {

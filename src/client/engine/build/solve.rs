@@ -70,7 +70,7 @@ impl Engine {
             .max_decoding_message_size(LARGEST_MESSAGE);
         let request = SolveRequest {
             r#ref: format!("xp-{}{}", nonce(), nonce()),
-            // Engines before 23 know only this field, and later ones still read it.
+            // Engines older than 23 support only this field, and newer ones still read it.
             exporter_deprecated: EXPORTER.to_owned(),
             session: session.id().to_owned(),
             frontend: "dockerfile.v0".to_owned(),

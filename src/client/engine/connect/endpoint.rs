@@ -97,7 +97,7 @@ impl EngineEndpoint {
         let tcp = async |host: &str| {
             let stream = tokio::time::timeout(limit, TcpStream::connect(host));
             let stream = stream.await.map_err(|_| io::ErrorKind::TimedOut)??;
-            // Keys that are typed in a terminal must arrive at once.
+            // Keystrokes in a terminal must be sent immediately.
             _ = stream.set_nodelay(true);
             keep_alive(&stream);
             io::Result::Ok(stream)

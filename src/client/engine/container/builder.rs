@@ -30,7 +30,7 @@ const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest interval when polling the engine.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often to poll for the exit code of a script whose output has ended.
+/// The number of attempts to get the exit code of a script after its output has ended.
 const END_ATTEMPTS: u32 = 25;
 
 /// A builder container that was not started yet. It must be started or removed.
@@ -247,7 +247,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn remove_leftovers(&self, label: &str, value: &str) -> Result<usize, EngineError> {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
         let options = ListContainersOptionsBuilder::default()

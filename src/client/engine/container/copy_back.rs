@@ -217,7 +217,7 @@ impl Unpacker<'_> {
         if is_mount_parent && !(self.has_real_parents(path) && look(&full)?.is_some()) {
             return Ok(());
         }
-        // First of all, because a link in a parent could lead anywhere.
+        // Check this first, because a link in a parent could lead anywhere.
         if !self.make_parents(path)? {
             return Ok(());
         }

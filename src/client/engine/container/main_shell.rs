@@ -3,10 +3,10 @@
 use crate::base::shell::quoted;
 use crate::client::engine::container::spec::{ContainerSpec, HOME};
 
-/// What the main shell prints when the container is prepared.
+/// Printed by the main shell when the container is prepared.
 pub const READY: &str = "xp-ready";
 
-/// What it prints to confirm that it has read all previous commands.
+/// Printed to confirm that it has read all previous commands.
 pub const RESPONSE: &str = "xp-here";
 
 /// Returns the script of the main shell. It runs as root and uses few programs besides the shell: an image may lack
@@ -51,7 +51,7 @@ known=; while IFS=: read -r name _ id _; do [ "$id" = {gid} ] && known=1; done <
         script.push_str("kill -9 -1\n");
         script.push_str(&chown(&spec.written, spec.owner));
     }
-    // So that the user can copy results whose transfer failed.
+    // Lets the user copy results after a failed transfer.
     script.push_str("[ -z \"$stay\" ] || while sleep 3600; do :; done\n}\n");
     script
 }

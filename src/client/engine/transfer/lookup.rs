@@ -1,9 +1,9 @@
 //! Looks up images: only the ones that matter, never all that the engine has.
 //!
-//! An engine with the classic store answers for one image in a few milliseconds, so each image is inspected,
-//! several at once. With the containerd store, inspecting one image reads the records of all images, and listing
-//! all images takes about 12 ms for each, because the engine computes sizes. There, xp lists by name, some names
-//! at a time: the cost depends on the number of names, not on what else the engine has.
+//! An engine with the classic store inspects an image in a few milliseconds, so each image is inspected, several at
+//! once. With the containerd store, inspecting one image reads the records of all images, and listing all images takes
+//! about 12 ms for each, because the engine computes sizes. There, xp lists by name, some names at a time: the cost
+//! depends on the number of names, not on what else the engine has.
 
 use std::collections::HashMap;
 
@@ -52,7 +52,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn images(
         &self,
         queries: impl IntoIterator<Item = ImageQuery>,
@@ -137,7 +137,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn image(&self, name: &ImageReference) -> Result<Option<EngineImage>, EngineError> {
         Ok(self.inspect(name.clone()).await?.map(engine_image))
     }
@@ -146,7 +146,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn content(
         &self,
         image: &ImageReference,
@@ -158,7 +158,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn content_of_id(&self, id: &str) -> Result<Option<ImageContent>, EngineError> {
         Ok(self.inspect_named(id).await?.map(content))
     }

@@ -40,7 +40,7 @@ pub struct PathsAt {
 pub enum LastTouch {
     /// The commit.
     Commit(CommitId),
-    /// None: the paths do not exist in the whole history.
+    /// The paths do not exist in the history.
     Never,
     /// Unknown: the history is incomplete, as in a shallow clone.
     BeyondHistory,

@@ -24,7 +24,7 @@ use crate::client::git::{GitClient, GitError};
 use crate::client::output_tail::OutputTail;
 use crate::model::source::GitUrl;
 
-/// The name of the program, and of its Debian package.
+/// The name of the program and of its Debian package.
 pub(super) const PROGRAM: &str = "git-lfs";
 
 /// The maximum size of a packet's content.

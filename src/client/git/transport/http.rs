@@ -289,7 +289,7 @@ impl HttpRemote {
                 GitErrorKind::Authentication,
                 format!("the server requires a user and a password for {}", self.url),
             )
-            .with_hint("add them to ~/.netrc or to a git credential helper, or check the URL: servers also require them if a repository does not exist"),
+            .with_hint("add them to ~/.netrc or to a git credential helper, or check the URL: servers also require them for repositories that do not exist"),
         };
         match helper_message {
             Some(helper_message) => error.because(helper_message),

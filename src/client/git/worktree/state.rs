@@ -282,7 +282,7 @@ impl WorkingCopy {
             || blob.content().starts_with(&with_lf_line_endings(&found))
     }
 
-    /// Returns the blob id of a file's content; `None` if there is no file.
+    /// Returns the blob id of a file's content; `None` if the file does not exist.
     pub fn hash(&self, path: &Path) -> Result<Option<git2::Oid>, git2::Error> {
         let file = self.dir.join(path);
         let Ok(metadata) = file.symlink_metadata() else {

@@ -131,7 +131,7 @@ fn images_are_rebuilt_if_needed_images_changed() {
     // An engine records the digest of the manifest or of the configuration, depending on its image store.
     for same in [digest("front", "a").to_string(), sha("c"), "c".repeat(64)] {
         assert!(
-            found(&same).starts_with("back tag: in the registry; to set: "),
+            found(&same).starts_with("back tag: in the registry; tags to update: "),
             "{same}"
         );
     }
@@ -171,7 +171,9 @@ fn an_image_with_an_earlier_recipe_is_reused() {
     };
     let (tag, decided) = found("", &sha("c"));
     assert!(
-        decided.starts_with(&format!("back tag: in the registry as {tag}; to set: ")),
+        decided.starts_with(&format!(
+            "back tag: in the registry as {tag}; tags to update: "
+        )),
         "{decided}"
     );
     assert!(decided.contains(&commit("back").to_string()), "{decided}");

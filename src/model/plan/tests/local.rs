@@ -5,7 +5,7 @@ use super::*;
 use crate::model::recipe::{LABEL_LOCAL, LABEL_VERSION, Recipe};
 use crate::model::source::{GitFolders, TreeChanges, TreeHasher, WorkingTree};
 
-/// Makes a service built in place, with these changed files.
+/// Makes a service build in place, with these changed files.
 fn in_place(mut platform: TestPlatform, service: &str, changed: &[&str]) -> TestPlatform {
     platform.options.push = false;
     let mut hasher = TreeHasher::default();
@@ -124,7 +124,7 @@ fn local_builds_are_never_pushed() {
         let plan = platform.plan(&["front"]);
         assert_eq!(
             shown(&plan),
-            ["front tag: in the engine; to set: extra, master [tag]"]
+            ["front tag: in the engine; tags to update: extra, master [tag]"]
         );
         assert!(matches!(plan.units[0].steps[0], Step::EngineTag { .. }));
     }

@@ -324,7 +324,7 @@ pub(super) fn labels(plan: &Plan, service: &str) -> BTreeMap<String, String> {
     { image }.next_back().unwrap()
 }
 
-/// Anybody who can push can move a tag, so the image's label is checked too.
+/// Anyone who can push can move a tag, so the image's label is checked too.
 #[test]
 fn an_image_of_another_commit_is_stale() {
     let platform = everywhere();

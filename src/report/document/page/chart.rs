@@ -89,7 +89,7 @@ fn legend() -> Markup {
                 span { i.{ "bar swatch p-" (phase) } {} (text) }
             }
             span { i.bar.swatch.critical {} "◆ critical path" }
-            span { i.wait {} "waiting for a free job" }
+            span { i.wait {} "waiting for a free job slot" }
             span.zoom.script hidden {
                 button #farther type="button" aria-label="Zoom out" { "−" }
                 button #closer type="button" aria-label="Zoom in" { "+" }
@@ -172,7 +172,7 @@ impl Chart<'_> {
                 }
                 div.track {
                     @if span.waited() > 0.01 {
-                        i.wait title={ "ready; waited " (time(span.waited())) " for a free job" }
+                        i.wait title={ "ready; waited " (time(span.waited())) " for a free job slot" }
                             style=(self.position(span.ready, span.ready + span.waited())) {}
                     }
                     @if let Some(work) = unit.work {
@@ -279,7 +279,7 @@ impl Chart<'_> {
                     @let span = &timeline.spans[link.unit];
                     li {
                         @if matches!(link.cause, StartReason::Job) {
-                            small { "after waiting for a free job:" }
+                            small { "after waiting for a free job slot:" }
                             " "
                         }
                         span.link {

@@ -1,4 +1,4 @@
-//! What is asked for, and the answer.
+//! API requests and responses.
 
 use serde_json::{Value, json};
 
@@ -10,25 +10,25 @@ use super::status::Status;
 use super::store::{Key, State, key};
 use super::{managers, patch, table, validation};
 
-/// A request that is about objects.
+/// A request for objects.
 pub struct Call<'a> {
     pub request: &'a Incoming,
     pub resource: &'static Resource,
     pub namespace: String,
-    /// Empty where it is about all.
+    /// Empty for a request about all objects.
     pub name: String,
 }
 
-/// What is answered.
+/// The response.
 pub enum Answer {
-    /// A code and an object.
+    /// A status code and an object.
     Object(u16, Value),
-    /// Changes as they come, after that revision.
+    /// A stream of the changes after a revision.
     Watch(Watch),
 }
 
 impl<'a> Call<'a> {
-    /// Reads the path of a request.
+    /// Parses the path of a request.
     pub fn read(request: &'a Incoming) -> Result<Self, Status> {
         let path = request.path.trim_matches('/');
         let words: Vec<&str> = path.split('/').collect();
@@ -50,7 +50,7 @@ impl<'a> Call<'a> {
         {
             return Err(Status::unknown_path());
         }
-        // A namespace is where it is the namespace of.
+        // A Namespace object is stored in the namespace of the same name.
         let namespace = if resource.namespaced { namespace } else { name };
         Ok(Self {
             request,
@@ -60,7 +60,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Returns what the request does, as roles name it.
+    /// Returns the verb of the request, as in roles.
     pub fn verb(&self) -> &'static str {
         match (self.request.method.as_str(), self.name.is_empty()) {
             ("GET", _) if self.is_watch() => "watch",
@@ -74,7 +74,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Does what is asked for.
+    /// Executes the request.
     pub fn answer(&self, state: &mut State, access: Access) -> Result<Answer, Status> {
         let verb = self.verb();
         access.check(verb, self.resource, &self.namespace, &self.name)?;
@@ -182,7 +182,7 @@ impl<'a> Call<'a> {
         Ok(Answer::Object(if old.is_some() { 200 } else { 201 }, new))
     }
 
-    /// Completes, checks and writes an object, unless it is a dry run.
+    /// Sets defaults, validates, and stores the object unless this is a dry run.
     fn store(
         &self,
         state: &mut State,
@@ -342,7 +342,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A member that is null says nothing.
+/// A null member counts as absent.
 fn without_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {

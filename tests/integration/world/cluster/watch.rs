@@ -1,4 +1,4 @@
-//! Changes, told as they come.
+//! Streams changes to clients.
 
 use std::io;
 use std::sync::MutexGuard;
@@ -11,10 +11,10 @@ use super::reading::Watch;
 use super::store::{Change, State};
 use super::{Shared, table};
 
-/// How long a client that has gone may stay unnoticed.
+/// How often to check whether the client has disconnected.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Tells a client what it waits for, until its time is over or it goes.
+/// Sends changes to a client until the timeout or until it disconnects.
 pub fn tell(shared: &Shared, connection: &mut Connection, mut watch: Watch) -> io::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(watch.seconds);
     connection.begin_chunks()?;
@@ -71,7 +71,7 @@ fn event(watch: &Watch, kind: &str, object: &Value) -> String {
     format!("{}\n", json!({ "type": kind, "object": object }))
 }
 
-/// Tells that those were all that there are.
+/// Returns the bookmark that marks the end of the existing objects.
 fn bookmark(watch: &Watch) -> String {
     let object = json!({
         "apiVersion": watch.resource.api_version(), "kind": watch.resource.kind,
