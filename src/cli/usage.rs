@@ -209,7 +209,7 @@ impl<'a> TypedLine<'a> {
         } else {
             format!("unknown command `{word}` for `{}`", self.path)
         };
-        let foreign = foreign::instead(word).filter(|_| self.path == "xp");
+        let foreign = foreign::equivalent_command(word).filter(|_| self.path == "xp");
         let names = self
             .command
             .get_subcommands()
@@ -238,7 +238,7 @@ impl<'a> TypedLine<'a> {
             let other = others.find(|other| longs(other).any(|known| known == name))?;
             Some(format!("`xp {}` has this option", other.get_name()))
         };
-        let foreign = foreign::option_instead(&self.path, option);
+        let foreign = foreign::equivalent_option(&self.path, option);
         let hint = foreign
             .map(str::to_owned)
             .or_else(|| near.map(|near| suggest::did_you_mean(format!("--{near}"))))

@@ -357,7 +357,7 @@ mod tests {
         };
         let http = with(&proxies).unwrap();
         let request = http.plain().get("http://far.example.com/").send();
-        let answer = tokio::task::spawn_blocking(move || {
+        let response = tokio::task::spawn_blocking(move || {
             use std::io::{Read as _, Write as _};
             let (mut connection, _) = of_scheme.accept().unwrap();
             let mut start = [0; 27];
@@ -368,7 +368,7 @@ mod tests {
             start
         });
         assert_eq!(request.await.unwrap().status(), 204);
-        assert_eq!(&answer.await.unwrap(), b"GET http://far.example.com/");
+        assert_eq!(&response.await.unwrap(), b"GET http://far.example.com/");
         // A direct connection fails here, because no proxy resolves the name.
         assert!(
             http.plain()

@@ -81,7 +81,7 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<NamedLock, Fa
         Err(RevisionError::NoRevision {
             repository, names, ..
         }) => {
-            let known = locks_beside(&file)
+            let known = locks_in_folder_of(&file)
                 .into_iter()
                 .chain(names)
                 .collect::<Vec<_>>();
@@ -108,7 +108,10 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<NamedLock, Fa
             "{} does not exist, and `{argument}` cannot be a revision: {error}\n\
              hint: {}",
             file.display(),
-            match suggest::nearest(argument, locks_beside(&file).iter().map(String::as_str)) {
+            match suggest::nearest(
+                argument,
+                locks_in_folder_of(&file).iter().map(String::as_str)
+            ) {
                 Some(near) => suggest::did_you_mean(near),
                 None => "pass two lock files: `xp diff A B`".to_owned(),
             }
@@ -118,7 +121,7 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<NamedLock, Fa
 }
 
 /// Returns the names of the locks in the folder of a file.
-fn locks_beside(file: &Path) -> Vec<String> {
+fn locks_in_folder_of(file: &Path) -> Vec<String> {
     let entries = file
         .parent()
         .map(fs::read_dir)

@@ -72,7 +72,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Completions { shell } => completions::script(shell),
         Command::Man(args) => man::run(&args),
         Command::Reference { page } => print(&cli::reference::page(page)),
-        Command::Complete { shell, typed } => completions::answer(global, shell, &typed),
+        Command::Complete { shell, typed } => completions::print_candidates(global, shell, &typed),
         // These work without a manifest.
         Command::Init(args) => with_settings(global, async |it| init::run(&it, &args).await),
         Command::Doctor(args) => with_settings(global, async |it| doctor::run(&it, &args).await),

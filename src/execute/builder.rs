@@ -19,7 +19,7 @@ use crate::model::event::{Event, Unit};
 use crate::model::manifest::BuilderUser;
 use crate::model::plan::{ContainerStep, ImageStep, ScriptStep};
 use mounts::{
-    binds, engine_socket, files, make_mount_points, missing_mount_points, refuse_foreign_files,
+    binds, engine_socket, files, make_mount_points, missing_mount_points, reject_foreign_files,
 };
 
 pub(super) use mounts::{mount_source, remove_mount_points};
@@ -92,7 +92,7 @@ pub async fn begin(
         remote_files = Some(prepared);
     } else {
         if spec.user != spec.owner {
-            refuse_foreign_files(step, &spec.written)?;
+            reject_foreign_files(step, &spec.written)?;
         }
         let files = files(context, path_mapping, step, state)?;
         spec.binds = binds(path_mapping, &files)?;

@@ -45,7 +45,7 @@ impl Publication<'_> {
         }
         let by_digest = self.step.image.repository().with_digest(digest.clone());
         let found = self.context.registry.describe(&by_digest).await;
-        found.is_ok_and(|it| wanted.accepts(&it.labels) && self.used.match_labels(&it.labels))
+        found.is_ok_and(|it| wanted.accepts(&it.labels) && self.used.matches_labels(&it.labels))
     }
 
     /// Pulls the registry's image of that digest, and gives it all names of the engine's own image.

@@ -103,7 +103,7 @@ impl StepError {
         if !self.lost_engine {
             return self;
         }
-        if engine.answers().await {
+        if engine.is_responsive().await {
             // It may have been restarted meanwhile; a killed script has a hint of its own.
             if self.line.is_none() {
                 self.hints.push(format!(

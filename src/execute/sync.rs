@@ -32,7 +32,7 @@ use crate::client::git::{GitClient, OperationContext};
 use crate::model::source::{CommitId, GitUrl, ResolvedReference};
 use advance::{advance, finish_interrupted_move};
 use in_use_note::InUseNote;
-use objects::bring;
+use objects::ensure_present;
 
 /// A working copy and the commit that it needs.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +66,7 @@ pub fn sync(
     watch: &OperationContext<'_>,
 ) -> Result<SyncOutcome, SyncError> {
     let _note = InUseNote::begin(request.staging_dir, request.dir);
-    let Some((working_copy, tracking, before)) = bring(client, request, watch)? else {
+    let Some((working_copy, tracking, before)) = ensure_present(client, request, watch)? else {
         return Ok(SyncOutcome::Cloned);
     };
     if !request.moves {

@@ -72,7 +72,7 @@ impl UsedImages {
     }
 
     /// Returns whether an image with these labels was built from the same images.
-    pub fn match_labels(&self, labels: &Labels) -> bool {
+    pub fn matches_labels(&self, labels: &Labels) -> bool {
         if self.0.is_empty() {
             return true;
         }

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_and_memory_is_bounded() {
+    fn long_lines_are_truncated_and_memory_is_bounded() {
         let mut splitter = LineSplitter::default();
         for _ in 0..100 {
             assert!(splitter.push(&[b'x'; 10_000]).is_empty());

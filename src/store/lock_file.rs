@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_changes_of_others_are_not_overwritten() {
+    fn comments_and_concurrent_changes_are_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let commented = "# mine\nversion: 1\nservices: {} # why\n";
         let file = lock_file(&folder, commented);

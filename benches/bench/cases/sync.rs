@@ -133,7 +133,7 @@ impl<'a> Remotes<'a> {
 
     /// Syncs existing working copies.
     fn again(&self, rounds: usize, jobs: &[usize]) -> Vec<Measured> {
-        let [xp, west, git] = ["xp", "west", "git"].map(|whose| self.folder(whose));
+        let [xp, west, git] = ["xp", "west", "git"].map(|contestant| self.folder(contestant));
         if !xp.join("src").exists() {
             self.world.succeed(&mut self.xp(&xp));
             self.world.succeed(&mut self.west(&west));
@@ -170,8 +170,8 @@ impl<'a> Remotes<'a> {
     }
 
     /// Creates a folder that all contestants can run in.
-    fn folder(&self, whose: &str) -> PathBuf {
-        let folder = self.world.part(&format!("sync-{}-{whose}", self.name));
+    fn folder(&self, contestant: &str) -> PathBuf {
+        let folder = self.world.part(&format!("sync-{}-{contestant}", self.name));
         let (mut manifest, mut west, mut list) = (
             "services:\n".to_owned(),
             "manifest:\n  projects:\n".to_owned(),

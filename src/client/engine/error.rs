@@ -162,7 +162,7 @@ impl EngineError {
     }
 
     /// Creates an error from the status and message of a response; the message may be empty.
-    pub(super) fn answered(action: &str, status: u16, message: &str) -> Self {
+    pub(super) fn from_response(action: &str, status: u16, message: &str) -> Self {
         let message = match trimmed(message) {
             message if message.is_empty() => "no reason given".to_owned(),
             message => message,
@@ -415,7 +415,7 @@ mod tests {
 
     #[test]
     fn the_message_of_a_json_body_is_shown() {
-        let shown = |body: &str| EngineError::answered("push a", 500, body).to_string();
+        let shown = |body: &str| EngineError::from_response("push a", 500, body).to_string();
         assert_eq!(
             shown(r#"{"message":"denied"}"#),
             "the engine cannot push a: denied"

@@ -190,9 +190,9 @@ impl Engine {
     }
 
     /// Returns whether the engine responds within a few seconds.
-    pub async fn answers(&self) -> bool {
-        let answer = tokio::time::timeout(PROBE_TIMEOUT, self.docker.ping());
-        matches!(answer.await, Ok(Ok(_)))
+    pub async fn is_responsive(&self) -> bool {
+        let response = tokio::time::timeout(PROBE_TIMEOUT, self.docker.ping());
+        matches!(response.await, Ok(Ok(_)))
     }
 
     fn without_timeout(&self) -> Docker {

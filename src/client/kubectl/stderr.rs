@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn long_output_is_cut_to_its_end() {
+    fn long_output_is_truncated_to_its_end() {
         let many: String = (0..50).map(|n| format!("line {n}\n")).collect();
         let lines = cleaned(&many);
         assert_eq!(lines.len(), MAX_LINES + 1);

@@ -142,14 +142,14 @@ pub enum RegistryError {
 
 impl RegistryError {
     /// Returns the status and message of the registry if it refused a request.
-    pub fn answer(&self) -> Option<(u16, &str)> {
+    pub fn rejection(&self) -> Option<(u16, &str)> {
         match self {
             Self::Unauthorized { message, .. } => Some((401, message)),
             Self::Denied { message, .. } => Some((403, message)),
             Self::Status {
                 status, message, ..
             } => Some((status.as_u16(), message)),
-            Self::Known(error) => error.answer(),
+            Self::Known(error) => error.rejection(),
             _ => None,
         }
     }
@@ -314,7 +314,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// Returns whether a text is a registry's own "not found" error.
-pub(super) fn says_not_found(text: &str) -> bool {
+pub(super) fn is_not_found_message(text: &str) -> bool {
     envelope(text).iter().any(|(code, _)| {
         matches!(
             code.as_str(),
@@ -351,12 +351,12 @@ mod tests {
 
     #[test]
     fn only_a_registrys_own_not_found_counts() {
-        assert!(says_not_found(
+        assert!(is_not_found_message(
             r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#
         ));
-        assert!(!says_not_found("<html>404 Not Found</html>"));
-        assert!(!says_not_found(r#"{"errors":[{"code":"DENIED"}]}"#));
-        assert!(!says_not_found(r#"{"errors":"no"}"#));
+        assert!(!is_not_found_message("<html>404 Not Found</html>"));
+        assert!(!is_not_found_message(r#"{"errors":[{"code":"DENIED"}]}"#));
+        assert!(!is_not_found_message(r#"{"errors":"no"}"#));
     }
 
     #[test]

@@ -123,11 +123,11 @@ impl RegistryClient {
         };
         let blob = digest(&host, &descriptor)?;
         let resource = Resource::Configuration(image.repository(), &blob);
-        let answer = host.send(Method::GET, resource, Access::Pull, None).await?;
-        if answer.status != StatusCode::OK {
-            return Err(host.refusal(None, &answer));
+        let response = host.send(Method::GET, resource, Access::Pull, None).await?;
+        if response.status != StatusCode::OK {
+            return Err(host.refusal(None, &response));
         }
-        let bytes = host.body(&answer)?;
+        let bytes = host.body(&response)?;
         let configuration: Configuration = serde_json::from_slice(&bytes)
             .map_err(|_| host.unexpected("invalid image configuration"))?;
         let labels = configuration.config.and_then(|config| config.labels);

@@ -223,7 +223,7 @@ impl RegistryClient {
             }
             _ => return Err(host.refusal(None, &answer)),
         }
-        if error::says_not_found(&answer.text()) {
+        if error::is_not_found_message(&answer.text()) {
             Ok(None)
         } else {
             Err(host.unexpected("the 404 does not come from a registry, perhaps from a proxy"))

@@ -91,13 +91,13 @@ impl RegistryHost {
             }
         };
         let exchange = self.exchange(&server, "request for a token", ExpectedBody::Any, request);
-        let answer = exchange.await.map_err(|error| match error {
+        let response = exchange.await.map_err(|error| match error {
             RegistryError::Unreachable { reason, .. } => {
                 failed(&server, format!("did not respond: {reason}"))
             }
             error => error,
         })?;
-        let (status, text) = (answer.status, answer.text());
+        let (status, text) = (response.status, response.text());
         let detail = match message_of(&text) {
             message if message.is_empty() => String::new(),
             message => format!(": {message}"),

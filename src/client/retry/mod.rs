@@ -218,11 +218,11 @@ mod tests {
         let reported = Arc::new(Mutex::new(Vec::new()));
         let log = reported.clone();
         let retries = Retries::new(quick(), move |it| log.lock().unwrap().push(it));
-        let mut answers = vec![Ok(3), Err("again"), Err("no")];
+        let mut responses = vec![Ok(3), Err("again"), Err("no")];
         let result = retries.begin("h", "GET x").run(|| {
-            let answer = answers.pop().unwrap();
-            let failure = answer.err().map(TransientFailure::new);
-            async move { (answer, failure) }
+            let response = responses.pop().unwrap();
+            let failure = response.err().map(TransientFailure::new);
+            async move { (response, failure) }
         });
         assert_eq!(result.await, Ok(3));
         let reported = reported.lock().unwrap();

@@ -45,7 +45,7 @@ impl Policy {
     };
 
     /// For diagnostic requests in interactive commands.
-    pub const QUESTION: Self = Self {
+    pub const INTERACTIVE: Self = Self {
         attempts: 2,
         shortest: Duration::from_millis(300),
         longest: Duration::from_millis(300),

@@ -26,7 +26,7 @@ fn is_transient_cause(error: &(dyn Error + 'static)) -> bool {
     if let Some(io) = error.downcast_ref::<io::Error>() {
         // `source` would skip the inner error, which is the one that matters.
         return match io.get_ref() {
-            Some(inside) if is_known(inside) => is_transient_cause(inside),
+            Some(inside) if is_informative(inside) => is_transient_cause(inside),
             _ => is_transient_io(io),
         };
     }
@@ -34,7 +34,7 @@ fn is_transient_cause(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Returns whether the inner error of an I/O error is more informative than its kind.
-fn is_known(inside: &(dyn Error + Send + Sync + 'static)) -> bool {
+fn is_informative(inside: &(dyn Error + Send + Sync + 'static)) -> bool {
     inside.is::<rustls::Error>() || inside.is::<hyper::Error>() || inside.is::<io::Error>()
 }
 

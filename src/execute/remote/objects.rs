@@ -84,13 +84,13 @@ pub(super) async fn add_git(
     Ok(())
 }
 
-fn tree(from: &Path, to: &Path, left_out: Vec<PathBuf>, may_be_missing: bool) -> UploadItem {
+fn tree(from: &Path, to: &Path, excluded: Vec<PathBuf>, may_be_missing: bool) -> UploadItem {
     UploadItem::Tree {
         from: from.to_owned(),
         to: to.to_owned(),
         // Writable only by root.
         owner: Some((0, 0)),
-        left_out,
+        excluded,
         is_copied_back: false,
         may_be_missing,
     }

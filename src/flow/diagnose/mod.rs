@@ -137,7 +137,7 @@ impl<'a> DoctorContext<'a> {
     ) -> Result<T, CheckFailure> {
         let _waiting = self.waiting.begin(&what);
         match tokio::time::timeout(self.limit, check).await {
-            Ok(answer) => answer.map_err(|error| CheckFailure::of(&error)),
+            Ok(response) => response.map_err(|error| CheckFailure::of(&error)),
             Err(_) => Err(CheckFailure::timeout(&what, self.limit)),
         }
     }

@@ -100,8 +100,8 @@ async fn one(
     let query = async {
         // The time spent waiting for the limit does not count.
         let started = Instant::now();
-        let answer = resolve_references(platform, services).await?;
-        Ok::<_, GitError>((answer, started.elapsed()))
+        let response = resolve_references(platform, services).await?;
+        Ok::<_, GitError>((response, started.elapsed()))
     };
     match limit.run(context, what, query).await {
         Ok(((found, errors), took)) => {

@@ -111,7 +111,7 @@ fn the_summary_describes_the_engine() {
 }
 
 #[test]
-fn an_unreachable_engine_comes_with_fixes() {
+fn an_unreachable_engine_has_fixes() {
     let unreachable = |change: &dyn Fn(&mut EngineConnectionFacts)| {
         let mut facts = engine_facts();
         facts.info = Err(failure("it does not answer", "something general"));
@@ -315,7 +315,7 @@ fn an_unreachable_registry_is_one_error() {
 }
 
 #[test]
-fn an_upload_that_cannot_be_cancelled_is_a_warning() {
+fn an_upload_that_cannot_be_canceled_is_a_warning() {
     let mut facts = registry_facts(1);
     facts.repositories[0].push = Some(Ok(PushAccess {
         cancel_error: Some("it answers 405".to_owned()),
@@ -361,7 +361,7 @@ fn remotes_have_their_response_time() {
 }
 
 #[test]
-fn refused_keys_come_with_the_state_of_the_agent() {
+fn rejected_keys_include_the_agents_state() {
     let refused = RemoteFacts {
         found: Some(Vec::new()),
         failures: vec![CheckFailure {
@@ -494,7 +494,7 @@ fn local_changes_are_notes() {
 }
 
 #[test]
-fn a_clone_of_another_remote_comes_with_a_working_command() {
+fn a_clone_of_another_remote_has_a_valid_fix() {
     let fix = |others: &[&str]| {
         let section = working_copies(&[WorkingCopyFacts {
             other_remotes: Some(texts(others)),

@@ -321,7 +321,7 @@ fn names(names: &[&str]) -> BTreeSet<ServiceName> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
-fn with_b() -> Lock {
+fn with_bold() -> Lock {
     let mut lock = lock(&["a", "b"]);
     let b = lock
         .services
@@ -332,8 +332,8 @@ fn with_b() -> Lock {
 }
 
 #[test]
-fn a_matching_lock_gives_the_locked_sources() {
-    let lock = with_b();
+fn a_matching_lock_provides_the_sources() {
+    let lock = with_bold();
     let sources = lock
         .sources("l", &manifest(), &names(&["a", "b"]), true)
         .unwrap();

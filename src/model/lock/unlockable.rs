@@ -111,11 +111,11 @@ impl UnlockableImages {
             let build = self.command("build", &BTreeSet::new());
             return format!("`{lock}` updates it, once `{build}` has built what is missing");
         }
-        let together = self.together();
-        if together.is_empty() {
+        let locked_together = self.locked_together();
+        if locked_together.is_empty() {
             format!("`{lock}` updates it")
         } else {
-            format!("`{}` updates it", self.command("lock", &together))
+            format!("`{}` updates it", self.command("lock", &locked_together))
         }
     }
 
@@ -125,15 +125,15 @@ impl UnlockableImages {
     }
 
     /// Returns the services that require newer entries of their dependencies, and those dependencies.
-    fn together(&self) -> BTreeSet<&ServiceName> {
-        let mut together = BTreeSet::new();
+    fn locked_together(&self) -> BTreeSet<&ServiceName> {
+        let mut locked_together = BTreeSet::new();
         for (service, problem) in &self.services {
             if let LockProblem::OtherDependencies(needs) = problem {
-                together.insert(service);
-                together.extend(needs);
+                locked_together.insert(service);
+                locked_together.extend(needs);
             }
         }
-        together
+        locked_together
     }
 
     fn command(&self, name: &str, services: &BTreeSet<&ServiceName>) -> String {
@@ -217,15 +217,15 @@ impl Diagnostic for UnlockableImages {
             };
             hints.push(format!("`{build}` builds and pushes them{deploy_hint}"));
         }
-        let together = self.together();
-        if !together.is_empty() {
+        let locked_together = self.locked_together();
+        if !locked_together.is_empty() {
             hints.push(match &self.environment {
                 None => {
-                    let lock = self.command("lock", &together);
+                    let lock = self.command("lock", &locked_together);
                     format!("`{lock}` locks them together")
                 }
                 Some(environment) => {
-                    let deploy = self.command(&format!("deploy {environment}"), &together);
+                    let deploy = self.command(&format!("deploy {environment}"), &locked_together);
                     format!("`{deploy}` deploys them together")
                 }
             });

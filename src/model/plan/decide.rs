@@ -199,9 +199,9 @@ impl<'a> PlanDraft<'a> {
                 (registry, status_of(&comparison.registry)?)
             }
             Some(_) => {
-                let standing = comparison.registry.standing();
+                let recipe_status = comparison.registry.recipe_status();
                 let registry = candidate.image.repository().registry();
-                (registry.filter(|_| standing.is_some()), standing)
+                (registry.filter(|_| recipe_status.is_some()), recipe_status)
             }
         };
         // An unreadable image in the engine does not matter if the registry's image replaces it.

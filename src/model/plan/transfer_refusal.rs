@@ -19,7 +19,7 @@ pub enum TransferRefusal {
     /// The registry or a proxy in front of it fails or cannot be reached.
     Outage,
     /// A retry cannot help: no such image, or a misconfigured connection.
-    Lasting,
+    Permanent,
     /// The message does not contain the reason.
     Unknown,
 }
@@ -53,8 +53,8 @@ impl TransferRefusal {
         }
         if contains_any(LOGIN) {
             Self::Login
-        } else if contains_any(LASTING) {
-            Self::Lasting
+        } else if contains_any(PERMANENT) {
+            Self::Permanent
         } else if contains_any(RIGHTS) {
             Self::Rights
         } else if contains_any(OUTAGE) || text.ends_with("eof") {
@@ -91,7 +91,7 @@ impl TransferRefusal {
                 "the registry or a proxy in front of it is failing: run xp again later; finished images are not rebuilt"
                     .to_owned()
             }
-            Self::Lasting | Self::Unknown => return Vec::new(),
+            Self::Permanent | Self::Unknown => return Vec::new(),
         };
         vec![hint]
     }
@@ -133,7 +133,7 @@ const LOGIN: &[&str] = &[
     "invalid username",
 ];
 
-const LASTING: &[&str] = &[
+const PERMANENT: &[&str] = &[
     "not found",
     "manifest unknown",
     "does not exist",
@@ -252,8 +252,8 @@ mod tests {
                 "error parsing HTTP 408 response body: invalid character '<' looking for beginning of value",
                 Outage,
             ),
-            ("manifest unknown: manifest unknown", Lasting),
-            ("unsupported: The operation is unsupported.", Lasting),
+            ("manifest unknown: manifest unknown", Permanent),
+            ("unsupported: The operation is unsupported.", Permanent),
             ("blob upload invalid", Unknown),
         ] {
             assert_eq!(of(message), kind, "{message}");
@@ -265,7 +265,7 @@ mod tests {
         for (status, kind) in [
             ("401 Unauthorized", Login),
             ("403 Forbidden", Rights),
-            ("404 Not Found", Lasting),
+            ("404 Not Found", Permanent),
             ("408 Request Timeout", Outage),
             ("409 Conflict", ImmutableTag),
             ("412 Precondition Failed", ImmutableTag),
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn only_rate_limits_and_outages_are_temporary() {
-        for kind in [ImmutableTag, Login, Rights, Quota, Lasting, Unknown] {
+        for kind in [ImmutableTag, Login, Rights, Quota, Permanent, Unknown] {
             assert!(!kind.is_temporary(), "{kind:?}");
         }
         assert!(RateLimit.is_temporary() && Outage.is_temporary());

@@ -9,17 +9,17 @@ use crate::wait::wait_until;
 use crate::world::{Engine, RegistryKind};
 
 pub const CASES: &[Case] = cases![
-    an_engine_that_crashes_is_named_and_costs_one_more_run,
-    an_engine_that_is_stopped_is_named_and_costs_one_more_run,
+    a_crashed_engine_is_named_and_a_rerun_recovers,
+    a_stopped_engine_is_named_and_a_rerun_recovers,
 ];
 
-fn an_engine_that_crashes_is_named_and_costs_one_more_run(t: &Context) {
+fn a_crashed_engine_is_named_and_a_rerun_recovers(t: &Context) {
     for hang in ["hang-script", "hang-image"] {
         lose_engine(t, hang, Engine::crash);
     }
 }
 
-fn an_engine_that_is_stopped_is_named_and_costs_one_more_run(t: &Context) {
+fn a_stopped_engine_is_named_and_a_rerun_recovers(t: &Context) {
     for hang in ["hang-script", "hang-image"] {
         lose_engine(t, hang, Engine::stop);
     }

@@ -16,7 +16,7 @@ use crate::process;
 use crate::repository::{GitRepository, git_command};
 
 pub const CASES: &[Case] = cases![
-    exports_and_clones_are_what_git_checks_out,
+    exports_and_clones_match_git_checkout,
     an_encoding_that_cannot_be_written_is_an_error,
 ];
 
@@ -181,7 +181,7 @@ fn modified(t: &Context) -> usize {
     usize::try_from(modified).expect("a small number")
 }
 
-fn exports_and_clones_are_what_git_checks_out(t: &Context) {
+fn exports_and_clones_match_git_checkout(t: &Context) {
     let remote = repository(t);
     let url = remote.url_http();
     t.platform(&[Service::new("zbackend", &url)]);

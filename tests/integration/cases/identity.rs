@@ -19,12 +19,12 @@ use crate::world::{Engine, Gateway, Registry, RegistryKind, Reply};
 
 pub const CASES: &[Case] = cases![
     a_locked_image_survives_a_rebuild_of_its_commit,
-    a_revert_moves_the_tag_and_builds_nothing,
-    a_registry_may_keep_the_tags_of_commits,
-    an_inconsistent_image_is_built_again,
-    no_tag_moves_unless_every_service_succeeded,
-    two_runners_make_one_set,
-    three_runners_make_one_set,
+    a_revert_moves_the_tag_without_building,
+    a_registry_with_immutable_commit_tags_is_supported,
+    an_inconsistent_image_is_rebuilt,
+    no_tag_moves_unless_all_services_succeed,
+    two_runners_build_one_consistent_set,
+    three_runners_build_one_consistent_set,
 ];
 
 /// The digest that the registry has for the tag of the last commit of `top`.
@@ -56,7 +56,7 @@ fn a_locked_image_survives_a_rebuild_of_its_commit(t: &Context) {
     assert_eq!(platform.made("base"), "old");
 }
 
-fn a_revert_moves_the_tag_and_builds_nothing(t: &Context) {
+fn a_revert_moves_the_tag_without_building(t: &Context) {
     let registry = t.registry();
     let platform = Platform::new(t, Some(registry.host()));
     let mut digests = Vec::new();
@@ -81,7 +81,7 @@ fn a_revert_moves_the_tag_and_builds_nothing(t: &Context) {
 }
 
 /// A registry with immutable tags, except those of branches.
-fn a_registry_may_keep_the_tags_of_commits(t: &Context) {
+fn a_registry_with_immutable_commit_tags_is_supported(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let frozen = Arc::new(AtomicBool::new(false));
     let is_frozen = Arc::clone(&frozen);
@@ -120,7 +120,7 @@ fn a_registry_may_keep_the_tags_of_commits(t: &Context) {
 }
 
 /// `base` is rebuilt from the same inputs: images built from the previous one no longer belong to the set.
-fn an_inconsistent_image_is_built_again(t: &Context) {
+fn an_inconsistent_image_is_rebuilt(t: &Context) {
     let registry = t.registry();
     let platform = Platform::new(t, Some(registry.host()));
     platform.makes("$RANDOM$(cat /proc/sys/kernel/random/uuid)");
@@ -157,7 +157,7 @@ fn an_inconsistent_image_is_built_again(t: &Context) {
     assert_eq!(identity, Some(digest(t, registry, &platform)));
 }
 
-fn no_tag_moves_unless_every_service_succeeded(t: &Context) {
+fn no_tag_moves_unless_all_services_succeed(t: &Context) {
     let registry = t.registry();
     let services = Services::new(t, &["good", "other"]);
     let manifest = |line: &str| {
@@ -202,17 +202,17 @@ fn no_tag_moves_unless_every_service_succeeded(t: &Context) {
     assert!(again.row("good").contains(" skipped "), "{again}");
 }
 
-fn two_runners_make_one_set(t: &Context) {
-    runners_make_one_set(t, 2);
+fn two_runners_build_one_consistent_set(t: &Context) {
+    runners_build_one_consistent_set(t, 2);
 }
 
-fn three_runners_make_one_set(t: &Context) {
-    runners_make_one_set(t, 3);
+fn three_runners_build_one_consistent_set(t: &Context) {
+    runners_build_one_consistent_set(t, 3);
 }
 
 /// Fresh runners with separate engines build the same new commits concurrently. Requests are delayed at
 /// random, so runs overtake each other at different points in each round.
-fn runners_make_one_set(t: &Context, count: usize) {
+fn runners_build_one_consistent_set(t: &Context, count: usize) {
     const ROUNDS: usize = 2;
     let registry = t.own_registry(RegistryKind::Open);
     let seed = Random::any_seed();

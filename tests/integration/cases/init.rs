@@ -14,17 +14,17 @@ pub const CASES: &[Case] = cases![
     a_skaffold_file_is_built,
     submodules_are_built,
     a_west_workspace_is_built,
-    a_checkout_of_repo_is_built,
+    a_repo_checkout_is_built,
     one_repository_with_many_dockerfiles_is_built,
-    what_has_no_remote_is_built_from_where_it_is,
-    what_is_there_is_never_written_over,
-    logins_are_not_written,
-    the_schema_that_editors_need_is_there,
-    of_two_working_copies_the_one_with_the_remote_s_name_is_taken,
-    what_is_broken_is_told_in_words_that_suit_everybody,
-    what_is_wrong_is_told_and_nothing_is_written,
-    one_source_is_taken_alone,
-    a_person_is_asked,
+    a_repository_without_a_remote_is_built_locally,
+    existing_files_are_never_overwritten,
+    credentials_are_not_written,
+    the_schema_for_editors_is_written,
+    the_working_copy_named_like_the_remote_is_preferred,
+    comments_contain_no_local_paths,
+    errors_are_reported_and_nothing_is_written,
+    a_single_source_can_be_selected,
+    questions_are_asked_on_a_terminal,
     ctrl_c_writes_nothing,
 ];
 
@@ -236,7 +236,7 @@ manifest:
         .stderr_contains("web is not cloned here");
 }
 
-fn a_checkout_of_repo_is_built(t: &Context) {
+fn a_repo_checkout_is_built(t: &Context) {
     let api = cloned(t, "api", "services/api");
     let manifests = t.git_repo("manifests");
     let text = "\
@@ -297,7 +297,7 @@ fn one_repository_with_many_dockerfiles_is_built(t: &Context) {
     assert!(manifest.contains("file: web/Dockerfile\n"), "{manifest}");
 }
 
-fn what_has_no_remote_is_built_from_where_it_is(t: &Context) {
+fn a_repository_without_a_remote_is_built_locally(t: &Context) {
     for (name, files) in [("my api", 2), ("empty", 0)] {
         fs::create_dir_all(t.dir().join(name)).expect("a folder");
         t.git(name, &["init", "--quiet", "--initial-branch=trunk"]);
@@ -319,7 +319,7 @@ fn what_has_no_remote_is_built_from_where_it_is(t: &Context) {
     assert_eq!(t.read("my api/file"), "of somebody who works\n");
 }
 
-fn what_is_there_is_never_written_over(t: &Context) {
+fn existing_files_are_never_overwritten(t: &Context) {
     cloned(t, "api", "api");
     t.manifest("mine: true\n");
     t.xp(["init"])
@@ -359,7 +359,7 @@ fn names(t: &Context) -> Vec<String> {
         .collect()
 }
 
-fn the_schema_that_editors_need_is_there(t: &Context) {
+fn the_schema_for_editors_is_written(t: &Context) {
     cloned(t, "api", "api");
     t.xp(["init"])
         .success()
@@ -377,7 +377,7 @@ fn the_schema_that_editors_need_is_there(t: &Context) {
     assert_eq!(t.read("x-platform.schema.json"), "{}\n");
 }
 
-fn of_two_working_copies_the_one_with_the_remote_s_name_is_taken(t: &Context) {
+fn the_working_copy_named_like_the_remote_is_preferred(t: &Context) {
     let api = cloned(t, "api", "api");
     clone(t, &api.url_http(), "a-second-api");
     clone(t, &api.url_http(), "the-third");
@@ -391,7 +391,7 @@ fn of_two_working_copies_the_one_with_the_remote_s_name_is_taken(t: &Context) {
     }
 }
 
-fn what_is_broken_is_told_in_words_that_suit_everybody(t: &Context) {
+fn comments_contain_no_local_paths(t: &Context) {
     cloned(t, "api", "api");
     t.write("broken/.git/x", "");
     t.write("leads-nowhere/.git", "gitdir: /gone/.git\n");
@@ -410,7 +410,7 @@ fn what_is_broken_is_told_in_words_that_suit_everybody(t: &Context) {
     }
 }
 
-fn logins_are_not_written(t: &Context) {
+fn credentials_are_not_written(t: &Context) {
     let api = t.git_repo("api");
     api.commit(&[("Dockerfile", PLAIN), ("file", "1\n")], "First");
     clone(t, &api.url_http_login(), "api");
@@ -464,7 +464,7 @@ build:
     printed.does_not_contain(hidden);
 }
 
-fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
+fn errors_are_reported_and_nothing_is_written(t: &Context) {
     t.xp(["init"])
         .failure(2)
         .stderr_contains("found nothing in product to generate a manifest from")
@@ -509,7 +509,7 @@ fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
         .stderr_contains("`xp init` generates one");
 }
 
-fn one_source_is_taken_alone(t: &Context) {
+fn a_single_source_can_be_selected(t: &Context) {
     cloned(t, "api", "src/api");
     cloned(t, "web", "src/web");
     t.write(
@@ -537,7 +537,7 @@ fn one_source_is_taken_alone(t: &Context) {
         .stderr_contains("outside the platform's folder");
 }
 
-fn a_person_is_asked(t: &Context) {
+fn questions_are_asked_on_a_terminal(t: &Context) {
     cloned(t, "api", "api");
     for number in 0..9 {
         let name = format!("part-{number}");

@@ -11,22 +11,22 @@ use crate::working_copy::{Snapshot, User};
 use crate::world::{GitServerKind, Registry};
 
 pub const CASES: &[Case] = cases![
-    a_lock_says_what_belongs_together,
-    a_branch_that_moves_makes_the_lock_old,
-    services_are_locked_one_by_one,
-    what_is_not_built_is_not_locked,
-    a_locked_build_takes_the_old_commit_and_moves_no_branch,
-    a_locked_build_asks_no_git_remote,
-    a_lock_that_cannot_be_met_says_why,
-    an_image_that_was_replaced_or_lost_is_told,
-    images_without_tests_are_locked_only_when_asked,
-    a_damaged_lock_is_told_and_kept,
+    a_lock_records_commits_and_images,
+    a_moved_branch_makes_the_lock_outdated,
+    services_can_be_locked_individually,
+    missing_images_are_not_locked,
+    a_locked_build_uses_the_old_commit_and_moves_no_branch,
+    a_locked_build_queries_no_git_remote,
+    an_unsatisfiable_lock_is_explained,
+    replaced_and_missing_images_are_reported,
+    images_without_tests_are_locked_only_if_requested,
+    a_damaged_lock_is_reported_and_kept,
     locks_of_two_users_are_the_same,
-    working_copies_follow_the_lock_and_come_back,
+    working_copies_follow_the_lock_and_return,
     services_of_one_working_copy_are_locked_together,
-    a_topic_train_is_locked_by_the_names_of_its_images,
-    services_of_one_repository_are_locked_by_what_touched_them,
-    a_lock_that_cannot_be_written_leaves_the_old_one,
+    a_topic_train_is_locked_by_its_image_names,
+    services_of_one_repository_are_locked_at_their_own_commits,
+    a_failed_write_keeps_the_old_lock,
     an_image_of_a_working_copy_is_not_locked,
 ];
 
@@ -90,7 +90,7 @@ fn short(commit: &str) -> &str {
     &commit[..8]
 }
 
-fn a_lock_says_what_belongs_together(t: &Context) {
+fn a_lock_records_commits_and_images(t: &Context) {
     let product = Product::new(t);
     t.xp(["build"]).success();
     let (backend, frontend) = (product.backend.head(), product.frontend.head());
@@ -135,7 +135,7 @@ fn a_lock_says_what_belongs_together(t: &Context) {
     assert!(!t.exists(".x-platform.lock.new"));
 }
 
-fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
+fn a_moved_branch_makes_the_lock_outdated(t: &Context) {
     let product = Product::locked(t);
     let text = lock_text(t);
     let old = product.backend.head();
@@ -184,7 +184,7 @@ fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
     assert!(!lock_text(t).contains("zfrontend"));
 }
 
-fn services_are_locked_one_by_one(t: &Context) {
+fn services_can_be_locked_individually(t: &Context) {
     let product = Product::new(t);
     t.xp(["build"]).success();
     t.xp(["lock", "zfrontend"])
@@ -234,7 +234,7 @@ fn services_are_locked_one_by_one(t: &Context) {
     t.xp(["lock", "nothing"]).failure(2);
 }
 
-fn what_is_not_built_is_not_locked(t: &Context) {
+fn missing_images_are_not_locked(t: &Context) {
     let product = Product::new(t);
     t.xp(["lock"])
         .failure(1)
@@ -269,7 +269,7 @@ fn what_is_not_built_is_not_locked(t: &Context) {
     t.xp(["build", "--locked"]).success();
 }
 
-fn a_locked_build_takes_the_old_commit_and_moves_no_branch(t: &Context) {
+fn a_locked_build_uses_the_old_commit_and_moves_no_branch(t: &Context) {
     let frontend = small::repository(t, "zfrontend");
     let old = frontend.head();
     let service = small::service(t, "zfrontend", &frontend.url_http(), "", "");
@@ -306,7 +306,7 @@ fn a_locked_build_takes_the_old_commit_and_moves_no_branch(t: &Context) {
     assert_eq!(id("master"), branch);
 }
 
-fn a_locked_build_asks_no_git_remote(t: &Context) {
+fn a_locked_build_queries_no_git_remote(t: &Context) {
     let product = Product::locked(t);
     product.backend.commit(&[("content", "2")], "Second");
     fs::remove_dir_all(t.dir().join("src")).expect("the working copies");
@@ -328,7 +328,7 @@ fn a_locked_build_asks_no_git_remote(t: &Context) {
     }
 }
 
-fn a_lock_that_cannot_be_met_says_why(t: &Context) {
+fn an_unsatisfiable_lock_is_explained(t: &Context) {
     let product = Product::locked(t);
     let text = lock_text(t);
     // The script has changed since.
@@ -379,7 +379,7 @@ fn a_lock_that_cannot_be_met_says_why(t: &Context) {
         .stderr_contains("create one with `xp lock`");
 }
 
-fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
+fn replaced_and_missing_images_are_reported(t: &Context) {
     let product = Product::locked(t);
     let commit = product.frontend.head();
     let image = t.image("zfrontend");
@@ -431,7 +431,7 @@ fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
     t.xp(["lock", "--check"]).failure(3);
 }
 
-fn images_without_tests_are_locked_only_when_asked(t: &Context) {
+fn images_without_tests_are_locked_only_if_requested(t: &Context) {
     let product = Product::new(t);
     product.manifest("true", "true");
     t.xp(["build", "--no-test"]).success();
@@ -451,7 +451,7 @@ fn images_without_tests_are_locked_only_when_asked(t: &Context) {
     assert_eq!(product.digest("zbackend", &commit), before);
 }
 
-fn a_damaged_lock_is_told_and_kept(t: &Context) {
+fn a_damaged_lock_is_reported_and_kept(t: &Context) {
     let product = Product::locked(t);
     let text = lock_text(t);
     let commit = product.backend.head();
@@ -542,7 +542,7 @@ fn locks_of_two_users_are_the_same(t: &Context) {
     t.xp(["build", "--locked"]).success();
 }
 
-fn working_copies_follow_the_lock_and_come_back(t: &Context) {
+fn working_copies_follow_the_lock_and_return(t: &Context) {
     let product = Product::locked(t);
     let (old_backend, old_frontend) = (product.backend.head(), product.frontend.head());
     let new_backend = product.backend.commit(&[("content", "2")], "Second");
@@ -662,7 +662,7 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
     t.xp(["build", "--locked"]).success();
 }
 
-fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
+fn a_topic_train_is_locked_by_its_image_names(t: &Context) {
     let registry = t.registry();
     let (backend, frontend) = (
         small::repository(t, "zbackend"),
@@ -744,7 +744,7 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     assert!(!lock_text(t).contains(&topic));
 }
 
-fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
+fn services_of_one_repository_are_locked_at_their_own_commits(t: &Context) {
     let repository = t.git_repo("mono");
     let file = |name: &str, content: &str| (format!("{name}/content"), content.to_owned());
     let commit = |name: &str, content: &str, message: &str| {
@@ -849,7 +849,7 @@ fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
         .stderr_contains("two: its `git.path` is `two` in the lock, but none in the manifest");
 }
 
-fn a_lock_that_cannot_be_written_leaves_the_old_one(t: &Context) {
+fn a_failed_write_keeps_the_old_lock(t: &Context) {
     let product = Product::locked(t);
     let text = lock_text(t);
     product.backend.commit(&[("content", "2")], "Second");

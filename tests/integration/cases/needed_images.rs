@@ -10,10 +10,10 @@ use crate::repository::GitRepository;
 use crate::wait::wait_until;
 
 pub const CASES: &[Case] = cases![
-    the_engines_image_is_used_and_not_the_registrys,
-    an_image_of_the_engine_is_asked_of_no_registry,
-    a_needed_image_that_is_gone_is_an_error,
-    a_needed_image_that_is_replaced_meanwhile_is_an_error,
+    the_engines_image_is_used_instead_of_the_registrys,
+    an_image_in_the_engine_needs_no_registry_query,
+    a_missing_needed_image_is_an_error,
+    a_replaced_needed_image_is_an_error,
 ];
 
 /// The service `base`, whose script determines its file `/made`, and `top`, which is built from it.
@@ -83,7 +83,7 @@ impl<'t> Platform<'t> {
     }
 }
 
-fn the_engines_image_is_used_and_not_the_registrys(t: &Context) {
+fn the_engines_image_is_used_instead_of_the_registrys(t: &Context) {
     let platform = Platform::new(t, Some(t.registry().host()));
     platform.makes("old");
     t.xp(["build"]).success();
@@ -97,7 +97,7 @@ fn the_engines_image_is_used_and_not_the_registrys(t: &Context) {
 }
 
 /// Such a registry would make the build wait forever.
-fn an_image_of_the_engine_is_asked_of_no_registry(t: &Context) {
+fn an_image_in_the_engine_needs_no_registry_query(t: &Context) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -126,7 +126,7 @@ fn an_image_of_the_engine_is_asked_of_no_registry(t: &Context) {
 }
 
 /// The image is removed while the scripts of its dependent run.
-fn a_needed_image_that_is_gone_is_an_error(t: &Context) {
+fn a_missing_needed_image_is_an_error(t: &Context) {
     let platform = Platform::new(t, None);
     platform.makes("old");
     t.xp(["build", "--services", "base"]).success();
@@ -149,7 +149,7 @@ fn a_needed_image_that_is_gone_is_an_error(t: &Context) {
 }
 
 /// The name is moved to another image while its dependent is built.
-fn a_needed_image_that_is_replaced_meanwhile_is_an_error(t: &Context) {
+fn a_replaced_needed_image_is_an_error(t: &Context) {
     let platform = Platform::new(t, None);
     platform.makes("old");
     let dockerfile = "ARG BASE\nFROM ${BASE}\nRUN echo waiting && sleep 4\n";

@@ -10,14 +10,14 @@ use crate::context::Context;
 use crate::world::{Gateway, RegistryKind, Reply, Request, Store};
 
 pub const CASES: &[Case] = cases![
-    a_registry_that_dies_during_a_push_costs_the_push_only,
-    a_registry_that_refuses_writes_is_a_failure,
-    a_tag_that_is_refused_is_set_by_the_next_run,
-    a_limited_rate_while_tags_are_set_is_waited_for,
-    one_service_that_cannot_be_pushed_stops_no_other,
+    a_registry_crash_during_a_push_fails_only_the_push,
+    a_read_only_registry_is_a_failure,
+    a_refused_tag_is_set_by_the_next_run,
+    a_rate_limit_while_tagging_is_waited_out,
+    a_failed_push_does_not_stop_other_services,
     a_builder_is_pushed_and_pulled_by_the_next_machine,
-    a_builder_that_was_not_pushed_is_pushed_with_the_next_build,
-    a_builder_that_changed_is_built_again,
+    an_unpushed_builder_is_pushed_by_the_next_build,
+    a_changed_builder_is_rebuilt,
     builders_are_listed_and_updated,
 ];
 
@@ -26,7 +26,7 @@ fn has_tag(t: &Context, host: &str, tag: &str) -> bool {
     t.engine().image(&name).is_some()
 }
 
-fn a_registry_that_dies_during_a_push_costs_the_push_only(t: &Context) {
+fn a_registry_crash_during_a_push_fails_only_the_push(t: &Context) {
     let registry = Arc::new(t.own_registry(RegistryKind::Open));
     let dying = Arc::clone(&registry);
     let gone = Arc::new(AtomicBool::new(false));
@@ -79,7 +79,7 @@ fn a_registry_that_dies_during_a_push_costs_the_push_only(t: &Context) {
     );
 }
 
-fn a_registry_that_refuses_writes_is_a_failure(t: &Context) {
+fn a_read_only_registry_is_a_failure(t: &Context) {
     for (status, code, message) in [
         (403, "DENIED", "requested access to the resource is denied"),
         // Like a registry in read-only mode.
@@ -122,7 +122,7 @@ fn a_registry_that_refuses_writes_is_a_failure(t: &Context) {
     }
 }
 
-fn a_tag_that_is_refused_is_set_by_the_next_run(t: &Context) {
+fn a_refused_tag_is_set_by_the_next_run(t: &Context) {
     let refuses = Arc::new(AtomicBool::new(true));
     let still = Arc::clone(&refuses);
     let gateway = Gateway::before(t.registry().host(), move |incoming| {
@@ -147,7 +147,7 @@ fn a_tag_that_is_refused_is_set_by_the_next_run(t: &Context) {
     assert_eq!(t.registry().tags(&t.image("zbackend")).len(), 2);
 }
 
-fn a_limited_rate_while_tags_are_set_is_waited_for(t: &Context) {
+fn a_rate_limit_while_tagging_is_waited_out(t: &Context) {
     let count = AtomicUsize::new(0);
     let gateway = Gateway::before(t.registry().host(), move |incoming| {
         let is_tag = incoming.method == "PUT" && incoming.path.ends_with("/manifests/master");
@@ -162,7 +162,7 @@ fn a_limited_rate_while_tags_are_set_is_waited_for(t: &Context) {
     assert_eq!(t.registry().tags(&t.image("zbackend")).len(), 2);
 }
 
-fn one_service_that_cannot_be_pushed_stops_no_other(t: &Context) {
+fn a_failed_push_does_not_stop_other_services(t: &Context) {
     let gateway = Gateway::before(t.registry().host(), |incoming| {
         let is_write = !matches!(incoming.method.as_str(), "GET" | "HEAD");
         match is_write && incoming.is_of_engine() && incoming.path.contains("/zfrontend/") {
@@ -286,7 +286,7 @@ fn a_builder_is_pushed_and_pulled_by_the_next_machine(t: &Context) {
     );
 }
 
-fn a_builder_that_was_not_pushed_is_pushed_with_the_next_build(t: &Context) {
+fn an_unpushed_builder_is_pushed_by_the_next_build(t: &Context) {
     let built = Built::new(t);
     t.xp(["build", "--no-push"]).success();
     assert_eq!(built.tags(), [""; 0]);
@@ -298,7 +298,7 @@ fn a_builder_that_was_not_pushed_is_pushed_with_the_next_build(t: &Context) {
     assert_eq!(built.writes(&built.registry.requests_since(mark)), 0);
 }
 
-fn a_builder_that_changed_is_built_again(t: &Context) {
+fn a_changed_builder_is_rebuilt(t: &Context) {
     let built = Built::new(t);
     t.xp(["build"]).success();
     let before = built.tags();

@@ -13,9 +13,9 @@ use crate::world::{Gateway, Registry, RegistryKind, Reply};
 
 pub const CASES: &[Case] = cases![
     a_refused_push_names_its_cause,
-    a_refusal_that_the_engine_does_not_explain_is_the_registrys,
-    a_part_of_an_image_is_not_pushed,
-    a_pull_by_digest_leaves_no_name,
+    an_unexplained_refusal_is_queried_from_the_registry,
+    a_partial_image_is_not_pushed,
+    a_pull_by_digest_adds_no_name,
 ];
 
 /// A registry that refuses to replace a commit's image, both to the engine and to xp, which then queries the reason.
@@ -110,7 +110,7 @@ fn a_refused_push_names_its_cause(t: &Context) {
     }
 }
 
-fn a_refusal_that_the_engine_does_not_explain_is_the_registrys(t: &Context) {
+fn an_unexplained_refusal_is_queried_from_the_registry(t: &Context) {
     let reply = (403, "DENIED", "the quota of this project is used up");
     let said = build_twice(t, "zbackend", reply);
     assert!(
@@ -139,7 +139,7 @@ fn put_manifest(registry: &Registry, image: &str, tag: &str, manifest: &Value) -
     digest.expect("the manifest that was put")
 }
 
-fn a_part_of_an_image_is_not_pushed(t: &Context) {
+fn a_partial_image_is_not_pushed(t: &Context) {
     let (registry, other) = (
         t.own_registry(RegistryKind::Open),
         t.own_registry(RegistryKind::Open),
@@ -196,7 +196,7 @@ fn a_part_of_an_image_is_not_pushed(t: &Context) {
     }
 }
 
-fn a_pull_by_digest_leaves_no_name(t: &Context) {
+fn a_pull_by_digest_adds_no_name(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let registry = t.registry();
     let image = t.image("zbackend");

@@ -12,15 +12,15 @@ use crate::context::Context;
 use crate::services::Services;
 
 pub const CASES: &[Case] = cases![
-    every_run_has_a_page,
-    a_page_goes_where_it_is_wanted,
-    a_page_is_shown_in_the_browser,
-    what_is_missing_is_said,
-    junit_tells_of_every_phase,
-    a_page_has_no_secret,
+    every_run_has_a_report,
+    a_report_can_be_written_to_any_path,
+    a_report_can_be_opened_in_the_browser,
+    missing_things_are_reported,
+    junit_has_every_phase,
+    reports_contain_no_secrets,
 ];
 
-fn every_run_has_a_page(t: &Context) {
+fn every_run_has_a_report(t: &Context) {
     t.xp(["report"])
         .failure(2)
         .stderr_contains("could not find x-platform.yml");
@@ -76,7 +76,7 @@ fn every_run_has_a_page(t: &Context) {
     assert!(synced.contains("data-unit=\"app\" data-result=\"done\""));
 }
 
-fn a_page_goes_where_it_is_wanted(t: &Context) {
+fn a_report_can_be_written_to_any_path(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     app.build().success();
     let beside = t.xp(["report"]).success();
@@ -119,7 +119,7 @@ fn a_page_goes_where_it_is_wanted(t: &Context) {
         .stderr_contains("hint: `-o FILE` writes it elsewhere");
 }
 
-fn a_page_is_shown_in_the_browser(t: &Context) {
+fn a_report_can_be_opened_in_the_browser(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     app.build().success();
     t.xp(["report", "--open"])
@@ -136,7 +136,7 @@ fn a_page_is_shown_in_the_browser(t: &Context) {
         .stderr_contains("`--open` requires an HTML page in a file");
 }
 
-fn what_is_missing_is_said(t: &Context) {
+fn missing_things_are_reported(t: &Context) {
     let app = App::with_scripts(t, "", &["echo printed"]);
     app.build().success();
     t.xp(["report", "--run", "7"])
@@ -154,7 +154,7 @@ fn what_is_missing_is_said(t: &Context) {
     assert!(page.stdout.contains("ended before its plan was known"));
 }
 
-fn junit_tells_of_every_phase(t: &Context) {
+fn junit_has_every_phase(t: &Context) {
     let services = Services::new(t, &["base", "top", "other"]);
     services.manifest(&[
         (
@@ -228,7 +228,7 @@ print(json.dumps(found))
     serde_json::from_str(&read.stdout).expect("JSON")
 }
 
-fn a_page_has_no_secret(t: &Context) {
+fn reports_contain_no_secrets(t: &Context) {
     let app = App::with_scripts(
         t,
         "env: { TOKEN: '${{ env.SECRET }}' }",

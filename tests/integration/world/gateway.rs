@@ -46,7 +46,7 @@ pub enum Reply {
     /// Forward to the upstream server.
     Forward,
     /// Respond with a status, headers and a body.
-    Answer(u16, Vec<(&'static str, String)>, String),
+    Response(u16, Vec<(&'static str, String)>, String),
     /// Simulate a connection fault.
     Broken(Fault),
 }
@@ -73,7 +73,7 @@ pub enum Fault {
 impl Reply {
     /// A response with only a status.
     pub fn status(status: u16) -> Self {
-        Self::Answer(status, Vec::new(), String::new())
+        Self::Response(status, Vec::new(), String::new())
     }
 
     /// A registry error.
@@ -88,12 +88,12 @@ impl Reply {
     /// A JSON response.
     pub fn json(status: u16, body: &str) -> Self {
         let media_type = vec![("Content-Type", "application/json".to_owned())];
-        Self::Answer(status, media_type, body.to_owned())
+        Self::Response(status, media_type, body.to_owned())
     }
 }
 
 /// Maximum size of a body passed to the script.
-const MOST_READ: u64 = 64 * 1024;
+const MAX_SCRIPT_BODY: u64 = 64 * 1024;
 
 /// First byte of a TLS connection.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -220,7 +220,7 @@ impl Shared {
         // A small body is read for the script; a large one is streamed.
         let length = incoming.header("content-length").unwrap_or("0");
         let mut body = Vec::new();
-        if let Ok(length @ ..=MOST_READ) = length.parse() {
+        if let Ok(length @ ..=MAX_SCRIPT_BODY) = length.parse() {
             reader.by_ref().take(length).read_to_end(&mut body)?;
         }
         incoming.body = String::from_utf8_lossy(&body).into_owned();
@@ -250,20 +250,20 @@ impl Shared {
                 let rest = rest.unwrap_or(0_u64).saturating_sub(body.len() as u64);
                 reader.by_ref().take(rest).read_to_end(&mut body)?;
                 self.note(&incoming, 0);
-                let answer = self.answer(&head, &body)?;
-                self.spoil(fault, answer, client)
+                let response = self.response(&head, &body)?;
+                self.spoil(fault, response, client)
             }
-            Reply::Answer(status, headers, text) => {
+            Reply::Response(status, headers, text) => {
                 self.note(&incoming, status);
-                let mut answer = format!("HTTP/1.1 {status} Scripted\r\nConnection: close\r\n");
+                let mut response = format!("HTTP/1.1 {status} Scripted\r\nConnection: close\r\n");
                 for (name, value) in headers {
-                    answer.push_str(&format!("{name}: {value}\r\n"));
+                    response.push_str(&format!("{name}: {value}\r\n"));
                 }
-                answer.push_str(&format!("Content-Length: {}\r\n\r\n", text.len()));
+                response.push_str(&format!("Content-Length: {}\r\n\r\n", text.len()));
                 if incoming.method != "HEAD" {
-                    answer.push_str(&text);
+                    response.push_str(&text);
                 }
-                client.write_all(answer.as_bytes())?;
+                client.write_all(response.as_bytes())?;
                 client.shutdown(Shutdown::Write)
             }
         }
@@ -306,43 +306,43 @@ impl Shared {
     }
 
     /// Returns the complete response of the upstream server.
-    fn answer(&self, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+    fn response(&self, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
         let upstream = self.upstream.lock().expect("not poisoned").clone();
         let mut server = TcpStream::connect(upstream.expect("a server behind"))?;
         server.write_all(closing(head).as_bytes())?;
         server.write_all(body)?;
-        let mut answer = Vec::new();
-        server.read_to_end(&mut answer)?;
-        Ok(answer)
+        let mut response = Vec::new();
+        server.read_to_end(&mut response)?;
+        Ok(response)
     }
 
     /// Sends a response with a fault.
-    fn spoil(&self, fault: Fault, mut answer: Vec<u8>, mut client: TcpStream) -> io::Result<()> {
-        let end_of_head = answer.windows(4).position(|it| it == b"\r\n\r\n");
+    fn spoil(&self, fault: Fault, mut response: Vec<u8>, mut client: TcpStream) -> io::Result<()> {
+        let end_of_head = response.windows(4).position(|it| it == b"\r\n\r\n");
         let start = end_of_head.map_or(0, |at| at + 4);
         // A response without a body is truncated in the middle of its headers.
-        let middle = match answer.len() - start {
+        let middle = match response.len() - start {
             0 => start / 2,
             length => start + length / 2,
         };
         match fault {
             Fault::Changed => {
-                if let Some(byte) = answer[start..].iter_mut().rev().nth(1) {
+                if let Some(byte) = response[start..].iter_mut().rev().nth(1) {
                     *byte ^= 1;
                 }
-                client.write_all(&answer)?;
+                client.write_all(&response)?;
             }
             Fault::Slow => {
-                for part in answer.chunks(answer.len().div_ceil(8).max(1)) {
+                for part in response.chunks(response.len().div_ceil(8).max(1)) {
                     thread::sleep(Duration::from_millis(150));
                     client.write_all(part)?;
                 }
             }
             Fault::Stalled => {
-                client.write_all(&answer[..middle])?;
+                client.write_all(&response[..middle])?;
                 self.hold(&client);
             }
-            _ => client.write_all(&answer[..middle])?,
+            _ => client.write_all(&response[..middle])?,
         }
         client.shutdown(Shutdown::Both)
     }

@@ -45,7 +45,7 @@ pub struct ImageBuild<'a> {
     /// If not empty, the only files and folders of the context to send, relative to `root`.
     pub selected: &'a [String],
     /// A folder in the context to exclude.
-    pub left_out: Option<&'a Path>,
+    pub excluded: Option<&'a Path>,
     /// The Dockerfile.
     pub dockerfile: &'a Path,
     /// The target stage; `None` for the last one.
@@ -90,7 +90,7 @@ impl Engine {
     ) -> Result<String, EngineError> {
         let context = ContextFolder::open(build.root, build.context, build.dockerfile)?
             .only(build.root, build.selected)?
-            .without(build.left_out);
+            .without(build.excluded);
         let context = Arc::new(context);
         if !self.buildkit {
             return Ok(self.build_classic(build, context, watcher).await?);

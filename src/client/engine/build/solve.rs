@@ -109,8 +109,8 @@ impl Engine {
         _ = tokio::time::timeout(LOG_GRACE, rest).await;
         sent.report();
         match solved {
-            Ok(answer) => {
-                let id = answer.into_inner().exporter_response.remove(IMAGE_ID);
+            Ok(response) => {
+                let id = response.into_inner().exporter_response.remove(IMAGE_ID);
                 let without_id = || EngineError::Refused {
                     action: ACTION.to_owned(),
                     message: "BuildKit returned no image id".to_owned(),

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unanswered_handshake_times_out() {
+    async fn a_hanging_handshake_times_out() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let endpoint = EngineEndpoint::parse(&EngineSettings {

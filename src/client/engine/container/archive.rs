@@ -180,10 +180,10 @@ impl BuilderContainer {
             input.write_all(format!("{line}\n").as_bytes()).await?;
             input.flush().await?;
             // The shell reads its commands in order: once it responds to the second, it has read the first.
-            let answered = self.answered.notified();
+            let responded = self.responded.notified();
             input.write_all(b"answer\n").await?;
             input.flush().await?;
-            answered.await;
+            responded.await;
             std::io::Result::Ok(())
         };
         match tokio::time::timeout(RESPONSE_TIMEOUT, sent).await {

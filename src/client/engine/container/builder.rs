@@ -51,7 +51,7 @@ pub struct BuilderContainer {
     /// Commands to the shell, one per line. Closing it ends the container.
     pub input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
     /// Notified when the shell responds.
-    pub answered: Arc<Notify>,
+    pub responded: Arc<Notify>,
     /// Whether the shell restores the owner of files when the connection ends.
     restores_owner: bool,
 }
@@ -121,8 +121,8 @@ impl CreatedContainer {
             });
         }
         // Drain the output, which consists only of responses of the main shell.
-        let answered = Arc::new(Notify::new());
-        let notify = answered.clone();
+        let responded = Arc::new(Notify::new());
+        let notify = responded.clone();
         tokio::spawn(async move {
             while let Some(chunk) = output.next().await {
                 if chunk.is_ok_and(|chunk| {
@@ -139,7 +139,7 @@ impl CreatedContainer {
             id: self.id.clone(),
             user: spec.user,
             input: Mutex::new(input),
-            answered,
+            responded,
             restores_owner: spec.restores_owner(),
         })
     }

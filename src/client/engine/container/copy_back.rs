@@ -38,7 +38,7 @@ pub struct CopyBackTarget {
     /// The files that were sent from the folder.
     pub sent: SentFiles,
     /// Excluded paths in the folder, such as mount points.
-    pub left_out: Vec<PathBuf>,
+    pub excluded: Vec<PathBuf>,
     /// Whether the user may work in the folder; then local changes since it was sent are kept.
     pub is_shared: bool,
 }
@@ -55,7 +55,7 @@ pub struct CopyBackReport {
     /// Files that were changed on both sides; the local ones were kept.
     pub kept: Vec<PathBuf>,
     /// Devices and other special files, which are not copied back.
-    pub odd: Vec<PathBuf>,
+    pub special_files: Vec<PathBuf>,
     /// Whether the part is a link in the container, so that nothing was copied.
     pub is_link: bool,
 }
@@ -132,8 +132,8 @@ impl Unpacker<'_> {
     fn unpack_entry(&mut self, mut entry: Entry<'_, impl Read>) -> io::Result<()> {
         let name = entry.path_bytes().into_owned();
         let path = self.relative_path(&name)?;
-        let is_left_out = |path: &Path| self.place.left_out.iter().any(|it| path.starts_with(it));
-        if is_left_out(&path) {
+        let is_excluded = |path: &Path| self.place.excluded.iter().any(|it| path.starts_with(it));
+        if is_excluded(&path) {
             return Ok(());
         }
         let kind = entry.header().entry_type();
@@ -173,13 +173,13 @@ impl Unpacker<'_> {
             EntryType::Link => {
                 let target = entry.link_name_bytes().unwrap_or_default().into_owned();
                 let target = self.relative_path(&target)?;
-                if is_left_out(&target) {
+                if is_excluded(&target) {
                     return Ok(());
                 }
                 self.hard_link(&path, &target, mode)
             }
             _ => {
-                self.report.odd.push(path);
+                self.report.special_files.push(path);
                 Ok(())
             }
         }
@@ -212,7 +212,7 @@ impl Unpacker<'_> {
         let mode = mode & 0o7777;
         let full = self.place.folder.join(path);
         // A folder that exists only as a parent of a mount point is created only if a file is in it.
-        let is_mount_parent = self.place.left_out.iter().any(|it| it.starts_with(path))
+        let is_mount_parent = self.place.excluded.iter().any(|it| it.starts_with(path))
             && !self.place.sent.contains_key(path);
         if is_mount_parent && !(self.has_real_parents(path) && look(&full)?.is_some()) {
             return Ok(());

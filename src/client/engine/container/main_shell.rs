@@ -44,7 +44,7 @@ known=; while IFS=: read -r name _ id _; do [ "$id" = {gid} ] && known=1; done <
     }
     script.push_str(&format!(
         "echo {READY}\nstay=\nwhile read -r signal process; do\n\
-         case $signal in answer) echo {RESPONSE} ;; stay) stay=1 ;; *) kill \"-$signal\" \"$process\" ;; esac\ndone\n"
+         case $signal in response) echo {RESPONSE} ;; stay) stay=1 ;; *) kill \"-$signal\" \"$process\" ;; esac\ndone\n"
     ));
     if spec.restores_owner() {
         // End all other processes, so that no script creates files after the change of owner.

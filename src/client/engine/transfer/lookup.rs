@@ -78,10 +78,11 @@ impl Engine {
     /// Inspects each image. The response has the further names of the image.
     async fn inspect_images(&self, queries: Vec<ImageQuery>) -> Result<EngineImages, EngineError> {
         let requests = queries.into_iter().map(|query| self.inspect(query.name));
-        let mut answers = futures_util::stream::iter(requests).buffer_unordered(self.concurrency());
+        let mut responses =
+            futures_util::stream::iter(requests).buffer_unordered(self.concurrency());
         let mut by_name = EngineImages::new();
-        while let Some(answer) = answers.try_next().await? {
-            let Some(image) = answer else { continue };
+        while let Some(response) = responses.try_next().await? {
+            let Some(image) = response else { continue };
             let names = [&image.repo_tags, &image.repo_digests];
             let names: Vec<String> = names.into_iter().flatten().flatten().cloned().collect();
             let found = engine_image(image);
@@ -103,10 +104,11 @@ impl Engine {
             };
             self.docker.list_images(Some(options))
         });
-        let mut answers = futures_util::stream::iter(requests).buffer_unordered(self.concurrency());
+        let mut responses =
+            futures_util::stream::iter(requests).buffer_unordered(self.concurrency());
         let mut by_name = EngineImages::new();
-        while let Some(answer) = answers.next().await {
-            let images = answer.map_err(|error| EngineError::new("look up images", error))?;
+        while let Some(response) = responses.next().await {
+            let images = response.map_err(|error| EngineError::new("look up images", error))?;
             for image in images {
                 let ImageSummary {
                     id,

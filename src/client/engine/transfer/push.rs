@@ -95,7 +95,11 @@ impl Engine {
         if !status.is_success() {
             let body = lines.next().await?.unwrap_or_default();
             let message = String::from_utf8_lossy(&body);
-            return Err(EngineError::answered(action, status.as_u16(), &message));
+            return Err(EngineError::from_response(
+                action,
+                status.as_u16(),
+                &message,
+            ));
         }
         Ok(stream::try_unfold(lines, |mut lines| async move {
             let Some(line) = lines.next().await? else {

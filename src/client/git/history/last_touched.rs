@@ -73,7 +73,7 @@ impl WorkingCopy {
         }
         let results = walk.results.into_iter();
         Ok(results
-            .map(|answer| answer.unwrap_or(LastTouch::BeyondHistory))
+            .map(|response| response.unwrap_or(LastTouch::BeyondHistory))
             .collect())
     }
 }
@@ -160,7 +160,7 @@ impl<'a> Walk<'a> {
     /// Moves each set on to a parent, or records its result.
     fn step(&mut self, id: Oid, mut sets: PathSets) -> Result<(), git2::Error> {
         if self.boundary.contains(&id) && self.has_parents(id)? {
-            self.answer(&sets, LastTouch::BeyondHistory);
+            self.response(&sets, LastTouch::BeyondHistory);
             return Ok(());
         }
         let commit = self.repository.find_commit(id)?;
@@ -183,10 +183,10 @@ impl<'a> Walk<'a> {
             for set in &touched {
                 sets.remove(set);
             }
-            self.answer(&sets, LastTouch::Never);
+            self.response(&sets, LastTouch::Never);
             sets = touched;
         }
-        self.answer(&sets, LastTouch::Commit(id.into()));
+        self.response(&sets, LastTouch::Commit(id.into()));
         Ok(())
     }
 
@@ -201,9 +201,9 @@ impl<'a> Walk<'a> {
             .is_some_and(|line| line.starts_with(b"parent ")))
     }
 
-    fn answer(&mut self, sets: &PathSets, answer: LastTouch) {
+    fn response(&mut self, sets: &PathSets, response: LastTouch) {
         for set in sets {
-            self.results[*set] = Some(answer);
+            self.results[*set] = Some(response);
             for end in &self.ends_of[*set] {
                 self.trie.remove(*end);
             }

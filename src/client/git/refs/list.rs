@@ -133,10 +133,10 @@ impl GitClient {
             }
             Advertisement::Version2 => {
                 connection.write(&ls_refs(prefixes)).await?;
-                let answer = read_message(&mut connection, &mut reader).await?;
+                let reply = read_message(&mut connection, &mut reader).await?;
                 connection.write(b"0000").await.ok();
                 connection.finish().await;
-                RemoteRefs::from_ls_refs(&answer).map_err(|invalid| invalid_refs(url, invalid))
+                RemoteRefs::from_ls_refs(&reply).map_err(|invalid| invalid_refs(url, invalid))
             }
         }
     }

@@ -86,7 +86,7 @@ impl HttpRemote {
         body: Vec<u8>,
     ) -> Result<Option<Response>, GitError> {
         let response = self.send(&HttpCall::upload_pack(body, true)).await?;
-        let answers = response.status() == StatusCode::OK
+        let responses = response.status() == StatusCode::OK
             && content_type(&response) == "application/x-git-upload-pack-result";
         match response.status() {
             // Requesting the advertisement would not help. Old servers may reject the request with 500.
@@ -96,7 +96,7 @@ impl HttpRemote {
             {
                 self.expect_success(response).map(Some)
             }
-            _ => Ok(answers.then_some(response)),
+            _ => Ok(responses.then_some(response)),
         }
     }
 

@@ -226,7 +226,7 @@ fn a_byte_order_mark_and_windows_line_ends_are_ignored() {
 }
 
 #[test]
-fn anchors_and_merge_keys_work_in_moderation() {
+fn anchors_and_merge_keys_are_supported() {
     let manifest = accepted(
         "\
 services:

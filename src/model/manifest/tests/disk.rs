@@ -84,7 +84,7 @@ fn a_file_that_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn a_dir_that_leaves_by_a_symbolic_link_is_refused() {
+fn a_dir_through_a_symbolic_link_is_rejected() {
     use std::os::unix::fs::symlink;
     let outside = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();

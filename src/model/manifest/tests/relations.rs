@@ -3,7 +3,7 @@
 use super::{accepted, refused, refuses, with};
 
 #[test]
-fn working_copies_that_overlap() {
+fn overlapping_working_copies_are_rejected() {
     let outside = "(move one of them so that neither contains the other)";
     refuses(
         "dir: o/a",

@@ -39,12 +39,12 @@ impl<'p> FoundImages<'p> {
     }
 
     fn labels(&self, service: &str, needs: &str, recipe: Option<&str>) -> Labels {
-        let today = self.recipes[&name(service)].to_string();
+        let current = self.recipes[&name(service)].to_string();
         let needs = (
             LABEL_NEEDED_IMAGES.to_owned(),
             format!(r#"{{"front":"{needs}"}}"#),
         );
-        let recipe = recipe.map_or(today, str::to_owned);
+        let recipe = recipe.map_or(current, str::to_owned);
         [(LABEL_RECIPE.to_owned(), recipe), needs].into()
     }
 
@@ -186,7 +186,7 @@ fn an_image_with_an_earlier_recipe_is_reused() {
 #[test]
 fn identity_tags_are_queried_only_if_useful() {
     let platform = platform();
-    let asked = |found: FoundImages<'_>| {
+    let queried = |found: FoundImages<'_>| {
         platform.draft(&["back"], |draft| {
             draft.identities(&found.inventory, &platform.folders(&draft))
         })
@@ -194,13 +194,13 @@ fn identity_tags_are_queried_only_if_useful() {
     let good = FoundImages::new(&platform)
         .front("a", "c")
         .registry("", "a", &sha("c"), None);
-    assert_eq!(asked(good), []);
+    assert_eq!(queried(good), []);
     let stale = FoundImages::new(&platform)
         .front("a", "c")
         .registry("", "a", &sha("d"), None);
     let tag = stale.identity("back");
-    assert_eq!(asked(stale), [platform.image("back", tag.as_str())]);
-    let absent = asked(FoundImages::new(&platform).front("a", "c"));
+    assert_eq!(queried(stale), [platform.image("back", tag.as_str())]);
+    let absent = queried(FoundImages::new(&platform).front("a", "c"));
     assert_eq!(absent, [], "the image was not looked up");
 }
 

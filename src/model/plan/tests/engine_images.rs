@@ -40,7 +40,7 @@ fn each_service_and_its_dependencies_are_queried_once() {
 }
 
 #[test]
-fn without_pulls_the_registrys_answer_suffices() {
+fn without_pulls_the_registrys_response_suffices() {
     let no_pull = |platform: TestPlatform| platform.options(|options| options.pull = false);
     let complete = || no_pull(TestPlatform::new().complete("back").complete("front"));
     let nothing: [&str; 0] = [];

@@ -13,7 +13,7 @@ fn in_place(mut platform: TestPlatform, service: &str, changed: &[&str]) -> Test
         hasher.file(path.as_bytes(), false, [1; 20]);
     }
     let changes = TreeChanges {
-        left_out: 0,
+        excluded: 0,
         digest: hasher.finish(),
         count: changed.len(),
         paths: changed.iter().map(|path| (*path).to_owned()).collect(),
@@ -132,7 +132,7 @@ fn local_builds_are_never_pushed() {
 
 #[test]
 fn registries_are_queried_only_for_clean_working_copies() {
-    let asked = |platform: &TestPlatform| {
+    let queried = |platform: &TestPlatform| {
         let selected = BTreeSet::from([name("front")]);
         let (options, env) = (&platform.options, |_: &str| None);
         let draft = PlanDraft::new(
@@ -144,11 +144,11 @@ fn registries_are_queried_only_for_clean_working_copies() {
         );
         draft.unwrap().images()
     };
-    assert_eq!(asked(&TestPlatform::new()).len(), 2);
+    assert_eq!(queried(&TestPlatform::new()).len(), 2);
     let clean = in_place(TestPlatform::new(), "front", &[]);
-    assert_eq!(asked(&clean), [clean.image("front", "")]);
+    assert_eq!(queried(&clean), [clean.image("front", "")]);
     let dirty = in_place(TestPlatform::new(), "front", &["a"]);
-    assert_eq!(asked(&dirty), []);
+    assert_eq!(queried(&dirty), []);
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn dependents_on_the_train_are_variants_too() {
 }
 
 #[test]
-fn a_branch_without_commits_of_its_own_makes_no_variant() {
+fn a_branch_without_new_commits_is_not_a_variant() {
     let mut platform = platform(&[("base", ReferenceOrigin::Branch)]);
     let source = platform.sources.get_mut(&name("base")).unwrap();
     source.manifest_reference = Some(ResolvedReference {

@@ -267,15 +267,15 @@ impl Chart<'_> {
     /// Returns the critical path as a list.
     fn path(&self) -> Markup {
         let timeline = &self.report.timeline;
-        let left_out = timeline.path.len().saturating_sub(LINKS);
+        let excluded = timeline.path.len().saturating_sub(LINKS);
         html! {
             p.path-text { "◆ Critical path, which determined when the run ended:" }
             ol.path {
                 @if timeline.work_start > 0.0 {
                     li { span.link { "planning " small { (time(timeline.work_start)) } } }
                 }
-                @if left_out > 0 { li { small { (left_out) " more" } } }
-                @for link in &timeline.path[left_out..] {
+                @if excluded > 0 { li { small { (excluded) " more" } } }
+                @for link in &timeline.path[excluded..] {
                     @let span = &timeline.spans[link.unit];
                     li {
                         @if matches!(link.cause, StartReason::Job) {

@@ -83,7 +83,7 @@ impl Connection {
     }
 
     /// Writes a response.
-    pub fn answer(&mut self, code: u16, media_type: &str, body: &str) -> io::Result<()> {
+    pub fn respond(&mut self, code: u16, media_type: &str, body: &str) -> io::Result<()> {
         let length = body.len();
         let reason = if code < 400 { "OK" } else { "Refused" };
         let head = format!(

@@ -39,7 +39,7 @@ use serde_json::{Value, json};
 pub use access::{Access, Refusal};
 pub use controller::Outcome;
 
-use api::{Answer, Call};
+use api::{Call, Response};
 use http::{Connection, Incoming};
 use resources::Resource;
 use status::Status;
@@ -247,21 +247,21 @@ impl Shared {
             let media_type = "application/json";
             let (code, media_type, body) = match self.answer(&request, refusal) {
                 Ok(Done::Found(media_type, body)) => (200, media_type, body),
-                Ok(Done::Called(Answer::Object(code, body))) => (code, media_type, body),
+                Ok(Done::Called(Response::Object(code, body))) => (code, media_type, body),
                 Err(status) => (status.code, media_type, status.body),
                 Ok(Done::Text(media_type, text)) => {
                     self.note(&request, 200);
-                    connection.answer(200, media_type, text)?;
+                    connection.respond(200, media_type, text)?;
                     continue;
                 }
-                Ok(Done::Called(Answer::Watch(watch))) => {
+                Ok(Done::Called(Response::Watch(watch))) => {
                     self.note(&request, 200);
-                    watch::tell(self, &mut connection, watch)?;
+                    watch::stream(self, &mut connection, watch)?;
                     continue;
                 }
             };
             self.note(&request, code);
-            connection.answer(code, media_type, &body.to_string())?;
+            connection.respond(code, media_type, &body.to_string())?;
         }
         Ok(())
     }
@@ -325,7 +325,7 @@ impl Shared {
 enum Done {
     Found(&'static str, Value),
     Text(&'static str, &'static str),
-    Called(Answer),
+    Called(Response),
 }
 
 fn tls(certificate: &Path, key: &Path) -> Result<ServerConfig, String> {

@@ -49,7 +49,7 @@ pub fn create(
         state.begin(resource, &of.1, &name, &mut pod);
         set_status(&mut pod, outcome, false);
         let pod = state.put(&key, pod);
-        tell(state, &pod, outcome);
+        add_event(state, &pod, outcome);
     }
 }
 
@@ -147,7 +147,7 @@ fn set_status(pod: &mut Value, outcome: Outcome, ready: bool) {
 }
 
 /// Adds the event that explains why a pod fails.
-fn tell(state: &mut State, pod: &Value, outcome: Outcome) {
+fn add_event(state: &mut State, pod: &Value, outcome: Outcome) {
     let image = pod["spec"]["containers"][0]["image"]
         .as_str()
         .unwrap_or_default();

@@ -72,7 +72,7 @@ impl Status {
     }
 
     /// The object was changed since it was read.
-    pub fn changed_meanwhile(resource: &Resource, name: &str) -> Self {
+    pub fn conflict(resource: &Resource, name: &str) -> Self {
         let message = format!(
             "Operation cannot be fulfilled on {} {name:?}: the object has been modified; please \
              apply your changes to the latest version and try again",

@@ -12,10 +12,10 @@ use super::store::{Change, State};
 use super::{Shared, table};
 
 /// How often to check whether the client has disconnected.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+const DISCONNECT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Sends changes to a client until the timeout or until it disconnects.
-pub fn tell(shared: &Shared, connection: &mut Connection, mut watch: Watch) -> io::Result<()> {
+pub fn stream(shared: &Shared, connection: &mut Connection, mut watch: Watch) -> io::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(watch.seconds);
     connection.begin_chunks()?;
     for object in std::mem::take(&mut watch.first) {
@@ -43,7 +43,9 @@ pub fn tell(shared: &Shared, connection: &mut Connection, mut watch: Watch) -> i
 }
 
 fn wait<'a>(shared: &'a Shared, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    let waited = shared.changed.wait_timeout(state, LOOK_INTERVAL);
+    let waited = shared
+        .changed
+        .wait_timeout(state, DISCONNECT_CHECK_INTERVAL);
     waited.expect("not poisoned").0
 }
 

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_sent_in_chunks_and_ends_with_an_empty_one() {
+    fn files_are_sent_in_chunks_terminated_by_an_empty_one() {
         let folder = tempfile::tempdir().unwrap();
         let dockerfile = folder.path().join("Dockerfile");
         let path = folder.path().join("large");

@@ -94,8 +94,8 @@ impl Unpacker<'_> {
         // In reverse order: the contents of a folder before the folder.
         for path in place.sent.keys().rev() {
             let is_part = path.starts_with(&place.part) && *path != place.part;
-            let is_left_out = place.left_out.iter().any(|it| path.starts_with(it));
-            if !is_part || is_left_out || self.seen.contains(path) {
+            let is_excluded = place.excluded.iter().any(|it| path.starts_with(it));
+            if !is_part || is_excluded || self.seen.contains(path) {
                 continue;
             }
             // A parent may be a link by now.
