@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A rule: these words may only appear in files whose path starts with one of these.
+/// A rule: these words may only appear in files below these paths.
 struct Owner {
     words: &'static [&'static str],
     owners: &'static [&'static str],
@@ -99,7 +99,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What a pure module must not mention.
+/// Names that a pure module must not use.
 const IMPURE: &[&str] = &[
     "tokio",
     "std::fs",

@@ -132,12 +132,12 @@ pub trait Diagnostic: Error + Send + Sync + 'static {
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// The message, or `None` if everything was printed already.
+    /// The message; `None` if it was already printed.
     message: Option<String>,
 }
 
 impl Failure {
-    /// Returns a failure whose message was printed already.
+    /// Returns a failure with a message that was already printed.
     pub fn silent(exit: Exit) -> Self {
         Self {
             exit,

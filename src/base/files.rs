@@ -27,8 +27,8 @@ pub fn replace_durably(path: &Path, text: &str) -> io::Result<()> {
     write(path, text, Durability::PowerLoss)
 }
 
-/// Creates a file that the user will own. An existing file is an error, unless `replaces` is set: then it is
-/// kept as a backup, whose path is returned.
+/// Creates a file that the user will own. An existing file is an error, unless `replaces` is set: then it is kept as a
+/// backup; returns the backup's path.
 ///
 /// # Errors
 ///

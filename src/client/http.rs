@@ -1,7 +1,7 @@
 //! Creates the HTTP clients.
 //!
-//! A client that verifies certificates loads the system's bundle when it is created, which takes 60–90 ms.
-//! So a process has one client without certificates for plain HTTP, and one with them that is created for the
+//! A client that verifies certificates loads the system's bundle when it is created, which takes 60–90 ms. A process
+//! therefore has one client without certificates for plain HTTP, and one with certificates that is created for the
 //! first `https` URL. The library that loads the bundle honors `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 
 use std::sync::Arc;

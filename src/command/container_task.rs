@@ -52,7 +52,7 @@ pub async fn carry_out(
     let dir = absolute(dir, &step.script_dir);
     let spec = ProgramSpec {
         no_dir: format!(
-            "error: the folder {dir} does not exist in the container, or you may not enter it"
+            "error: the folder {dir} does not exist in the container or is not accessible"
         ),
         no_program: no_program(&task.command, &image),
         env: variables(session, &step, task.env, args)?,

@@ -340,7 +340,7 @@ fn folders(session: &Session, draft: &PlanDraft<'_>, problems: &mut Problems) ->
     folders
 }
 
-/// Returns the problem for services whose commit no working copy has, if there are any.
+/// Returns the problem for services with a commit that no working copy has, if there are any.
 fn not_fetched<'n>(services: impl Iterator<Item = &'n ServiceName>) -> Option<String> {
     let names: Vec<&str> = services.map(ServiceName::as_str).collect();
     let commits = match names.as_slice() {

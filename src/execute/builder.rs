@@ -46,7 +46,7 @@ pub struct RunningBuilder {
     env_for_shell: BTreeMap<String, String>,
 }
 
-/// Starts the builder container of a service, unless `stopped` comes first.
+/// Starts the builder container of a service, unless `stopped` resolves first.
 pub async fn start(
     context: &ExecuteContext,
     unit: &Unit,
@@ -68,7 +68,7 @@ pub async fn start(
     begin(context, unit, step, state, labels, lock, stopped).await
 }
 
-/// Starts a container with these labels, unless `stopped` comes first.
+/// Starts a container with these labels, unless `stopped` resolves first.
 pub async fn begin(
     context: &ExecuteContext,
     unit: &Unit,

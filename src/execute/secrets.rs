@@ -142,9 +142,8 @@ pub fn warn(context: &ExecuteContext, unit: &Unit, step: &ImageStep) {
     }
 }
 
-/// Returns the redactor for the output of a build, because BuildKit prints instructions with expanded arguments:
-/// values from the environment whose argument or variable is named like a secret. Others, such as versions, stay
-/// visible.
+/// Returns the redactor for the output of a build, because BuildKit prints instructions with expanded arguments: values
+/// from the environment if the argument or variable is named like a secret. Others, such as versions, stay visible.
 pub fn redactor(step: &ImageStep) -> Redactor {
     let is_secret = |(name, shell_value): &(&String, &String)| {
         suggests_secret(name) || suggests_secret(shell_value)

@@ -22,7 +22,7 @@ const LABEL_SESSION: &str = "x-platform.session";
 pub struct ContainerSession(RunningBuilder);
 
 impl ContainerSession {
-    /// Starts the container of a service, unless `stopped` comes first.
+    /// Starts the container of a service, unless `stopped` resolves first.
     ///
     /// # Errors
     ///
@@ -67,8 +67,7 @@ impl ContainerSession {
     }
 }
 
-/// Removes leftovers of containers on working copies whose xp was killed: containers that were not started, and
-/// mount points.
+/// Removes leftovers of killed sessions on working copies: containers that were not started, and mount points.
 ///
 /// # Errors
 ///

@@ -104,7 +104,7 @@ impl StepError {
             return self;
         }
         if engine.is_responsive().await {
-            // It may have been restarted meanwhile; a killed script has a hint of its own.
+            // The engine may have been restarted since; a killed script has its own hint.
             if self.line.is_none() {
                 self.hints.push(format!(
                     "if the container engine at {} was restarted, run xp again",

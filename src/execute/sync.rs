@@ -3,12 +3,12 @@
 //! A working copy belongs to the user, and contains the only object store. After [`sync`] returns `Ok`, the
 //! commit is in the object store even if the files were not updated: builds use an export.
 //!
-//! Updated are: a branch that tracks the wanted one, and a `HEAD` that xp itself detached (recorded in `refs/xp/head`).
-//! Not updated is a working copy with changes, staged or not; with untracked or ignored files in the way; with unpushed
-//! commits; on another branch; with a `HEAD` that the user detached; with a merge, rebase or similar in progress; or
-//! with files that cannot be written. If the remote's history was rewritten, a branch without local commits (at a
-//! former commit of the remote's branch) follows, and `refs/xp/before-rewrite/<branch>` keeps the old commits; any
-//! other branch stays.
+//! xp updates a branch that tracks the wanted one, and a `HEAD` that xp itself detached (recorded in `refs/xp/head`). A
+//! working copy is not updated if it has changes, staged or not, unpushed commits, or untracked or ignored files in the
+//! way; if it is on another branch, or the user detached its `HEAD`; if a merge, rebase or similar is in progress; or
+//! if files cannot be written. If the remote's history was rewritten, a branch without local commits (at a former
+//! commit of the remote's branch) follows, and `refs/xp/before-rewrite/<branch>` keeps the old commits; any other
+//! branch stays.
 //!
 //! A locked commit is checked out with a detached `HEAD` ([`check_out_locked`]), under the same rules.
 

@@ -15,11 +15,11 @@ use crate::model::recipe::LABEL_NEEDED_IMAGES;
 pub struct UsedImages(Vec<(NeededImage, ImageContent)>);
 
 impl UsedImages {
-    /// Looks up the needed images of a build, and pulls those whose identity tag points at another image by now.
+    /// Looks up the needed images of a build, and pulls those with an identity tag that now points at another image.
     ///
     /// # Errors
     ///
-    /// If the engine does not have an image: the build would pull whatever has that name in a registry.
+    /// If the engine does not have an image: the build would pull the image of that name from a registry.
     pub async fn find(
         context: &ExecuteContext,
         unit: &Unit,

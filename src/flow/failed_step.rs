@@ -26,7 +26,7 @@ use crate::store::runs::Run;
 /// The phases that read or change a service's files.
 const FILE_PHASES: &[&str] = &["export", "container", "prepare", "build", "test", "image"];
 
-/// The phases whose steps run in the builder container.
+/// The phases that run in the builder container.
 const SCRIPT_PHASES: &[&str] = &["prepare", "build", "test"];
 
 /// The failure of a service's last build.
@@ -176,10 +176,14 @@ impl FailedBuild {
         )];
         let source = step.source.strip_prefix(&session.manifest.folder);
         let source = source.unwrap_or(&step.source).display();
-        lines.push(if step.in_place { format!("the files are those of your working copy, {source}, in their current state") } else { format!(
-                "the files are in {source}, as the build left them; the next build replaces them, so your changes \
-                 there will be lost"
-            ) });
+        lines.push(if step.in_place {
+            format!("using the files of your working copy, {source}, in their current state")
+        } else {
+            format!(
+                "using the files that the build left in {source}; the next build replaces them, \
+                 and changes there will be lost"
+            )
+        });
         if !self.ran_in(step) {
             lines.push("the manifest or the builder has changed since".to_owned());
         }

@@ -36,7 +36,7 @@ impl ReferenceOverrides {
 pub enum PlanSource {
     /// The remotes.
     Remotes,
-    /// This lock, whose images must exist.
+    /// This lock; its images must exist.
     Lock(PathBuf),
     /// The working copies of the services; those of dependencies only if they are selected.
     WorkingCopies {
@@ -79,7 +79,7 @@ pub struct LockRequest {
     pub references: ReferenceOverrides,
     /// Whether images must have been built with `scripts.test`.
     pub test: bool,
-    /// Accept images by their commit tag, whatever they were built from.
+    /// Accept images by their commit tag, regardless of their inputs.
     pub trust_commit: bool,
 }
 
@@ -92,7 +92,7 @@ pub enum DeployImages {
         references: ReferenceOverrides,
         /// Build missing images first.
         build: bool,
-        /// Accept images by their commit tag, whatever they were built from.
+        /// Accept images by their commit tag, regardless of their inputs.
         trust_commit: bool,
     },
     /// Those of this lock.

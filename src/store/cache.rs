@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_into_a_foreign_folder() {
+    fn foreign_folders_are_not_written_to() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.txt"), "precious").unwrap();
         assert!(!claim(folder.path()).unwrap());

@@ -44,7 +44,7 @@ pub enum FileError {
     #[error("the lock {} cannot be written", path.display())]
     Write {
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }

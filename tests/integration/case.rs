@@ -36,7 +36,7 @@ impl Case {
         format!("{module}::{}", self.function_name)
     }
 
-    /// Runs the test in its own context, whose folder is kept on failure.
+    /// Runs the test in its own context, and keeps the folder on failure.
     pub fn run(&self, world: Arc<World>) -> Result<(), Failed> {
         let context = Context::new(world, &self.name());
         PANIC_MESSAGE.set(Some(String::new()));

@@ -207,8 +207,8 @@ impl EngineError {
         message.contains("moby-dangling@") && message.contains("already exists")
     }
 
-    /// Returns whether BuildKit's cache lists a step whose files it no longer has, which happens if a build that ran
-    /// the same step was canceled.
+    /// Returns whether BuildKit's cache lists a step but no longer has its files, which happens if a build that ran the
+    /// same step was canceled.
     pub(super) fn is_missing_snapshot(&self) -> bool {
         let Self::Refused { message, .. } = self else {
             return false;

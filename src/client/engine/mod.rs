@@ -92,7 +92,7 @@ pub struct Engine {
     sees: FileAccess,
     /// The engine's facts, once they were queried.
     facts: Arc<OnceCell<EngineProperties>>,
-    /// Whether it is a Podman whose socket belongs to a user: such a Podman does not report that it is rootless.
+    /// Whether it is Podman with a user's socket, which does not report that it is rootless.
     is_user_socket: bool,
 }
 

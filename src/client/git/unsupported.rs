@@ -6,7 +6,7 @@ pub(super) fn unsupported(message: &str) -> Option<(String, String)> {
         return Some(of_extension(extension));
     }
     if message.starts_with("unknown object format") {
-        return Some(of_object_format());
+        return Some(unsupported_object_format());
     }
     if message.starts_with("unsupported repository version") {
         let why = "its repository format (core.repositoryFormatVersion) is newer than xp supports";
@@ -41,7 +41,7 @@ fn of_extension(extension: &str) -> (String, String) {
             "run `git fetch --refetch --no-filter` there to fetch them, then `git config --unset extensions.partialClone`"
                 .to_owned(),
         ),
-        "objectformat" | "compatobjectformat" => of_object_format(),
+        "objectformat" | "compatobjectformat" => unsupported_object_format(),
         other => (
             format!("it uses git's extension `{other}` (extensions.{other}), which xp does not support"),
             CLONE_AGAIN.to_owned(),
@@ -50,7 +50,7 @@ fn of_extension(extension: &str) -> (String, String) {
 }
 
 /// Returns the cause and a hint for a repository with another object format than SHA-1.
-pub(super) fn of_object_format() -> (String, String) {
+pub(super) fn unsupported_object_format() -> (String, String) {
     (
         "its object format is SHA-256 (extensions.objectFormat), but xp supports only SHA-1".to_owned(),
         "create a repository with `git init --object-format=sha1`, and fill it with `git fast-export --all | git fast-import`"

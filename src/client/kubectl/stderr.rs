@@ -124,7 +124,7 @@ fn without_prefix(line: &str) -> String {
     line.to_owned()
 }
 
-/// Returns the objects whose files differ according to `diff -q -r`. `existing` lists the objects that exist, such as
+/// Returns the objects that differ according to `diff -q -r`. `existing` lists the objects that exist, such as
 /// `deployment.apps/zbackend`, one per line.
 pub fn differences(printed: &[u8], existing: &str) -> Vec<Difference> {
     let existing: Vec<String> = existing.lines().filter_map(listed).collect();

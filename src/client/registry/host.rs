@@ -51,7 +51,7 @@ pub enum RegistryScheme {
     Plain,
 }
 
-/// A registry whose scheme is known.
+/// A registry with a known scheme.
 pub(super) struct RegistryHost {
     pub(super) registry: Registry,
     pub(super) http: Http,
@@ -104,7 +104,7 @@ impl RegistryHost {
                 }
                 result => return result.map(|()| host),
             },
-            // As the engine does it: unverified TLS, else plain HTTP.
+            // Same as the engine: unverified TLS, else plain HTTP.
             (None, Trust::Insecure) => {
                 let tls = http.unverified().await.map_err(failed)?.clone();
                 let attempts = http.retries().begin(registry.as_str(), PING);

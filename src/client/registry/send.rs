@@ -35,7 +35,7 @@ pub(super) enum ExpectedBody<'a> {
 }
 
 impl RegistryHost {
-    /// Sends a request and returns the response, whatever its status.
+    /// Sends a request and returns the response, regardless of its status.
     pub(super) async fn send(
         &self,
         method: Method,

@@ -120,7 +120,7 @@ impl RegistryHost {
         tokens.remove(&(path.to_owned(), access));
     }
 
-    /// Returns the client for the token server, whose scheme may differ.
+    /// Returns the client for the token server, which may use a different scheme.
     async fn token_client(&self, url: &Url) -> Result<Client, RegistryError> {
         let is_https = url.scheme() == "https";
         if is_https == self.base.starts_with("https:") {

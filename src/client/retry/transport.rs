@@ -5,8 +5,9 @@ use std::io;
 
 /// Returns whether a request that got no complete response is worth retrying.
 ///
-/// It is if the connection was refused, was lost, ended too early or timed out. It is not if the certificate is
-/// invalid, the host name does not exist, there are too many redirects, or the server does not speak HTTP.
+/// It is transient if the connection was refused, was lost, ended too early or timed out. It is permanent if the
+/// certificate is invalid, the host name does not exist, there are too many redirects, or the server does not speak
+/// HTTP.
 pub fn is_transient(error: &reqwest::Error) -> bool {
     if error.is_builder() || error.is_redirect() {
         return false;

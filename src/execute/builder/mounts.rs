@@ -192,8 +192,8 @@ pub(in crate::execute) fn remove_mount_points(innermost_first: &[PathBuf]) {
     }
 }
 
-/// Rejects a writable mount inside a folder whose files change owner between the caller and another user: the mounted
-/// files would change owner as well.
+/// Rejects a writable mount inside a folder that changes owner between the caller and another user: the mounted files
+/// would change owner as well.
 pub(super) fn reject_foreign_files(
     step: &ContainerStep,
     written: &[String],

@@ -218,7 +218,7 @@ impl RemoteFiles {
     pub async fn keep(&self, context: &ExecuteContext, container: &BuilderContainer) -> String {
         match container.stay().await {
             Some(id) => {
-                // Not into the working copy, whose `.git` differs.
+                // Do not copy them into the working copy, because its `.git` differs.
                 let name = self
                     .source
                     .file_name()
@@ -353,7 +353,7 @@ fn refused(context: &ExecuteContext, what: &str, hint: &str) -> Stop {
     .into()
 }
 
-/// Returns the name of a persistent volume for a folder, whose name is unique on the engine.
+/// Returns the name of a persistent volume for a folder; unique on the engine.
 fn volume_name(kind: &str, owner: &str, folder: &str) -> String {
     let mut digest = hex::encode(Sha1::digest(folder));
     digest.truncate(12);

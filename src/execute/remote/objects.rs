@@ -167,7 +167,7 @@ async fn volume(
             container_labels,
         )
         .await?;
-        // Git may have repacked some of them meanwhile into a new pack.
+        // Git may have repacked some of them in the meantime.
         let now = names(objects);
         there.extend(missing.into_iter().filter(|it| now.contains(it)));
         write_record(&record(&id), &there);

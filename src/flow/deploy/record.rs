@@ -168,8 +168,8 @@ impl DeployTask<'_> {
                 let other = self.recorded().await?;
                 self.check_not_in_progress(&other.record, now)?;
                 Err(Failure::outside(format!(
-                    "the record of {environment} was changed by another deploy in the meantime\n\
-                     hint: run it again, on top of that deploy"
+                    "the record of {environment} was changed by another deploy\n\
+                     hint: run the command again to deploy on top of it"
                 )))
             }
             Err(error) => Err(error.into()),

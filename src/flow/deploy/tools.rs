@@ -52,7 +52,7 @@ impl DeployTools {
         Ok(tools)
     }
 
-    /// Returns the client, whose output is redacted.
+    /// Returns the client, with redacted output.
     pub fn kubectl(&self, secrets: SharedRedactor) -> Kubectl<'_> {
         let container = self.container.as_ref();
         let container =

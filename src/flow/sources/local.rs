@@ -184,8 +184,8 @@ fn source(
     Ok(Some(ServiceSource::from_working_copy(tip, tree)))
 }
 
-/// Corrects the commit time of services with `git.path`, whose commit is the last one that touched the path and can be
-/// older than the checked-out one.
+/// Corrects the commit time of services with `git.path`: their commit is the last one that touched the path, which can
+/// be older than the checked-out one.
 ///
 /// # Errors
 ///

@@ -103,7 +103,7 @@ pub enum ResolveError {
         /// The services on it.
         services: Vec<String>,
         url: GitUrl,
-        /// Whether it has no branch at all.
+        /// Whether it has no branches.
         is_empty: bool,
     },
 }

@@ -142,7 +142,7 @@ fn content_id(folder: &Path, args: &BTreeMap<String, String>) -> Result<ContentI
             files.push((relative.to_string_lossy().into_owned(), entry.into_path()));
         }
     }
-    // By full path, so that the order does not depend on the traversal.
+    // Sort by full path, so that the order does not depend on the traversal.
     files.sort();
     let mut hasher = ContentHasher::new(args);
     for (relative, path) in files {

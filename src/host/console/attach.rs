@@ -97,7 +97,7 @@ impl AttachedProgram<'_> {
         }
     }
 
-    /// Ends a program whose output was closed, as SIGPIPE does locally.
+    /// Ends a program after its output was closed, like SIGPIPE.
     async fn broken_pipe(&self, rest: ProgramOutput, code: i64) -> Result<i64, EngineError> {
         self.signal("PIPE", SignalTarget::Group).await;
         match tokio::time::timeout(GRACE, drain(rest)).await {

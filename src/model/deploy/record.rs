@@ -299,7 +299,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// There is no such deploy.
+    /// No such deploy exists.
     pub fn rollback_target(
         &self,
         environment: &EnvironmentName,

@@ -11,13 +11,13 @@ use crate::base::error::{Diagnostic, Exit};
 use crate::model::lock::Lock;
 use crate::model::manifest::ServiceName;
 
-/// Requested services whose images are not in the overlay.
+/// Requested services with images that are not in the overlay.
 #[derive(Debug, thiserror::Error)]
 pub struct UnnamedServices {
     overlay: String,
     /// The services, with their expected image names.
     services: BTreeMap<ServiceName, Vec<String>>,
-    /// The images in the overlay that belong to no service.
+    /// The images in the overlay that do not belong to any service.
     others: BTreeSet<String>,
     /// Whether the names come from `deploy.images`.
     are_mapped: bool,
@@ -28,7 +28,7 @@ impl UnnamedServices {
     ///
     /// # Errors
     ///
-    /// Every service whose image it does not use.
+    /// Every service with an image that is not used.
     pub fn check(
         overlay: &str,
         wanted: impl IntoIterator<Item = ServiceName>,

@@ -41,7 +41,7 @@ pub struct RepositoryFacts {
 /// Result of a successful push check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushAccess {
-    /// Why the upload opened for the check could not be cancelled.
+    /// Why the upload opened for the check could not be canceled.
     pub cancel_error: Option<String>,
 }
 

@@ -151,7 +151,7 @@ fn an_unreachable_engine_has_fixes() {
     );
     let context = unreachable(&|facts| facts.context = Some("desktop".to_owned()));
     assert!(context.contains("Docker context `desktop`"), "{context}");
-    // Fixes of a remote engine come from the error.
+    // For a remote engine, the fixes come from the error.
     let far = unreachable(&|facts| {
         facts.address = "tcp://far:2375".to_owned();
         facts.socket = None;
@@ -274,7 +274,7 @@ fn equal_refusals_are_grouped() {
          r.example.com/x/s3 and 2 more: denied | credentials: the user `ann`, from \
          /home/ann/.docker/config.json | ask for the right"
     );
-    // Another reason is another finding.
+    // A different reason results in a separate finding.
     facts.repositories[0].push = Some(Err(failure("it answers 503", "wait")));
     assert_eq!(lines(&registry(&facts), Severity::Error).len(), 2);
 }

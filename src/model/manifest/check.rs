@@ -132,7 +132,7 @@ fn working_copies(
     }
 }
 
-/// Returns the services whose `dir` equals, contains or is inside `dir`, in the manifest's order.
+/// Returns the services with a `dir` that equals, contains or is inside `dir`, in the manifest's order.
 fn overlapping<'d>(
     by_dir: &BTreeMap<&Path, Vec<(usize, &'d DecodedService)>>,
     dir: &Path,

@@ -74,7 +74,7 @@ impl Deploy {
     ///
     /// # Errors
     ///
-    /// There is no environment of that name.
+    /// The environment does not exist.
     pub fn environment(&self, name: &str) -> Result<&Environment, UnknownEnvironment> {
         let mut environments = self.environments.values();
         let found = environments.find(|it| it.name.as_str() == name);

@@ -54,7 +54,7 @@ pub(crate) fn read(file: &Path, what: &str, missing: &str) -> Result<String, Sou
     if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
         return Err(is_a_folder());
     }
-    // Not checked by the file's size: a pipe has none.
+    // The file's size is not checked, because a pipe has none.
     opened
         .take(MAX_SIZE + 1)
         .read_to_end(&mut bytes)

@@ -63,7 +63,7 @@ pub struct ImageComparison {
 }
 
 impl PlanDraft<'_> {
-    /// Returns, by digest, the images whose descriptions are still missing: those that are only in registries.
+    /// Returns, by digest, the images without descriptions: those that are only in registries.
     pub fn undescribed(&self, inventory: &Inventory) -> Vec<ImageReference> {
         if self.options.trust_commit {
             return Vec::new();
@@ -358,7 +358,7 @@ impl ImageLookup {
     }
 }
 
-/// Returns the status of an image whose recipe matches. According to its labels, it may still be of another commit,
+/// Returns the status of an image with a matching recipe. According to its labels, it may still be of another commit,
 /// despite this commit's tag, or have been built from other images of the needed services.
 fn same_inputs(
     candidate: &PlanCandidate<'_>,

@@ -448,8 +448,8 @@ impl Decided<'_> {
         builds.filter_map(builder_unit).collect()
     }
 
-    /// Returns the builder images from folders that must be queried in a registry. For builds of working copies, whose
-    /// images are not pushed, only those that the engine lacks.
+    /// Returns the builder images from folders that must be queried in a registry. Builds of working copies are not
+    /// pushed and need only those that the engine lacks.
     pub fn builder_images(&self) -> Vec<ImageReference> {
         let for_commits = self.builders_of(|candidate| !candidate.is_local);
         let units = self.builders();

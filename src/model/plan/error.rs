@@ -28,7 +28,7 @@ pub enum PlanError {
 /// The maximum number of images listed for each reason.
 const NAMED_IMAGES: usize = 3;
 
-/// Images whose registry could not be queried, by reason.
+/// Images in registries that could not be queried, by reason.
 #[derive(Debug, thiserror::Error)]
 pub struct UnknownImages(BTreeMap<QueryFailure, Vec<ImageReference>>);
 
@@ -99,7 +99,7 @@ impl Diagnostic for UnknownImages {
     }
 }
 
-/// Images whose `x-platform.recipe` label cannot be read.
+/// Images with an unreadable `x-platform.recipe` label.
 #[derive(Debug, Error)]
 pub struct UnreadableRecipes(pub(super) Vec<(ImageReference, InvalidRecipe)>);
 

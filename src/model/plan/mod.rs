@@ -70,7 +70,7 @@ pub struct Options {
     pub push: bool,
     /// Run `scripts.test`.
     pub test: bool,
-    /// Accept images by their commit tag, whatever they were built from.
+    /// Accept images by their commit tag, regardless of their inputs.
     pub trust_commit: bool,
     /// Set moving tags: the branch's and those of the manifest.
     pub moving_tags: bool,
@@ -160,7 +160,7 @@ pub struct UnitPlan {
     /// How many of the last steps wait until all units have finished the others: with `--all-or-nothing`, those that
     /// move tags.
     pub held: usize,
-    /// The timeout for the scripts and the image build together.
+    /// The combined timeout for scripts and image build.
     pub timeout: Option<Duration>,
     /// The working copy, if the unit is built in place.
     pub in_place: Option<InPlace>,

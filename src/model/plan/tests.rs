@@ -361,7 +361,7 @@ fn push_rights_are_checked_only_for_builds() {
         "r.example.com/x/front",
     ];
     assert_eq!(built_for(TestPlatform::new()), all);
-    // Existing images are pushed right away, and images that only get tags are not pushed at all.
+    // Existing images are pushed right away, and images that only get tags are not pushed.
     let platform = TestPlatform::new()
         .engine("front", "", "a")
         .registry("back", "", "b");
@@ -607,7 +607,7 @@ fn only_the_pinned_image_is_accepted() {
         shown(&here.plan(&["front"])),
         ["front skip: in the registry and the engine []"]
     );
-    // Another digest is another image.
+    // A different digest is a different image.
     let other = platform().options(pinned("b"));
     assert!(shown(&other.plan(&["front"]))[0].starts_with("front build: "));
 }

@@ -4,9 +4,10 @@ use super::UnitTimes;
 
 /// A unit on the critical path, and why it did not start earlier.
 ///
-/// The path is traced from its end: the unit that ended last started when its predecessor had ended, and so on, back
-/// to a unit that started with the work. So the units on the path cover the work without gaps, apart from scheduling
-/// delays. If any of them had been faster, the run would have ended earlier, until another chain is the longest.
+/// The path is traced from its end: the unit that ended last started when its predecessor had ended, and so on, back to
+/// a unit that started with the work. The units on the path therefore cover the work without gaps, apart from
+/// scheduling delays. If any of them had been faster, the run would have ended earlier, until another chain is the
+/// longest.
 ///
 /// The predecessor is either a dependency ([`StartReason::Needs`]) or, if the unit was ready but all jobs were busy,
 /// the unit that freed a job slot when it ended ([`StartReason::Job`]). A path with a link of the second kind may also

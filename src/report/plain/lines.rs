@@ -221,7 +221,7 @@ impl Lines {
         self.groups.print(&problem);
     }
 
-    /// Prints a message that belongs to no unit.
+    /// Prints a message without a unit.
     fn say(&mut self, text: &str) {
         let mut lines = String::new();
         for line in text.lines() {

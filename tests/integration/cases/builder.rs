@@ -237,7 +237,7 @@ fn each_build_uses_one_container_and_removes_it(t: &Context) {
 
 fn leftover_containers_are_removed(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
-    // As left by a run that was killed between creating and starting a container.
+    // Simulates a run that was killed between creating and starting a container.
     let cache_dir = t.dir().join(".xp");
     let create = |cache_dir: &Path| {
         let label = format!("x-platform.folder={}", cache_dir.display());

@@ -192,7 +192,7 @@ impl<'t> SecretPlatform<'t> {
             .env("OF_SECRETS", "c4nary-of-secrets")
     }
 
-    /// Runs a command whose output must not contain a secret.
+    /// Runs a command and asserts that its output contains no secret.
     #[track_caller]
     fn quiet(&self, line: &str) -> Output {
         let output = self.xp(line).run().does_not_contain(CANARY);

@@ -369,7 +369,7 @@ fn an_identity_token_is_exchanged_for_another(t: &Context) {
     keeps_secret(t, build, "canary");
     assert_eq!(t.registry().tags(&t.image("zbackend")).len(), 2);
 
-    // As returned by helpers.
+    // Same format as from helpers.
     let helper = Helper::new(
         t,
         r#"echo '{"Username":"<token>","Secret":"canary-identity"}'"#,

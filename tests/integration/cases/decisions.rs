@@ -221,7 +221,7 @@ fn force_rebuilds_only_the_selected_services(t: &Context) {
     let registry = t.registry();
     let services = ["zbackend", "zfrontend"].map(|name| {
         let repository = small::repository(t, name);
-        // Each build results in another image, so the registry shows whether there was one.
+        // Each build results in a different image, so the registry shows whether a build took place.
         let more = format!(
             "    dockerBuilder: {{image: '{}'}}\n    scripts:\n      build:\n        - cat /proc/sys/kernel/random/uuid > content\n",
             t.engine().busybox()
@@ -310,7 +310,7 @@ fn additional_tags_are_set_in_registry_and_engine(t: &Context) {
     let mut expected = sorted([&commit, "master", "build-7", "zbackend", "nightly"]);
     assert_eq!(registry.tags(&image), expected);
 
-    // The next build number is another tag of the same image.
+    // The next build number adds a tag to the same image.
     let mark = registry.mark();
     let build = t.xp(["build"]).env("BUILD_NUMBER", "8").success();
     build.stdout_contains("tagged").stdout_contains("build-8");
@@ -434,7 +434,7 @@ fn no_tag_can_replace_the_image_of_a_commit(t: &Context) {
         .env("OTHER", &first)
         .failure(2)
         .stderr_contains("is reserved for the image of another commit");
-    // Its own commit is no conflict.
+    // Its own commit does not conflict.
     t.xp(["build"]).env("OTHER", &first).success();
     assert_eq!(registry.manifest_digest(&image, &first), digest);
 }

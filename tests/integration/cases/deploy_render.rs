@@ -68,7 +68,7 @@ pub(super) fn manifest(t: &Context, product: &Product, deploy: &str) {
     ));
 }
 
-/// A Deployment whose pods run the backend, and one whose pods mount the frontend.
+/// A Deployment that runs the backend, and one that mounts the frontend.
 const OBJECTS: &str = "\
 apiVersion: apps/v1
 kind: Deployment

@@ -170,7 +170,7 @@ fn a_full_engine_disk_is_reported_and_a_rerun_recovers(t: &Context) {
     let folder = t.engine_folder();
     fs::create_dir(&folder).expect("a folder");
     if !rustix::process::geteuid().is_root() {
-        // Only root can have an engine whose disk a test can fill.
+        // Only root can run an engine with a disk that a test can fill.
         return;
     }
     let disk = MountedDisk::new(&folder, "size=48m");
@@ -281,7 +281,7 @@ fn clock_jumps_have_no_effect(t: &Context) {
         .into_iter()
         .enumerate()
     {
-        // As left by a wrong clock.
+        // Simulates a wrong clock.
         for entry in WalkDir::new(t.dir()).into_iter().flatten() {
             if entry.file_type().is_file()
                 && let Ok(file) = fs::File::options().append(true).open(entry.path())

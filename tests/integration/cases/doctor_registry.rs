@@ -35,7 +35,7 @@ pub const CASES: &[Case] = cases![
     an_interrupt_cancels_uploads,
 ];
 
-/// Writes a platform with one service whose images are in that host's registry.
+/// Writes a platform with one service and the registry of that host.
 fn platform(t: &Context, host: &str) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, host, &[("zbackend", &repository)]);
@@ -265,10 +265,10 @@ fn an_upload_is_canceled_at_any_url(t: &Context) {
         t.log_in_host(gateway.host(), "bob", "secret");
         Findings::of(t, t.xp(["doctor"]), 0).assert_no_problems("registry");
         let all = [gateway.requests(), elsewhere.requests()].concat();
-        let cancelled = all.iter().any(|request| {
+        let canceled = all.iter().any(|request| {
             request.method == "DELETE" && request.path.ends_with("upload/1?state=x")
         });
-        assert!(cancelled, "{all:?}");
+        assert!(canceled, "{all:?}");
     }
     assert_eq!(elsewhere.requests().len(), 1);
 }
@@ -433,8 +433,8 @@ fn concurrent_queries_of_a_registry_are_limited(t: &Context) {
 }
 
 fn an_interrupt_cancels_uploads(t: &Context) {
-    let cancelling = std::sync::Arc::new(Mutex::new(false));
-    let seen = cancelling.clone();
+    let canceling = std::sync::Arc::new(Mutex::new(false));
+    let seen = canceling.clone();
     let gateway = Gateway::before(t.registry().host(), move |incoming| {
         if incoming.method == "DELETE" {
             *seen.lock().expect("not poisoned") = true;
@@ -444,8 +444,8 @@ fn an_interrupt_cancels_uploads(t: &Context) {
     });
     platform(t, gateway.host());
     let running = t.xp(["doctor"]).spawn();
-    wait_until("the upload is being cancelled", || {
-        *cancelling.lock().expect("not poisoned")
+    wait_until("the upload is being canceled", || {
+        *canceling.lock().expect("not poisoned")
     });
     assert_eq!(t.registry().open_uploads(&t.image("zbackend")), 1);
     running.signal(Signal::INT);

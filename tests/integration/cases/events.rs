@@ -113,7 +113,7 @@ fn a_failure_event_has_line_log_and_blocked_units(t: &Context) {
         (&"blocked".into(), &"base".into())
     );
     assert_eq!(lines[lines.len() - 1]["exit"], 1);
-    // For people who read the CI log.
+    // For readers of the CI log.
     output.stderr_contains("error: base: build: ");
 }
 

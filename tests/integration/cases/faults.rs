@@ -283,7 +283,7 @@ fn a_pack_is_fetched(t: &Context) {
     exchange.last(circle[0], run, check);
 }
 
-/// A platform whose image is in the registry behind the gateway, and in the engine.
+/// A platform with an image in the registry behind the gateway and in the engine.
 fn published(t: &Context, exchange: &Exchange) -> GitRepository {
     let repository = small::repository(t, "zbackend");
     small::platform(t, exchange.gateway.host(), &[("zbackend", &repository)]);
@@ -461,7 +461,7 @@ fn an_expired_token_is_renewed_during_a_run(t: &Context) {
 fn a_retry_after_date_is_respected(t: &Context) {
     let exchange = Exchange::before(t.registry().host(), "HEAD", |it| it.method == "HEAD");
     let _repository = published(t, &exchange);
-    // By the server's clock, which is wrong by thirty years.
+    // Relative to the server's clock, which is wrong by thirty years.
     *exchange.failing.lock().expect("not poisoned") = Some((
         |_| {
             let headers = vec![

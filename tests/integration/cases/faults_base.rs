@@ -41,7 +41,7 @@ const BASES: &[TemporaryFailure] = &[
     )),
 ];
 
-/// Creates a service whose base image only the registry has.
+/// Creates a service with a base image that only the registry has.
 fn on_a_base(t: &Context, gateway: &Gateway) -> GitRepository {
     let base = small::repository(t, "base");
     small::platform(t, gateway.host(), &[("base", &base)]);

@@ -178,7 +178,7 @@ fn git_in_the_builder_reports_a_clean_tree(t: &Context) {
 fn a_plan_changes_no_files(t: &Context) {
     let remote = mono(t);
     t.platform(&[service("a", &remote.url_http(), "")]);
-    // There is no other object store, so the first plan creates it, and says so.
+    // No other object store exists, so the first plan clones the repository and prints a note.
     t.xp(["plan"])
         .success()
         .stderr_contains("cloned http://")

@@ -350,7 +350,7 @@ fn a_deleted_branch_is_an_error_until_the_manifest_changes(t: &Context) {
     t.assert_built("zbackend", &master);
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), feature);
 
-    // Adds a branch whose name is a folder in the deleted branch's name.
+    // Add a branch with a name that is a folder of the deleted branch's name.
     remote.git(&["branch", "--quiet", "--delete", "--force", "feature"]);
     remote.branch("feature/more");
     let more = remote.commit(&[("file", "4\n")], "Fourth");

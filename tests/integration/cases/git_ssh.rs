@@ -29,7 +29,7 @@ fn ssh_configuration(t: &Context, more: &str) -> String {
     )
 }
 
-/// Returns a service whose remote is on the ssh server, as `git.example.com`.
+/// Returns a service with a remote on the ssh server, named `git.example.com`.
 fn ssh_service(t: &Context) -> (Service, String) {
     let remote = t.git_repo("zbackend");
     let first = remote.commit(&[], "First");

@@ -179,7 +179,7 @@ fn only_submodules_of_the_path_are_checked_out(t: &Context) {
         other.requests_since(GitServerKind::Open, mark).is_empty(),
         "it is not needed"
     );
-    // Another commit of the submodule is another commit of the service.
+    // A new commit of the submodule results in a new commit of the service.
     let moved = remote.set_submodule("svc/lib", &lib_second);
     t.xp(["build"]).success();
     assert_eq!(

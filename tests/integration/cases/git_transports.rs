@@ -112,7 +112,7 @@ fn urls_are_replaced_by_instead_of(t: &Context) {
     )]);
     t.xp(["sync"]).success();
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
-    // git itself replaces it, too.
+    // git replaces it, too.
     let config = ["config", "remote.origin.url"];
     assert_eq!(
         t.git("src/zbackend", &config),

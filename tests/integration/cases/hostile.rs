@@ -31,7 +31,7 @@ pub const CASES: &[Case] = cases![
     teamcity_commands_in_commits_are_escaped,
 ];
 
-/// Creates a commit with one file whose name `git add` would refuse, and a branch for it.
+/// Creates a commit of a file with a name that `git add` would reject, and a branch for it.
 fn commit_of_name(remote: &GitRepository, branch: &str, name: &str) -> String {
     let blob = object(remote, "blob", b"#!/bin/sh\ntouch ran\n");
     let mut names = name.split('/').rev();
@@ -368,7 +368,7 @@ fn a_service_name_is_not_a_path(t: &Context) {
         assert!(!output.to_string().contains('\x1b'), "{output}");
         assert!(!t.exists("src") && !t.exists(".xp/build"), "{output}");
         assert!(!t.folder().join("outside").exists(), "{output}");
-        // On the command line, it does not name a service, whatever it looks like.
+        // On the command line, it does not match any service.
         let named = t.xp(["logs", "--"]).arg(name).run();
         assert!(matches!(named.status.code(), Some(2)), "{named}");
     }
@@ -465,7 +465,7 @@ fn registry_messages_are_escaped(t: &Context) {
         crate::cases::small::platform(t, gateway.host(), &[("zbackend", &repository)]);
         let plan = t.xp(["plan", "-v"]).run();
         is_still(&plan);
-        // Its text is never a line of xp's own.
+        // Its text never looks like a line printed by xp.
         assert!(!plan.stderr.contains("\nhint: rm"), "{plan}");
     }
 }

@@ -30,7 +30,7 @@ pub const CASES: &[Case] = cases![
 
 const PLAIN: &str = "FROM scratch\nCOPY file /file\n";
 
-/// Creates a repository whose image contains its `file`, and clones it.
+/// Creates a repository with an image that contains its `file`, and clones it.
 fn cloned(t: &Context, name: &str, dir: &str) -> GitRepository {
     let repository = t.git_repo(name);
     repository.commit(&[("Dockerfile", PLAIN), ("file", name)], "First");
@@ -130,7 +130,7 @@ services:
     }
     assert!(!manifest.contains("abc123"), "{manifest}");
     said.stderr_contains("1 place is marked TODO");
-    // Other people's commits to other folders change nothing.
+    // Commits of other users to other folders have no effect.
     api.commit(&[("other", "2\n")], "Other");
     t.xp(["plan", "--exit-code"]).success();
     let image = t
@@ -369,7 +369,7 @@ fn the_schema_for_editors_is_written(t: &Context) {
     let first = t.read("x-platform.yml");
     let first = first.lines().next().unwrap_or_default();
     assert!(first.ends_with("$schema=x-platform.schema.json"), "{first}");
-    // It may belong to someone else.
+    // It may belong to another user.
     t.write("x-platform.schema.json", "{}\n");
     t.xp(["init", "--force"])
         .success()
@@ -403,7 +403,7 @@ fn comments_contain_no_local_paths(t: &Context) {
         );
         assert!(text.contains(&told), "{told}: {}", said.stdout);
     }
-    // The manifest is for others, too, whose folders are elsewhere.
+    // The manifest is shared with users who have other folders.
     let here = t.dir().display().to_string();
     for line in text.lines().filter(|line| line.contains("TODO")) {
         assert!(!line.contains(&here), "{line}");
@@ -426,7 +426,7 @@ fn credentials_are_not_written(t: &Context) {
         "{manifest}"
     );
     said.stderr_contains("Wrote x-platform.yml");
-    // Nor those in other tools' files, wherever they are.
+    // The same applies to credentials in other tools' files.
     let hidden = "hunter2";
     let url = format!("https://bob:{hidden}@h.example.com");
     t.write(
@@ -561,7 +561,7 @@ fn questions_are_asked_on_a_terminal(t: &Context) {
         "{manifest}"
     );
     assert!(manifest.contains("  part-1:\n") && !manifest.contains("  part-2:\n"));
-    // If everything is answered by options, nothing is asked.
+    // If options provide all values, there are no prompts.
     let (status, screen) = t
         .xp(["init", "--yes", "--force"])
         .in_terminal(100, 40)

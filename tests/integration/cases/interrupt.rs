@@ -80,7 +80,7 @@ fn interrupt_ends_an_image_build(t: &Context) {
         running.wait_for_output("app | begun\n");
         wait_until("the build is under way", || is_running(&sleep));
         interrupt(running);
-        wait_until("the build is cancelled", || !is_running(&sleep));
+        wait_until("the build is canceled", || !is_running(&sleep));
         assert!(!app.is_built());
         assert_nothing_left(t);
     }

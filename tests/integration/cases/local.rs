@@ -41,7 +41,7 @@ pub const CASES: &[Case] = cases![
     services_that_cannot_be_built_in_place_are_reported,
 ];
 
-/// A service with a cloned working copy, whose script writes what it found to `out`, which git ignores.
+/// A service with a cloned working copy. Its script writes its environment to `out`, which git ignores.
 fn cloned(t: &Context) -> (App<'_>, User<'_>) {
     let app = App::new(t, &[(".gitignore", "out\n.env\n"), ("file", "1\n")], "");
     app.set_scripts("", &["cat file > out"]);
@@ -293,7 +293,7 @@ fn a_clean_tree_uses_the_image_of_the_commit(t: &Context) {
     let image = built_image(&pulled, "app");
     let list = t.engine().run(&image, ["ls", "-A", "/src"]);
     assert!(!list.contains(".env"), "{list}");
-    // Other inputs result in another image.
+    // Other inputs result in a different image.
     let manifest = t.read("x-platform.yml");
     t.manifest(&manifest.replace("['true']", "['echo other']"));
     let built = t.xp(["build", "--local"]).success();
@@ -636,7 +636,7 @@ fn a_change_during_the_build_is_reported(t: &Context) {
     let first = t.xp(["build", "--local"]).success();
     let first = first.stderr_contains(changed);
     assert_eq!(built_image(&first, "app"), app.image_of_head());
-    // The script's output is a change, and the same each time.
+    // The script's output counts as a change, and is the same each time.
     let second = t.xp(["build", "--local"]).success();
     assert!(second.row("app").contains("changed: made"), "{second}");
     assert!(!second.stderr.contains("changed while"), "{second}");
@@ -751,7 +751,7 @@ fn the_platform_itself_can_be_a_service(t: &Context) {
         list.contains("x-platform.yml") && !list.contains(".xp"),
         "{list}"
     );
-    // Its own files are no change.
+    // Its own files do not count as a change.
     let again = t.xp(["build", "--local"]).success();
     assert!(again.row("all").contains(" skipped "), "{again}");
 }

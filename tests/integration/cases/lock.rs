@@ -291,7 +291,7 @@ fn a_locked_build_uses_the_old_commit_and_moves_no_branch(t: &Context) {
     assert!(build.row("zfrontend").contains(short(&old)), "{build}");
     let image = t.assert_built("zfrontend", &old);
     let labels = &image["Config"]["Labels"];
-    // As it would have been built then.
+    // As originally built.
     assert_eq!(labels["org.opencontainers.image.version"], "master");
     assert_eq!(id("master"), branch, "the branch is further on");
     assert_ne!(id(&old), id(&new));
@@ -355,7 +355,7 @@ fn an_unsatisfiable_lock_is_explained(t: &Context) {
         .stderr_contains("dockerBuilder.image changed");
     fs::remove_file(t.dir().join(&product.builder).join("more")).unwrap();
 
-    // Another remote, and a removed service.
+    // A different remote, and a removed service.
     let moved = small::service(t, "zbackend", &product.frontend.url_http(), "", "");
     small::manifest(t, product.registry.host(), &moved);
     t.xp(["sync", "--locked"])
@@ -363,7 +363,7 @@ fn an_unsatisfiable_lock_is_explained(t: &Context) {
         .stderr_contains("zbackend: its remote is")
         .stderr_contains("zfrontend: not in the manifest");
     assert!(!product.t.exists("src/zfrontend/.git/refs/xp/head"));
-    // Another registry.
+    // A different registry.
     small::manifest(
         t,
         "",
@@ -712,7 +712,7 @@ fn a_topic_train_is_locked_by_its_image_names(t: &Context) {
         "{build}"
     );
     assert!(build.row("zfrontend").contains("skipped"), "{build}");
-    // Without the train, it is another set.
+    // Without the train, it is a different set.
     t.xp(["lock", "--check"])
         .failure(1)
         .stdout_contains("zbackend with TASK-981 to")
@@ -835,7 +835,7 @@ fn services_of_one_repository_are_locked_at_their_own_commits(t: &Context) {
     assert!(lock_text(t).contains(&newer_two));
     t.xp(["sync", "--locked"]).success();
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), newer_one);
-    // Another folder means another service.
+    // A different folder means a different service.
     let manifest = t.read("x-platform.yml");
     t.manifest(
         &manifest

@@ -21,7 +21,7 @@ pub const CASES: &[Case] = cases![
     a_shallow_clone_is_not_mistaken_for_full_history,
 ];
 
-/// Writes a manifest with these services, whose images stay in the engine.
+/// Writes a manifest with these services and without a registry.
 fn platform(t: &Context, repositories: &[(&str, &GitRepository)]) {
     let services = repositories
         .iter()

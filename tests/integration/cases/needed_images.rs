@@ -16,7 +16,7 @@ pub const CASES: &[Case] = cases![
     a_replaced_needed_image_is_an_error,
 ];
 
-/// The service `base`, whose script determines its file `/made`, and `top`, which is built from it.
+/// The service `base` with a script that writes the file `/made`, and `top`, which is built from it.
 pub struct Platform<'t> {
     t: &'t Context,
     pub base: GitRepository,

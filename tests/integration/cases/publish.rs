@@ -191,7 +191,7 @@ fn a_failed_push_does_not_stop_other_services(t: &Context) {
     assert_eq!(t.registry().tags(&t.image("zfrontend")), [""; 0]);
 }
 
-/// A platform whose builder contains a word that ends up in the image.
+/// A platform with a builder that writes a word to the image.
 struct Built<'t> {
     t: &'t Context,
     registry: crate::world::Registry,

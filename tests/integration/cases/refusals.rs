@@ -27,7 +27,7 @@ pub const CASES: &[Case] = cases![
     one_of_two_registries_can_fail,
 ];
 
-/// One service whose images are in the registry with that name.
+/// One service with images in the registry of that name.
 fn service(t: &Context, registry: &str) -> GitRepository {
     let repository = small::repository(t, "zbackend");
     small::platform(t, registry, &[("zbackend", &repository)]);

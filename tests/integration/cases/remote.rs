@@ -262,7 +262,7 @@ fn docker_contexts_are_used(t: &Context) {
     terminal.wait_for("got hello");
     assert!(terminal.wait().0.success());
     assert_nothing_left(t);
-    // As set by `docker context use`.
+    // Same as `docker context use`.
     process::succeed(
         Command::new("docker")
             .env("DOCKER_CONFIG", t.docker_config())
@@ -312,7 +312,7 @@ fn caches_persist_and_mounts_are_copied(t: &Context) {
         content.contains("./web/page") && content.contains("./other"),
         "{content}"
     );
-    // As with an engine that mounts them.
+    // Same as with an engine that mounts them.
     assert!(
         !content.contains("modules/m") && !content.contains("token"),
         "{content}"
@@ -406,7 +406,7 @@ fn files_of_another_user_are_copied_back_as_the_callers(t: &Context) {
     assert_eq!(app.read("made"), "1234\n5678\n");
     let metadata = fs::metadata(app.export("made")).expect("it is there");
     assert_eq!(metadata.uid(), rustix::process::getuid().as_raw());
-    // The next build recreates it, whatever its modes.
+    // The next build recreates it, regardless of its modes.
     app.repository.commit(&[("file", "2")], "Second");
     far(t, app.build()).success();
 }
@@ -467,7 +467,7 @@ fn git_objects_are_sent_once(t: &Context) {
     assert!(times().lines().count() > after.lines().count());
 }
 
-/// A service with a cloned working copy, whose script works like a compiler.
+/// A service with a cloned working copy and a script that works like a compiler.
 fn compiled(t: &Context) -> (App<'_>, User<'_>) {
     let app = App::new(
         t,

@@ -42,7 +42,7 @@ fn every_run_has_a_report(t: &Context) {
     build.kill();
     let killed = page("killed");
     assert!(killed.contains("data-result=\"cut off\"") && killed.contains("<h3>Killed</h3>"));
-    // As it may be found, with an incomplete last line.
+    // With an incomplete last line, as after a kill.
     let record = t.dir().join(".xp/logs/1/run.jsonl");
     let text = fs::read(&record).expect("the record");
     fs::write(&record, &text[..text.len() - 9]).expect("the record can be written");
@@ -182,7 +182,7 @@ fn junit_has_every_phase(t: &Context) {
     assert_eq!(verdict("base", "image").as_deref(), Some("skipped"));
     assert_eq!(verdict("top", "image").as_deref(), Some("skipped"));
     assert_eq!(verdict("other", "build").as_deref(), Some("passed"));
-    // Existing images are not rebuilt, and the report says so.
+    // Existing images are not rebuilt, and the report shows it.
     t.xp(["build", "other"]).success();
     t.xp(["report", "--format", "junit", "-o", "junit.xml"])
         .success();

@@ -181,7 +181,7 @@ fn a_shell_opens_where_a_script_failed(t: &Context) {
     let output = output
         .stderr_contains("run 1: app: build: `cat out/file …` exited with 7 (line ")
         .stderr_contains(
-            "the files are in .xp/build/app, as the build left them; the next build replaces them",
+            "using the files that the build left in .xp/build/app; the next build replaces them",
         )
         .stderr_contains("to repeat it in this shell:\n  sh -ec 'cat out/file\nexit 7'\n");
     assert!(output.stderr.lines().count() < 8, "{output}");
@@ -203,9 +203,7 @@ fn a_shell_opens_where_a_local_build_failed(t: &Context) {
         .stdin("cat made; echo $CI; touch mine\n")
         .success();
     assert_eq!(output.stdout, "half\ntrue\n");
-    output.stderr_contains(
-        "the files are those of your working copy, src/app, in their current state",
-    );
+    output.stderr_contains("using the files of your working copy, src/app, in their current state");
     assert!(t.exists("src/app/mine"));
 }
 

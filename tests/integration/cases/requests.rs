@@ -140,7 +140,7 @@ fn images_and_remotes_are_queried_concurrently(t: &Context) {
     build(&[]).stdout_contains("skipped");
     assert_eq!(looks(), before + 2, "each is asked for once");
 
-    // Another commit has other images.
+    // A different commit has different images.
     repository.commit(&[("content", "another")], "Go on");
     let before = looks();
     awaited.store(before + 2, Ordering::SeqCst);

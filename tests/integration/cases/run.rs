@@ -44,7 +44,7 @@ pub const CASES: &[Case] = cases![
     missing_things_are_reported,
 ];
 
-/// A platform whose service has a working copy.
+/// A platform with a service that has a working copy.
 fn synced<'a>(t: &'a Context, keys: &str) -> App<'a> {
     let app = App::with_scripts(t, keys, &["true"]);
     t.xp(["sync"]).success();
@@ -507,7 +507,7 @@ fn a_killed_session_leaves_no_leftovers(t: &Context) {
 
 fn leftovers_of_a_killed_session_are_removed(t: &Context) {
     let app = synced(t, "");
-    // As left by an xp that was killed between creating and starting a container.
+    // Simulates an xp that was killed between creating and starting a container.
     let mark = t.dir().join(".xp/sessions/1-0");
     let create = || {
         t.write(".xp/sessions/1-0", "");

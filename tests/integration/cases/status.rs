@@ -117,7 +117,7 @@ fn each_state_of_a_working_copy_is_shown(t: &Context) {
         ("topic", "topic".to_owned()),
         ("unborn", "no commit".to_owned()),
     ] {
-        // The commit is the remote's current one, whatever exists locally.
+        // The commit is the remote's current one, regardless of local commits.
         assert_eq!(cells(&status, name), [name, &short(name), "-", &shown]);
     }
     assert_eq!(
@@ -235,7 +235,7 @@ fn a_train_is_shown_by_its_references(t: &Context) {
         cells(&status, "zfrontend")[..4],
         ["zfrontend", "TASK-981", &topic[..8], "-"]
     );
-    // Its image would be another one.
+    // Its image would be different.
     let cell = |status: &Output| cells(status, "zbackend")[1..4].to_vec();
     assert_eq!(cell(&status), ["master", &backend.head()[..8], "-"]);
     t.xp(["build", "--branch", "TASK-981"]).success();

@@ -254,7 +254,7 @@ fn a_reference_of_a_needed_service_creates_variants(t: &Context) {
         "it has nothing to do with it"
     );
 
-    // The commit of the manifest's branch is the same, whatever its name.
+    // The commit of the manifest's branch is the same, regardless of the name.
     let master = format!("base={}", product.head("base"));
     for reference in [master.as_str(), "base=master", "base=HEAD"] {
         let build = t.xp(["build", "--reference", reference]).success();
@@ -310,7 +310,7 @@ fn a_branch_that_no_repository_has_is_an_error(t: &Context) {
 fn a_branch_may_exist_only_in_unselected_services(t: &Context) {
     let product = Product::new(t);
     product.commit_topic("front", "topic");
-    // As in a CI job that builds one of many services: the others have the branch.
+    // Like a CI job that builds one of many services: the others have the branch.
     let build = t.xp(["build", "other", "--branch", "TASK-981"]).success();
     build.stdout_contains("On TASK-981: 0 of 1 services.");
     assert!(product.tags("other").contains(&"TASK-981".to_owned()));

@@ -159,7 +159,7 @@ fn the_second_run_uses_the_images_of_the_first(t: &Context) {
 fn overtaken<R>(gate: &Gate, build: Xp, first: impl FnOnce() -> R) -> (R, Output) {
     let mut second = build.spawn();
     second.wait_for_output(" | image: docker build");
-    // Its next query is whether another run was faster.
+    // Its next query checks whether another run was first.
     gate.is_set.store(true, Ordering::SeqCst);
     wait_until("the builder is built", || {
         gate.is_reached.load(Ordering::SeqCst)

@@ -168,7 +168,7 @@ fn subfolders_and_unusual_names_work(t: &Context) {
     fs::create_dir_all(&below).expect("a folder");
     wrapper(t, ["build"]).dir(&below).success();
     assert!(folder.join(".xp/build/app/made").exists());
-    // By its path, from elsewhere, and through a link.
+    // By absolute path from another folder, and through a link.
     let link = t.folder().join("link");
     symlink(&folder, &link).expect("a link");
     for name in ["-C", "-f"] {
@@ -188,7 +188,7 @@ fn worktrees_and_borrowed_objects_are_mounted(t: &Context) {
     t.xp(["sync"]).success();
     let elsewhere = t.folder().join("elsewhere");
     fs::create_dir_all(&elsewhere).expect("a folder");
-    // The working copy is a git worktree, whose repository is elsewhere.
+    // The working copy is a git worktree with its repository elsewhere.
     let copy = t.dir().join("src/app");
     fs::rename(&copy, elsewhere.join("main")).expect("the working copy can be moved");
     let path = copy.display().to_string();

@@ -17,7 +17,7 @@ use crate::client::engine::transfer::messages::ignore_trailing_bytes;
 use crate::client::engine::{Engine, EngineError};
 
 impl Engine {
-    /// Builds an image with `POST /build`. This builder looks for images in the engine before it asks a registry.
+    /// Builds an image with `POST /build`. This builder looks for images in the engine before it queries a registry.
     pub(super) async fn build_classic(
         &self,
         build: &ImageBuild<'_>,

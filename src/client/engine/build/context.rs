@@ -18,7 +18,7 @@ const OUTSIDE_DOCKERFILE: &str = ".dockerfile.xp";
 /// The maximum size of a `.dockerignore`, in bytes: each of its lines is matched against each file.
 const MAX_IGNORE_FILE_SIZE: u64 = 64 * 1024;
 
-/// A folder whose files are sent to the engine.
+/// A folder to send to the engine.
 #[derive(Debug)]
 pub struct ContextFolder {
     folder: PathBuf,
@@ -150,7 +150,7 @@ impl ContextFolder {
         })
     }
 
-    /// Excludes a folder, whatever the `.dockerignore` says.
+    /// Excludes a folder, regardless of `.dockerignore`.
     pub fn without(mut self, folder: Option<&Path>) -> Self {
         // A folder that does not exist needs no exclusion.
         self.excluded_folder = folder.and_then(|folder| fs::canonicalize(folder).ok());

@@ -78,7 +78,7 @@ impl Engine {
     ///
     /// Base images that the engine has are used from there; only others are pulled from a registry.
     ///
-    /// The build is cancelled when the returned future is dropped.
+    /// The build is canceled when the returned future is dropped.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl Engine {
                 // Another build exported the same image concurrently. A retry finds all steps in the cache.
                 BuildFailure::Engine(error)
                     if error.is_simultaneous_export() && attempt < ATTEMPTS => {}
-                // The cache still lists a step whose files were removed with a canceled build. It usually notices in
+                // The cache still lists a step, but its files were removed with a canceled build. It usually notices in
                 // the next build; if not, the steps are run again.
                 BuildFailure::Engine(error)
                     if error.is_missing_snapshot() && attempt < ATTEMPTS =>

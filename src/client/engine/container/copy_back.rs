@@ -1,7 +1,7 @@
 //! Unpacks the files that are copied back from a container into a folder of this machine.
 //!
-//! The archive is not trusted: no entry is written outside the folder, whatever its name, and whatever links the
-//! archive or the folder has.
+//! The archive is not trusted: no entry is written outside the folder, regardless of its name and of links in the
+//! archive or the folder.
 
 mod closed;
 mod compare;
@@ -60,8 +60,8 @@ pub struct CopyBackReport {
     pub is_link: bool,
 }
 
-/// Unpacks the archive of a folder, whose names begin with that of the folder. `None` means that the folder was removed
-/// in the container.
+/// Unpacks the archive of a folder; all names begin with the folder's name. `None` means that the folder was removed in
+/// the container.
 ///
 /// Files that were removed in the container are removed here only after the whole archive was read.
 ///

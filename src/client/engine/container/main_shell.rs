@@ -12,8 +12,8 @@ pub const RESPONSE: &str = "xp-here";
 /// Returns the script of the main shell. It runs as root and uses few programs besides the shell: an image may lack
 /// `grep` and the like.
 ///
-/// It is a single command, which the shell reads to its end before it executes any of it. So `read` cannot consume a
-/// part of the script as its input.
+/// It is a single command, which the shell reads to its end before it executes any of it. This prevents `read` from
+/// consuming a part of the script as its input.
 pub fn main_script(spec: &ContainerSpec) -> String {
     let (uid, gid) = spec.user;
     let mut script = String::from("{ exec 2> /dev/null\n");

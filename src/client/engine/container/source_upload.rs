@@ -105,7 +105,7 @@ impl SourceUpload {
         self.sent.clone()
     }
 
-    /// Returns the archive, whose names are relative to the container's root.
+    /// Returns the archive, with names relative to the container's root.
     pub fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         pipe::written(move |writer| {
             let mut sent = SentFiles::new();
@@ -192,7 +192,7 @@ fn write(
     }
 }
 
-/// Returns whether a file is a temporary one of a copy back. Removes it if its process was killed.
+/// Returns whether a file is a temporary file of a copy back. Removes it if its process was killed.
 fn is_incoming(entry: &walkdir::DirEntry) -> bool {
     let name = entry.file_name().to_str();
     let process = name.and_then(|name| name.strip_prefix(INCOMING));

@@ -33,7 +33,7 @@ pub struct PushMessage {
     pub progress_detail: Option<ProgressDetail>,
     #[serde(rename = "errorDetail")]
     pub error_detail: Option<ErrorDetail>,
-    /// Further data, whose form depends on the message.
+    /// Additional data; its form depends on the message.
     aux: Option<Value>,
 }
 

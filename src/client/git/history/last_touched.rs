@@ -1,8 +1,8 @@
 //! The last commit that touched some paths, for many sets of paths in one walk.
 //!
-//! The result is that of `git log -1 -- <paths>`: at a commit, continue with the first parent in which all the
-//! paths are the same; if there is no such parent, this is the commit. So a merge counts only if it differs
-//! from each of its parents, and a rename into a path touches it.
+//! The result is that of `git log -1 -- <paths>`: at a commit, continue with the first parent in which all the paths
+//! are the same; if there is no such parent, this is the commit. A merge therefore counts only if it differs from each
+//! of its parents, and a rename into a path touches it.
 //!
 //! Path sets at the same commit are walked together, so that a thousand services cost little more than one:
 //! the walk compares each commit with its parents once, and opens only trees that differ and contain a path
@@ -84,7 +84,7 @@ type PathSets = HashSet<usize>;
 struct Walk<'a> {
     repository: &'a Repository,
     odb: Odb<'a>,
-    /// The commits whose parents a shallow clone lacks.
+    /// The boundary commits of a shallow clone, which lack their parents.
     boundary: HashSet<Oid>,
     trie: PathTrie,
     /// The trie nodes of each set's paths.
@@ -228,7 +228,7 @@ impl<'a> Walk<'a> {
             .collect())
     }
 
-    /// Collects the trie nodes whose entries differ between two trees.
+    /// Collects the trie nodes that differ between two trees.
     fn compare(
         &mut self,
         node: NodeId,

@@ -251,7 +251,7 @@ impl WorkingCopy {
                             || self.is_partially_written(path, wanted))
                 }
             };
-            // The index entry, too, must be that of one of the two commits.
+            // The index entry must also match one of the two commits.
             let in_index = index.get_path(path, 0).map(|entry| entry.id);
             let before = self.repository.head()?.peel_to_tree()?.get_path(path).ok();
             let index_is_known = in_index == wanted.as_ref().map(TreeEntry::id)

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Returns the services whose images are queried in the engine.
+/// Returns the services with images to query in the engine.
 fn queried(platform: &TestPlatform, selected: &[&str]) -> Vec<String> {
     let selected: BTreeSet<_> = selected.iter().map(|service| name(service)).collect();
     let env = |_: &str| Some("7".to_owned());

@@ -2,7 +2,7 @@
 //!
 //! The engine opens a stream for each of two named folders: the Dockerfile's and the context. The client sends a sorted
 //! list of entries, which ends with an empty one. The engine requests files by their index in that list, and each file
-//! is sent in chunks, of which the last is empty. Ignored files are excluded here, whatever the engine's excludes are.
+//! is sent in chunks, of which the last is empty. Ignored files are excluded here, regardless of the engine's excludes.
 
 mod list;
 mod requested;

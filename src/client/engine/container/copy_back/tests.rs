@@ -276,7 +276,7 @@ fn a_local_file_that_replaced_a_folder_is_kept() {
     assert_eq!(returned.kept, [PathBuf::from("d")]);
 }
 
-/// An archive during whose unpacking the folder is edited.
+/// An archive that edits the folder while it is unpacked.
 struct EditDuringRead<'a, F: FnMut()> {
     bytes: &'a [u8],
     after: usize,
