@@ -138,7 +138,7 @@ pub enum Command {
     Schema {
         /// Which schema
         #[arg(value_enum, default_value = "manifest", value_name = "SCHEMA")]
-        of: SchemaOf,
+        of: SchemaName,
     },
     /// Print the completion script for a shell
     Completions {

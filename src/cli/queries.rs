@@ -20,7 +20,7 @@ pub struct ManArgs {
 
 /// The available schemas
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SchemaOf {
+pub enum SchemaName {
     /// x-platform.yml
     Manifest,
     /// The output of `xp plan --format json`

@@ -17,7 +17,7 @@ pub(super) fn unsupported(message: &str) -> Option<(String, String)> {
         "link" => (
             "its index is split into two files (core.splitIndex), which xp does not support"
                 .to_owned(),
-            "run `git config core.splitIndex false` and `git update-index --no-split-index` there to join them",
+            "run `git config core.splitIndex false` and `git update-index --no-split-index` there to merge the index files",
         ),
         other => (
             format!("its index has the extension `{other}`, which xp does not support"),

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_the_longest_and_have_jitter() {
+    fn delays_double_up_to_the_maximum_with_jitter() {
         let longest: Vec<u128> = (1..5)
             .filter_map(|failed| wait(failed, 1.0))
             .map(|wait| wait.as_millis())

@@ -55,14 +55,14 @@ pub(super) async fn machine(context: &DoctorContext<'_>) -> MachineFacts {
             RequiredProgram {
                 name: "ssh",
                 purpose: "git remotes over ssh",
-                install: "install the OpenSSH client, such as with `sudo apt install openssh-client`",
+                install: "install the OpenSSH client, for example with `sudo apt install openssh-client`",
                 path: find("ssh"),
                 services: over_ssh,
             },
             RequiredProgram {
                 name: "git-lfs",
                 purpose: "Git LFS files",
-                install: "install it, such as with `sudo apt install git-lfs`",
+                install: "install it, for example with `sudo apt install git-lfs`",
                 path: find("git-lfs"),
                 services: with_lfs.map(|(name, _)| name.clone()).collect(),
             },

@@ -83,7 +83,8 @@ impl RegistryPrefetch {
         }
     }
 
-    /// Returns the registries' results for those of the images that were queried. They can be taken once.
+    /// Takes the registries' results for the given images, omitting images that were not queried. Later calls return
+    /// nothing.
     pub async fn responses_for(
         &self,
         images: &[ImageReference],

@@ -211,7 +211,7 @@ impl Diagnostic for UnlockableImages {
             let deploy_hint = match &self.environment {
                 Some(environment) => {
                     let deploy = self.command(&format!("deploy {environment}"), &BTreeSet::new());
-                    format!("; `{deploy} --build` does it first")
+                    format!("; `{deploy} --build` builds before deploying")
                 }
                 None => String::new(),
             };

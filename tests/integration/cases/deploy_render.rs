@@ -319,7 +319,7 @@ fn missing_images_are_reported(t: &Context) {
         .stderr_contains("2 images are not built yet; nothing was deployed")
         .stderr_contains("zbackend: the registry has no image of its commit")
         .stderr_contains(
-            "hint: `xp build` builds and pushes them; `xp deploy staging --build` does it first",
+            "hint: `xp build` builds and pushes them; `xp deploy staging --build` builds before deploying",
         );
 }
 

@@ -36,11 +36,11 @@ fn digest(t: &Context, registry: &Registry, platform: &Platform<'_>) -> String {
 fn a_locked_image_survives_a_rebuild_of_its_commit(t: &Context) {
     let registry = t.registry();
     let platform = Platform::new(t, Some(registry.host()));
-    platform.makes("old");
+    platform.set_output("old");
     t.xp(["build"]).success();
     t.xp(["lock"]).success();
     let locked = digest(t, registry, &platform);
-    platform.makes("new");
+    platform.set_output("new");
     t.xp(["build"]).success();
     assert_ne!(digest(t, registry, &platform), locked);
     // The locked image still has a tag, so cleaning up untagged images does not remove it.
@@ -50,7 +50,7 @@ fn a_locked_image_survives_a_rebuild_of_its_commit(t: &Context) {
     let digests: Vec<String> = digests.flatten().collect();
     assert_eq!(tags.len(), 2, "{tags:?}");
     assert!(digests.contains(&locked), "{digests:?}");
-    platform.makes("old");
+    platform.set_output("old");
     t.xp(["build", "--locked"]).success();
     assert_eq!(platform.made("top"), "old");
     assert_eq!(platform.made("base"), "old");
@@ -61,12 +61,12 @@ fn a_revert_moves_the_tag_without_building(t: &Context) {
     let platform = Platform::new(t, Some(registry.host()));
     let mut digests = Vec::new();
     for made in ["old", "new"] {
-        platform.makes(made);
+        platform.set_output(made);
         t.xp(["build"]).success();
         digests.push(digest(t, registry, &platform));
     }
     for (made, digest_then) in [("old", &digests[0]), ("new", &digests[1])] {
-        platform.makes(made);
+        platform.set_output(made);
         let plan = t.xp(["plan"]).success();
         assert!(plan.row("top").contains("in the registry as "), "{plan}");
         let build = t.xp(["build"]).success();
@@ -98,11 +98,11 @@ fn a_registry_with_immutable_commit_tags_is_supported(t: &Context) {
         Reply::Forward
     });
     let platform = Platform::new(t, Some(gateway.host()));
-    platform.makes("old");
+    platform.set_output("old");
     t.xp(["build"]).success();
     let old = digest(t, &registry, &platform);
     frozen.store(true, Ordering::SeqCst);
-    platform.makes("new");
+    platform.set_output("new");
     let build = t.xp(["build"]).success();
     assert!(build.row("top").contains(" built "), "{build}");
     build.stderr_contains("does not allow moving ");
@@ -123,7 +123,7 @@ fn a_registry_with_immutable_commit_tags_is_supported(t: &Context) {
 fn an_inconsistent_image_is_rebuilt(t: &Context) {
     let registry = t.registry();
     let platform = Platform::new(t, Some(registry.host()));
-    platform.makes("$RANDOM$(cat /proc/sys/kernel/random/uuid)");
+    platform.set_output("$RANDOM$(cat /proc/sys/kernel/random/uuid)");
     t.xp(["build"]).success();
     let (first, before) = (platform.made("base"), digest(t, registry, &platform));
     t.xp(["lock"]).success();
@@ -230,7 +230,7 @@ fn runners_build_one_consistent_set(t: &Context, count: usize) {
         Reply::Forward
     });
     let platform = Platform::new(t, Some(gateway.host()));
-    platform.makes("$(cat /proc/sys/kernel/random/uuid)");
+    platform.set_output("$(cat /proc/sys/kernel/random/uuid)");
     let engines: Vec<Engine> = (1..count).map(|_| t.own_engine()).collect();
     let hosts = engines.iter().map(Engine::host).chain([t.engine().host()]);
     for engine in &engines {

@@ -218,7 +218,7 @@ fn services_can_be_locked_individually(t: &Context) {
     assert_eq!(lock_text(t), expected, "the other entry stays as it is");
     assert!(!expected.contains(&new_frontend) && expected.contains(&frontend));
 
-    // Other references, as for a build.
+    // The options for references work as in a build.
     product.backend.branch("topic");
     let topic = product.backend.commit(&[("content", "3")], "Third");
     t.xp(["build", "--branch", "topic"]).success();

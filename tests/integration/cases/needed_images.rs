@@ -40,8 +40,8 @@ impl<'t> Platform<'t> {
         }
     }
 
-    /// Writes the manifest, where `base` writes this text.
-    pub fn makes(&self, text: &str) {
+    /// Writes the manifest, in which `base` produces this text.
+    pub fn set_output(&self, text: &str) {
         let t = self.t;
         let registry = self.registry.as_ref();
         let registry = registry.map(|host| format!("registry: {host}\n"));
@@ -85,10 +85,10 @@ impl<'t> Platform<'t> {
 
 fn the_engines_image_is_used_instead_of_the_registrys(t: &Context) {
     let platform = Platform::new(t, Some(t.registry().host()));
-    platform.makes("old");
+    platform.set_output("old");
     t.xp(["build"]).success();
     assert_eq!(platform.made("top"), "old");
-    platform.makes("new");
+    platform.set_output("new");
     t.xp(["build", "--no-push"]).success();
     assert_eq!(platform.made("base"), "new");
     assert_eq!(platform.made("top"), "new");
@@ -128,7 +128,7 @@ fn an_image_in_the_engine_needs_no_registry_query(t: &Context) {
 /// The image is removed while the scripts of its dependent run.
 fn a_missing_needed_image_is_an_error(t: &Context) {
     let platform = Platform::new(t, None);
-    platform.makes("old");
+    platform.set_output("old");
     t.xp(["build", "--services", "base"]).success();
     platform.add_to_top(&format!(
         "    dockerBuilder: {{ image: {}, network: none }}\n    scripts:\n      \
@@ -151,7 +151,7 @@ fn a_missing_needed_image_is_an_error(t: &Context) {
 /// The name is moved to another image while its dependent is built.
 fn a_replaced_needed_image_is_an_error(t: &Context) {
     let platform = Platform::new(t, None);
-    platform.makes("old");
+    platform.set_output("old");
     let dockerfile = "ARG BASE\nFROM ${BASE}\nRUN echo waiting && sleep 4\n";
     platform.top.commit(&[("Dockerfile", dockerfile)], "Wait");
     let mut build = t.xp(["build"]).spawn();

@@ -93,7 +93,7 @@ fn content(engine: &Engine, image: &str) -> String {
 }
 
 /// A script that creates every kind of file that can be in an image.
-const MAKES_ALL: &str = "sed -i s/one/two/ same-size; rm gone; rm -r folder; echo file > folder\n\
+const CREATE_ALL_KINDS: &str = "sed -i s/one/two/ same-size; rm gone; rm -r folder; echo file > folder\n\
     mkdir -p out/empty 'out/with space'; echo x > \"out/with space/$(printf 'd%.0s' $(seq 90))\"\n\
     ln -s /etc/passwd out/absolute; ln -s ../same-size out/relative; ln out/hard1 out/hard2 2>/dev/null || { echo h > out/hard1; ln out/hard1 out/hard2; }\n\
     printf '#!/bin/sh\\n' > out/run; chmod 750 out/run; chmod 600 private; chmod 700 deep\n\
@@ -112,7 +112,7 @@ fn local_and_remote_images_are_identical(t: &Context) {
         ("umläut/ß", "x"),
     ];
     let app = App::new(t, &files, "");
-    app.set_scripts("", &MAKES_ALL.split('\n').collect::<Vec<_>>());
+    app.set_scripts("", &CREATE_ALL_KINDS.split('\n').collect::<Vec<_>>());
     let output = app.build().success();
     assert!(!output.stderr.contains("sent"), "{output}");
     let near = content(t.engine(), &app.image_of_head());

@@ -33,7 +33,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// The number of attempts to build an image if the engine fails because of concurrent builds.
 const ATTEMPTS: u32 = 8;
 
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// The inputs of an image build.
 #[derive(Debug)]
@@ -127,7 +127,7 @@ impl Engine {
                 failure => return Err(failure.into()),
             }
             attempt += 1;
-            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+            tokio::time::sleep(RETRY_DELAY).await;
         }
     }
 }

@@ -109,7 +109,7 @@ pub fn unpack(
             continue;
         }
         let full = place.folder.join(path);
-        if let Some(found) = look(&full)?.filter(Metadata::is_dir)
+        if let Some(found) = metadata_if_exists(&full)?.filter(Metadata::is_dir)
             && found.mode() & 0o7777 != *mode
         {
             fs::set_permissions(&full, Permissions::from_mode(*mode)).map_err(named(&full))?;
@@ -214,14 +214,15 @@ impl Unpacker<'_> {
         // A folder that exists only as a parent of a mount point is created only if a file is in it.
         let is_mount_parent = self.place.excluded.iter().any(|it| it.starts_with(path))
             && !self.place.sent.contains_key(path);
-        if is_mount_parent && !(self.has_real_parents(path) && look(&full)?.is_some()) {
+        if is_mount_parent && !(self.has_real_parents(path) && metadata_if_exists(&full)?.is_some())
+        {
             return Ok(());
         }
         // Check this first, because a link in a parent could lead anywhere.
         if !self.make_parents(path)? {
             return Ok(());
         }
-        let found = look(&full)?;
+        let found = metadata_if_exists(&full)?;
         if let Some(found) = &found
             && found.is_dir()
         {
@@ -250,7 +251,7 @@ impl Unpacker<'_> {
         if !self.make_parents(path)? {
             return Ok(());
         }
-        let found = look(&full)?;
+        let found = metadata_if_exists(&full)?;
         let mut same = None;
         if let Some(found) = &found
             && found.is_file()
@@ -367,7 +368,7 @@ impl Unpacker<'_> {
         if !self.make_parents(path)? {
             return Ok(());
         }
-        let found = look(&full)?;
+        let found = metadata_if_exists(&full)?;
         let is_same = found.as_ref().is_some_and(Metadata::is_symlink)
             && fs::read_link(&full).is_ok_and(|now| now.as_os_str() == target);
         if is_same || !self.may_replace(path, found.as_ref(), None)? {
@@ -388,7 +389,7 @@ impl Unpacker<'_> {
         if !self.make_parents(target)? || !self.make_parents(path)? {
             return Ok(());
         }
-        let Some(metadata) = look(&source)?.filter(Metadata::is_file) else {
+        let Some(metadata) = metadata_if_exists(&source)?.filter(Metadata::is_file) else {
             return Ok(());
         };
         let remote = RemoteFile {
@@ -426,7 +427,7 @@ impl Unpacker<'_> {
         for name in parent.components() {
             below.push(name);
             let full = self.place.folder.join(&below);
-            match look(&full)? {
+            match metadata_if_exists(&full)? {
                 Some(found) if found.is_dir() => {}
                 Some(_) if self.place.is_shared => {
                     self.keep(&below);
@@ -446,7 +447,7 @@ impl Unpacker<'_> {
     }
 }
 
-fn look(path: &Path) -> io::Result<Option<Metadata>> {
+fn metadata_if_exists(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -43,7 +43,7 @@ pub fn is_needed(report: &RunReport<'_>) -> bool {
 struct Chart<'a> {
     report: &'a RunReport<'a>,
     logs: HashMap<(usize, &'a str), String>,
-    /// The duration of the full width.
+    /// The duration that the full width represents.
     seconds: f64,
 }
 
