@@ -227,13 +227,13 @@ fn imported_modules(code: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns the folders with the same parent that a file and an imported module are in, unless both are in the same one
+/// Returns the folders with the same parent that contain a file and an imported module, unless both are in the same one
 /// or one of them is in the parent itself.
 fn sibling_folders(file: &str, imported: &str) -> Option<(String, String)> {
     let file = file.trim_end_matches(".rs");
     let common = std::iter::zip(file.split('/'), imported.split('/'));
     let common = common.take_while(|(a, b)| a == b).count();
-    // The layers have a table of their own.
+    // The layers have their own table.
     if common == 0 {
         return None;
     }

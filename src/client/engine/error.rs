@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_another_process_sets_is_tried_again() {
+    fn setting_a_tag_is_retried_after_a_concurrent_change() {
         let is_concurrent =
             |reason: &str| EngineError::refused_with("tag a as b", reason).is_concurrent_tag();
         assert!(is_concurrent(

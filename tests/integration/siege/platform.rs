@@ -140,7 +140,7 @@ impl Platform {
         }
         let folder = |name: &str| {
             let folder = Folder::of(&t.dir().join("src").join(name));
-            folder.without(|path| MOVED.iter().any(|left_out| path.starts_with(left_out)))
+            folder.without(|path| MOVED.iter().any(|moved| path.starts_with(moved)))
         };
         names
             .iter()

@@ -37,9 +37,9 @@ impl Folder {
     }
 
     /// Returns it without the paths that match a predicate.
-    pub fn without(mut self, is_left_out: impl Fn(&str) -> bool) -> Self {
+    pub fn without(mut self, is_excluded: impl Fn(&str) -> bool) -> Self {
         self.0
-            .retain(|path, _| !is_left_out(&path.to_string_lossy()));
+            .retain(|path, _| !is_excluded(&path.to_string_lossy()));
         self
     }
 

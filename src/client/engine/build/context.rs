@@ -157,8 +157,8 @@ impl ContextFolder {
         self
     }
 
-    /// Leaves out everything but some files and folders, relative to `root`, and the Dockerfile; without any, nothing
-    /// is left out.
+    /// Restricts the context to these files and folders, relative to `root`, and the Dockerfile. An empty list means no
+    /// restriction.
     ///
     /// # Errors
     ///
@@ -211,8 +211,8 @@ impl ContextFolder {
                 .path()
                 .strip_prefix(&self.folder)
                 .map_err(io::Error::other)?;
-            let is_left_out = self.excluded_folder.as_deref() == Some(entry.path());
-            if is_left_out || !self.is_selected(entry.path(), kept) {
+            let is_excluded = self.excluded_folder.as_deref() == Some(entry.path());
+            if is_excluded || !self.is_selected(entry.path(), kept) {
                 if !entry.file_type().is_dir() {
                     continue;
                 }
