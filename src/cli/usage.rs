@@ -189,7 +189,7 @@ impl<'a> TypedLine<'a> {
                 let form = usage(error).map(|form| format!("write `{form}`"));
                 let is_option = missing.iter().any(|name| name.starts_with("`-"));
                 let suffix = if is_option { " for that" } else { "" };
-                let message = format!("`{}` needs {}{suffix}", self.path, missing.join(" and "));
+                let message = format!("`{}` requires {}{suffix}", self.path, missing.join(" and "));
                 (message, form.or_else(|| self.help()))
             }
             ErrorKind::InvalidUtf8 => (

@@ -116,7 +116,13 @@ impl ResolveError {
             Self::NoSuchReference {
                 reference, near, ..
             } => did_you_mean(reference, near).or_else(|| {
-                Some(if CommitId::is_shortened(&reference.to_string()) { "to specify a commit, use the full 40-digit SHA-1".to_owned() } else { "it is set by `git.reference` or `--reference`; `git ls-remote` lists all references".to_owned() })
+                let hint = if CommitId::is_shortened(&reference.to_string()) {
+                    "to specify a commit, use the full 40-digit SHA-1"
+                } else {
+                    "it is set by `git.reference` or `--reference`; `git ls-remote` lists all \
+                     references"
+                };
+                Some(hint.to_owned())
             }),
             Self::NoSuchBranch { branch, near, .. } => did_you_mean(branch, near).or_else(|| {
                 Some(

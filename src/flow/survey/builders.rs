@@ -49,7 +49,7 @@ impl Diagnostic for BuilderError {
             Self::Missing { name, known, .. } => {
                 let hint = suggest::hint(
                     name.as_str(),
-                    "the builders",
+                    "available builders",
                     known.iter().map(String::as_str),
                 );
                 vec![hint.unwrap_or_else(|| {

@@ -187,13 +187,13 @@ fn a_missing_secret_is_reported_before_anything_runs(t: &Context) {
     scripts("ssh: true");
     app.build()
         .failure(2)
-        .stderr_contains("`docker.ssh` needs an ssh agent, but SSH_AUTH_SOCK is not set");
+        .stderr_contains("`docker.ssh` requires an ssh agent, but SSH_AUTH_SOCK is not set");
     let keys = build_keys(t, "ssh: true", &["touch ran"]);
     app.set_keys(&format!("docker: {{ image: {} }}\n{keys}", app.image()));
     app.build()
         .failure(2)
         .stderr_contains(
-            "service `app`: `dockerBuilder.ssh` needs an ssh agent, but SSH_AUTH_SOCK is not set",
+            "service `app`: `dockerBuilder.ssh` requires an ssh agent, but SSH_AUTH_SOCK is not set",
         )
         .stderr_contains("x-platform.yml:");
     assert!(!app.export("ran").exists());
@@ -208,7 +208,7 @@ fn the_classic_builder_does_not_support_secrets(t: &Context) {
         .env("DOCKER_BUILDKIT", "0")
         .failure(1)
         .stderr_contains(
-            "`docker.secrets` needs BuildKit, but DOCKER_BUILDKIT=0 turns BuildKit off",
+            "`docker.secrets` requires BuildKit, but DOCKER_BUILDKIT=0 turns BuildKit off",
         )
         .stderr_contains("hint: unset DOCKER_BUILDKIT");
 }

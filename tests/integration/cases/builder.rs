@@ -156,7 +156,7 @@ fn ssh_agent_is_forwarded_if_requested(t: &Context) {
     app.build().env("SSH_AUTH_SOCK", &socket).success();
     let output = app.build().arg("--force").failure(2);
     output
-        .stderr_contains("`dockerBuilder.ssh` needs an ssh agent, but SSH_AUTH_SOCK is not set")
+        .stderr_contains("`dockerBuilder.ssh` requires an ssh agent, but SSH_AUTH_SOCK is not set")
         .stderr_contains("hint: start one with `eval $(ssh-agent)`");
     app.set_scripts("", &["test -z \"${SSH_AUTH_SOCK-}\""]);
     let build = app.build().arg("--force").env("SSH_AUTH_SOCK", &socket);
@@ -313,5 +313,5 @@ pub fn assert_owned_by(folder: &Path, user: u32) {
     let mut find = Command::new("find");
     find.arg(folder)
         .args(["!", "-uid", &user.to_string(), "-ls"]);
-    assert_eq!(process::succeed(&mut find), "", "files of somebody else");
+    assert_eq!(process::succeed(&mut find), "", "files of another user");
 }

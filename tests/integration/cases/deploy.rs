@@ -346,7 +346,7 @@ fn a_rollout_timeout_is_reported(t: &Context) {
     deploy(t, ["--timeout", "2s"])
         .failure(1)
         .stderr_contains("timed out")
-        .stderr_contains("hint: there is no earlier deploy to roll back to");
+        .stderr_contains("hint: no earlier deploy to roll back to");
     assert_eq!(record(&namespace)[0]["state"], "failed");
 }
 
@@ -515,7 +515,7 @@ fn a_killed_deploy_is_detected(t: &Context) {
         .env("XP_CACHE_DIR", &elsewhere)
         .failure(3)
         .stderr_contains(" has been deploying to staging since ")
-        .stderr_contains("hint: wait for it to finish; if it is dead");
+        .stderr_contains("hint: wait for it to finish, or use `--take-over` if it was killed");
     // In the same folder, it is known.
     deploy(t, []).success();
     let deploys = record(&namespace);

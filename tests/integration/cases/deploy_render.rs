@@ -194,7 +194,7 @@ fn image_names_are_mapped(t: &Context) {
         .failure(2)
         .stderr_contains("k8s/overlays/staging uses no image that `deploy.images` lists")
         .stderr_contains("zbackend: no image hub.example.com/team/back")
-        .stderr_contains("hint: it has images that belong to no service: web:1, zbackend;");
+        .stderr_contains("hint: it has images that do not belong to any service: web:1, zbackend;");
 }
 
 fn custom_image_fields_are_supported(t: &Context) {

@@ -411,7 +411,7 @@ fn the_only_failed_service_is_the_default(t: &Context) {
     ]);
     t.xp(["build"]).failure(1);
     shell().failure(2).stderr_contains(
-        "error: several services failed in run 2: `api`, `web`\nhint: name one of them: `xp shell --failed api`",
+        "error: several services failed in run 2: `api`, `web`\nhint: specify one of them: `xp shell --failed api`",
     );
     // The current folder selects the service.
     shell().dir(t.dir().join("src/web")).failure(5);

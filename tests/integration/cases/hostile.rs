@@ -222,12 +222,12 @@ fn endless_files_are_not_read(t: &Context) {
         ("mkdir .dockerignore", ".dockerignore is not a file"),
         (
             "ln -s /dev/zero .dockerignore",
-            ".dockerignore leads outside",
+            ".dockerignore is a symbolic link that points outside",
         ),
         ("rm Dockerfile; mkfifo Dockerfile", "no Dockerfile"),
         (
             "rm Dockerfile; ln -s /dev/zero Dockerfile",
-            "Dockerfile leads outside",
+            "Dockerfile is a symbolic link that points outside",
         ),
         ("rm Dockerfile; mkdir Dockerfile", "no Dockerfile"),
     ] {

@@ -308,7 +308,7 @@ fn links_cannot_copy_host_files_into_the_image(t: &Context) {
         app.set_keys(&keys(docker));
         for builder in builders(t) {
             let output = with(builder, app.build()).failure(1);
-            let output = output.stderr_contains("leads outside the service's files");
+            let output = output.stderr_contains("points outside the service's files");
             assert!(!output.stderr.contains("canary"), "{output}");
             assert_eq!(t.engine().image(&format!("{}:master", app.image())), None);
         }

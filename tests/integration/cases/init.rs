@@ -502,7 +502,7 @@ fn errors_are_reported_and_nothing_is_written(t: &Context) {
         .stderr_contains("is not in");
     t.xp(["init", "-C", "gone"])
         .failure(2)
-        .stderr_contains("there is no folder");
+        .stderr_contains("gone does not exist");
     // Without a manifest, other commands explain how to create one.
     t.xp(["plan"])
         .failure(2)
@@ -549,7 +549,7 @@ fn questions_are_asked_on_a_terminal(t: &Context) {
     terminal.type_keys("https://nonsense\n");
     terminal.wait_for("remove `https://`");
     terminal.type_keys("registry.example.com/shop\n");
-    terminal.wait_for("Which services?");
+    terminal.wait_for("Services to include");
     terminal.type_keys("nothing\n");
     terminal.wait_for("unknown service `nothing`");
     terminal.type_keys("part-1, api\n");
@@ -567,7 +567,7 @@ fn questions_are_asked_on_a_terminal(t: &Context) {
         .in_terminal(100, 40)
         .wait();
     assert!(
-        status.success() && !screen.contains("Push images"),
+        status.success() && !screen.contains("Registry to push"),
         "{screen}"
     );
 }
@@ -576,7 +576,7 @@ fn ctrl_c_writes_nothing(t: &Context) {
     cloned(t, "api", "api");
     for keys in ["\x03", "\x04"] {
         let mut terminal = t.xp(["init"]).in_terminal(100, 24);
-        terminal.wait_for("Push images");
+        terminal.wait_for("Registry to push");
         terminal.type_keys(keys);
         let (status, screen) = terminal.wait();
         assert_eq!(status.code(), Some(130), "{screen}");

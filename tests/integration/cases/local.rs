@@ -630,8 +630,7 @@ fn a_kill_leaves_no_container(t: &Context) {
 
 fn a_change_during_the_build_is_reported(t: &Context) {
     let (app, _user) = cloned(t);
-    let changed =
-        "src/app changed while it was being built: it now differs from its commit in made";
+    let changed = "src/app changed during the build: it now has uncommitted changes: made";
     app.set_scripts("", &["echo made > made"]);
     let first = t.xp(["build", "--local"]).success();
     let first = first.stderr_contains(changed);
@@ -639,7 +638,7 @@ fn a_change_during_the_build_is_reported(t: &Context) {
     // The script's output counts as a change, and is the same each time.
     let second = t.xp(["build", "--local"]).success();
     assert!(second.row("app").contains("changed: made"), "{second}");
-    assert!(!second.stderr.contains("changed while"), "{second}");
+    assert!(!second.stderr.contains("changed during"), "{second}");
     let third = t.xp(["build", "--local"]).success();
     assert!(third.row("app").contains(" skipped "), "{third}");
 }
@@ -804,7 +803,7 @@ fn services_that_cannot_be_built_in_place_are_reported(t: &Context) {
     t.xp(["build", "--local"])
         .failure(2)
         .stderr_contains("src/two is not a git repository")
-        .stderr_contains("hint: move it away");
+        .stderr_contains("hint: move it elsewhere");
     t.git("src/two", &["init", "--quiet"]);
     t.xp(["plan", "--local", "two"])
         .failure(2)

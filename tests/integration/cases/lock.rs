@@ -376,7 +376,7 @@ fn an_unsatisfiable_lock_is_explained(t: &Context) {
     t.xp(["build", "--locked", "--lock-file", "missing"])
         .failure(2)
         .stderr_contains("lock not found")
-        .stderr_contains("create one with `xp lock`");
+        .stderr_contains("create it with `xp lock`");
 }
 
 fn replaced_and_missing_images_are_reported(t: &Context) {
@@ -416,7 +416,7 @@ fn replaced_and_missing_images_are_reported(t: &Context) {
         .failure(3)
         .stderr_contains("an image is no longer in the registry")
         .stderr_contains(&format!("zfrontend: {repository}@{locked}"))
-        .stderr_contains("a new build has another digest");
+        .stderr_contains("a new build has a different digest");
     assert!(product.registry.manifest_digest(&image, &commit).is_none());
     assert_eq!(lock_text(t), text);
     // Unaffected services are available.
@@ -640,7 +640,7 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
         );
         assert!(!output.row("two").contains(&both), "{output}");
         assert!(output.row("one").contains(&both), "{output}");
-        output.stderr_contains("hint: `xp lock one two` locks them together");
+        output.stderr_contains("hint: lock them together with `xp lock one two`");
         assert_eq!(user.head(), second);
     }
     t.xp(["sync", "--locked", "one"]).success();
@@ -657,7 +657,7 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
     t.xp(["sync", "--locked"])
         .failure(1)
         .stderr_contains("no locked commit has the locked files of both `one`")
-        .stderr_contains("hint: `xp lock one two` locks them together")
+        .stderr_contains("hint: lock them together with `xp lock one two`")
         .does_not_contain("is not at the locked commit");
     t.xp(["build", "--locked"]).success();
 }
@@ -827,7 +827,7 @@ fn services_of_one_repository_are_locked_at_their_own_commits(t: &Context) {
                 short(&newer_one),
                 short(&two)
             ))
-            .stderr_contains("hint: `xp lock one two` locks them together");
+            .stderr_contains("hint: lock them together with `xp lock one two`");
     }
     t.xp(["sync", "--locked", "two"]).success();
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), two);

@@ -135,7 +135,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
     t.xp(["diff"])
         .failure(2)
         .stderr_contains("revision `HEAD` not found")
-        .stderr_contains("hint: name two sides");
+        .stderr_contains("hint: pass two arguments");
     t.git("", &["add", "x-platform.yml"]);
     t.git("", &["commit", "--quiet", "--message", "Begin"]);
     t.xp(["diff"])

@@ -351,7 +351,7 @@ fn the_manifest_is_found_from_a_subfolder(t: &Context) {
         .arg("-C")
         .arg("../nowhere")
         .failure(2)
-        .stderr_contains("there is no folder");
+        .stderr_contains("nowhere does not exist");
     fs::rename(t.dir().join("x-platform.yml"), t.dir().join("other.yml")).expect("a name");
     from("product")
         .failure(2)

@@ -162,7 +162,7 @@ fn a_permanent_server_error_is_an_error(t: &Context) {
     service(t, gateway.host());
     refused(t)
         .stderr_contains("503")
-        .stderr_contains("the registry, or a proxy in front of it, is failing");
+        .stderr_contains("the registry or a proxy in front of it is failing");
 }
 
 fn an_unresponsive_registry_is_named(t: &Context) {

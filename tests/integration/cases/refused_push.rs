@@ -66,31 +66,26 @@ fn a_refused_push_names_its_cause(t: &Context) {
             403,
             "DENIED",
             "access to the resource is denied",
-            "hint: ask for access to the repository",
+            "hint: request access to the repository",
         ),
         (
             403,
             "DENIED",
             "quota exceeded",
-            "limits the size of images or their storage",
+            "limits image size or storage",
         ),
         (
             413,
             "SIZE_INVALID",
             "too much",
-            "limits the size of images or their storage",
+            "limits image size or storage",
         ),
-        (
-            507,
-            "UNKNOWN",
-            "too much",
-            "limits the size of images or their storage",
-        ),
+        (507, "UNKNOWN", "too much", "limits image size or storage"),
         (
             429,
             "TOOMANYREQUESTS",
             "slow down",
-            "hint: the registry limits the rate of requests",
+            "hint: the registry limits the request rate",
         ),
         (
             503,
@@ -117,7 +112,7 @@ fn an_unexplained_refusal_is_queried_from_the_registry(t: &Context) {
         said.contains("the quota of this project is used up"),
         "{said}"
     );
-    assert!(said.contains("limits the size of images"), "{said}");
+    assert!(said.contains("limits image size"), "{said}");
 }
 
 /// Pushes an image manifest directly, and returns its digest.

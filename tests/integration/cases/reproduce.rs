@@ -239,7 +239,7 @@ fn a_shell_requires_a_failed_build(t: &Context) {
     fs::remove_dir_all(app.export("")).expect("the export");
     shell()
         .failure(2)
-        .stderr_contains("error: the files of the build no longer exist");
+        .stderr_contains("error: the files of the build were removed");
     app.set_scripts("", &["echo begun; sleep 1000"]);
     let mut running = app.build().spawn();
     running.wait_for_output("app | begun");

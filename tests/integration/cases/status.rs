@@ -495,7 +495,7 @@ fn unknown_commits_are_reported_offline(t: &Context) {
         assert!(!status.stdout.contains("REGISTRY"), "{status}");
         status
             .stderr_contains("error: the commit of zfrontend is not known locally")
-            .stderr_contains("hint: `xp sync` fetches");
+            .stderr_contains("hint: run `xp sync` to fetch");
         let all = t.xp(["status", "--offline", "--format", "json"]).failure(3);
         let one = &json(&all)["services"][1];
         let word = if host.is_empty() {

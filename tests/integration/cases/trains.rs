@@ -302,7 +302,7 @@ fn a_branch_that_no_repository_has_is_an_error(t: &Context) {
     product.repositories["other"].tag("v1.0");
     t.xp(["build", "--branch", "v1.0"])
         .failure(3)
-        .stderr_contains("hint: `--branch` uses a branch in the repositories that have it");
+        .stderr_contains("hint: `--branch` requires the branch in at least one repository");
     assert_eq!(product.all_tags(), BTreeMap::new());
     assert!(!t.exists("src"));
 }

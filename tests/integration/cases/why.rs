@@ -172,7 +172,7 @@ fn a_missing_image_is_an_error(t: &Context) {
     nowhere
         .stderr_contains("image not found: ")
         .stderr_contains(":nightly")
-        .stderr_contains("takes a tag, branch, commit or digest of")
+        .stderr_contains("pass a tag, branch, commit or digest of")
         .does_not_contain("40 digits");
     let short = product.why(&["--against", &product.backend.head()[..8]]);
     short

@@ -403,7 +403,7 @@ fn a_missing_image_is_reported(t: &Context) {
     let run = t.program(&script(), ["plan"]).env("XBUILDER_IMAGE", &image);
     run.failure(3)
         .stderr_contains(&format!(
-            "error: the engine has no image {image}, and it cannot be pulled"
+            "error: the engine does not have the image {image}, and it cannot be pulled"
         ))
         .stderr_contains("hint: set XBUILDER_IMAGE to an xp image");
 }
@@ -428,12 +428,12 @@ fn the_image_is_built_from_its_sources(t: &Context) {
             .env("XBUILDER_SOURCES", &sources)
     };
     build().success().stderr_contains(&format!(
-        "the engine has no image {image}: it is built from "
+        "the engine does not have the image {image}; building it from "
     ));
     assert!(app.is_built());
     build()
         .success()
-        .does_not_contain("the engine has no image");
+        .does_not_contain("the engine does not have the image");
 }
 
 fn a_missing_engine_is_reported(t: &Context) {
@@ -492,7 +492,7 @@ fn a_remote_engine_without_ssh_is_rejected(t: &Context) {
         .env("XBUILDER_ENGINE", client);
     plan.failure(3)
         .stderr_contains(&format!(
-            "error: the engine at {address} does not see the folders of this machine"
+            "error: the engine at {address} cannot access the folders of this machine"
         ))
         .stderr_contains("hint: install xp on this machine");
     let told = fs::read_to_string(told).expect("what the client was told");
