@@ -46,7 +46,7 @@ pub struct Global {
     /// Run as if started in this folder
     #[arg(short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath, global = true)]
     pub directory: Option<PathBuf>,
-    /// Manifest file [default: x-platform.yml, here or above]
+    /// Manifest file [default: x-platform.yml in this folder or a parent]
     #[arg(short = 'f', long = "file", value_name = "FILE", value_hint = ValueHint::FilePath, global = true)]
     pub file: Option<PathBuf>,
     /// When to use colors
@@ -58,7 +58,7 @@ pub struct Global {
         hide_short_help = true
     )]
     pub color: ColorChoice,
-    /// Print failures only
+    /// Print only failures
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Print the output of every step, and times
@@ -110,7 +110,7 @@ pub enum Command {
     Why(WhyArgs),
     /// Show the working copy, commit and image of each service
     Status(StatusArgs),
-    /// Clone, fetch and fast-forward working copies; keep local work
+    /// Clone or update working copies, preserving local changes
     Sync(SyncArgs),
     /// Run a command in a service's builder, on the working copy
     Run(RunArgs),
@@ -138,7 +138,7 @@ pub enum Command {
     Schema {
         /// Which schema
         #[arg(value_enum, default_value = "manifest", value_name = "SCHEMA")]
-        of: SchemaOf,
+        of: SchemaName,
     },
     /// Print the completion script for a shell
     Completions {

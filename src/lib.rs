@@ -14,14 +14,14 @@
 //! | `base` | errors, plurals, suggestions, tables, quoting, atomic files | know anything about xp |
 //! | `model` | the domain: manifest, sources, images, recipes, plan, lock, deploy, status, events | do I/O, or read the clock or the environment |
 //! | `store` | the `.xp` folder and the lock file: layout, claim, cached facts, past runs | be required: a missing fact is queried again |
-//! | `client` | git (git2), the engine (bollard), registries (reqwest), clusters (kubectl); nothing else names those crates | know about services |
+//! | `client` | git (git2), the engine (bollard), registries (reqwest), clusters (kubectl); no other layer uses those crates | know about services |
 //! | `cli` | clap definitions, help, examples, manual pages, completion of a partial line | do any work |
 //! | `report` | rows, lines, log files, the final table, pages of past runs: the only place that draws | do any work |
 //! | `host` | flags and environment as `Settings`, read once; the terminal, streams and signals | know about services |
 //! | `execute` | runs the steps of a plan as soon as the steps that they need are done | choose what is done |
-//! | `flow` | use cases: which commits are built (`sources`), what exists (`survey`), plan, build, lock, deploy, diagnose | draw, or know about clap |
+//! | `flow` | use cases: the commits to build (`sources`), existing images (`survey`), plan, build, lock, deploy, diagnose | draw, or know about clap |
 //! | `command` | one file per subcommand: arguments to a request, the flow, the output | decide anything |
-//! | `testing` | what benchmarks and tests outside the crate use | be called by other modules |
+//! | `testing` | API for benchmarks and tests outside the crate | be called by other modules |
 //! | `fuzzing` | entry points of the fuzz targets; compiled for fuzzing only | be called by other modules |
 //!
 //! A layer imports only the layers that `LAYERS` in `tests/architecture.rs` lists for it. "Pure" means no client,

@@ -1,4 +1,4 @@
-//! What benchmarks and tests outside the crate may use; not an interface for anyone else.
+//! API for the crate's own benchmarks and tests; not public.
 
 #![expect(clippy::expect_used, reason = "its inputs are its own")]
 
@@ -30,7 +30,7 @@ pub struct Known {
     inventory: Inventory,
 }
 
-/// Returns a manifest with a number of services, where every tenth needs the previous one.
+/// Returns a manifest with this many services; every tenth one needs the one before it.
 pub fn manifest(services: usize) -> String {
     let mut text = "registry: r.example.com/x\nservices:\n".to_owned();
     for number in 0..services {
@@ -147,7 +147,7 @@ impl Known {
         inventory
     }
 
-    /// Returns an operation that creates the plan; what it consumes is copied before.
+    /// Returns a closure that creates the plan; its inputs are cloned up front.
     pub fn planning(&self) -> impl FnOnce() -> FinishedPlan {
         let inventory = self.inventory.clone();
         move || {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A rule: these words may only appear in files whose path starts with one of these.
+/// A rule: these words may only appear in files below these paths.
 struct Owner {
     words: &'static [&'static str],
     owners: &'static [&'static str],
@@ -99,7 +99,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// What a pure module must not mention.
+/// Names that a pure module must not use.
 const IMPURE: &[&str] = &[
     "tokio",
     "std::fs",
@@ -139,7 +139,7 @@ const FILES: &[&str] = &[
 ];
 
 #[test]
-fn crates_and_the_environment_have_one_owner() {
+fn crates_and_the_environment_have_a_single_owner() {
     let mut broken = Vec::new();
     for (path, code) in sources() {
         for rule in OWNERS {
@@ -171,7 +171,7 @@ fn pure_modules_are_pure() {
 }
 
 #[test]
-fn layers_import_only_what_is_below_them() {
+fn layers_import_only_lower_layers() {
     let mut broken = Vec::new();
     for (path, code) in sources() {
         let top = path.split('/').next().unwrap_or_default();
@@ -227,13 +227,13 @@ fn imported_modules(code: &str) -> Vec<String> {
         .collect()
 }
 
-/// Returns the folders with the same parent that a file and an imported module are in, unless both are in the same one
+/// Returns the folders with the same parent that contain a file and an imported module, unless both are in the same one
 /// or one of them is in the parent itself.
 fn sibling_folders(file: &str, imported: &str) -> Option<(String, String)> {
     let file = file.trim_end_matches(".rs");
     let common = std::iter::zip(file.split('/'), imported.split('/'));
     let common = common.take_while(|(a, b)| a == b).count();
-    // The layers have a table of their own.
+    // The layers have their own table.
     if common == 0 {
         return None;
     }
@@ -247,7 +247,7 @@ fn sibling_folders(file: &str, imported: &str) -> Option<(String, String)> {
 }
 
 #[test]
-fn an_identifier_that_exists_is_valid() {
+fn mentioned_identifiers_exist() {
     let identifiers = [
         "model/source",
         "model/image",
@@ -269,24 +269,24 @@ fn an_identifier_that_exists_is_valid() {
     }
 }
 
-/// Words that messages must not contain; see docs/messages.md.
-const NOT_SAID: &[&str] = &["please", "oops", "sorry", "successfully"];
+/// Words that must not be in messages; see docs/messages.md.
+const BANNED_WORDS: &[&str] = &["please", "oops", "sorry", "successfully"];
 
-/// Files that look for such words in messages of other programs.
-const QUOTES_OTHERS: &[&str] = &[
+/// Files that match messages of other programs.
+const MATCHES_OTHER_PROGRAMS: &[&str] = &[
     "client/engine/build/base_registry.rs",
     "client/engine/build/log.rs",
     "client/kubectl/",
 ];
 
 #[test]
-fn messages_have_one_voice() {
+fn messages_follow_the_style_rules() {
     let mut broken = Vec::new();
     for (path, code) in sources() {
         for text in strings(&code) {
             let lower = text.to_lowercase();
-            let quotes = QUOTES_OTHERS.iter().any(|it| path.starts_with(it));
-            for word in NOT_SAID
+            let quotes = MATCHES_OTHER_PROGRAMS.iter().any(|it| path.starts_with(it));
+            for word in BANNED_WORDS
                 .iter()
                 .filter(|word| !quotes && mentions(&lower, word))
             {
@@ -410,7 +410,7 @@ fn the_map_names_every_module() {
 }
 
 #[test]
-fn there_is_no_clutter_at_the_top() {
+fn the_top_folder_has_only_expected_files() {
     let expected = [
         "CHANGELOG.md",
         "Cargo.lock",

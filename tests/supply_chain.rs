@@ -64,7 +64,7 @@ fn text<'v>(package: &'v Value, key: &str) -> &'v str {
 }
 
 #[test]
-fn crates_are_what_they_may_be() {
+fn crates_follow_the_rules() {
     let (licenses, twice, banned) = (rules("allow"), rules("skip"), rules("deny"));
     let mut broken = Vec::new();
     let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -96,7 +96,7 @@ fn crates_are_what_they_may_be() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
-/// Tells whether an expression such as `(MIT OR X) AND ISC` can be met by licenses of the list.
+/// Returns whether an SPDX expression such as `(MIT OR X) AND ISC` can be satisfied with licenses on the list.
 fn is_allowed(expression: &str, licenses: &[(String, String)]) -> bool {
     let spaced = expression
         .replace('/', " OR ")
@@ -143,7 +143,7 @@ fn one(words: &mut &[&str], licenses: &[(String, String)]) -> Option<bool> {
 }
 
 #[test]
-fn expressions_of_licenses_are_read() {
+fn license_expressions_are_parsed() {
     let licenses = rules("allow");
     for allowed in [
         "MIT",

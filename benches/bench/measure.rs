@@ -10,7 +10,7 @@ use crate::size::Size;
 use crate::world::World;
 
 /// Sampling interval of memory usage.
-const LOOK: Duration = Duration::from_millis(4);
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(4);
 
 /// Cost of one run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -65,7 +65,7 @@ impl Measured {
     /// Returns the peak memory of all runs in KiB; `None` if they were too short to sample.
     pub fn peak(&self) -> Option<u64> {
         let most = self.costs.iter().map(|cost| cost.peak).max();
-        most.filter(|_| self.time() > LOOK)
+        most.filter(|_| self.time() > SAMPLE_INTERVAL)
     }
 
     /// Returns the median of a counter.
@@ -123,7 +123,7 @@ pub fn in_turns(
     }
     let mut measured = Vec::new();
     for (index, (mut contestant, costs)) in contestants.into_iter().zip(costs).enumerate() {
-        // In a test one is enough.
+        // One is enough in a test.
         let is_counted = world.counts_programs() && (world.size() != Size::Tiny || index == 0);
         let programs = match is_counted {
             true => {
@@ -159,7 +159,7 @@ pub fn run(world: &World, mut command: Command) -> Cost {
         let said = fs::read_to_string(&log).unwrap_or_default();
         panic!("{command:?} failed:\n{said}");
     }
-    // A log line may be written shortly after the answer.
+    // A log line may be written shortly after the response.
     thread::sleep(Duration::from_millis(20));
     let after = world.counters();
     Cost {
@@ -183,7 +183,7 @@ fn wait(child: &mut Child, begun: Instant) -> ((bool, Duration), u64) {
                 let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
                 let size = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
                 peak = peak.max(size.unwrap_or(0));
-                thread::sleep(LOOK);
+                thread::sleep(SAMPLE_INTERVAL);
             }
             peak
         });

@@ -74,13 +74,15 @@ impl<'a> Platform<'a> {
     }
 
     /// Returns the image prefix of a contestant.
-    pub fn images(&self, whose: &str) -> String {
-        format!("{}/{}/{whose}", self.world.registry(), self.name)
+    pub fn images(&self, contestant: &str) -> String {
+        format!("{}/{}/{contestant}", self.world.registry(), self.name)
     }
 
     /// Creates the folder of a contestant, with an xp manifest of the first services.
-    pub fn folder(&self, whose: &str, count: usize, images: &str) -> PathBuf {
-        let folder = self.world.part(&format!("{}-{whose}-{count}", self.name));
+    pub fn folder(&self, contestant: &str, count: usize, images: &str) -> PathBuf {
+        let folder = self
+            .world
+            .part(&format!("{}-{contestant}-{count}", self.name));
         let mut manifest = format!("version: 1\nregistry: {images}\nservices:\n");
         let base = self.world.base_image();
         for service in &self.services[..count] {

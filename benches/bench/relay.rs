@@ -93,13 +93,13 @@ async fn relay(client: TcpStream, server: u16, shared: Arc<Shared>) {
     _ = server.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let there = hold_up(from_client, to_server, connected, Arc::clone(&shared));
-    let back = hold_up(from_server, to_client, connected, shared);
+    let there = forward(from_client, to_server, connected, Arc::clone(&shared));
+    let back = forward(from_server, to_client, connected, shared);
     tokio::join!(there, back);
 }
 
 /// Forwards data and EOF, delayed by half a round trip.
-async fn hold_up(
+async fn forward(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     earliest: Instant,

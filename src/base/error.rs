@@ -42,7 +42,7 @@ impl Exit {
         (Self::Usage, "invalid command line or invalid manifest"),
         (
             Self::Outside,
-            "an external system failed or refused: the engine, a registry, a git remote",
+            "an external system failed or refused the request: the engine, a registry or a git remote",
         ),
         (
             Self::WorkToDo,
@@ -71,9 +71,9 @@ impl Exit {
 pub struct Retrying {
     /// The host that failed
     pub host: String,
-    /// The request, for people
+    /// The request, human-readable
     pub request: String,
-    /// The error, for people
+    /// The error, human-readable
     pub why: String,
     /// The delay before the retry, in seconds
     #[serde(rename = "seconds", with = "seconds")]
@@ -132,12 +132,12 @@ pub trait Diagnostic: Error + Send + Sync + 'static {
 pub struct Failure {
     /// The exit code.
     pub exit: Exit,
-    /// The message, or `None` if everything was printed already.
+    /// The message; `None` if it was already printed.
     message: Option<String>,
 }
 
 impl Failure {
-    /// Returns a failure whose message was printed already.
+    /// Returns a failure with a message that was already printed.
     pub fn silent(exit: Exit) -> Self {
         Self {
             exit,
@@ -204,8 +204,8 @@ pub fn hint_lines(hints: &[String]) -> String {
     lines.collect()
 }
 
-/// Returns the root cause of an error. The layers around it are often from a library, and only say that a
-/// request failed.
+/// Returns the root cause of an error. The outer errors often come from a library, and only report that a request
+/// failed.
 pub fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     let mut innermost = error;
     while let Some(cause) = innermost.source() {

@@ -27,8 +27,8 @@ pub fn replace_durably(path: &Path, text: &str) -> io::Result<()> {
     write(path, text, Durability::PowerLoss)
 }
 
-/// Creates a file that the user will own. An existing file is an error, unless `replaces` is set: then it is
-/// kept as a backup, whose path is returned.
+/// Creates a file that the user will own. An existing file is an error, unless `replaces` is set: then it is kept as a
+/// backup; returns the backup's path.
 ///
 /// # Errors
 ///
@@ -99,7 +99,7 @@ impl TempSibling {
         loop {
             let mut options = File::options();
             options.create(true).truncate(false).write(true);
-            // A symbolic link is not from xp, and must not be followed.
+            // xp never creates a symbolic link here, so do not follow one.
             options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
             let file = match options.open(&temp) {
                 Ok(file) => file,

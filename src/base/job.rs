@@ -35,8 +35,8 @@ pub fn is_foreground(terminal: impl AsFd) -> bool {
     }
 }
 
-/// Returns whether a shell could resume this process after it is stopped. None could if it was started on its
-/// own, for example as the main process of a container.
+/// Returns whether a shell could resume this process after it is stopped. Without a shell, for example as the main
+/// process of a container, it could not be resumed.
 pub fn can_be_resumed() -> bool {
     let Some(own) = process_ids("self") else {
         return false;

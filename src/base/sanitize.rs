@@ -1,4 +1,4 @@
-//! Characters that untrusted text must not bring into output. Pure.
+//! Removes dangerous characters of untrusted text from output. Pure.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Amounts and durations for people. Pure.
+//! Formats amounts and durations. Pure.
 
 use std::time::Duration;
 

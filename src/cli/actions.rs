@@ -15,7 +15,7 @@ pub struct InitArgs {
     /// Which services; their dependencies are included
     #[command(flatten)]
     pub selection: Selection,
-    /// Read this source only: a compose, Skaffold, west or repo file, .gitmodules, or a folder
+    /// Read only this source: a compose, Skaffold, west or repo file, .gitmodules, or a folder
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub from: Option<PathBuf>,
     /// Registry prefix for images, such as harbour.example.com/x
@@ -30,7 +30,7 @@ pub struct InitArgs {
     /// Replace an existing manifest, keeping it as x-platform.yml.old
     #[arg(long)]
     pub force: bool,
-    /// Do not ask questions
+    /// Do not prompt
     #[arg(short, long)]
     pub yes: bool,
 }
@@ -79,10 +79,10 @@ pub struct SyncArgs {
 #[derive(Debug, Args)]
 #[command(
     override_usage = "xp run [OPTIONS] [SERVICE] -- COMMAND...",
-    after_help = "Exit code: that of the command, or 128 plus the signal number if a signal killed it"
+    after_help = "Exit code: the command's, or 128 plus the signal number if it was killed by a signal"
 )]
 pub struct RunArgs {
-    /// The service [default: the one whose folder you are in]
+    /// The service [default: the one in the current folder]
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
     /// The command and its arguments
@@ -95,9 +95,9 @@ pub struct RunArgs {
 
 /// Arguments of `xp shell`
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code: that of the shell")]
+#[command(after_help = "Exit code: the shell's")]
 pub struct ShellArgs {
-    /// The service [default: the one whose folder you are in]
+    /// The service [default: the one in the current folder]
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
     /// Open the shell where the last build failed, with its files and variables
@@ -119,7 +119,7 @@ pub struct LockArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
-    /// Write nothing; fail if the lock is out of date
+    /// Only check; fail if the lock is out of date
     #[arg(long)]
     pub check: bool,
     /// Accept images that were built without `scripts.test`
@@ -165,16 +165,16 @@ pub struct DeployArgs {
     /// Without `--rollback`, the cluster is not accessed.
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask questions
+    /// Do not prompt
     #[arg(short, long, hide_short_help = true)]
     pub yes: bool,
-    /// Time limit for the rollout, such as `10m` [default: that of the manifest]
+    /// Time limit for the rollout, such as `10m` [default: from the manifest]
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = duration, hide_short_help = true)]
     pub timeout: Option<Duration>,
     /// Accept images of the same commit, whatever else they were built from
     #[arg(long, hide_short_help = true)]
     pub trust_commit: bool,
-    /// Take over fields that are managed by other appliers
+    /// Take over fields managed by others
     #[arg(long, hide_short_help = true)]
     pub force_conflicts: bool,
     /// Continue even if another deploy seems to be running

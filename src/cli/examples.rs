@@ -57,11 +57,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
             (
                 "xp build --local zbackend",
-                "Build a working copy with all local changes; push nothing",
+                "Build a working copy with all local changes; do not push",
             ),
             (
                 "xp build --no-pull --tag build-42",
-                "In CI: pull nothing, and add a tag",
+                "In CI: skip pulls, and add a tag",
             ),
         ],
     ),
@@ -93,7 +93,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
             (
                 "xp why zbackend --branch TASK-981",
-                "Explain it for a commit of a topic branch",
+                "Explain a build of a topic branch",
             ),
         ],
     ),
@@ -182,7 +182,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("xp deploy staging", "Deploy the current images"),
             (
                 "xp deploy staging --services zbackend --build",
-                "Build and deploy one service, and leave the others alone",
+                "Build and deploy one service, and keep the others unchanged",
             ),
             (
                 "xp deploy production --lock release.lock",
@@ -208,7 +208,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
             (
                 "xp run -- make",
-                "Run make for the service whose folder you are in",
+                "Run make for the service in the current folder",
             ),
             (
                 "xp run zfrontend -e NODE_ENV=production -- npm run dist",
@@ -219,7 +219,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "xp shell",
         &[
-            ("xp shell zbackend", "Look around in the builder container"),
+            ("xp shell zbackend", "Explore the builder container"),
             (
                 "xp shell --failed zbackend",
                 "Open a shell where its last build failed",
@@ -239,7 +239,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "xp logs -f",
                 "Follow the run in progress in another terminal",
             ),
-            ("xp logs --list", "List the runs that are kept"),
+            ("xp logs --list", "List recorded runs"),
         ],
     ),
     (
@@ -382,7 +382,7 @@ mod tests {
         for (name, _) in EXAMPLES {
             assert!(
                 paths.iter().any(|path| path == name),
-                "there is no command `{name}`"
+                "unknown command `{name}`"
             );
         }
     }

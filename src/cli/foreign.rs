@@ -1,7 +1,7 @@
 //! Hints for users of other tools who type a command or option that xp does not have.
 
 /// Returns a hint naming xp's equivalent of another tool's command.
-pub fn instead(word: &str) -> Option<&'static str> {
+pub fn equivalent_command(word: &str) -> Option<&'static str> {
     let (_, instead) = COMMANDS.iter().find(|(words, _)| words.contains(&word))?;
     Some(instead)
 }
@@ -45,7 +45,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["clean", "prune"],
-        "there is nothing to clean: each build starts from the files of the commit",
+        "nothing to clean: every build starts from a clean checkout of the commit",
     ),
     (
         &["clone", "fetch", "checkout", "update", "co"],
@@ -87,7 +87,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
 ];
 
 /// Returns a hint naming xp's equivalent of another tool's option.
-pub fn option_instead(command: &str, option: &str) -> Option<&'static str> {
+pub fn equivalent_option(command: &str, option: &str) -> Option<&'static str> {
     let is_it = |known: &&ForeignOption| known.0.contains(&command) && known.1.contains(&option);
     let (_, _, instead) = OPTIONS.iter().find(is_it)?;
     Some(instead)

@@ -20,7 +20,7 @@ pub struct ManArgs {
 
 /// The available schemas
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SchemaOf {
+pub enum SchemaName {
     /// x-platform.yml
     Manifest,
     /// The output of `xp plan --format json`
@@ -51,7 +51,7 @@ pub struct ShowPlanArgs {
     pub format: Format,
     /// Exit with code 10 if there is work to do
     ///
-    /// That is, if an image would be built, pushed or tagged.
+    /// There is work to do if an image would be built, pushed or tagged.
     #[arg(long)]
     pub exit_code: bool,
 }
@@ -76,16 +76,16 @@ pub struct LogsArgs {
     /// Services and builders, by name or pattern ('z*') [default: all, or the one whose folder you are in]
     #[arg(value_name = "SERVICE")]
     pub names: Vec<String>,
-    /// The number of the run [default: the last one with such a log]
+    /// The number of the run [default: the last one with a matching log]
     #[arg(long, value_name = "RUN", value_parser = run_number)]
     pub run: Option<u64>,
-    /// Show this phase only, such as `build`, `test` or `image`
+    /// Show only this phase, such as `build`, `test` or `image`
     #[arg(long, value_name = "PHASE")]
     pub phase: Option<String>,
     /// Follow the logs of the run in progress
     #[arg(short = 'f', long, conflicts_with = "run")]
     pub follow: bool,
-    /// Manifest file [default: x-platform.yml, here or above]
+    /// Manifest file [default: x-platform.yml in this folder or a parent]
     // The global option without its short form: users expect `-f` to follow logs.
     #[arg(
         id = "file",
@@ -98,7 +98,7 @@ pub struct LogsArgs {
     /// Print the paths of the log files instead
     #[arg(long, conflicts_with = "follow")]
     pub path: bool,
-    /// List the runs that are kept
+    /// List recorded runs
     #[arg(long, conflicts_with_all = ["names", "run", "phase", "follow", "path"])]
     pub list: bool,
 }
@@ -141,7 +141,7 @@ pub struct StatusArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
-    /// Contact no git remote and no registry; show what is known locally
+    /// Show only what is known locally, without contacting git remotes or registries
     #[arg(long)]
     pub offline: bool,
     /// Output format
@@ -155,7 +155,7 @@ pub struct DoctorArgs {
     /// Which services; their dependencies are included
     #[command(flatten)]
     pub selection: Selection,
-    /// Contact no git remote and no registry
+    /// Do not contact git remotes or registries
     #[arg(long)]
     pub offline: bool,
     /// Time limit for each check
@@ -197,7 +197,7 @@ pub enum GraphFormat {
     Dot,
     /// Mermaid
     Mermaid,
-    /// JSON, for programs
+    /// JSON
     Json,
 }
 
@@ -228,6 +228,6 @@ pub enum ChangesFormat {
     Text,
     /// Release notes
     Markdown,
-    /// JSON, for programs
+    /// JSON
     Json,
 }

@@ -105,10 +105,10 @@ pub struct ImageArgs {
 /// Output format
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Text, for people
+    /// Human-readable text
     #[default]
     Text,
-    /// JSON, for programs
+    /// JSON
     Json,
 }
 
@@ -127,7 +127,7 @@ pub struct PlanArgs {
     /// Options for images
     #[command(flatten)]
     pub images: ImageArgs,
-    /// Build working copies with local changes; push nothing
+    /// Build working copies with local changes; do not push
     ///
     /// They are mounted in place, so incremental compilation works.
     #[arg(long, conflicts_with = "locked")]
@@ -155,10 +155,10 @@ pub struct Jobs {
 /// Options for a command in a container
 #[derive(Debug, Args)]
 pub struct ContainerArgs {
-    /// Set a variable, or pass on the value of your own; can be repeated
+    /// Set an environment variable, or pass through its current value; can be repeated
     #[arg(short, long, value_name = "NAME[=VALUE]", value_hint = ValueHint::Other, value_parser = variable)]
     pub env: Vec<(String, Option<String>)>,
-    /// Working directory in the container [default: that of your current folder, or of the scripts]
+    /// Working directory in the container [default: matches the current folder, or that of the scripts]
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::Other)]
     pub workdir: Option<String>,
     /// Allocate a terminal even if standard input or output is not one

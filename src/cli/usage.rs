@@ -141,8 +141,8 @@ impl<'a> TypedLine<'a> {
                 self.unknown_command(&word)
             }
             ErrorKind::MissingSubcommand => (
-                format!("`{}` needs a command", self.path),
-                Some(format!("`{} --help` lists them", self.path)),
+                format!("`{}` requires a command", self.path),
+                Some(format!("run `{} --help` for a list", self.path)),
             ),
             ErrorKind::UnknownArgument if argument.starts_with('-') => {
                 self.unknown_option(&argument)
@@ -159,12 +159,15 @@ impl<'a> TypedLine<'a> {
                 let why = std::error::Error::source(error).map(ToString::to_string);
                 let why = why.unwrap_or_else(|| "invalid value".to_owned());
                 if value.is_empty() {
-                    let hint = "the value is empty: is a variable not set?";
-                    return (format!("`{argument}` needs a value"), Some(hint.to_owned()));
+                    let hint = "the value is empty: is a variable unset?";
+                    return (
+                        format!("`{argument}` requires a value"),
+                        Some(hint.to_owned()),
+                    );
                 }
                 if argument == "--env" {
                     // The value of a variable may be secret.
-                    (format!("`{argument}` needs a name"), Some(why))
+                    (format!("`{argument}` requires a name"), Some(why))
                 } else if why.contains(&format!("`{value}`")) {
                     (format!("`{argument}`: {why}"), None)
                 } else {
@@ -186,7 +189,7 @@ impl<'a> TypedLine<'a> {
                 let form = usage(error).map(|form| format!("write `{form}`"));
                 let is_option = missing.iter().any(|name| name.starts_with("`-"));
                 let suffix = if is_option { " for that" } else { "" };
-                let message = format!("`{}` needs {}{suffix}", self.path, missing.join(" and "));
+                let message = format!("`{}` requires {}{suffix}", self.path, missing.join(" and "));
                 (message, form.or_else(|| self.help()))
             }
             ErrorKind::InvalidUtf8 => (
@@ -202,11 +205,11 @@ impl<'a> TypedLine<'a> {
 
     fn unknown_command(&self, word: &str) -> MessageWithHint {
         let message = if self.path == "xp" {
-            format!("there is no command `{word}`")
+            format!("unknown command `{word}`")
         } else {
-            format!("`{}` has no command `{word}`", self.path)
+            format!("unknown command `{word}` for `{}`", self.path)
         };
-        let foreign = foreign::instead(word).filter(|_| self.path == "xp");
+        let foreign = foreign::equivalent_command(word).filter(|_| self.path == "xp");
         let names = self
             .command
             .get_subcommands()
@@ -216,13 +219,13 @@ impl<'a> TypedLine<'a> {
         let names: Vec<&str> = names.collect();
         let hint = foreign
             .map(str::to_owned)
-            .or_else(|| suggest::hint(word, "the commands", names.iter().copied()))
+            .or_else(|| suggest::hint(word, "available commands", names.iter().copied()))
             .or_else(|| Some("`xp help` lists the commands".to_owned()));
         (message, hint)
     }
 
     fn unknown_option(&self, option: &str) -> MessageWithHint {
-        let message = format!("`{}` has no option `{option}`", self.path);
+        let message = format!("unknown option `{option}` for `{}`", self.path);
         if let Some(before) = self.option_before(option) {
             let hint = format!("if it is the value of `{before}`, write `{before}={option}`");
             return (message, Some(hint));
@@ -233,17 +236,14 @@ impl<'a> TypedLine<'a> {
             let name = long?;
             let mut others = self.root.get_subcommands();
             let other = others.find(|other| longs(other).any(|known| known == name))?;
-            Some(format!(
-                "`xp {}` has an option of that name",
-                other.get_name()
-            ))
+            Some(format!("`xp {}` has this option", other.get_name()))
         };
-        let foreign = foreign::option_instead(&self.path, option);
+        let foreign = foreign::equivalent_option(&self.path, option);
         let hint = foreign
             .map(str::to_owned)
             .or_else(|| near.map(|near| suggest::did_you_mean(format!("--{near}"))))
             .or_else(elsewhere)
-            .or_else(|| Some(format!("`{} --help` lists them", self.path)));
+            .or_else(|| Some(format!("run `{} --help` for a list", self.path)));
         (message, hint)
     }
 
@@ -289,15 +289,15 @@ impl<'a> TypedLine<'a> {
             [] => format!("write `{}`", plain(&name)),
             values => format!("possible values: `{}`", values.join("`, `")),
         };
-        (format!("`{argument}` needs a value"), Some(hint))
+        (format!("`{argument}` requires a value"), Some(hint))
     }
 
     fn conflict(&self, argument: &str, error: &clap::Error) -> MessageWithHint {
         let others = texts(error, ContextKind::PriorArg);
         let others: Vec<&str> = others.iter().map(|other| bare(other)).collect();
         if others.is_empty() || others.contains(&argument) {
-            let message = format!("`{argument}` is given more than once");
-            return (message, Some("give it only once".to_owned()));
+            let message = format!("`{argument}` can be used only once");
+            return (message, Some("remove the duplicate".to_owned()));
         }
         let others = others.join("` or `");
         (
@@ -307,7 +307,7 @@ impl<'a> TypedLine<'a> {
     }
 
     fn help(&self) -> Option<String> {
-        Some(format!("`{} --help` shows its usage", self.path))
+        Some(format!("run `{} --help` for usage", self.path))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Creates the HTTP clients.
 //!
-//! A client that verifies certificates loads the system's bundle when it is created, which takes 60–90 ms.
-//! So a process has one client without certificates for plain HTTP, and one with them that is created for the
+//! A client that verifies certificates loads the system's bundle when it is created, which takes 60–90 ms. A process
+//! therefore has one client without certificates for plain HTTP, and one with certificates that is created for the
 //! first `https` URL. The library that loads the bundle honors `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Http {
             .tls_certs_only([])
             .build()
             .map_err(|cause| {
-                HttpClientError::new("the HTTP library rejected the settings", cause)
+                HttpClientError::new("the HTTP library rejected its configuration", cause)
             })?;
         Ok(Self {
             shared: Arc::new(HttpState {
@@ -193,7 +193,7 @@ impl Http {
                 .tls_certs_only([])
                 .tls_danger_accept_invalid_certs(true);
             let failed =
-                |cause| HttpClientError::new("the HTTP library rejected the settings", cause);
+                |cause| HttpClientError::new("the HTTP library rejected its configuration", cause);
             builder.build().map_err(failed)
         };
         self.shared.unverified.get_or_try_init(make).await
@@ -269,7 +269,7 @@ fn builder(proxies: &[Proxy], timeouts: &Timeouts) -> ClientBuilder {
         .tcp_keepalive(Duration::from_secs(30))
         .pool_idle_timeout(Duration::from_secs(30))
         .redirect(Policy::custom(redirect))
-        // The settings have read the environment, and loopback is never proxied.
+        // The settings already contain the environment's proxies. Loopback is never proxied.
         .no_proxy();
     for proxy in proxies {
         builder = builder.proxy(proxy.clone());
@@ -357,7 +357,7 @@ mod tests {
         };
         let http = with(&proxies).unwrap();
         let request = http.plain().get("http://far.example.com/").send();
-        let answer = tokio::task::spawn_blocking(move || {
+        let response = tokio::task::spawn_blocking(move || {
             use std::io::{Read as _, Write as _};
             let (mut connection, _) = of_scheme.accept().unwrap();
             let mut start = [0; 27];
@@ -368,7 +368,7 @@ mod tests {
             start
         });
         assert_eq!(request.await.unwrap().status(), 204);
-        assert_eq!(&answer.await.unwrap(), b"GET http://far.example.com/");
+        assert_eq!(&response.await.unwrap(), b"GET http://far.example.com/");
         // A direct connection fails here, because no proxy resolves the name.
         assert!(
             http.plain()

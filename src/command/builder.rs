@@ -111,7 +111,7 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
 fn folders(session: &Session, names: &[String]) -> Result<Folders, Failure> {
     let named = names
         .iter()
-        // Accepts the manifest's notation too.
+        // Accept the manifest's notation too.
         .map(|name| name.strip_prefix("builders/").unwrap_or(name))
         .map(|name| {
             name.parse::<BuilderName>().map_err(|error| {

@@ -24,7 +24,7 @@ pub fn script(shell: Shell) -> Result<(), Failure> {
 }
 
 /// Prints the completions of a partial command line.
-pub fn answer(global: &Global, shell: Shell, typed: &[OsString]) -> Result<(), Failure> {
+pub fn print_candidates(global: &Global, shell: Shell, typed: &[OsString]) -> Result<(), Failure> {
     let typed: Vec<String> = typed
         .iter()
         .map(|word| word.to_string_lossy().into_owned())
@@ -37,7 +37,7 @@ pub fn answer(global: &Global, shell: Shell, typed: &[OsString]) -> Result<(), F
     // In a thread, because a working copy may be on an unresponsive network file system.
     thread::spawn(move || {
         let candidates = candidates::find(line.target(), settings);
-        _ = sender.send(line.answer(candidates));
+        _ = sender.send(line.render(candidates));
     });
     super::print(&receiver.recv_timeout(TIMEOUT).unwrap_or_default())
 }

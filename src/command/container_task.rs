@@ -52,7 +52,7 @@ pub async fn carry_out(
     let dir = absolute(dir, &step.script_dir);
     let spec = ProgramSpec {
         no_dir: format!(
-            "error: the folder {dir} does not exist in the container, or you may not enter it"
+            "error: the folder {dir} does not exist in the container or is not accessible"
         ),
         no_program: no_program(&task.command, &image),
         env: variables(session, &step, task.env, args)?,
@@ -117,7 +117,7 @@ fn absolute(dir: String, script_dir: &str) -> String {
 fn no_program(command: &[String], image: &str) -> String {
     let name = command.first().map_or("", String::as_str);
     let hint = if name.contains(char::is_whitespace) {
-        format!("a shell command line needs a shell: `-- sh -c '{name}'`")
+        format!("shell syntax requires a shell: `-- sh -c '{name}'`")
     } else {
         "the builder's Dockerfile defines what is installed".to_owned()
     };

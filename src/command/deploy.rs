@@ -89,7 +89,7 @@ async fn confirm(session: &Session, environment: &EnvironmentName) -> Result<(),
     match answer.to_lowercase().as_str() {
         "y" | "yes" => Ok(()),
         _ => Err(Failure::usage(format!(
-            "nothing was deployed to {environment}\nhint: answer `yes` to deploy; `--yes` skips the question"
+            "nothing was deployed to {environment}\nhint: type `yes` to deploy; `--yes` skips the prompt"
         ))),
     }
 }

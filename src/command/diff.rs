@@ -74,14 +74,14 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<NamedLock, Fa
         Err(RevisionError::NoRevision { .. } | RevisionError::NoRepository(_)) if file.is_dir() => {
             let name = lock.file_name().unwrap_or_default();
             Err(Failure::usage(format!(
-                "`{argument}` is a folder; expected a lock or a revision\nhint: name the lock in it, such as `{}`",
+                "`{argument}` is a folder, not a lock or revision\nhint: pass the lock in it, such as `{}`",
                 Path::new(argument).join(name).display()
             )))
         }
         Err(RevisionError::NoRevision {
             repository, names, ..
         }) => {
-            let known = locks_beside(&file)
+            let known = locks_in_folder_of(&file)
                 .into_iter()
                 .chain(names)
                 .collect::<Vec<_>>();
@@ -89,26 +89,31 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<NamedLock, Fa
             let hint = match (argument.split_once(".."), near) {
                 (Some((from, to)), _) => {
                     let to = to.trim_start_matches('.');
-                    format!("\nhint: write two revisions as two arguments: `xp diff {from} {to}`")
+                    format!(
+                        "\nhint: pass two revisions as separate arguments: `xp diff {from} {to}`"
+                    )
                 }
                 (None, Some(near)) => format!("\nhint: {}", suggest::did_you_mean(near)),
                 (None, None) => {
-                    "\nhint: `git branch -a` and `git tag` list what can be compared".to_owned()
+                    "\nhint: run `git branch -a` and `git tag` to list revisions".to_owned()
                 }
             };
             Err(Failure::usage(format!(
-                "`{argument}` is neither a file nor a revision: there is no {}, and {} has no such branch, tag or commit{hint}",
+                "`{argument}` is neither a file nor a revision: {} does not exist, and {} has no such branch, tag or commit{hint}",
                 file.display(),
                 repository.display()
             )))
         }
         Err(error @ RevisionError::NoRepository(_)) => Err(Failure::usage(format!(
-            "there is no file {}, and `{argument}` cannot be a revision: {error}\n\
+            "{} does not exist, and `{argument}` cannot be a revision: {error}\n\
              hint: {}",
             file.display(),
-            match suggest::nearest(argument, locks_beside(&file).iter().map(String::as_str)) {
+            match suggest::nearest(
+                argument,
+                locks_in_folder_of(&file).iter().map(String::as_str)
+            ) {
                 Some(near) => suggest::did_you_mean(near),
-                None => "name the files of two locks: `xp diff A B`".to_owned(),
+                None => "pass two lock files: `xp diff A B`".to_owned(),
             }
         ))),
         Err(error) => Err(error.into()),
@@ -116,7 +121,7 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<NamedLock, Fa
 }
 
 /// Returns the names of the locks in the folder of a file.
-fn locks_beside(file: &Path) -> Vec<String> {
+fn locks_in_folder_of(file: &Path) -> Vec<String> {
     let entries = file
         .parent()
         .map(fs::read_dir)
@@ -138,10 +143,10 @@ fn in_file(session: &Session, file: &Path) -> Result<NamedLock, Failure> {
 
 fn at_revision(session: &Session, lock: &Path, revision: &str) -> Result<NamedLock, Failure> {
     let found = file_at(lock, revision).map_err(|error| {
-        let hint = "name two sides: `xp diff A B`, each a lock file or a revision of this repository that has the lock";
+        let hint = "pass two arguments: `xp diff A B`, each a lock file or a revision of this repository that contains the lock";
         match error {
             RevisionError::Git(error) => error.into(),
-            error => Failure::usage(format!("there is nothing to compare with: {error}\nhint: {hint}")),
+            error => Failure::usage(format!("nothing to compare with: {error}\nhint: {hint}")),
         }
     })?;
     read(session, &found.name, found.content)
@@ -149,7 +154,7 @@ fn at_revision(session: &Session, lock: &Path, revision: &str) -> Result<NamedLo
 
 fn read(session: &Session, name: &str, content: Vec<u8>) -> Result<NamedLock, Failure> {
     let lock = String::from_utf8(content)
-        .map_err(|_| Failure::usage(format!("{name} is not a lock: it is not UTF-8")))
+        .map_err(|_| Failure::usage(format!("{name} is not a lock: not valid UTF-8")))
         .and_then(|text| {
             parse(&text, name).map_err(|error| locked::lock_failure(session, &error))
         })?;

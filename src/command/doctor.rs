@@ -142,7 +142,7 @@ fn doctor_context<'a>(
 ) -> Result<DoctorContext<'a>, Failure> {
     let timeout_settings = settings.timeout_settings.clone().map_err(Failure::usage)?;
     // Few retries: intermittent failures are worth reporting, and the user can run it again.
-    let retries = Retries::silent(Policy::QUESTION);
+    let retries = Retries::silent(Policy::INTERACTIVE);
     let http = Http::new(&settings.proxies, timeout_settings.timeouts, retries)?;
     let platform = match manifest {
         Some(manifest) => {

@@ -148,7 +148,7 @@ fn found(folder: &PlatformFolder, sources: &[ToolFile]) -> String {
     format!("Found {} in {}", join_with_and(&parts), folder.name)
 }
 
-/// Summarizes what was written, what is left to fill in, and the next steps.
+/// Summarizes the written files, the places to fill in, and the next steps.
 fn done(
     target: &ManifestTarget,
     draft: &ManifestDraft,
@@ -179,9 +179,9 @@ fn done(
             1 => "1 place is".to_owned(),
             count => format!("{count} places are"),
         };
-        lines.push(format!("{places} marked {TODO_MARK} for you to fill in:"));
+        lines.push(format!("{places} marked {TODO_MARK} to fill in:"));
         for Todo { line, text } in rendered.todos.iter().take(SHOWN_MARKS) {
-            // The rest is in the file, at that line.
+            // The rest is in the file, at this line.
             let first = text
                 .split_once(". ")
                 .map_or(text.as_str(), |(first, _)| first);

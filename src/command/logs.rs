@@ -109,11 +109,9 @@ impl LogQuery<'_> {
         }
         match found.is_empty() {
             false => Ok(found),
-            true if self.names.is_empty() && self.args.phase.is_none() => {
-                Err(Failure::usage(format!(
-                    "{none} log: there was nothing to do\nhint: `xp logs --list` lists the runs"
-                )))
-            }
+            true if self.names.is_empty() && self.args.phase.is_none() => Err(Failure::usage(
+                format!("{none} log: nothing was done\nhint: `xp logs --list` lists the runs"),
+            )),
             true => Err(Failure::usage(format!(
                 "{none} log of this service and phase\nhint: `xp logs` shows all logs of the last run"
             ))),
@@ -137,7 +135,7 @@ impl LogQuery<'_> {
         let wrong = name.or(phase)?;
         let hint = match name {
             Some(name) if services.contains(name) => Some(format!(
-                "these runs had nothing to do for it; `xp why {name}` explains why"
+                "these runs did nothing for it; `xp why {name}` explains why"
             )),
             Some(name) => {
                 let near = suggest::nearest(name, services.iter().copied());

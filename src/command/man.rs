@@ -26,7 +26,7 @@ pub fn run(args: &ManArgs) -> Result<(), Failure> {
                 |near| suggest::did_you_mean(near.replacen("xp", "xp man", 1)),
             );
             Err(Failure::usage(format!(
-                "there is no manual page `{name}`\nhint: {hint}"
+                "manual page `{name}` not found\nhint: {hint}"
             )))
         }
     }

@@ -33,7 +33,7 @@ use crate::host::console::client;
 use crate::host::settings::Settings;
 use crate::report::{OutputStyle, paint, print, print_finished};
 
-/// Runs the command that the process's arguments name.
+/// Runs the command given by the process's arguments.
 pub fn run() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
@@ -67,12 +67,12 @@ fn conclude(result: Result<(), Failure>) -> ExitCode {
 fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = &cli.global;
     match cli.command {
-        // These need neither a manifest nor a server.
+        // These require neither a manifest nor a server.
         Command::Schema { of } => schema::run(of),
         Command::Completions { shell } => completions::script(shell),
         Command::Man(args) => man::run(&args),
         Command::Reference { page } => print(&cli::reference::page(page)),
-        Command::Complete { shell, typed } => completions::answer(global, shell, &typed),
+        Command::Complete { shell, typed } => completions::print_candidates(global, shell, &typed),
         // These work without a manifest.
         Command::Init(args) => with_settings(global, async |it| init::run(&it, &args).await),
         Command::Doctor(args) => with_settings(global, async |it| doctor::run(&it, &args).await),
@@ -167,7 +167,7 @@ fn with_settings(
         .build()
         .map_err(|error| Failure::outside(format!("cannot start threads: {error}")))?;
     let result = runtime.block_on(command(settings));
-    // A thread that still waits for a credential helper or a DNS answer must not hold up the end.
+    // A thread that is still waiting for a credential helper or a DNS response must not delay the exit.
     runtime.shutdown_background();
     result.map_err(|failure| failure.map_message(|message| paint(&message, color)))
 }

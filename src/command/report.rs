@@ -116,7 +116,7 @@ fn open(file: &Path) -> Result<(), Failure> {
     command.arg(file).stdin(Stdio::null()).stdout(Stdio::null());
     let failed = |why: String| {
         Failure::outside(format!(
-            "cannot start the browser: {why}\nhint: open {} yourself",
+            "cannot start the browser: {why}\nhint: open {} manually",
             file.display()
         ))
     };

@@ -17,7 +17,7 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<(), Failure> {
         if let Some(command) = named.filter(|name| !is_service(name)) {
             let command = quoted(command);
             return Err(Failure::usage(format!(
-                "no command given, and there is no service `{command}`\n\
+                "no command given, and `{command}` is not a service\n\
                  hint: if it is the command, write `xp run SERVICE -- {command}`"
             )));
         }

@@ -1,15 +1,15 @@
 //! `xp schema`
 
 use crate::base::error::Failure;
-use crate::cli::SchemaOf;
+use crate::cli::SchemaName;
 use crate::model::{doctor, manifest, record};
 
 /// Prints a JSON Schema.
-pub fn run(of: SchemaOf) -> Result<(), Failure> {
+pub fn run(of: SchemaName) -> Result<(), Failure> {
     super::print_json(&match of {
-        SchemaOf::Manifest => manifest::schema(),
-        SchemaOf::Doctor => doctor::schema(),
-        SchemaOf::Events => record::schema(),
-        SchemaOf::Plan => record::plan_schema(),
+        SchemaName::Manifest => manifest::schema(),
+        SchemaName::Doctor => doctor::schema(),
+        SchemaName::Events => record::schema(),
+        SchemaName::Plan => record::plan_schema(),
     })
 }

@@ -11,7 +11,7 @@ use crate::host::console::Connection;
 use crate::model::manifest::ServiceName;
 
 /// Starts bash if the image has it, else sh.
-const BEST_SHELL: &str = "command -v bash > /dev/null 2>&1 && exec bash; exec /bin/sh";
+const SHELL_COMMAND: &str = "command -v bash > /dev/null 2>&1 && exec bash; exec /bin/sh";
 
 /// Opens a shell in a service's builder container, on the working copy.
 pub async fn run(session: &Session, args: &ShellArgs) -> Result<(), Failure> {
@@ -52,7 +52,7 @@ fn task(
         env.push(("PROMPT_COMMAND".to_owned(), bash));
     }
     ContainerTask {
-        command: ["/bin/sh", "-c", BEST_SHELL].map(str::to_owned).to_vec(),
+        command: ["/bin/sh", "-c", SHELL_COMMAND].map(str::to_owned).to_vec(),
         env,
         dir,
         connection,

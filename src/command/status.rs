@@ -180,7 +180,7 @@ async fn built(
             let unknown: Vec<&str> = unknown.map(ServiceName::as_str).collect();
             if !unknown.is_empty() {
                 let text = format!(
-                    "error: the last commit of {} is not known locally: the history was not fetched yet\n\
+                    "error: the last commit of {} is not known locally because the history has not been fetched\n\
                      hint: `xp plan` and `xp sync` fetch it",
                     unknown.join(", ")
                 );
@@ -224,7 +224,7 @@ struct ImageState {
 }
 
 impl ImageState {
-    /// The state if the commit, and therefore the image, is unknown.
+    /// Returns the state if the commit, and therefore the image, is unknown.
     fn unknown(repository: &ImageRepository, offline: bool) -> Self {
         Self {
             image: None,
@@ -340,7 +340,7 @@ fn folders(session: &Session, draft: &PlanDraft<'_>, problems: &mut Problems) ->
     folders
 }
 
-/// Returns the problem for services whose commit no working copy has, if there are any.
+/// Returns the problem for services with a commit that no working copy has, if there are any.
 fn not_fetched<'n>(services: impl Iterator<Item = &'n ServiceName>) -> Option<String> {
     let names: Vec<&str> = services.map(ServiceName::as_str).collect();
     let commits = match names.as_slice() {
@@ -349,8 +349,8 @@ fn not_fetched<'n>(services: impl Iterator<Item = &'n ServiceName>) -> Option<St
         names => format!("the commits of {} are", names.join(", ")),
     };
     Some(format!(
-        "error: {commits} not known locally, and `--offline` contacts no remote\n\
-         hint: `xp sync` fetches what is missing; without `--offline` the remotes are queried"
+        "error: {commits} not known locally, and `--offline` does not contact remotes\n\
+         hint: run `xp sync` to fetch what is missing, or omit `--offline`"
     ))
 }
 

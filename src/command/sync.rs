@@ -170,13 +170,13 @@ async fn sync_one(
     ]
 }
 
-/// The failure if the locked commit was fetched but could not be checked out.
+/// Returns the failure if the locked commit was fetched but could not be checked out.
 fn not_checked_out(step: &SyncStep, reason: &NotUpdatedReason) -> FailedStep {
     if let NotUpdatedReason::LockedApart([(one, _), (other, _)]) = reason {
         let message = format!("{}: {reason}", step.dir.display());
         return FailedStep {
             hints: vec![format!(
-                "`xp lock {one} {other}` locks them together; services on different branches need a `dir` each"
+                "lock them together with `xp lock {one} {other}`; services on different branches require separate values of `dir`"
             )],
             ..FailedStep::new(Phase::Sync, message)
         };
@@ -188,7 +188,7 @@ fn not_checked_out(step: &SyncStep, reason: &NotUpdatedReason) -> FailedStep {
     );
     FailedStep {
         hints: vec![
-            "xp does not touch your work: commit or stash it, and run this again; `xp build --locked` needs no working copy"
+            "commit or stash your changes and run this again; `xp build --locked` does not need a working copy"
                 .to_owned(),
         ],
         ..FailedStep::new(Phase::Sync, message)

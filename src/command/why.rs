@@ -41,7 +41,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
         .is_some_and(|text| text.trim().is_empty())
     {
         return Err(Failure::usage(
-            "`--against` is empty\nhint: it takes a tag, branch, commit, digest, or full image name",
+            "`--against` is empty\nhint: pass a tag, branch, commit, digest, or full image name",
         ));
     }
     let selected = BTreeSet::from([service.clone()]);
@@ -123,8 +123,8 @@ async fn other_image(
         .services
         .get(service)
         .map(|service| &service.docker.image)
-        .ok_or_else(|| Failure::usage(format!("there is no service `{service}`")))?;
-    // It may be in any registry.
+        .ok_or_else(|| Failure::usage(format!("unknown service `{service}`")))?;
+    // The image may be in any registry.
     let facts = resolved.clients.engine.facts().await?;
     let insecure = &facts.insecure_registries;
     resolved.clients.registry.allow_insecure(insecure);
@@ -137,18 +137,17 @@ async fn other_image(
     }
     let message = match tried.as_slice() {
         [] => format!("`{text}` is not a tag, branch, digest or image"),
-        tried => format!("there is no image {}", tried.join(" or ")),
+        tried => format!("image not found: {}", tried.join(" or ")),
     };
     let hint = if CommitId::is_shortened(text) {
-        "\nhint: if it is a commit, write all 40 digits of its SHA-1"
+        "\nhint: to specify a commit, use the full 40-digit SHA-1"
     } else {
         ""
     };
     Err(Failure::rendered(
         Exit::Outside,
         format!(
-            "error: {message}{hint}\nhint: `--against` takes a tag, branch, commit or digest of \
-             {repository}, or a full image name"
+            "error: {message}{hint}\nhint: pass a tag, branch, commit or digest of {repository}, or a full image name"
         ),
     ))
 }

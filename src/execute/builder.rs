@@ -19,7 +19,7 @@ use crate::model::event::{Event, Unit};
 use crate::model::manifest::BuilderUser;
 use crate::model::plan::{ContainerStep, ImageStep, ScriptStep};
 use mounts::{
-    binds, engine_socket, files, make_mount_points, missing_mount_points, refuse_foreign_files,
+    binds, engine_socket, files, make_mount_points, missing_mount_points, reject_foreign_files,
 };
 
 pub(super) use mounts::{mount_source, remove_mount_points};
@@ -40,13 +40,13 @@ pub struct RunningBuilder {
     lock: Option<SessionLock>,
     /// The configuration that the container was started with.
     spec: ContainerSpec,
-    /// The files that were sent, if the engine does not see this machine's files.
+    /// The files that were sent, if the engine cannot access this machine's files.
     remote_files: Option<RemoteFiles>,
     unit: Unit,
     env_for_shell: BTreeMap<String, String>,
 }
 
-/// Starts the builder container of a service, unless `stopped` comes first.
+/// Starts the builder container of a service, unless `stopped` resolves first.
 pub async fn start(
     context: &ExecuteContext,
     unit: &Unit,
@@ -68,7 +68,7 @@ pub async fn start(
     begin(context, unit, step, state, labels, lock, stopped).await
 }
 
-/// Starts a container with these labels, unless `stopped` comes first.
+/// Starts a container with these labels, unless `stopped` resolves first.
 pub async fn begin(
     context: &ExecuteContext,
     unit: &Unit,
@@ -92,7 +92,7 @@ pub async fn begin(
         remote_files = Some(prepared);
     } else {
         if spec.user != spec.owner {
-            refuse_foreign_files(step, &spec.written)?;
+            reject_foreign_files(step, &spec.written)?;
         }
         let files = files(context, path_mapping, step, state)?;
         spec.binds = binds(path_mapping, &files)?;

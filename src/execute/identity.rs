@@ -45,7 +45,7 @@ impl Publication<'_> {
         }
         let by_digest = self.step.image.repository().with_digest(digest.clone());
         let found = self.context.registry.describe(&by_digest).await;
-        found.is_ok_and(|it| wanted.accepts(&it.labels) && self.used.match_labels(&it.labels))
+        found.is_ok_and(|it| wanted.accepts(&it.labels) && self.used.matches_labels(&it.labels))
     }
 
     /// Pulls the registry's image of that digest, and gives it all names of the engine's own image.
@@ -79,7 +79,7 @@ impl Publication<'_> {
                     return Ok(found);
                 }
                 // No image, or one built from outdated needed images. A lock may refer to the latter, so it keeps a
-                // tag of its own.
+                // separate tag.
                 found => {
                     if let (Some(found), Some(tag)) = (found, identity.tag()) {
                         self.set(&found, tag.superseded(&found)).await?;
@@ -129,7 +129,7 @@ impl Publication<'_> {
         // Other runs may use the same engine.
         if !own.is_some_and(|own| self.step.concurrent.wanted.accepts(&own.labels)) {
             let error = StepError::plain(format!(
-                "another run gave the name {} to an image with different inputs",
+                "another run assigned the name {} to an image with different inputs",
                 self.step.image
             ));
             return Err(error.hint("wait for it to finish and run xp again").into());

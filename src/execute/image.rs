@@ -79,7 +79,7 @@ pub async fn build(
         root: &step.root,
         context: &step.context,
         selected: &step.selected,
-        left_out: step.excluded.as_deref(),
+        excluded: step.excluded.as_deref(),
         dockerfile: &step.dockerfile,
         target: step.target.as_deref(),
         args: &step.args,

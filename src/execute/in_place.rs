@@ -30,14 +30,13 @@ pub async fn compare(context: &ExecuteContext, unit: &Unit, in_place: &InPlace) 
         return;
     }
     let now = match now {
-        Some(changes) => format!("it now differs from its commit in {changes}"),
+        Some(changes) => format!("it now has uncommitted changes: {changes}"),
         None => "it now matches its commit".to_owned(),
     };
     let dir = in_place.dir.strip_prefix(&context.folder);
     let dir = dir.unwrap_or(&in_place.dir).display();
     context.events.emit(Event::note(format!(
-        "{unit}: {dir} changed while it was being built: {now}, and will be built again next time; add build \
-        outputs to .gitignore"
+        "{unit}: {dir} changed during the build: {now}. The next build rebuilds it; add build outputs to .gitignore"
     )));
 }
 

@@ -52,7 +52,7 @@ pub struct ExecuteContext {
     pub engine: Engine,
     /// Facts about the engine.
     pub facts: EngineProperties,
-    /// How the engine sees this machine's files, once known.
+    /// How the engine accesses this machine's files, once known.
     pub path_mapping: OnceCell<PathMapping>,
     /// Held while git objects are sent to a remote engine.
     pub sending: Mutex<()>,
@@ -82,11 +82,11 @@ pub struct ExecuteContext {
 }
 
 impl ExecuteContext {
-    /// Returns how the engine sees this machine's files, detected on first use.
+    /// Returns how the engine accesses this machine's files, detected on first use.
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn path_mapping(&self) -> Result<&PathMapping, EngineError> {
         let find = || PathMapping::find(&self.engine, self.layout.root());
         self.path_mapping.get_or_try_init(find).await

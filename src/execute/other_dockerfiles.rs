@@ -1,4 +1,4 @@
-//! The Dockerfiles of a source, for the case that the one in the manifest does not exist.
+//! Finds the Dockerfiles of a source to suggest if the manifest's Dockerfile does not exist.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ const SHOWN: usize = 5;
 /// How many files and folders are searched.
 const SEARCHED: usize = 20_000;
 
-/// Returns what to do if the Dockerfile does not exist.
+/// Returns a hint for a Dockerfile that does not exist.
 pub fn hint(step: &ImageStep) -> String {
     let found = find(&step.root);
     let settings: Vec<SourcePath> = found
@@ -33,7 +33,7 @@ pub fn hint(step: &ImageStep) -> String {
     }
 }
 
-/// Returns the Dockerfiles in a folder, those at the top first.
+/// Returns the Dockerfiles in a folder, starting with those at the top.
 fn find(root: &Path) -> Vec<PathBuf> {
     let is_searched = |entry: &walkdir::DirEntry| {
         let name = entry.file_name();

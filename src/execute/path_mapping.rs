@@ -1,4 +1,4 @@
-//! How the engine sees this machine's files.
+//! How the engine accesses this machine's files.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -11,14 +11,14 @@ use crate::base::nonce::nonce;
 use crate::client::engine::{Engine, EngineError, MountSource, NotMounted, OwnContainer};
 use crate::model::layout::Layout;
 
-/// How the engine sees this machine's files.
+/// How the engine accesses this machine's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathMapping {
     /// At the same paths.
     Same,
     /// xp runs in a container of the engine, which sees only the container's mounts, at other paths.
     Mounted(OwnContainer),
-    /// Not at all: files are sent to the engine and copied back. The string is the id of this `cacheDir`.
+    /// No access: files are sent to the engine and copied back. The string is the id of this `cacheDir`.
     Remote(String),
 }
 
@@ -33,12 +33,12 @@ pub struct UnmountablePath {
 }
 
 impl PathMapping {
-    /// Detects this: from the container that xp runs in, else by checking whether the engine sees a file in `folder`,
+    /// Detects it from the container that xp runs in, else by checking whether the engine finds a file in `folder`,
     /// which must be writable.
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn find(engine: &Engine, folder: &Path) -> Result<Self, EngineError> {
         let own = engine.own_container().await?;
         Ok(match own {
@@ -80,7 +80,7 @@ impl PathMapping {
         }
     }
 
-    /// Returns a path as it is on the engine's machine, or unchanged if it does not exist there.
+    /// Translates a path to the engine's machine; unchanged if it does not exist there.
     pub fn typed(&self, path: &Path) -> PathBuf {
         match self.source(path) {
             Ok((MountSource::Path(path), _)) => path.into(),
@@ -89,7 +89,7 @@ impl PathMapping {
     }
 }
 
-/// Returns the id of a `cacheDir`, created on first use. A host name would not do: machines that share an engine may
+/// Returns the id of a `cacheDir`, created on first use. A host name is not unique: machines that share an engine may
 /// have the same one, and containers of a CI runner get a new one each time.
 fn number(folder: &Path) -> Result<String, (PathBuf, io::Error)> {
     let folder = Layout::new(folder.to_owned()).remote();
@@ -112,7 +112,7 @@ fn number(folder: &Path) -> Result<String, (PathBuf, io::Error)> {
 }
 
 fn unmountable(own: &OwnContainer, path: &Path, reason: NotMounted<'_>) -> UnmountablePath {
-    // The id, because names can be reused.
+    // Use the ID, because names can be reused.
     let container = own.id.chars().take(12).collect();
     let mount_it = format!(
         "mount it into that container: with `docker run -v {path}:{path}`, or for `bin/x-platform` with `XBUILDER_MOUNTS={path}`",

@@ -25,7 +25,7 @@ pub struct RefusedTransfer {
     /// The classified reason.
     pub refusal: TransferRefusal,
     /// The registry's response to xp.
-    answer: Option<RegistryError>,
+    registry_error: Option<RegistryError>,
     /// Whether the registry accepts uploads, so that it rejects only this tag or image.
     accepts_uploads: bool,
     /// Whether the push should have replaced an image, and the tag still points at that.
@@ -42,8 +42,8 @@ impl fmt::Display for RefusedTransfer {
             )?,
             error => write!(f, "{error}")?,
         }
-        match &self.answer {
-            Some(answer) => write!(f, "; {answer}"),
+        match &self.registry_error {
+            Some(registry_error) => write!(f, "; {registry_error}"),
             None => Ok(()),
         }
     }
@@ -69,7 +69,7 @@ impl RefusedTransfer {
             error,
             image: image.clone(),
             is_push,
-            answer: None,
+            registry_error: None,
             accepts_uploads: false,
             replaces: false,
         };
@@ -87,7 +87,7 @@ impl RefusedTransfer {
     }
 
     async fn query_registry(&mut self, context: &ExecuteContext) {
-        let answer = async {
+        let registry_error = async {
             if self.is_push {
                 let check = context.registry.check_push(self.image.repository());
                 check.await.map(drop)
@@ -95,17 +95,17 @@ impl RefusedTransfer {
                 context.registry.digest(&self.image).await.map(drop)
             }
         };
-        match tokio::time::timeout(QUERY_TIMEOUT, answer).await {
+        match tokio::time::timeout(QUERY_TIMEOUT, registry_error).await {
             Ok(Ok(())) => self.accepts_uploads = true,
-            Ok(Err(answer)) => {
-                let refusal = match answer.answer() {
+            Ok(Err(registry_error)) => {
+                let refusal = match registry_error.rejection() {
                     Some((status, message)) => TransferRefusal::of(Some(status), message),
-                    None => TransferRefusal::of(None, &answer.to_string()),
+                    None => TransferRefusal::of(None, &registry_error.to_string()),
                 };
                 if refusal != TransferRefusal::Unknown {
                     self.refusal = refusal;
                 }
-                self.answer = Some(answer);
+                self.registry_error = Some(registry_error);
             }
             Err(_) => {}
         }
@@ -113,14 +113,16 @@ impl RefusedTransfer {
 
     /// Returns how long to wait before the next request.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.answer.as_ref().and_then(RegistryError::retry_after)
+        self.registry_error
+            .as_ref()
+            .and_then(RegistryError::retry_after)
     }
 
     /// Records that the push should have replaced the image `old`, which the tag pointed at when planning.
     pub async fn replacing(mut self, context: &ExecuteContext, old: &Digest) -> Self {
         if self.refusal == TransferRefusal::ImmutableTag {
             let now = context.registry.digest(&self.image).await;
-            // Otherwise another push came first.
+            // Otherwise another push was first.
             self.replaces = now.ok().flatten().as_ref() == Some(old);
         }
         self
@@ -129,7 +131,7 @@ impl RefusedTransfer {
 
 /// Returns the status of the engine's response if it is the registry's.
 fn registry_status(status: Option<u16>) -> Option<u16> {
-    // All others may be the engine's own.
+    // All others may come from the engine itself.
     status.filter(|status| matches!(status, 408 | 425 | 429))
 }
 
@@ -152,9 +154,9 @@ impl Diagnostic for RefusedTransfer {
     fn hints(&self) -> Vec<String> {
         if self.replaces {
             return vec![
-                "`--trust-commit` uses the existing image, whatever it was built from".to_owned(),
-                "or build with another tag: any new commit has one, even an empty commit"
+                "use the existing image with `--trust-commit`, whatever it was built from"
                     .to_owned(),
+                "or create a new commit, even an empty one, to get a new tag".to_owned(),
             ];
         }
         let registry = self.image.repository().registry();

@@ -107,7 +107,7 @@ impl Rollout<'_> {
             Some(Ok(Err(error))) => self.failed(workload, chain(&error)).await,
             Some(Err(_)) => {
                 let seconds = self.timeout.as_secs();
-                let message = format!("cannot roll out {name}: no answer within {seconds} s");
+                let message = format!("cannot roll out {name}: no response within {seconds} s");
                 self.failed(workload, message).await
             }
         };

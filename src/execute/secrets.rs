@@ -40,7 +40,7 @@ pub fn read(context: &ExecuteContext, step: &ImageStep) -> Result<BuildSecrets, 
         }
     };
     if let Some((why, help)) = context.engine.no_buildkit_reason() {
-        return Err(StepError::plain(format!("{wanted} needs BuildKit, but {why}")).hint(help));
+        return Err(StepError::plain(format!("{wanted} requires BuildKit, but {why}")).hint(help));
     }
     let mut secrets = BTreeMap::new();
     for (id, source) in &step.secrets {
@@ -63,13 +63,13 @@ pub fn read(context: &ExecuteContext, step: &ImageStep) -> Result<BuildSecrets, 
 pub(super) fn agent(context: &ExecuteContext, key: &str) -> Result<PathBuf, String> {
     let Some(socket) = &context.caller.ssh_agent else {
         return Err(format!(
-            "`{key}` needs an ssh agent, but SSH_AUTH_SOCK is not set"
+            "`{key}` requires an ssh agent, but SSH_AUTH_SOCK is not set"
         ));
     };
     match UnixStream::connect(socket) {
         Ok(_) => Ok(socket.clone()),
         Err(error) => Err(format!(
-            "`{key}` needs an ssh agent, but none answers at {} (SSH_AUTH_SOCK): {error}",
+            "`{key}` requires an ssh agent, but none responds at {} (SSH_AUTH_SOCK): {error}",
             socket.display()
         )),
     }
@@ -142,9 +142,8 @@ pub fn warn(context: &ExecuteContext, unit: &Unit, step: &ImageStep) {
     }
 }
 
-/// Returns the redactor for the output of a build, because BuildKit prints instructions with expanded arguments:
-/// values from the environment whose argument or variable is named like a secret. Others, such as versions, stay
-/// visible.
+/// Returns the redactor for the output of a build, because BuildKit prints instructions with expanded arguments: values
+/// from the environment if the argument or variable is named like a secret. Others, such as versions, stay visible.
 pub fn redactor(step: &ImageStep) -> Redactor {
     let is_secret = |(name, shell_value): &(&String, &String)| {
         suggests_secret(name) || suggests_secret(shell_value)
@@ -160,7 +159,10 @@ fn value(context: &ExecuteContext, source: &SecretSource) -> Result<SecretValue,
             Some(value) => value.clone().into_bytes(),
             None => {
                 let why = format!("the environment variable `{name}` is not set");
-                return Err((why, format!("set it: `{name}=… xp …`, empty if need be")));
+                return Err((
+                    why,
+                    format!("set it: `{name}=… xp …`, or to an empty value"),
+                ));
             }
         },
         SecretSource::File(path) => file(&path_of(context, path))?,

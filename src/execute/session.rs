@@ -22,7 +22,7 @@ const LABEL_SESSION: &str = "x-platform.session";
 pub struct ContainerSession(RunningBuilder);
 
 impl ContainerSession {
-    /// Starts the container of a service, unless `stopped` comes first.
+    /// Starts the container of a service, unless `stopped` resolves first.
     ///
     /// # Errors
     ///
@@ -67,12 +67,11 @@ impl ContainerSession {
     }
 }
 
-/// Removes leftovers of containers on working copies whose xp was killed: containers that were not started, and
-/// mount points.
+/// Removes leftovers of killed sessions on working copies: containers that were not started, and mount points.
 ///
 /// # Errors
 ///
-/// If the engine does not answer.
+/// If the engine does not respond.
 pub async fn remove_leftovers(context: &ExecuteContext) -> Result<(), EngineError> {
     for entry in fs::read_dir(context.layout.sessions())
         .into_iter()
@@ -80,7 +79,7 @@ pub async fn remove_leftovers(context: &ExecuteContext) -> Result<(), EngineErro
         .flatten()
     {
         let path = entry.path();
-        // Held until the file is removed, so that no new session takes the name meanwhile.
+        // Held until the file is removed, so that no new session takes the name.
         let Some(lock) = SessionLock::take(&path).ok().flatten() else {
             continue;
         };

@@ -1,7 +1,7 @@
 //! Session locks: a locked file for each container that works on a working copy.
 //!
-//! xp holds the lock while the container runs, and the system releases it when xp ends, however it ends. So
-//! containers in use can be distinguished from leftovers without locking `cacheDir`.
+//! xp holds the lock while the container runs, and the system releases it when xp exits for any reason. This
+//! distinguishes containers in use from leftovers without locking `cacheDir`.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -33,7 +33,7 @@ impl SessionLock {
         let folder = layout.sessions();
         let failed = |error: io::Error| {
             StepError::plain(format!("cannot write to {}: {error}", folder.display())).hint(
-                "xp needs a folder of its own: set `cacheDir` or XP_CACHE_DIR to another folder",
+                "xp requires a separate folder for its cache: set `cacheDir` or XP_CACHE_DIR to another folder",
             )
         };
         if !claim(layout.root()).map_err(failed)? {

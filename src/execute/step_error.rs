@@ -36,7 +36,7 @@ impl StepError {
         let outside = match phase {
             // A rejected push is the service's failure.
             Phase::Push | Phase::Tag => self.is_without_engine,
-            // A pulled image was built by someone else.
+            // A pulled image was built elsewhere.
             Phase::Pull => true,
             _ => self.outside,
         };
@@ -63,7 +63,7 @@ impl StepError {
         }
     }
 
-    /// Marks the error as that of an image whose needed image was replaced.
+    /// Marks the error as caused by a needed image that was replaced.
     pub fn superseded(self) -> Self {
         Self {
             is_superseded: true,
@@ -98,13 +98,13 @@ impl StepError {
         self
     }
 
-    /// Names the engine if it was lost during the step: then that is the cause, whatever failed.
+    /// Reports the engine as the cause if it was lost during the step.
     pub async fn with_engine(mut self, engine: &Engine) -> Self {
         if !self.lost_engine {
             return self;
         }
-        if engine.answers().await {
-            // It may have been restarted meanwhile; a killed script has a hint of its own.
+        if engine.is_responsive().await {
+            // The engine may have been restarted since; a killed script has its own hint.
             if self.line.is_none() {
                 self.hints.push(format!(
                     "if the container engine at {} was restarted, run xp again",
@@ -117,8 +117,7 @@ impl StepError {
                 engine.address(),
                 self.message
             );
-            self.hints =
-                vec!["start it and run xp again: finished work is not repeated".to_owned()];
+            self.hints = vec!["start it and run xp again; finished work is kept".to_owned()];
             self.outside = true;
             self.is_without_engine = true;
         }

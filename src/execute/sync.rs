@@ -1,15 +1,14 @@
-//! Working copies: cloned when needed, fetched when the remote moved, and updated only if no work of the
-//! user can be lost.
+//! Working copies: cloned when needed, fetched when the remote moved, and updated only if no local changes can be lost.
 //!
 //! A working copy belongs to the user, and contains the only object store. After [`sync`] returns `Ok`, the
 //! commit is in the object store even if the files were not updated: builds use an export.
 //!
-//! Updated are: a branch that tracks the wanted one, and a `HEAD` that xp itself detached (recorded in
-//! `refs/xp/head`). Not updated is a working copy with changes, staged or not; with untracked or ignored files in
-//! the way; with unpushed commits; on another branch; with a `HEAD` that the user detached; with a merge, rebase
-//! or similar in progress; or with files that cannot be written. If the remote's history was rewritten, a branch
-//! without commits of its own (at a former commit of the remote's branch) follows, and
-//! `refs/xp/before-rewrite/<branch>` keeps the old commits; any other branch stays.
+//! xp updates a branch that tracks the wanted one, and a `HEAD` that xp itself detached (recorded in `refs/xp/head`). A
+//! working copy is not updated if it has changes, staged or not, unpushed commits, or untracked or ignored files in the
+//! way; if it is on another branch, or the user detached its `HEAD`; if a merge, rebase or similar is in progress; or
+//! if files cannot be written. If the remote's history was rewritten, a branch without local commits (at a former
+//! commit of the remote's branch) follows, and `refs/xp/before-rewrite/<branch>` keeps the old commits; any other
+//! branch stays.
 //!
 //! A locked commit is checked out with a detached `HEAD` ([`check_out_locked`]), under the same rules.
 
@@ -33,7 +32,7 @@ use crate::client::git::{GitClient, OperationContext};
 use crate::model::source::{CommitId, GitUrl, ResolvedReference};
 use advance::{advance, finish_interrupted_move};
 use in_use_note::InUseNote;
-use objects::bring;
+use objects::ensure_present;
 
 /// A working copy and the commit that it needs.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +66,7 @@ pub fn sync(
     watch: &OperationContext<'_>,
 ) -> Result<SyncOutcome, SyncError> {
     let _note = InUseNote::begin(request.staging_dir, request.dir);
-    let Some((working_copy, tracking, before)) = bring(client, request, watch)? else {
+    let Some((working_copy, tracking, before)) = ensure_present(client, request, watch)? else {
         return Ok(SyncOutcome::Cloned);
     };
     if !request.moves {

@@ -15,11 +15,11 @@ use crate::model::recipe::LABEL_NEEDED_IMAGES;
 pub struct UsedImages(Vec<(NeededImage, ImageContent)>);
 
 impl UsedImages {
-    /// Looks up the needed images of a build, and pulls those whose identity tag points at another image by now.
+    /// Looks up the needed images of a build, and pulls those with an identity tag that now points at another image.
     ///
     /// # Errors
     ///
-    /// If the engine does not have an image: the build would pull whatever has that name in a registry.
+    /// If the engine does not have an image: the build would pull the image of that name from a registry.
     pub async fn find(
         context: &ExecuteContext,
         unit: &Unit,
@@ -47,7 +47,7 @@ impl UsedImages {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn present(context: &ExecuteContext, needs: &[NeededImage]) -> Result<Self, Stop> {
         let mut used = Vec::new();
         for need in needs {
@@ -72,7 +72,7 @@ impl UsedImages {
     }
 
     /// Returns whether an image with these labels was built from the same images.
-    pub fn match_labels(&self, labels: &Labels) -> bool {
+    pub fn matches_labels(&self, labels: &Labels) -> bool {
         if self.0.is_empty() {
             return true;
         }
@@ -96,9 +96,7 @@ impl UsedImages {
                     "another run replaced the image of `{}` that it was built from",
                     need.service
                 ));
-                return Some(
-                    error.hint("several runs are building it at the same time: run xp again"),
-                );
+                return Some(error.hint("several runs are building it concurrently: run xp again"));
             }
         }
         None

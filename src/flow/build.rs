@@ -90,9 +90,9 @@ async fn may_push(
         "checking push permissions for {}",
         count_of(repositories.len(), "repository")
     )));
-    let answer = survey::check_push_permission(registry, repositories).await;
+    let response = survey::check_push_permission(registry, repositories).await;
     session.events.emit(Event::StageFinished);
-    for unknown in answer? {
+    for unknown in response? {
         session.events.emit(Event::warning(unknown));
     }
     Ok(())

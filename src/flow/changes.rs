@@ -14,7 +14,7 @@ use crate::model::lock::{CommitHistory, LockChanges, ServiceChange};
 use crate::store::claim::lock;
 
 /// The number of histories to read concurrently.
-const AT_ONCE: usize = 16;
+const CONCURRENCY: usize = 16;
 
 /// Fills in the commits between the two locks from the working copies, fetching missing ones if `fetch` is set.
 /// Returns hints for those that remain unknown.
@@ -62,7 +62,7 @@ async fn look(
     });
     let looks: Vec<_> = looks.collect();
     let all = async {
-        let looked = futures_util::stream::iter(looks).buffer_unordered(AT_ONCE);
+        let looked = futures_util::stream::iter(looks).buffer_unordered(CONCURRENCY);
         let hints: Vec<Option<String>> = looked.collect().await;
         Ok(hints.into_iter().flatten().collect())
     };

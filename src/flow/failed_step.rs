@@ -26,7 +26,7 @@ use crate::store::runs::Run;
 /// The phases that read or change a service's files.
 const FILE_PHASES: &[&str] = &["export", "container", "prepare", "build", "test", "image"];
 
-/// The phases whose steps run in the builder container.
+/// The phases that run in the builder container.
 const SCRIPT_PHASES: &[&str] = &["prepare", "build", "test"];
 
 /// The failure of a service's last build.
@@ -38,8 +38,8 @@ pub struct FailedBuild {
     planned: Vec<UnitDocument>,
 }
 
-/// Returns the service if none was named: the one whose folder contains the current folder, else the only one that
-/// failed in the last run that did something.
+/// Returns the default service: the one in the current folder, else the only one that failed in the last run that did
+/// any work.
 pub fn service(session: &Session) -> Result<&Service, Failure> {
     let elsewhere = match current_service::service(session, None, "xp shell --failed SERVICE") {
         Ok(service) => return Ok(service),
@@ -66,7 +66,7 @@ pub fn service(session: &Session) -> Result<&Service, Failure> {
         several => {
             let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.name)).collect();
             Err(Failure::usage(format!(
-                "several services failed in run {number}: {}\nhint: name one of them: `xp shell --failed {}`",
+                "several services failed in run {number}: {}\nhint: specify one of them: `xp shell --failed {}`",
                 names.join(", "),
                 several[0].name
             )))
@@ -93,7 +93,7 @@ pub fn last(session: &Session, service: &Service) -> Result<FailedBuild, Failure
     });
     let Some((run, record, unit)) = found else {
         return Err(Failure::usage(format!(
-            "there is no build of `{name}`\nhint: `xp build {name}` builds it; `xp shell {name}` opens a shell on the working copy"
+            "`{name}` has not been built\nhint: `xp build {name}` builds it; `xp shell {name}` opens a shell on the working copy"
         )));
     };
     let failure = failure(name, &run, &unit)?;
@@ -153,7 +153,7 @@ impl FailedBuild {
         let step = self.step(session, service, &folders, &sources, &options)?;
         if !step.source.is_dir() {
             return Err(Failure::usage(format!(
-                "the files of the build no longer exist: there is no folder {}\nhint: `xp build {}` builds it again",
+                "the files of the build were removed: {} does not exist\nhint: `xp build {}` builds it again",
                 step.source.display(),
                 service.name
             )));
@@ -176,10 +176,14 @@ impl FailedBuild {
         )];
         let source = step.source.strip_prefix(&session.manifest.folder);
         let source = source.unwrap_or(&step.source).display();
-        lines.push(if step.in_place { format!("the files are those of your working copy, {source}, in their current state") } else { format!(
-                "the files are in {source}, as the build left them; the next build replaces them, so your changes \
-                 there will be lost"
-            ) });
+        lines.push(if step.in_place {
+            format!("using the files of your working copy, {source}, in their current state")
+        } else {
+            format!(
+                "using the files that the build left in {source}; the next build replaces them, \
+                 and changes there will be lost"
+            )
+        });
         if !self.ran_in(step) {
             lines.push("the manifest or the builder has changed since".to_owned());
         }

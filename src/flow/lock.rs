@@ -86,7 +86,7 @@ pub async fn fresh(
             continue;
         };
         let reference = requested_reference(service, source, &request.references);
-        let entry = LockedService::today(
+        let entry = LockedService::current(
             service,
             source,
             reference,

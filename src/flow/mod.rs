@@ -1,4 +1,4 @@
-//! Use cases: which commits, which images, what to deploy.
+//! Use cases: select commits, find images, build, lock and deploy.
 
 pub mod build;
 pub mod changes;

@@ -262,10 +262,10 @@ async fn in_registries(
     resolved: &Resolved,
     mut images: Vec<ImageReference>,
 ) -> BTreeMap<ImageReference, Presence> {
-    let mut answers = resolved.prefetch.answers_for(&images).await;
-    images.retain(|image| !answers.contains_key(image));
-    answers.extend(survey::registries(&resolved.clients.registry, images).await);
-    answers
+    let mut responses = resolved.prefetch.responses_for(&images).await;
+    images.retain(|image| !responses.contains_key(image));
+    responses.extend(survey::registries(&resolved.clients.registry, images).await);
+    responses
 }
 
 /// Queries the engine, using prefetched results if there are any.
@@ -273,10 +273,10 @@ async fn in_engine(
     resolved: &Resolved,
     mut images: BTreeSet<ImageQuery>,
 ) -> Result<EngineImages, Failure> {
-    let (prefetched, mut answers) = resolved.prefetch.engine_images().await;
+    let (prefetched, mut responses) = resolved.prefetch.engine_images().await;
     images.retain(|image| !prefetched.contains(image));
-    answers.extend(resolved.clients.engine.images(images).await?);
-    Ok(answers)
+    responses.extend(resolved.clients.engine.images(images).await?);
+    Ok(responses)
 }
 
 /// Returns the clients and settings for updating working copies.

@@ -1,4 +1,4 @@
-//! What the use cases are asked to do.
+//! Requests to the use cases.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -36,7 +36,7 @@ impl ReferenceOverrides {
 pub enum PlanSource {
     /// The remotes.
     Remotes,
-    /// This lock, whose images must exist.
+    /// This lock; its images must exist.
     Lock(PathBuf),
     /// The working copies of the services; those of dependencies only if they are selected.
     WorkingCopies {
@@ -79,7 +79,7 @@ pub struct LockRequest {
     pub references: ReferenceOverrides,
     /// Whether images must have been built with `scripts.test`.
     pub test: bool,
-    /// Accept images by their commit tag, whatever they were built from.
+    /// Accept images by their commit tag, regardless of their inputs.
     pub trust_commit: bool,
 }
 
@@ -92,7 +92,7 @@ pub enum DeployImages {
         references: ReferenceOverrides,
         /// Build missing images first.
         build: bool,
-        /// Accept images by their commit tag, whatever they were built from.
+        /// Accept images by their commit tag, regardless of their inputs.
         trust_commit: bool,
     },
     /// Those of this lock.
@@ -101,7 +101,7 @@ pub enum DeployImages {
     Previous,
 }
 
-/// How far a deploy goes.
+/// The last step of a deploy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeployMode {
     /// Render the YAML, without cluster access.
@@ -134,11 +134,11 @@ pub struct DeployRequest<'m> {
     pub patterns: Vec<String>,
     /// Which images.
     pub images: DeployImages,
-    /// How far to go.
+    /// The last step.
     pub mode: DeployMode,
     /// The time limit for the rollout, if it is not that of the manifest.
     pub timeout: Option<Duration>,
-    /// Take over fields that are managed by other appliers.
+    /// Take over fields managed by others.
     pub force_conflicts: bool,
     /// Continue even if another deploy seems to be running.
     pub take_over: bool,

@@ -22,7 +22,7 @@ pub fn recorded(session: &Session) -> Result<Vec<Run>, Failure> {
     let runs = all(session)?;
     if runs.is_empty() {
         Err(Failure::usage(format!(
-            "there are no runs in {}\nhint: `xp build` records one",
+            "no runs found in {}\nhint: `xp build` records one",
             session.layout.logs().display()
         )))
     } else {
@@ -71,7 +71,7 @@ pub fn named(runs: &[Run], number: u64) -> Result<&Run, Failure> {
     run.ok_or_else(|| {
         let numbers: Vec<String> = runs.iter().map(|run| run.number.to_string()).collect();
         Failure::usage(format!(
-            "there is no run {number}, or it was removed\n\
+            "run {number} not found; it may have been removed\n\
              hint: recorded runs: {}; `xp logs --list` shows details",
             numbers.join(", ")
         ))

@@ -162,7 +162,7 @@ impl Session {
         }
     }
 
-    /// Awaits work that can be dropped at any time, and aborts it on Ctrl-C.
+    /// Awaits cancel-safe work, and aborts it on Ctrl-C.
     pub async fn unless_interrupted<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -213,15 +213,15 @@ fn find_manifest(settings: &Settings) -> Result<PathBuf, Failure> {
         let what = if directory.exists() {
             format!("{shown} is not a folder")
         } else {
-            format!("there is no folder {shown}")
+            format!("the folder {shown} does not exist")
         };
         return Err(Failure::usage(format!(
-            "{what}\nhint: `-C` takes the folder of a platform, or one below it; `-f` takes a manifest"
+            "{what}\nhint: pass a platform's folder or a subfolder with `-C`, or a manifest with `-f`"
         )));
     }
     let file = manifest::find(directory).ok_or_else(|| {
         Failure::usage(format!(
-            "there is no {DEFAULT_NAME} in {} or any parent folder\n\
+            "could not find {DEFAULT_NAME} in {} or any parent folder\n\
              hint: `xp init` generates one; `-f FILE` uses another file",
             directory.display()
         ))
@@ -230,18 +230,17 @@ fn find_manifest(settings: &Settings) -> Result<PathBuf, Failure> {
         None => Ok(file),
         Some(owner) => Err(Failure::usage(format!(
             "the manifest {} belongs to another user (user ID {owner}), and was found in a parent folder\n\
-             hint: a manifest runs commands as you; if you trust it, pass it explicitly: `-f {}`",
+             hint: a manifest can run commands as you; if you trust it, pass it explicitly: `-f {}`",
             file.display(),
             quoted(&file.display().to_string())
         ))),
     }
 }
 
-/// Handles signals. The first Ctrl-C or SIGTERM stops the work in an orderly way, the second ends the process at
-/// once. SIGCONT, after Ctrl-Z, redraws the progress bars.
+/// Handles signals. The first Ctrl-C or SIGTERM stops the work gracefully, the second ends the process immediately.
+/// SIGCONT, after Ctrl-Z, redraws the progress bars.
 ///
-/// Runs on a thread and a runtime of its own, because all other threads may block on a terminal or pipe that is not
-/// read.
+/// Runs on a separate thread and runtime, because all other threads may block on a terminal or pipe that is not read.
 pub fn listen(
     cancel: CancellationToken,
     events: Events,

@@ -37,8 +37,8 @@ pub struct Workbench {
 pub fn builder(service: &Service) -> Result<&Builder, Failure> {
     service.builder.as_ref().ok_or_else(|| {
         Failure::usage(format!(
-            "`{}` has no `dockerBuilder` image to run commands in\n\
-             hint: set one: `dockerBuilder: {{image: builders/…}}`",
+            "`{}` has no `dockerBuilder.image` to run commands in\n\
+             hint: set it: `dockerBuilder: {{image: builders/…}}`",
             service.name
         ))
     })
@@ -122,13 +122,16 @@ pub async fn sources(
 }
 
 fn no_working_copy(service: &Service, missing: &ServiceName) -> Failure {
-    let whose = if *missing == service.name {
+    let origin = if *missing == service.name {
         String::new()
     } else {
-        format!(", whose commit a variable of `{}` refers to", service.name)
+        format!(
+            ", but a variable of `{}` refers to its commit",
+            service.name
+        )
     };
     Failure::usage(format!(
-        "there is no working copy of `{missing}`{whose}\nhint: `xp sync {missing}` clones it"
+        "`{missing}` has no working copy{origin}\nhint: `xp sync {missing}` clones it"
     ))
 }
 

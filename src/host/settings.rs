@@ -53,8 +53,7 @@ pub struct Settings {
     pub timeout_settings: Result<TimeoutSettings, String>,
     /// The user that runs xp, for builder containers.
     pub caller: Caller,
-    /// The users whose files are trusted as the caller's own. Under `sudo` this includes the invoking user,
-    /// as in git.
+    /// The users that are trusted like the caller. Under `sudo` this includes the invoking user, as in git.
     pub owners: Vec<u32>,
     /// All variables, for `${{ env.NAME }}`.
     pub variables: BTreeMap<String, String>,

@@ -1,4 +1,4 @@
-//! What a container engine reports about itself.
+//! Facts that a container engine reports about itself.
 
 /// Facts that the engine reports about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

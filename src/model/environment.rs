@@ -6,11 +6,11 @@
 pub struct EnvironmentVariable {
     /// The name. `N` at its end is a number.
     pub name: &'static str,
-    /// A description, in sentences.
+    /// A description, in full sentences.
     pub about: &'static str,
     /// The value that is used if it is not set; empty if there is none.
     pub default: &'static str,
-    /// What it is about.
+    /// The group.
     pub group: VariableGroup,
 }
 
@@ -29,7 +29,7 @@ impl EnvironmentVariable {
     }
 }
 
-/// What a variable is about.
+/// Groups of variables, by purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VariableGroup {
     /// Files and retries of xp.
@@ -114,15 +114,15 @@ variables! {
         XP_CONNECT_TIMEOUT: "XP_CONNECT_TIMEOUT" = "10s",
             "Timeout for connecting, including TLS. ssh has its own timeout.";
         XP_STALL_TIMEOUT: "XP_STALL_TIMEOUT" = "60s",
-            "Timeout for the first byte of a response, and for each further one.";
+            "Timeout for the first byte of a response, and between further bytes.";
         XP_TRANSFER_TIMEOUT: "XP_TRANSFER_TIMEOUT" = "10m",
             "Timeout for a push or pull without progress.";
         XP_CLIENT: "XP_CLIENT",
-            "A named pipe; xp exits when its last writer closes it. Set by `bin/x-platform`.";
+            "A named pipe. xp exits when its last writer closes it. Set by `bin/x-platform`.";
     }
     Output {
         NO_COLOR: "NO_COLOR",
-            "Disables colors if set to any value. `--color` takes precedence.";
+            "If set, disables colors. `--color` takes precedence.";
         TERM: "TERM",
             "With `dumb`, prints lines instead of progress bars, without colors. Passed to `xp run` and `xp shell`.";
         COLORTERM: "COLORTERM", "Passed to `xp run` and `xp shell`.";
@@ -152,7 +152,7 @@ variables! {
         GIT_SSH_COMMAND: "GIT_SSH_COMMAND", "The ssh command for git remotes, as in git.";
         GIT_SSH: "GIT_SSH" = "`ssh`", "The ssh program for git remotes, as in git.";
         GIT_SSH_VARIANT: "GIT_SSH_VARIANT", "The kind of ssh program, as in git.";
-        GIT_CONFIG_GLOBAL: "GIT_CONFIG_GLOBAL" = "`~/.gitconfig`", "Git's configuration file of the user.";
+        GIT_CONFIG_GLOBAL: "GIT_CONFIG_GLOBAL" = "`~/.gitconfig`", "The user's git configuration file.";
         GIT_CONFIG_COUNT: "GIT_CONFIG_COUNT" = "0", "The number of git settings in the two variables below.";
         GIT_CONFIG_KEY_N: "GIT_CONFIG_KEY_N", "The name of a git setting; N counts from 0.";
         GIT_CONFIG_VALUE_N: "GIT_CONFIG_VALUE_N", "The value of a git setting.";
@@ -160,31 +160,31 @@ variables! {
             "The socket of the ssh agent, which `dockerBuilder.ssh` and `docker.ssh` forward.";
     }
     Network {
-        HTTPS_PROXY: "https_proxy", "Proxy for `https` URLs of registries and git remotes. Upper case works too.";
+        HTTPS_PROXY: "https_proxy", "Proxy for `https` URLs of registries and git remotes. The uppercase variable is also read.";
         HTTP_PROXY: "http_proxy", "Proxy for `http` URLs.";
-        ALL_PROXY: "all_proxy", "Proxy for URLs without a proxy of their own. Upper case works too.";
-        NO_PROXY: "no_proxy", "Hosts to connect to without a proxy, separated by commas. Upper case works too.";
+        ALL_PROXY: "all_proxy", "Proxy for all other URLs. The uppercase variable is also read.";
+        NO_PROXY: "no_proxy", "Comma-separated hosts that bypass the proxy. The uppercase variable is also read.";
         SSL_CERT_FILE: "SSL_CERT_FILE" = "the system's certificates",
-            "A file with CA certificates to use instead of the system's.";
+            "A file of CA certificates that replaces the system's.";
         SSL_CERT_DIR: "SSL_CERT_DIR" = "the system's certificates",
-            "Folders with CA certificates to use instead of the system's, separated by colons.";
+            "Colon-separated folders of CA certificates that replace the system's.";
     }
     System {
         HOME: "HOME", "The home folder.";
         PATH: "PATH", "Where `kubectl`, `ssh`, `git-lfs` and credential helpers are found.";
-        KUBECONFIG: "KUBECONFIG" = "`~/.kube/config`", "The files with the clusters of `xp deploy`, as in kubectl.";
+        KUBECONFIG: "KUBECONFIG" = "`~/.kube/config`", "The kubeconfig files for `xp deploy`, as in kubectl.";
         XDG_CONFIG_HOME: "XDG_CONFIG_HOME" = "`~/.config`", "The folder of `docker/certs.d`, with certificates of registries.";
         XDG_RUNTIME_DIR: "XDG_RUNTIME_DIR", "The folder of a rootless engine's socket.";
         USER: "USER", "The user name, for the checks of `xp doctor`.";
         LOGNAME: "LOGNAME", "The user name if `USER` is not set.";
-        SUDO_UID: "SUDO_UID", "Under `sudo`, the user whose files are trusted as well.";
+        SUDO_UID: "SUDO_UID", "Under `sudo`, the invoking user; manifests of that user are trusted.";
     }
     Builder {
         XP_SERVICE: "XP_SERVICE", "The name of the service.";
-        XP_COMMIT: "XP_COMMIT", "The commit that is built.";
-        XP_BRANCH: "XP_BRANCH", "The branch or tag that the commit was taken from.";
-        XP_IMAGE: "XP_IMAGE", "The image that is built, with its tag.";
-        BUILDER_CI: "CI", "`true`; in `xp run` and `xp shell`, your own value.";
+        XP_COMMIT: "XP_COMMIT", "The commit being built.";
+        XP_BRANCH: "XP_BRANCH", "The branch or tag that the commit was resolved from.";
+        XP_IMAGE: "XP_IMAGE", "The image being built, with its tag.";
+        BUILDER_CI: "CI", "`true`; in `xp run` and `xp shell`, the caller's value.";
         SOURCE_DATE_EPOCH: "SOURCE_DATE_EPOCH", "The time of the commit, in seconds since 1970.";
         BUILDER_SSH_AUTH_SOCK: "SSH_AUTH_SOCK", "The socket of your ssh agent, with `dockerBuilder.ssh`.";
     }

@@ -8,7 +8,7 @@ use crate::model::image::Digest;
 use crate::model::manifest::{EnvironmentName, ServiceName};
 use crate::model::source::GitUrl;
 
-/// The files and folders below `cacheDir`. Apart from working copies, xp writes nowhere else.
+/// The files and folders below `cacheDir`. xp does not write anywhere else, except to working copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
@@ -50,7 +50,7 @@ impl Layout {
         self.root.join("history")
     }
 
-    /// Returns the file with the last answers of remotes and registries.
+    /// Returns the file with the last responses of remotes and registries.
     pub fn prefetch_state(&self) -> PathBuf {
         self.root.join("asked.json")
     }

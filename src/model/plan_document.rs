@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The version of the format. Not incremented when fields are added.
 pub const PLAN_VERSION: u64 = 1;
 
-/// What `xp build` would do
+/// The plan of `xp build`
 ///
 /// Fields may be added without a new version; readers must ignore unknown ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,7 +72,7 @@ pub struct UnitDocument {
     pub image: String,
     /// The decision
     pub decision: DecisionDocument,
-    /// The reason, for people
+    /// The reason, human-readable
     pub reason: String,
     /// The build inputs that differ from those of the existing image
     pub changes: Vec<ChangeDocument>,

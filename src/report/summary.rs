@@ -9,7 +9,7 @@ use crate::model::event::{FailedStep, Outcome, Phase, Unit, UnitSummary};
 use crate::model::plan::{Decision, Plan, UnitPlan};
 use crate::report::terminal::size::columns;
 
-/// Longer log lines below a failure are cut.
+/// Longer log lines below a failure are truncated.
 const MAX_TAIL_LINE: usize = 400;
 
 /// The summary of a run.
@@ -125,7 +125,7 @@ fn failure(unit: &Unit, step: &FailedStep) -> String {
         _ = writeln!(text, "  full log: {log}");
     }
     if let Some(reproduce_command) = &step.reproduce_command {
-        // On one line and never cut, so that it can be copied.
+        // On one line and never truncated, so that it can be copied.
         _ = writeln!(text, "  debug with:\n    {reproduce_command}");
     }
     for hint in &step.hints {

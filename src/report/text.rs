@@ -1,4 +1,4 @@
-//! Cleaning, shortening and formatting of text for a terminal.
+//! Cleans, truncates and formats text for a terminal.
 
 use anstyle_parse::{Parser, Perform, Utf8Parser};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -6,13 +6,13 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 use crate::base::sanitize::is_direction_control;
 use crate::model::doctor::Severity;
 
-/// Longer lines are cut; a log file has them in full.
+/// Longer lines are truncated; the log file has the full text.
 const MAX_LINE: usize = 4096;
 
 /// Splits a stream of bytes into displayable lines.
 ///
-/// A line is the text after the last carriage return, as on a terminal; escape sequences and
-/// control characters are removed, invalid UTF-8 is replaced, and long lines are cut.
+/// A line is the text after the last carriage return, as on a terminal; escape sequences and control characters are
+/// removed, invalid UTF-8 is replaced, and long lines are truncated.
 #[derive(Debug, Default)]
 pub struct LineSplitter {
     rest: Vec<u8>,
@@ -78,7 +78,7 @@ pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// Returns a text cut to at most `columns`, ending in `…` if it was longer.
+/// Returns a text truncated to at most `columns`, ending in `…` if it was longer.
 pub fn shortened(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
@@ -99,7 +99,7 @@ pub fn shortened(text: &str, columns: usize) -> String {
     kept
 }
 
-/// Returns a text cut or padded to exactly `columns`.
+/// Returns a text truncated or padded to exactly `columns`.
 pub fn padded(text: &str, columns: usize) -> String {
     let mut padded = shortened(text, columns);
     let missing = columns.saturating_sub(padded.width());
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_and_memory_is_bounded() {
+    fn long_lines_are_truncated_and_memory_is_bounded() {
         let mut splitter = LineSplitter::default();
         for _ in 0..100 {
             assert!(splitter.push(&[b'x'; 10_000]).is_empty());

@@ -18,10 +18,9 @@ const TAG_TEMP: &str = ".CACHEDIR.TAG.new";
 const IGNORE: &str = ".gitignore";
 
 const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
-    # This folder was made by xp, which removes and replaces what is in it.\n";
+    # This folder is managed by xp, which deletes and replaces its contents.\n";
 
-/// Creates a folder and marks it as owned by xp. Returns false and changes nothing if it contains files of
-/// others.
+/// Creates a folder and marks it as owned by xp. Returns false and changes nothing if it contains other files.
 ///
 /// # Errors
 ///
@@ -43,7 +42,7 @@ pub enum Ownership {
     Own,
     /// Empty, so it can be claimed.
     Empty,
-    /// Contains files of others.
+    /// Contains other files.
     Foreign,
 }
 
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_into_a_foreign_folder() {
+    fn foreign_folders_are_not_written_to() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.txt"), "precious").unwrap();
         assert!(!claim(folder.path()).unwrap());

@@ -11,7 +11,7 @@ use crate::base::error::{Diagnostic, Exit};
 use crate::model::event::{Event, Events};
 use crate::store::cache::claim;
 
-/// Held while xp writes to a folder; the system releases it when xp ends, however it ends.
+/// Held while xp writes to a folder; the system releases it when xp exits for any reason.
 #[derive(Debug)]
 pub struct FolderLock {
     _file: File,
@@ -58,7 +58,7 @@ impl Diagnostic for LockError {
             Self::Foreign(_) => "a new or empty folder",
         };
         vec![format!(
-            "xp needs a folder of its own: set `cacheDir` or XP_CACHE_DIR to {folder}"
+            "xp requires a separate folder for its cache: set `cacheDir` or XP_CACHE_DIR to {folder}"
         )]
     }
 }
@@ -99,7 +99,7 @@ pub async fn lock(path: &Path, events: &Events) -> Result<FolderLock, LockError>
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
     let folder = path.parent().unwrap_or(path).display();
-    // The id may be of another PID namespace, so it comes last.
+    // The ID may belong to another PID namespace, so print it last.
     let holder = fs::read_to_string(path).ok();
     let holder = holder.and_then(|text| text.trim().parse::<u32>().ok());
     let holder = holder.map_or_else(String::new, |process| format!(" (process {process})"));

@@ -1,4 +1,4 @@
-//! Reading and writing of the lock file.
+//! Reads and writes the lock file.
 
 use std::fs;
 use std::io;
@@ -44,7 +44,7 @@ pub enum FileError {
     #[error("the lock {} cannot be written", path.display())]
     Write {
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -62,10 +62,10 @@ impl Diagnostic for FileError {
             Self::Comment { .. } => {
                 "xp rewrites this file: keep notes elsewhere, or in the comment at the top, which is preserved"
             }
-            Self::NotAFile { .. } => "name another file with `--lock-file`",
+            Self::NotAFile { .. } => "specify another file with `--lock-file`",
             Self::ChangedMeanwhile(_) => "run `xp lock` reread",
             Self::Write { .. } => {
-                "create its folder and make sure that it is writable, or name another file with `--lock-file`"
+                "create its folder and make sure it is writable, or specify another file with `--lock-file`"
             }
         };
         vec![hint.to_owned()]
@@ -80,7 +80,7 @@ impl LockFile {
     /// The file does not exist or is invalid.
     pub fn load(path: &Path) -> Result<Self, InvalidLock> {
         let shown = path.display().to_string();
-        let missing = "create one with `xp lock`, or name another with `--lock-file`";
+        let missing = "create it with `xp lock`, or specify another file with `--lock-file`";
         let text = read(path, "lock", missing)
             .map_err(|problem| InvalidLock::unreadable(&shown, problem))?;
         Ok(Self {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_changes_of_others_are_not_overwritten() {
+    fn comments_and_concurrent_changes_are_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let commented = "# mine\nversion: 1\nservices: {} # why\n";
         let file = lock_file(&folder, commented);

@@ -14,8 +14,8 @@ pub struct App<'a> {
 }
 
 impl<'a> App<'a> {
-    /// Creates a platform whose service has these files and these additional manifest keys, without
-    /// indentation. A Dockerfile that copies everything to `/src` is included.
+    /// Creates a platform with a service that has these files and these additional manifest keys, without indentation.
+    /// A Dockerfile that copies everything to `/src` is included.
     pub fn new(context: &'a Context, files: &[(&str, &str)], keys: &str) -> Self {
         let repository = context.git_repo("app");
         let dockerfile = format!("FROM {}\nCOPY . /src\n", context.engine().busybox());

@@ -54,8 +54,8 @@ impl Browser {
             let mut message = Vec::new();
             while matches!(output.read_until(0, &mut message), Ok(length) if length > 0) {
                 message.pop();
-                let told = serde_json::from_slice(&message).expect("JSON of the browser");
-                if sender.send(told).is_err() {
+                let decoded = serde_json::from_slice(&message).expect("JSON of the browser");
+                if sender.send(decoded).is_err() {
                     return;
                 }
                 message.clear();
@@ -94,12 +94,16 @@ impl Browser {
             .write_all(text.as_bytes())
             .unwrap_or_else(|error| panic!("{method}: {error}; bin/test installs chromium"));
         loop {
-            let told = self.next();
-            if told["id"] == self.last_id {
-                assert!(told["error"].is_null(), "{method}: {}", told["error"]);
-                return told["result"].clone();
+            let response = self.next();
+            if response["id"] == self.last_id {
+                assert!(
+                    response["error"].is_null(),
+                    "{method}: {}",
+                    response["error"]
+                );
+                return response["result"].clone();
             }
-            self.events.push(told);
+            self.events.push(response);
         }
     }
 
@@ -188,7 +192,7 @@ impl Browser {
 
     /// Returns the URLs of all requests, including opened pages.
     pub fn requests(&mut self) -> Vec<String> {
-        let sent = self.told("Network.requestWillBeSent");
+        let sent = self.events_named("Network.requestWillBeSent");
         let urls = sent
             .iter()
             .filter_map(|event| event["params"]["request"]["url"].as_str());
@@ -197,9 +201,9 @@ impl Browser {
 
     /// Returns the errors of the page: exceptions, console errors and CSP violations.
     pub fn errors(&mut self) -> Vec<String> {
-        let mut errors = self.told("Runtime.exceptionThrown");
-        errors.extend(self.told("Log.entryAdded"));
-        let logged = self.told("Runtime.consoleAPICalled");
+        let mut errors = self.events_named("Runtime.exceptionThrown");
+        errors.extend(self.events_named("Log.entryAdded"));
+        let logged = self.events_named("Runtime.consoleAPICalled");
         errors.extend(
             logged
                 .into_iter()
@@ -236,11 +240,11 @@ impl Browser {
         (number(0), number(1))
     }
 
-    fn told(&mut self, method: &str) -> Vec<Value> {
-        // Events sent before this answer have arrived.
+    fn events_named(&mut self, method: &str) -> Vec<Value> {
+        // Events sent before this response have arrived.
         self.call("Runtime.evaluate", json!({"expression": "0"}));
-        let told = self.events.iter().filter(|event| event["method"] == method);
-        told.cloned().collect()
+        let matching = self.events.iter().filter(|event| event["method"] == method);
+        matching.cloned().collect()
     }
 
     #[track_caller]

@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use crate::context::Context;
 use crate::world::World;
 
-/// Lists functions of the same file as tests: `pub const CASES: &[Case] = cases![one, two];`.
+/// Lists functions of the file as tests: `pub const CASES: &[Case] = cases![one, two];`.
 macro_rules! cases {
     ($($function:ident),* $(,)?) => {
         &[$($crate::case::Case {
@@ -36,12 +36,12 @@ impl Case {
         format!("{module}::{}", self.function_name)
     }
 
-    /// Runs the test in its own context, whose folder is kept on failure.
+    /// Runs the test in its own context, and keeps the folder on failure.
     pub fn run(&self, world: Arc<World>) -> Result<(), Failed> {
         let context = Context::new(world, &self.name());
-        KEPT_MESSAGE.set(Some(String::new()));
+        PANIC_MESSAGE.set(Some(String::new()));
         let result = panic::catch_unwind(AssertUnwindSafe(|| (self.function)(&context)));
-        let message = KEPT_MESSAGE.take().unwrap_or_default();
+        let message = PANIC_MESSAGE.take().unwrap_or_default();
         match result {
             Ok(()) => {
                 context.remove_folder();
@@ -62,14 +62,14 @@ impl Case {
 
 thread_local! {
     /// The panic message on a thread that runs a test; `None` on other threads.
-    static KEPT_MESSAGE: RefCell<Option<String>> = const { RefCell::new(None) };
+    static PANIC_MESSAGE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// Makes a test's panic part of its result, so that it is printed once, below the test's name.
 pub fn keep_panic_messages() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |details| {
-        let kept = KEPT_MESSAGE.with_borrow_mut(|message| {
+        let kept = PANIC_MESSAGE.with_borrow_mut(|message| {
             if let Some(message) = message {
                 *message = details.to_string();
             }

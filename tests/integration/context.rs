@@ -206,8 +206,8 @@ impl Context {
     }
 
     /// Returns an engine that cannot access this machine's files, and its TLS port.
-    pub fn far_engine(&self) -> &(Engine, u16) {
-        self.world.far_engine()
+    pub fn remote_engine(&self) -> &(Engine, u16) {
+        self.world.remote_engine()
     }
 
     /// Returns the folder with a client certificate and key.

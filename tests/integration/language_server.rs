@@ -149,7 +149,7 @@ impl LanguageServer {
         }
     }
 
-    /// Answers the server's requests and stores diagnostics.
+    /// Responds to the server's requests and stores diagnostics.
     fn handle(&mut self, message: &Value) {
         let method = message["method"].as_str().unwrap_or_default();
         if method == "textDocument/publishDiagnostics" {

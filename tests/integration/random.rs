@@ -27,7 +27,7 @@ impl Random {
     }
 
     /// Returns a random item.
-    pub fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len() as u64) as usize]
     }
 

@@ -180,7 +180,7 @@ impl GitRepository {
             .url(&format!("{credentials}@"), &self.name)
     }
 
-    /// Returns the URL on the TLS server, whose CA is `Context::ca_certificate`.
+    /// Returns the URL on the TLS server; its CA is `Context::ca_certificate`.
     pub fn url_https(&self) -> String {
         self.world
             .git_server(GitServerKind::Tls)

@@ -104,7 +104,7 @@ impl Xp {
         output
     }
 
-    /// Runs it, with any exit code.
+    /// Runs it, and accepts any exit code.
     #[track_caller]
     pub fn run(self) -> Output {
         self.spawn().wait()

@@ -15,8 +15,8 @@ pub fn run(world: &World) -> Case {
     let rounds = world.size().of(1, 3, 9);
     let platform = Platform::new(world, "changed", count, true);
     let all = platform.images("all");
-    let [xp, script, parallel, alone] =
-        ["xp", "script", "parallel", "alone"].map(|whose| platform.folder(whose, count, &all));
+    let [xp, script, parallel, alone] = ["xp", "script", "parallel", "alone"]
+        .map(|contestant| platform.folder(contestant, count, &all));
     world.say(&format!("building {count} services"));
     world.succeed(&mut world.xp(&xp, &["build", "--quiet"]));
     for folder in [&script, &parallel, &alone] {

@@ -1,4 +1,4 @@
-//! Everything is built: nothing is cloned, and no image exists.
+//! Everything is built, from an empty folder and without images.
 
 use std::cell::Cell;
 use std::fs;
@@ -19,7 +19,7 @@ pub fn run(world: &World) -> Case {
     // Each turn starts with new commits, which are in no cache, new image names and an empty folder.
     let turn = Cell::new(0_usize);
     let folder = Cell::new(PathBuf::new());
-    let begin = |whose: &str| {
+    let begin = |contestant: &str| {
         turn.set(turn.get() + 1);
         for service in platform.services() {
             platform.change(service, &format!("{service}, turn {}\n", turn.get()));
@@ -28,7 +28,7 @@ pub fn run(world: &World) -> Case {
         if old.exists() {
             fs::remove_dir_all(old).expect("an old folder");
         }
-        let name = format!("{whose}{}", turn.get());
+        let name = format!("{contestant}{}", turn.get());
         folder.set(platform.folder(&name, count, &platform.images(&name)));
         world.say(&format!("turn {}", turn.get()));
     };
@@ -37,16 +37,16 @@ pub fn run(world: &World) -> Case {
         folder.set(path.clone());
         path
     };
-    let images = |whose: &str| platform.images(&format!("{whose}{}", turn.get()));
+    let images = |contestant: &str| platform.images(&format!("{contestant}{}", turn.get()));
     let script =
-        |whose: &'static str, name: &'static str, script: &'static str, jobs: &'static str| {
+        |contestant: &'static str, name: &'static str, script: &'static str, jobs: &'static str| {
             let (platform, here, images) = (&platform, &here, &images);
             Contestant::new(name, move || {
-                let mut command = platform.script(script, &here(), count, &images(whose));
+                let mut command = platform.script(script, &here(), count, &images(contestant));
                 command.env("JOBS", jobs);
                 command
             })
-            .prepared(move || begin(whose))
+            .prepared(move || begin(contestant))
         };
     let mut contestants = vec![
         Contestant::new("`xp build`", || world.xp(&here(), &["build", "--quiet"]))

@@ -1,4 +1,4 @@
-//! Nothing to do: every image is where it should be.
+//! Nothing to do: every image is up to date.
 
 use std::fs;
 use std::path::{Path, PathBuf};

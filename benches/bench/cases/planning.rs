@@ -12,7 +12,7 @@ use xp::testing::{Known, manifest, read};
 /// The argument that makes this program run one operation and exit.
 pub const ALONE: &str = "--alone";
 
-/// Measures the reading of a manifest and the making of a plan.
+/// Measures parsing a manifest and planning.
 pub fn run(world: &World) -> Case {
     let sizes: [usize; 2] = world.size().of([10, 20], [1000, 10_000], [1000, 10_000]);
     let rounds = world.size().of(1, 9, 25);
@@ -39,7 +39,7 @@ pub fn run(world: &World) -> Case {
             let middle = median(times[index].iter().copied());
             let least = times[index].iter().min().copied().unwrap_or_default();
             let most = times[index].iter().max().copied().unwrap_or_default();
-            // In a test one is enough.
+            // One is enough in a test.
             let is_counted = world.size() != Size::Tiny || (size == sizes[0] && index == 0);
             let counted = is_counted
                 .then(|| instructions(world, word, size))

@@ -8,7 +8,7 @@ use crate::platform::{File, commit, import, make_bare};
 use crate::result::{Case, Table, Target, spread};
 use crate::world::World;
 
-/// Measures what it takes to find one branch among 50,000 references.
+/// Measures finding one branch among 50,000 references.
 pub fn run(world: &World) -> Case {
     let count = world.size().of(50, 50_000, 50_000);
     let rounds = world.size().of(1, 5, 11);

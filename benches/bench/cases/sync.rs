@@ -133,7 +133,7 @@ impl<'a> Remotes<'a> {
 
     /// Syncs existing working copies.
     fn again(&self, rounds: usize, jobs: &[usize]) -> Vec<Measured> {
-        let [xp, west, git] = ["xp", "west", "git"].map(|whose| self.folder(whose));
+        let [xp, west, git] = ["xp", "west", "git"].map(|contestant| self.folder(contestant));
         if !xp.join("src").exists() {
             self.world.succeed(&mut self.xp(&xp));
             self.world.succeed(&mut self.west(&west));
@@ -170,8 +170,8 @@ impl<'a> Remotes<'a> {
     }
 
     /// Creates a folder that all contestants can run in.
-    fn folder(&self, whose: &str) -> PathBuf {
-        let folder = self.world.part(&format!("sync-{}-{whose}", self.name));
+    fn folder(&self, contestant: &str) -> PathBuf {
+        let folder = self.world.part(&format!("sync-{}-{contestant}", self.name));
         let (mut manifest, mut west, mut list) = (
             "services:\n".to_owned(),
             "manifest:\n  projects:\n".to_owned(),
@@ -192,7 +192,7 @@ impl<'a> Remotes<'a> {
         fs::create_dir_all(folder.join(".west")).expect("a folder");
         fs::write(folder.join("x-platform.yml"), manifest).expect("a manifest");
         fs::write(folder.join("manifest/west.yml"), west).expect("a manifest");
-        // What `west init --local manifest` writes.
+        // Same as `west init --local manifest`.
         fs::write(
             folder.join(".west/config"),
             "[manifest]\npath = manifest\nfile = west.yml\n",

@@ -23,7 +23,7 @@ type greetings struct {
 	Greetings []greeting `json:"greetings"`
 }
 
-// newHandler returns the service's routes; frontend holds the files for the browser.
+// newHandler returns the service's routes; frontend contains the files for the browser.
 func newHandler(version string, frontend fs.FS) http.Handler {
 	routes := http.NewServeMux()
 	routes.Handle("/healthz", readOnly(func(w http.ResponseWriter, _ *http.Request) {
@@ -45,7 +45,7 @@ func newHandler(version string, frontend fs.FS) http.Handler {
 	return routes
 }
 
-// greet returns the greeting in every language known; an empty name greets the world.
+// greet returns the greeting in all supported languages; an empty name greets the world.
 func greet(name string) []greeting {
 	words := []struct{ language, hello, world string }{
 		{"de", "Hallo", "Welt"},
@@ -65,8 +65,8 @@ func greet(name string) []greeting {
 	return result
 }
 
-// contentTypes are fixed here because the final image has no /etc/mime.types,
-// and a developer's machine may have a surprising one.
+// contentTypes does not depend on /etc/mime.types, which is missing in the final image
+// and differs between developers' machines.
 var contentTypes = map[string]string{
 	".css":  "text/css; charset=utf-8",
 	".html": "text/html; charset=utf-8",
@@ -83,12 +83,12 @@ func serveFrontend(frontend fs.FS) http.HandlerFunc {
 		if name == "" {
 			name = "index.html"
 		}
-		// A folder would be listed by the file server: only files are served.
+		// Serve only files: the file server would list a folder.
 		if info, err := fs.Stat(frontend, name); err != nil || info.IsDir() {
 			http.NotFound(w, r)
 			return
 		}
-		// The names of assets carry a hash of their content, so they never change.
+		// Asset names contain a content hash, so assets never change.
 		if strings.HasPrefix(name, "assets/") {
 			w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
 		} else {

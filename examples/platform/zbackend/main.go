@@ -1,4 +1,4 @@
-// zbackend serves a greeting as JSON, and the frontend that shows it.
+// zbackend serves a greeting as JSON, and the frontend that displays it.
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// version is what `git describe` says of the commit; the Makefile sets it.
+// version is the output of `git describe`, set by the Makefile.
 var version = "unknown"
 
 func main() {
@@ -32,7 +32,7 @@ func run() error {
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.ListenAndServe() }()
-	log.Printf("zbackend %s listens on %s", version, server.Addr)
+	log.Printf("zbackend %s listening on %s", version, server.Addr)
 
 	select {
 	case err := <-failed:
@@ -40,12 +40,12 @@ func run() error {
 	case <-ctx.Done():
 	}
 
-	// Requests under way get time to end; a second signal ends the program at once.
+	// Let active requests finish; a second signal exits immediately.
 	stop()
-	log.Print("zbackend stops")
-	ending, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	log.Print("zbackend is shutting down")
+	shutdown, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := server.Shutdown(ending); err != nil {
+	if err := server.Shutdown(shutdown); err != nil {
 		return err
 	}
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
@@ -54,9 +54,9 @@ func run() error {
 	return nil
 }
 
-func environment(name, otherwise string) string {
+func environment(name, fallback string) string {
 	if value := os.Getenv(name); value != "" {
 		return value
 	}
-	return otherwise
+	return fallback
 }

@@ -24,7 +24,7 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Returns a redactor for values as they are.
+    /// Returns a redactor for these exact values.
     pub fn of(values: impl IntoIterator<Item = String>) -> Self {
         let mut redactor = Self::default();
         redactor.extend(values);
@@ -112,7 +112,7 @@ impl fmt::Debug for Redactor {
     }
 }
 
-/// A redactor that learns values while it is in use.
+/// A redactor to which values can be added while it is in use.
 #[derive(Debug, Clone, Default)]
 pub struct SharedRedactor(Arc<Mutex<Redactor>>);
 
@@ -173,7 +173,7 @@ mod tests {
         let redactor = redactor(&["abc", "abcd", "", "cxx"]);
         assert_eq!(redactor.text("x abcd"), "x ***");
         let printed = b"abcabcd \xff abc-ab abcxx abab";
-        // Wherever it is split.
+        // At every split position.
         for size in 1..=printed.len() {
             let stream = redactor.stream();
             let mut shown = Vec::new();

@@ -64,7 +64,7 @@ impl PartialLine {
     }
 
     /// Writes the candidates in the format of the shell's script.
-    pub fn answer(&self, candidates: Vec<CompletionCandidate>) -> String {
+    pub fn render(&self, candidates: Vec<CompletionCandidate>) -> String {
         output::write(self.shell, &self.line, &self.target, candidates)
     }
 }

@@ -60,7 +60,7 @@ fn page(command: &Command, path: &str, names: &[String]) -> String {
         .manual("X Platform");
     let mut page = Vec::new();
     let written = write(&man, command, &mut page);
-    // A vector takes everything.
+    // Writing to a vector cannot fail.
     debug_assert!(written.is_ok());
     let mut more = Roff::new();
     let lines = examples(path).iter().copied();
@@ -140,8 +140,8 @@ fn see_also<'n>(names: impl Iterator<Item = &'n String>) -> Vec<Inline> {
     links.skip(1).collect()
 }
 
-/// Replaces what `clap_mangen` and `roff` leave as it is: blank lines, which are invalid in a paragraph, characters
-/// that are typeset as others, and backticks, which become bold.
+/// Fixes the output of `clap_mangen` and `roff`: blank lines, which are invalid in a paragraph, characters that are
+/// typeset as others, and backticks, which become bold.
 fn polished(text: &str) -> String {
     let preamble = Roff::new().render();
     let text = text.replace(&preamble, "");

@@ -15,7 +15,7 @@ use crate::client::engine::connect::ssh;
 /// An error of the engine, or of the connection to it.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// The engine does not answer.
+    /// The engine does not respond.
     #[error("cannot connect to the container engine at {address}")]
     Unreachable {
         /// The address of the engine.
@@ -34,7 +34,7 @@ pub enum EngineError {
     #[error("cannot set up TLS with the container engine: {0}")]
     Tls(String),
     /// The engine is too old.
-    #[error("the container engine at {address} has API version {found}; xp needs 1.41 or later")]
+    #[error("the container engine at {address} has API version {found}; xp requires 1.41 or later")]
     TooOld {
         /// The address of the engine.
         address: String,
@@ -89,7 +89,7 @@ pub enum EngineError {
         digest: String,
     },
     /// An image has no shell.
-    #[error("the builder image {image} has no /bin/sh, which scripts need")]
+    #[error("the builder image {image} has no /bin/sh, which scripts require")]
     NoShell {
         /// The image.
         image: ImageReference,
@@ -162,7 +162,7 @@ impl EngineError {
     }
 
     /// Creates an error from the status and message of a response; the message may be empty.
-    pub(super) fn answered(action: &str, status: u16, message: &str) -> Self {
+    pub(super) fn from_response(action: &str, status: u16, message: &str) -> Self {
         let message = match trimmed(message) {
             message if message.is_empty() => "no reason given".to_owned(),
             message => message,
@@ -207,8 +207,8 @@ impl EngineError {
         message.contains("moby-dangling@") && message.contains("already exists")
     }
 
-    /// Returns whether BuildKit's cache lists a step whose files it no longer has, which happens if a build that ran
-    /// the same step was canceled.
+    /// Returns whether BuildKit's cache lists a step but no longer has its files, which happens if a build that ran the
+    /// same step was canceled.
     pub(super) fn is_missing_snapshot(&self) -> bool {
         let Self::Refused { message, .. } = self else {
             return false;
@@ -310,7 +310,7 @@ impl Diagnostic for EngineError {
                 if address.starts_with("ssh://") {
                     ssh::hint(address, &cause)
                 } else if cause.contains("permission denied") {
-                    format!("you have no permission to use {address}: add yourself to the group that owns it, or use a rootless engine")
+                    format!("you do not have permission to use {address}: add yourself to the group that owns it, or use a rootless engine")
                 } else if cause.contains("certificate") {
                     "ca.pem must be from the authority that signed the engine's certificate, and cert.pem from one that the engine trusts".to_owned()
                 } else {
@@ -360,7 +360,7 @@ impl Diagnostic for EngineError {
                 "the engine cannot see the folders of this machine: set `XP_REMOTE_ENGINE=1` to send it the files".to_owned()
             }
             Self::Stalled { .. } => {
-                "the registry, or a proxy in front of it, may hang; set XP_TRANSFER_TIMEOUT=30m to wait longer".to_owned()
+                "the registry or a proxy in front of it may be hanging; set XP_TRANSFER_TIMEOUT=30m to wait longer".to_owned()
             }
             Self::Unsent(_) => {
                 "make it readable, or remove it".to_owned()
@@ -375,7 +375,9 @@ impl Diagnostic for EngineError {
         };
         match self {
             // It looks for other sockets and for missing permissions.
-            Self::Unreachable { .. } => vec![hint, "`xp doctor` shows the reason".to_owned()],
+            Self::Unreachable { .. } => {
+                vec![hint, "run `xp doctor` to diagnose the problem".to_owned()]
+            }
             _ => vec![hint],
         }
     }
@@ -413,7 +415,7 @@ mod tests {
 
     #[test]
     fn the_message_of_a_json_body_is_shown() {
-        let shown = |body: &str| EngineError::answered("push a", 500, body).to_string();
+        let shown = |body: &str| EngineError::from_response("push a", 500, body).to_string();
         assert_eq!(
             shown(r#"{"message":"denied"}"#),
             "the engine cannot push a: denied"
@@ -425,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_another_process_sets_is_tried_again() {
+    fn setting_a_tag_is_retried_after_a_concurrent_change() {
         let is_concurrent =
             |reason: &str| EngineError::refused_with("tag a as b", reason).is_concurrent_tag();
         assert!(is_concurrent(

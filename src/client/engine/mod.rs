@@ -46,7 +46,7 @@ const OLDEST_API: (usize, usize) = (1, 41);
 /// For everything but builds, pushes and pulls.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// For checking whether the engine is still there.
+/// For checking whether the engine is still running.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For builds, pushes and pulls: only a lost connection shows that the engine is gone.
@@ -63,13 +63,13 @@ pub struct EngineSettings {
     pub context: Option<String>,
     /// Why no engine is known: the docker context is invalid.
     pub context_error: Option<DockerContextError>,
-    /// Whether the engine sees the files of this machine.
+    /// Whether the engine can access the files of this machine.
     pub file_access: FileAccess,
     /// Whether BuildKit may be used: not with `DOCKER_BUILDKIT=0`.
     pub buildkit: bool,
 }
 
-/// Whether the engine sees the files of this machine: `XP_REMOTE_ENGINE`.
+/// Whether the engine can access the files of this machine: `XP_REMOTE_ENGINE`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FileAccess {
     /// Not set; detect it.
@@ -92,7 +92,7 @@ pub struct Engine {
     sees: FileAccess,
     /// The engine's facts, once they were queried.
     facts: Arc<OnceCell<EngineProperties>>,
-    /// Whether it is a Podman whose socket belongs to a user: such a Podman does not report that it is rootless.
+    /// Whether it is Podman with a user's socket, which does not report that it is rootless.
     is_user_socket: bool,
 }
 
@@ -101,7 +101,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The address is invalid, or the engine does not answer or is too old.
+    /// The address is invalid, or the engine does not respond or is too old.
     pub async fn connect(settings: &EngineSettings) -> Result<Self, EngineError> {
         if let Some(wrong) = &settings.context_error {
             return Err(EngineError::DockerContext(wrong.clone()));
@@ -164,7 +164,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn facts(&self) -> Result<EngineProperties, EngineError> {
         let query = async || {
             let info = self.docker.info().await;
@@ -189,10 +189,10 @@ impl Engine {
         }
     }
 
-    /// Returns whether the engine answers within a few seconds.
-    pub async fn answers(&self) -> bool {
-        let answer = tokio::time::timeout(PROBE_TIMEOUT, self.docker.ping());
-        matches!(answer.await, Ok(Ok(_)))
+    /// Returns whether the engine responds within a few seconds.
+    pub async fn is_responsive(&self) -> bool {
+        let response = tokio::time::timeout(PROBE_TIMEOUT, self.docker.ping());
+        matches!(response.await, Ok(Ok(_)))
     }
 
     fn without_timeout(&self) -> Docker {
@@ -200,7 +200,7 @@ impl Engine {
     }
 }
 
-/// Returns the facts in the engine's answer.
+/// Returns the facts in the engine's response.
 fn facts_of(info: &SystemInfo, is_user_socket: bool) -> EngineProperties {
     let registries = info.registry_config.iter();
     let hosts = registries

@@ -188,7 +188,7 @@ impl GitError {
         Self::new(
             GitErrorKind::Unreachable,
             format!(
-                "{} did not answer within {} s for {url}",
+                "{} did not respond within {} s for {url}",
                 address(url),
                 timeout.as_secs()
             ),
@@ -222,7 +222,7 @@ impl GitError {
             format!("no git repository at {url}"),
         )
         .with_hint(
-            "check the URL; many servers answer the same if you have no access to the repository",
+            "check the URL; many servers return this error if you do not have access to the repository",
         )
     }
 

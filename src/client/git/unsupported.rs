@@ -1,4 +1,4 @@
-//! Explains repository formats that xp does not support.
+//! Explains unsupported repository formats.
 
 /// Returns the cause and a hint for libgit2's message about an unsupported format; `None` for other errors.
 pub(super) fn unsupported(message: &str) -> Option<(String, String)> {
@@ -6,7 +6,7 @@ pub(super) fn unsupported(message: &str) -> Option<(String, String)> {
         return Some(of_extension(extension));
     }
     if message.starts_with("unknown object format") {
-        return Some(of_object_format());
+        return Some(unsupported_object_format());
     }
     if message.starts_with("unsupported repository version") {
         let why = "its repository format (core.repositoryFormatVersion) is newer than xp supports";
@@ -17,7 +17,7 @@ pub(super) fn unsupported(message: &str) -> Option<(String, String)> {
         "link" => (
             "its index is split into two files (core.splitIndex), which xp does not support"
                 .to_owned(),
-            "run `git config core.splitIndex false` and `git update-index --no-split-index` there to join them",
+            "run `git config core.splitIndex false` and `git update-index --no-split-index` there to merge the index files",
         ),
         other => (
             format!("its index has the extension `{other}`, which xp does not support"),
@@ -27,7 +27,7 @@ pub(super) fn unsupported(message: &str) -> Option<(String, String)> {
     Some((why, hint.to_owned()))
 }
 
-const CLONE_AGAIN: &str = "the repository is intact; clone it again without this option, and transfer your own commits with `git push`";
+const CLONE_AGAIN: &str = "the repository is intact; clone it again without this option, and push your commits to it with `git push`";
 
 fn of_extension(extension: &str) -> (String, String) {
     match extension {
@@ -41,7 +41,7 @@ fn of_extension(extension: &str) -> (String, String) {
             "run `git fetch --refetch --no-filter` there to fetch them, then `git config --unset extensions.partialClone`"
                 .to_owned(),
         ),
-        "objectformat" | "compatobjectformat" => of_object_format(),
+        "objectformat" | "compatobjectformat" => unsupported_object_format(),
         other => (
             format!("it uses git's extension `{other}` (extensions.{other}), which xp does not support"),
             CLONE_AGAIN.to_owned(),
@@ -50,7 +50,7 @@ fn of_extension(extension: &str) -> (String, String) {
 }
 
 /// Returns the cause and a hint for a repository with another object format than SHA-1.
-pub(super) fn of_object_format() -> (String, String) {
+pub(super) fn unsupported_object_format() -> (String, String) {
     (
         "its object format is SHA-256 (extensions.objectFormat), but xp supports only SHA-1".to_owned(),
         "create a repository with `git init --object-format=sha1`, and fill it with `git fast-export --all | git fast-import`"

@@ -1,6 +1,6 @@
 //! The selection of paths in a repository. Pure.
 
-/// Returns whether a path is one of the wanted ones or below one; without any, all paths are wanted.
+/// Returns whether a path is in the list or below an entry. An empty list selects all paths.
 pub fn is_wanted(path: &[u8], wanted: &[String]) -> bool {
     wanted.is_empty()
         || wanted.iter().any(|wanted| {
@@ -14,7 +14,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_whole_names_are_wanted() {
+    fn only_whole_names_match() {
         let wanted = ["services/a".to_owned(), "go.mod".to_owned()];
         for path in ["services/a", "services/a/x/y", "go.mod"] {
             assert!(is_wanted(path.as_bytes(), &wanted), "{path}");

@@ -49,7 +49,7 @@ pub enum KubectlErrorKind {
     Owned,
     /// The user lacks the permission.
     Forbidden,
-    /// The cluster does not answer.
+    /// The cluster does not respond.
     Unreachable,
     /// The namespace does not exist.
     NoNamespace,

@@ -101,7 +101,7 @@ impl Kubectl<'_> {
     ///
     /// # Errors
     ///
-    /// If the cluster rejects the request or does not answer.
+    /// If the cluster rejects the request or does not respond.
     pub async fn get(
         &self,
         cluster: Cluster<'_>,
@@ -121,7 +121,7 @@ impl Kubectl<'_> {
     ///
     /// # Errors
     ///
-    /// If the cluster rejects the request or does not answer.
+    /// If the cluster rejects the request or does not respond.
     pub async fn list(
         &self,
         cluster: Cluster<'_>,
@@ -155,7 +155,7 @@ impl Kubectl<'_> {
     ///
     /// # Errors
     ///
-    /// If the cluster rejects the request or does not answer.
+    /// If the cluster rejects the request or does not respond.
     pub async fn differences(
         &self,
         cluster: Cluster<'_>,
@@ -167,7 +167,7 @@ impl Kubectl<'_> {
         if force {
             arguments.push("--force-conflicts");
         }
-        // Only which files differ, not their contents.
+        // Report only which files differ, not their contents.
         let variables = [("KUBECTL_EXTERNAL_DIFF", "diff -q -r")];
         let arguments = with_cluster(cluster, &arguments);
         let place = self.kubectl.ok_or(KubectlError::NoProgram("kubectl"))?;
@@ -179,7 +179,7 @@ impl Kubectl<'_> {
             &variables,
             None,
         );
-        // `diff` does not tell new objects from changed ones.
+        // `diff` does not distinguish new objects from changed ones.
         let listed = ["get", "--filename=-", "--output=name", "--ignore-not-found"];
         let listed = self.at(cluster, &listed, Some(objects));
         let (finished, listed) = tokio::join!(compared, listed);
@@ -265,7 +265,7 @@ impl Kubectl<'_> {
         arguments: &[&str],
         input: Option<&str>,
     ) -> Result<ProgramResult, KubectlError> {
-        // A single request, so do not wait long for a server that does not answer.
+        // A single request, so do not wait long for a server that does not respond.
         let mut arguments = with_cluster(cluster, arguments);
         arguments.push("--request-timeout=30s");
         self.call(&arguments, input).await

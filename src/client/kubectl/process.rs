@@ -80,7 +80,7 @@ impl<'t> StderrRelay<'t> {
         self.reported == self.text.len()
     }
 
-    fn tell(&mut self) {
+    fn report(&mut self) {
         (self.tell)(&String::from_utf8_lossy(&self.text[self.reported..]));
         self.reported = self.text.len();
     }
@@ -146,7 +146,7 @@ pub(super) async fn on_host(
                 Ok(length) => length?,
                 Err(_) if stderr.is_reported() => errors.read(&mut chunk).await?,
                 Err(_) => {
-                    stderr.tell();
+                    stderr.report();
                     continue;
                 }
             };
@@ -227,7 +227,7 @@ pub(super) async fn in_container(
                 Ok(printed) => printed,
                 Err(_) if stderr.is_reported() => output.next().await,
                 Err(_) => {
-                    stderr.tell();
+                    stderr.report();
                     continue;
                 }
             };

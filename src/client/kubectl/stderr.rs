@@ -65,7 +65,7 @@ fn without_configurations(text: &str) -> String {
                 None => after,
             }
         } else {
-            // Kustomize takes an invalid patch for a path.
+            // Kustomize treats an invalid patch as a path.
             match after.split_once("evalsymlink failure on '") {
                 Some((why, _)) => {
                     kept.push_str(why);
@@ -124,7 +124,7 @@ fn without_prefix(line: &str) -> String {
     line.to_owned()
 }
 
-/// Returns the objects whose files differ according to `diff -q -r`. `existing` lists the objects that exist, such as
+/// Returns the objects that differ according to `diff -q -r`. `existing` lists the objects that exist, such as
 /// `deployment.apps/zbackend`, one per line.
 pub fn differences(printed: &[u8], existing: &str) -> Vec<Difference> {
     let existing: Vec<String> = existing.lines().filter_map(listed).collect();
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn long_output_is_cut_to_its_end() {
+    fn long_output_is_truncated_to_its_end() {
         let many: String = (0..50).map(|n| format!("line {n}\n")).collect();
         let lines = cleaned(&many);
         assert_eq!(lines.len(), MAX_LINES + 1);

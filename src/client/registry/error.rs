@@ -14,8 +14,8 @@ use crate::model::image::Registry;
 /// An error of a registry, or of the connection to it.
 #[derive(Debug, Error)]
 pub enum RegistryError {
-    /// The registry does not answer.
-    #[error("the registry {registry} does not answer {request}: {reason}")]
+    /// The registry does not respond.
+    #[error("the registry {registry} did not respond to {request}: {reason}")]
     Unreachable {
         /// The registry.
         registry: Registry,
@@ -135,21 +135,21 @@ pub enum RegistryError {
         #[source]
         source: std::io::Error,
     },
-    /// The image, or its repository, names no registry.
+    /// The image or repository has no registry.
     #[error("{0} does not name a registry")]
     NoRegistry(String),
 }
 
 impl RegistryError {
     /// Returns the status and message of the registry if it refused a request.
-    pub fn answer(&self) -> Option<(u16, &str)> {
+    pub fn rejection(&self) -> Option<(u16, &str)> {
         match self {
             Self::Unauthorized { message, .. } => Some((401, message)),
             Self::Denied { message, .. } => Some((403, message)),
             Self::Status {
                 status, message, ..
             } => Some((status.as_u16(), message)),
-            Self::Known(error) => error.answer(),
+            Self::Known(error) => error.rejection(),
             _ => None,
         }
     }
@@ -224,7 +224,7 @@ impl Diagnostic for RegistryError {
             Self::Unauthorized { registry, .. } => {
                 return vec![
                     format!("log in with `docker login {registry}`"),
-                    "`xp doctor` shows where the credentials come from".to_owned(),
+                    "run `xp doctor` to see where the credentials come from".to_owned(),
                 ];
             }
             Self::Denied { .. } => {
@@ -263,12 +263,12 @@ impl Diagnostic for RegistryError {
                     .to_owned()
             }
             Self::Status { status, .. } if status.is_server_error() => {
-                "the registry, or a proxy in front of it, is failing: see its log".to_owned()
+                "the registry or a proxy in front of it is failing: check its log".to_owned()
             }
             Self::NotAnImage { .. } => {
                 return vec![
                     "`xp build --force` rebuilds the service and replaces it".to_owned(),
-                    "another tool may have pushed it: such tools must not use commits as tags".to_owned(),
+                    "another tool may have pushed it; only xp should push tags that are commits".to_owned(),
                 ];
             }
             Self::Incomplete { .. } => "push the image again".to_owned(),
@@ -290,7 +290,7 @@ pub(super) fn message_of(text: &str) -> String {
         .into_iter()
         .map(|(code, message)| match message.as_str() {
             "" => code,
-            // In some registries, only the code says so.
+            // In some registries, only the code contains the reason.
             _ if code.contains("IMMUTABLE") => format!("{code}: {message}"),
             _ => message,
         })
@@ -313,8 +313,8 @@ pub(super) fn shown(text: &str) -> String {
     }
 }
 
-/// Returns whether a text is a registry's own not-found.
-pub(super) fn says_not_found(text: &str) -> bool {
+/// Returns whether a text is a registry's own "not found" error.
+pub(super) fn is_not_found_message(text: &str) -> bool {
     envelope(text).iter().any(|(code, _)| {
         matches!(
             code.as_str(),
@@ -351,12 +351,12 @@ mod tests {
 
     #[test]
     fn only_a_registrys_own_not_found_counts() {
-        assert!(says_not_found(
+        assert!(is_not_found_message(
             r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#
         ));
-        assert!(!says_not_found("<html>404 Not Found</html>"));
-        assert!(!says_not_found(r#"{"errors":[{"code":"DENIED"}]}"#));
-        assert!(!says_not_found(r#"{"errors":"no"}"#));
+        assert!(!is_not_found_message("<html>404 Not Found</html>"));
+        assert!(!is_not_found_message(r#"{"errors":[{"code":"DENIED"}]}"#));
+        assert!(!is_not_found_message(r#"{"errors":"no"}"#));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
 use super::auth::{Challenge, token_of};
-use super::error::{message_of, says_not_found};
+use super::error::{is_not_found_message, message_of};
 use super::labels::read_for_fuzzing;
 
 /// Parses a response of a registry, token server or proxy: the bytes as a challenge header, and as each kind of body.
@@ -21,5 +21,5 @@ pub fn registry(bytes: &[u8]) {
     let message = message_of(text);
     assert!(!message.contains(char::is_control), "{message:?}");
     assert!(message.chars().count() <= 302, "{message:?}");
-    _ = says_not_found(text);
+    _ = is_not_found_message(text);
 }

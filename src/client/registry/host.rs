@@ -27,7 +27,7 @@ pub(super) const CONNECTIONS: usize = 100;
 /// The number of uploads open at once in one registry.
 const UPLOADS: usize = 8;
 
-/// The request that checks whether a registry is there.
+/// The request that checks whether a server is a registry.
 const PING: &str = "GET /v2/";
 
 /// How far a registry is trusted before it has authenticated itself.
@@ -51,7 +51,7 @@ pub enum RegistryScheme {
     Plain,
 }
 
-/// A registry whose scheme is known.
+/// A registry with a known scheme.
 pub(super) struct RegistryHost {
     pub(super) registry: Registry,
     pub(super) http: Http,
@@ -104,15 +104,15 @@ impl RegistryHost {
                 }
                 result => return result.map(|()| host),
             },
-            // As the engine does it: unverified TLS, else plain HTTP.
+            // Same as the engine: unverified TLS, else plain HTTP.
             (None, Trust::Insecure) => {
                 let tls = http.unverified().await.map_err(failed)?.clone();
                 let attempts = http.retries().begin(registry.as_str(), PING);
-                let (is_tls, answer) = attempts.run(|| host.ping_either_scheme(&tls)).await?;
+                let (is_tls, reply) = attempts.run(|| host.ping_either_scheme(&tls)).await?;
                 if is_tls {
                     host.use_tls(tls);
                 }
-                return host.accept_ping(&answer).map(|()| host);
+                return host.accept_ping(&reply).map(|()| host);
             }
             (Some((roots, identity)), _) => {
                 host.use_tls(
@@ -182,20 +182,20 @@ impl RegistryHost {
         }
     }
 
-    /// Checks that the registry answers, and notes its challenge.
+    /// Checks that the registry responds, and stores its challenge.
     async fn ping(&self) -> Result<(), RegistryError> {
         let url = format!("{}/v2/", self.base);
         let request = || self.client.get(&url);
         let registry = self.registry.as_str();
-        let answer = self.exchange(registry, PING, ExpectedBody::Any, request);
-        self.accept_ping(&answer.await?)
+        let reply = self.exchange(registry, PING, ExpectedBody::Any, request);
+        self.accept_ping(&reply.await?)
     }
 
     /// Like [`RegistryHost::ping`], but without retries.
     async fn ping_once(&self) -> Result<(), RegistryError> {
         let request = self.client.get(format!("{}/v2/", self.base));
-        let (answer, _) = self.attempt(PING, ExpectedBody::Any, request).await;
-        self.accept_ping(&answer?)
+        let (reply, _) = self.attempt(PING, ExpectedBody::Any, request).await;
+        self.accept_ping(&reply?)
     }
 
     /// Pings with TLS, then with plain HTTP. Returns whether TLS worked.
@@ -210,30 +210,30 @@ impl RegistryHost {
         let request = tls.get(plain.replacen("http:", "https:", 1));
         let (of_tls, tls_failure) = self.attempt(PING, ExpectedBody::Any, request).await;
         let of_tls = match of_tls {
-            Ok(answer) => return (Ok((true, answer)), tls_failure),
+            Ok(reply) => return (Ok((true, reply)), tls_failure),
             Err(error) => error,
         };
         let request = self.client.get(&plain);
         let (of_plain, failure) = self.attempt(PING, ExpectedBody::Any, request).await;
         match of_plain {
-            Ok(answer) => (Ok((false, answer)), failure),
+            Ok(reply) => (Ok((false, reply)), failure),
             // A registry without TLS that is failing now.
             Err(error) if tls_failure.is_none() && failure.is_some() => (Err(error), failure),
-            // If neither answers, the TLS error says more.
+            // If neither responds, the TLS error is more informative.
             Err(_) => (Err(of_tls), tls_failure),
         }
     }
 
-    fn accept_ping(&self, answer: &RegistryResponse) -> Result<(), RegistryError> {
-        let status = answer.status;
+    fn accept_ping(&self, reply: &RegistryResponse) -> Result<(), RegistryError> {
+        let status = reply.status;
         // Such a response carries no challenge.
         let is_final = status == StatusCode::BAD_REQUEST
             || is_transient_status(status.as_u16())
             || status.is_server_error();
         if is_final {
-            return Err(self.refusal(None, answer));
+            return Err(self.refusal(None, reply));
         }
-        self.set_challenge(Challenge::read(&answer.headers));
+        self.set_challenge(Challenge::read(&reply.headers));
         Ok(())
     }
 
@@ -263,11 +263,11 @@ impl RegistryHost {
     pub fn refusal(
         &self,
         image: Option<&ImageReference>,
-        answer: &RegistryResponse,
+        reply: &RegistryResponse,
     ) -> RegistryError {
-        let status = answer.status;
-        let retry_after = retry_after(&answer.headers).map(|wait| wait.as_secs());
-        let message = message_of(&answer.text());
+        let status = reply.status;
+        let retry_after = retry_after(&reply.headers).map(|wait| wait.as_secs());
+        let message = message_of(&reply.text());
         let (registry, who) = (self.registry.clone(), self.who());
         match status {
             StatusCode::UNAUTHORIZED => RegistryError::Unauthorized {
@@ -286,7 +286,7 @@ impl RegistryHost {
             },
             status => RegistryError::Status {
                 registry,
-                request: answer.request.clone(),
+                request: reply.request.clone(),
                 status,
                 message,
                 retry_after,
@@ -303,9 +303,9 @@ impl RegistryHost {
     }
 
     /// Returns the body of a response.
-    pub fn body(&self, answer: &RegistryResponse) -> Result<Bytes, RegistryError> {
+    pub fn body(&self, reply: &RegistryResponse) -> Result<Bytes, RegistryError> {
         let too_large = || self.unexpected("it is too large");
-        answer.body().cloned().ok_or_else(too_large)
+        reply.body().cloned().ok_or_else(too_large)
     }
 
     /// Returns the user that the registry sees, for messages.
@@ -323,7 +323,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers plain HTTP, and drops TLS connections.
+    /// Serves plain HTTP, and drops TLS connections.
     fn plain_server() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -332,9 +332,9 @@ mod tests {
                 let mut connection = connection.unwrap();
                 let mut first = [0; 1];
                 if connection.read_exact(&mut first).is_ok() && first == *b"G" {
-                    let answer =
+                    let reply =
                         b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-                    _ = connection.write_all(answer);
+                    _ = connection.write_all(reply);
                 }
             }
         });

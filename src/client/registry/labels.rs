@@ -79,7 +79,7 @@ impl RegistryClient {
     ///
     /// # Errors
     ///
-    /// Everything but a clear response of the registry itself; anything that is not an image; and an index with
+    /// Any result other than a clear response of the registry itself; anything that is not an image; and an index with
     /// manifests that the registry does not have.
     pub async fn describe(&self, image: &ImageReference) -> Result<PublishedImage, RegistryError> {
         let host = self.host(image).await?;
@@ -123,11 +123,11 @@ impl RegistryClient {
         };
         let blob = digest(&host, &descriptor)?;
         let resource = Resource::Configuration(image.repository(), &blob);
-        let answer = host.send(Method::GET, resource, Access::Pull, None).await?;
-        if answer.status != StatusCode::OK {
-            return Err(host.refusal(None, &answer));
+        let response = host.send(Method::GET, resource, Access::Pull, None).await?;
+        if response.status != StatusCode::OK {
+            return Err(host.refusal(None, &response));
         }
-        let bytes = host.body(&answer)?;
+        let bytes = host.body(&response)?;
         let configuration: Configuration = serde_json::from_slice(&bytes)
             .map_err(|_| host.unexpected("invalid image configuration"))?;
         let labels = configuration.config.and_then(|config| config.labels);

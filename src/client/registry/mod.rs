@@ -131,11 +131,11 @@ impl RegistryClient {
         }
     }
 
-    /// Returns the digest of a reference, or `None` if the registry says that it has no such image.
+    /// Returns the digest of a reference, or `None` if the registry reports that it does not exist.
     ///
     /// # Errors
     ///
-    /// Everything but a clear response of the registry itself.
+    /// Any result other than a clear response of the registry itself.
     pub async fn digest(&self, image: &ImageReference) -> Result<Option<Digest>, RegistryError> {
         let host = self.host(image).await?;
         let answer = host
@@ -223,7 +223,7 @@ impl RegistryClient {
             }
             _ => return Err(host.refusal(None, &answer)),
         }
-        if error::says_not_found(&answer.text()) {
+        if error::is_not_found_message(&answer.text()) {
             Ok(None)
         } else {
             Err(host.unexpected("the 404 does not come from a registry, perhaps from a proxy"))
@@ -306,7 +306,7 @@ impl RegistryClient {
                     helper: credentials::helper_of(settings_folder.as_deref(), &registry),
                     registry,
                     what: format!(
-                        "did not answer within {} s",
+                        "did not respond within {} s",
                         CREDENTIAL_HELPER_TIMEOUT.as_secs()
                     ),
                 }),
@@ -324,11 +324,11 @@ impl RegistryClient {
         credentials::source_of(folder, registry)
     }
 
-    /// Returns the base URL of a registry, such as `https://harbour.example.com`, once it answers.
+    /// Returns the base URL of a registry, such as `https://harbour.example.com`, once it responds.
     ///
     /// # Errors
     ///
-    /// If the registry does not answer or is not a registry, or the credentials cannot be read.
+    /// If the registry does not respond or is not a registry, or the credentials cannot be read.
     pub async fn address(&self, registry: &Registry) -> Result<String, RegistryError> {
         Ok(self.host_of(registry).await?.base.clone())
     }

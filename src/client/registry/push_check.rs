@@ -1,7 +1,7 @@
 //! Checks push permission: opens an upload and cancels it at once.
 //!
-//! There is no other way to know: a registry may allow reads, know the user, and still reject the first layer
-//! after a long build. No content is uploaded.
+//! No other request is reliable: a registry may allow reads, accept the login, and still reject the first layer after a
+//! long build. No content is uploaded.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl RegistryClient {
     ///
     /// # Errors
     ///
-    /// Everything but the registry's permission: [`RegistryError::Unauthorized`] if it does not know the user,
+    /// Any result other than permission: [`RegistryError::Unauthorized`] if it does not know the user,
     /// [`RegistryError::Denied`] if it does.
     pub async fn check_push(
         &self,
@@ -40,13 +40,13 @@ impl RegistryClient {
             return Err(RegistryError::NoRegistry(repository.to_string()));
         };
         let host = self.host_of(registry).await?;
-        let (answer, result) = oneshot::channel();
+        let (reply, result) = oneshot::channel();
         let repository = repository.clone();
         // A separate task, so that the upload is canceled even if the caller gives up.
         self.shared.uploads.spawn(async move {
             let _permit = host.uploads.acquire().await;
-            if !answer.is_closed() {
-                _ = answer.send(open_and_cancel(&host, &repository).await);
+            if !reply.is_closed() {
+                _ = reply.send(open_and_cancel(&host, &repository).await);
             }
         });
         let dropped = || RegistryError::Unexpected {
@@ -111,9 +111,9 @@ async fn cancel(
         }
     } else {
         // Another server gets no credentials: the URL itself grants access.
-        let answer = host.client.delete(upload.clone()).send().await;
+        let reply = host.client.delete(upload.clone()).send().await;
         let failed = |error: reqwest::Error| innermost(&error.without_url()).to_string();
-        let status = answer.map_err(failed).map(|answer| answer.status());
+        let status = reply.map_err(failed).map(|reply| reply.status());
         // This detects a proxy that does not forward the external address to the registry.
         let elsewhere = |why: &dyn std::fmt::Display| {
             let origin = upload.origin().ascii_serialization();
@@ -141,14 +141,14 @@ async fn cancel(
 fn refusal(
     host: &RegistryHost,
     repository: &ImageRepository,
-    answer: &RegistryResponse,
+    reply: &RegistryResponse,
 ) -> RegistryError {
     // The token lacks permission to push, so the user is known.
-    let challenges = answer.headers.get_all(WWW_AUTHENTICATE).iter();
+    let challenges = reply.headers.get_all(WWW_AUTHENTICATE).iter();
     let lacks_permission = challenges
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.contains("insufficient_scope"));
-    match host.refusal(None, answer) {
+    match host.refusal(None, reply) {
         RegistryError::Unauthorized {
             registry,
             who,

@@ -18,7 +18,7 @@ pub(super) enum Access {
 pub(super) enum Resource<'a> {
     /// The manifest of an image.
     Manifest(&'a ImageReference),
-    /// The configuration of an image, a blob that its manifest names.
+    /// The configuration of an image, a blob that its manifest refers to.
     Configuration(&'a ImageRepository, &'a Digest),
     /// The uploads to a repository.
     Uploads(&'a ImageRepository),

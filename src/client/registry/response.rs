@@ -24,7 +24,7 @@ pub(super) struct RegistryResponse {
 impl RegistryResponse {
     /// Reads a response to its end.
     pub async fn read(request: &str, mut response: Response) -> Result<Self, reqwest::Error> {
-        let mut answer = Self {
+        let mut reply = Self {
             request: request.to_owned(),
             status: response.status(),
             headers: response.headers().clone(),
@@ -34,12 +34,12 @@ impl RegistryResponse {
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await? {
             if body.len() + chunk.len() > MAX_BODY {
-                return Ok(answer);
+                return Ok(reply);
             }
             body.extend_from_slice(&chunk);
         }
-        answer.body = Some(body.freeze());
-        Ok(answer)
+        reply.body = Some(body.freeze());
+        Ok(reply)
     }
 
     /// Returns the body, or `None` if it is too large.

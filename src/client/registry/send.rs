@@ -35,7 +35,7 @@ pub(super) enum ExpectedBody<'a> {
 }
 
 impl RegistryHost {
-    /// Sends a request and returns the response, whatever its status.
+    /// Sends a request and returns the response, regardless of its status.
     pub(super) async fn send(
         &self,
         method: Method,
@@ -130,17 +130,17 @@ impl RegistryHost {
                 }
             };
             let registry = self.registry.as_str();
-            let answer = self.exchange(registry, name, expected, request).await?;
-            if answer.status != StatusCode::UNAUTHORIZED || is_retry {
-                return Ok(answer);
+            let reply = self.exchange(registry, name, expected, request).await?;
+            if reply.status != StatusCode::UNAUTHORIZED || is_retry {
+                return Ok(reply);
             }
             is_retry = true;
             // Some registries allow anonymous access to `/v2/` and send their challenge only here.
-            let required = Challenge::read(&answer.headers);
+            let required = Challenge::read(&reply.headers);
             if token.is_some() {
                 self.forget_token(path, access);
             } else if required == Challenge::None || required == challenge {
-                return Ok(answer);
+                return Ok(reply);
             }
             if required != Challenge::None {
                 self.set_challenge(required);
@@ -158,16 +158,16 @@ impl RegistryHost {
         let request = || self.client.head(&url).header(ACCEPT, MANIFEST_TYPES);
         let name = resource.request(&Method::HEAD);
         let registry = self.registry.as_str();
-        let answer = self.exchange(registry, &name, ExpectedBody::Any, request);
-        let answer = answer.await.ok()?;
-        match answer.status {
+        let reply = self.exchange(registry, &name, ExpectedBody::Any, request);
+        let reply = reply.await.ok()?;
+        match reply.status {
             StatusCode::OK => {
-                let digest = answer.header("docker-content-digest")?;
+                let digest = reply.header("docker-content-digest")?;
                 digest.parse().ok().map(Ok)
             }
-            // Another server may answer at this address now.
+            // The address may now belong to another server.
             StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => None,
-            _ => Some(Err(self.refusal(None, &answer))),
+            _ => Some(Err(self.refusal(None, &reply))),
         }
     }
 
@@ -196,8 +196,8 @@ impl RegistryHost {
         Option<TransientFailure>,
     ) {
         let read = async { RegistryResponse::read(name, request.send().await?).await };
-        let answer = match read.await {
-            Ok(answer) => answer,
+        let reply = match read.await {
+            Ok(reply) => reply,
             Err(error) => {
                 let why = error.without_url();
                 let reason = self.http.reason(&why);
@@ -211,17 +211,17 @@ impl RegistryHost {
                 return (Err(error), failure);
             }
         };
-        if is_transient_status(answer.status.as_u16()) {
-            let why = match message_of(&answer.text()) {
-                message if message.is_empty() => answer.status.to_string(),
-                message => format!("{}: {message}", answer.status),
+        if is_transient_status(reply.status.as_u16()) {
+            let why = match message_of(&reply.text()) {
+                message if message.is_empty() => reply.status.to_string(),
+                message => format!("{}: {message}", reply.status),
             };
-            let retry_after = retry_after(&answer.headers);
-            return (Ok(answer), Some(TransientFailure { why, retry_after }));
+            let retry_after = retry_after(&reply.headers);
+            return (Ok(reply), Some(TransientFailure { why, retry_after }));
         }
         let corruption = match expected {
-            ExpectedBody::Content(digest) if answer.status == StatusCode::OK => {
-                answer.corruption(digest)
+            ExpectedBody::Content(digest) if reply.status == StatusCode::OK => {
+                reply.corruption(digest)
             }
             _ => None,
         };
@@ -230,7 +230,7 @@ impl RegistryHost {
                 Err(self.unexpected(what)),
                 Some(TransientFailure::new(what)),
             ),
-            None => (Ok(answer), None),
+            None => (Ok(reply), None),
         }
     }
 }

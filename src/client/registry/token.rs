@@ -91,13 +91,13 @@ impl RegistryHost {
             }
         };
         let exchange = self.exchange(&server, "request for a token", ExpectedBody::Any, request);
-        let answer = exchange.await.map_err(|error| match error {
+        let response = exchange.await.map_err(|error| match error {
             RegistryError::Unreachable { reason, .. } => {
-                failed(&server, format!("does not answer: {reason}"))
+                failed(&server, format!("did not respond: {reason}"))
             }
             error => error,
         })?;
-        let (status, text) = (answer.status, answer.text());
+        let (status, text) = (response.status, response.text());
         let detail = match message_of(&text) {
             message if message.is_empty() => String::new(),
             message => format!(": {message}"),
@@ -120,7 +120,7 @@ impl RegistryHost {
         tokens.remove(&(path.to_owned(), access));
     }
 
-    /// Returns the client for the token server, whose scheme may differ.
+    /// Returns the client for the token server, which may use a different scheme.
     async fn token_client(&self, url: &Url) -> Result<Client, RegistryError> {
         let is_https = url.scheme() == "https";
         if is_https == self.base.starts_with("https:") {

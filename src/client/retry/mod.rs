@@ -28,7 +28,7 @@ const MAX_RETRIES_PER_HOST: u32 = 64;
 /// A transient failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransientFailure {
-    /// The reason, for people, without credentials.
+    /// The reason, human-readable and without credentials.
     pub why: String,
     /// The delay that the server requested.
     pub retry_after: Option<Duration>,
@@ -122,8 +122,7 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Runs `once` until it succeeds or must not be retried. It returns its result, and the failure if that is
-    /// transient.
+    /// Runs `once` until it succeeds or must not be retried. It returns its result, and the failure if that is transient.
     pub async fn run<R, F>(mut self, mut once: impl FnMut() -> F) -> R
     where
         F: Future<Output = (R, Option<TransientFailure>)>,
@@ -219,11 +218,11 @@ mod tests {
         let reported = Arc::new(Mutex::new(Vec::new()));
         let log = reported.clone();
         let retries = Retries::new(quick(), move |it| log.lock().unwrap().push(it));
-        let mut answers = vec![Ok(3), Err("again"), Err("no")];
+        let mut responses = vec![Ok(3), Err("again"), Err("no")];
         let result = retries.begin("h", "GET x").run(|| {
-            let answer = answers.pop().unwrap();
-            let failure = answer.err().map(TransientFailure::new);
-            async move { (answer, failure) }
+            let response = responses.pop().unwrap();
+            let failure = response.err().map(TransientFailure::new);
+            async move { (response, failure) }
         });
         assert_eq!(result.await, Ok(3));
         let reported = reported.lock().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-/// How often, and for how long, a request is retried.
+/// When and how long a request is retried.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Policy {
     /// The number of attempts, including the first.
@@ -14,14 +14,14 @@ pub struct Policy {
     pub shortest: Duration,
     /// The maximum of any wait.
     pub longest: Duration,
-    /// The share of a wait that is random, from 0 to 1.
+    /// The random fraction of a wait, from 0 to 1.
     pub jitter: f64,
     /// No attempt but the second starts later than this after the first. Waits that a server requested do not
     /// count.
     pub budget: Duration,
 }
 
-/// The longest `Retry-After` that is honored: people at a terminal would not wait longer.
+/// The longest `Retry-After` that is honored: a user at a terminal would not wait longer.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 impl Policy {
@@ -44,8 +44,8 @@ impl Policy {
         budget: Duration::from_secs(600),
     };
 
-    /// For diagnostic requests that a person is waiting for.
-    pub const QUESTION: Self = Self {
+    /// For diagnostic requests in interactive commands.
+    pub const INTERACTIVE: Self = Self {
         attempts: 2,
         shortest: Duration::from_millis(300),
         longest: Duration::from_millis(300),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_the_longest_and_have_jitter() {
+    fn delays_double_up_to_the_maximum_with_jitter() {
         let longest: Vec<u128> = (1..5)
             .filter_map(|failed| wait(failed, 1.0))
             .map(|wait| wait.as_millis())

@@ -1,12 +1,13 @@
-//! Which connection errors are transient.
+//! Classifies connection errors as transient or permanent.
 
 use std::error::Error;
 use std::io;
 
 /// Returns whether a request that got no complete response is worth retrying.
 ///
-/// It is if the connection was refused, was lost, ended too early or timed out. It is not if the certificate is
-/// invalid, the host name does not exist, there are too many redirects, or the server does not speak HTTP.
+/// It is transient if the connection was refused, was lost, ended too early or timed out. It is permanent if the
+/// certificate is invalid, the host name does not exist, there are too many redirects, or the server does not speak
+/// HTTP.
 pub fn is_transient(error: &reqwest::Error) -> bool {
     if error.is_builder() || error.is_redirect() {
         return false;
@@ -26,15 +27,15 @@ fn is_transient_cause(error: &(dyn Error + 'static)) -> bool {
     if let Some(io) = error.downcast_ref::<io::Error>() {
         // `source` would skip the inner error, which is the one that matters.
         return match io.get_ref() {
-            Some(inside) if is_known(inside) => is_transient_cause(inside),
+            Some(inside) if is_informative(inside) => is_transient_cause(inside),
             _ => is_transient_io(io),
         };
     }
     error.source().is_some_and(is_transient_cause)
 }
 
-/// Returns whether the inner error of an I/O error says more than its kind.
-fn is_known(inside: &(dyn Error + Send + Sync + 'static)) -> bool {
+/// Returns whether the inner error of an I/O error is more informative than its kind.
+fn is_informative(inside: &(dyn Error + Send + Sync + 'static)) -> bool {
     inside.is::<rustls::Error>() || inside.is::<hyper::Error>() || inside.is::<io::Error>()
 }
 

@@ -25,9 +25,9 @@ pub async fn ask_for(
     if options.registry.is_none() {
         let suggested = draft.suggested_registry();
         let (question, default) = match suggested {
-            Some(prefix) => ("Push images to which registry? (`-` for none)", prefix),
+            Some(prefix) => ("Registry to push images to (`-` for none)", prefix),
             None => (
-                "Push images to which registry, such as harbour.example.com/x?",
+                "Registry to push images to, such as harbour.example.com/x",
                 "none",
             ),
         };
@@ -53,7 +53,7 @@ pub async fn ask_for(
     if options.services.is_empty() && draft.services.len() >= MANY_SERVICES {
         loop {
             let answer = answer(
-                "Which services? Names or patterns",
+                "Services to include (names or patterns)",
                 "all",
                 color,
                 &mut interrupt,

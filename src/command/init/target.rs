@@ -37,7 +37,7 @@ impl ManifestTarget {
         let folder = folder.canonicalize().map_err(|error| {
             let shown = folder.display();
             let what = match error.kind() {
-                io::ErrorKind::NotFound => format!("there is no folder {shown}"),
+                io::ErrorKind::NotFound => format!("the folder {shown} does not exist"),
                 _ => format!("cannot use the folder {shown}: {error}"),
             };
             Failure::usage(format!(
@@ -71,7 +71,7 @@ impl ManifestTarget {
         let full = path.canonicalize().map_err(|error| {
             Failure::usage(format!(
                 "cannot read {}: {error}\n\
-                 hint: `--from` takes a file or folder, relative to the current folder",
+                 hint: pass a file or folder, relative to the current folder",
                 path.display()
             ))
         })?;

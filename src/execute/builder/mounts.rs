@@ -48,7 +48,7 @@ pub(super) fn binds(
     files.iter().map(bind).collect()
 }
 
-/// Returns the file or folder of this machine that a mount names.
+/// Returns the file or folder on this machine that a mount refers to.
 pub(in crate::execute) fn mount_source(
     context: &ExecuteContext,
     path_mapping: &PathMapping,
@@ -124,7 +124,7 @@ pub(super) fn files(
         let Some(socket) = engine_socket(context) else {
             let address = context.engine.address();
             return Err(StepError::plain(format!(
-                "`socket: true` needs an engine with a socket on this machine, but the engine is at {address}"
+                "`socket: true` requires an engine with a socket on this machine, but the engine is at {address}"
             ))
             .hint("set DOCKER_HOST to a socket (unix:///path/docker.sock), or remove `dockerBuilder.socket`")
             .into());
@@ -192,9 +192,9 @@ pub(in crate::execute) fn remove_mount_points(innermost_first: &[PathBuf]) {
     }
 }
 
-/// Rejects a writable mount inside a folder whose files change owner between the caller and another user: the mounted
-/// files would change owner as well.
-pub(super) fn refuse_foreign_files(
+/// Rejects a writable mount inside a folder that changes owner between the caller and another user: the mounted files
+/// would change owner as well.
+pub(super) fn reject_foreign_files(
     step: &ContainerStep,
     written: &[String],
 ) -> Result<(), StepError> {
@@ -210,8 +210,7 @@ pub(super) fn refuse_foreign_files(
     {
         None => Ok(()),
         Some(mount) => Err(StepError::plain(format!(
-            "the mount at {} is inside a folder whose files are given to another user and back, \
-            and so would its own files",
+            "the mount at {} is inside a folder that changes owner during the build, and its files would change owner too",
             mount.target
         ))
         .hint("mount it elsewhere, or with `:ro`, or remove `dockerBuilder.user`")),

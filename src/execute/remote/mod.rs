@@ -1,4 +1,4 @@
-//! Builds on a remote engine, which does not see this machine's files.
+//! Builds on a remote engine, which cannot access this machine's files.
 //!
 //! The source is copied to a new volume before the container starts, and results are copied back before it
 //! ends; the volume is removed with the container. Caches are persistent volumes, and so are git objects, so
@@ -46,7 +46,7 @@ pub(super) struct RemoteFiles {
     source: PathBuf,
     workdir: PathBuf,
     /// Paths that are not copied back, relative to the source.
-    left_out: Vec<PathBuf>,
+    excluded: Vec<PathBuf>,
     in_place: bool,
 }
 
@@ -82,7 +82,7 @@ impl RemoteFiles {
             }],
             sent: SentFiles::new(),
             source: step.source.clone(),
-            left_out: vec![PathBuf::from(".git")],
+            excluded: vec![PathBuf::from(".git")],
             in_place: step.in_place,
             workdir,
         };
@@ -91,12 +91,12 @@ impl RemoteFiles {
             from: step.source.clone(),
             to: files.workdir.clone(),
             owner: Some(owner),
-            left_out: left_out(step, own),
+            excluded: excluded(step, own),
             is_copied_back: true,
             may_be_missing: false,
         });
         if let Ok(own) = own.strip_prefix(&step.source) {
-            files.left_out.push(own.to_owned());
+            files.excluded.push(own.to_owned());
         }
         files.add_mounts(context, step).await?;
         objects::add_git(&mut files, context, unit, step, state, labels).await?;
@@ -143,7 +143,7 @@ impl RemoteFiles {
                 let to = self.workdir.join(parent);
                 self.items.push(UploadItem::Folder { to, owner });
             }
-            self.left_out.push(below.to_owned());
+            self.excluded.push(below.to_owned());
         }
         self.binds.push(Bind {
             source,
@@ -169,7 +169,7 @@ impl RemoteFiles {
             }
             let to = PathBuf::from(&mount.target);
             if let Ok(below) = to.strip_prefix(&self.workdir) {
-                self.left_out.push(below.to_owned());
+                self.excluded.push(below.to_owned());
             }
             // Symlinks are followed, as the engine does for mounts.
             let from = from.canonicalize().unwrap_or(from);
@@ -177,7 +177,7 @@ impl RemoteFiles {
                 from,
                 to,
                 owner: None,
-                left_out: Vec::new(),
+                excluded: Vec::new(),
                 is_copied_back: false,
                 may_be_missing: false,
             });
@@ -218,7 +218,7 @@ impl RemoteFiles {
     pub async fn keep(&self, context: &ExecuteContext, container: &BuilderContainer) -> String {
         match container.stay().await {
             Some(id) => {
-                // Not into the working copy, whose `.git` differs.
+                // Do not copy them into the working copy, because its `.git` differs.
                 let name = self
                     .source
                     .file_name()
@@ -266,7 +266,7 @@ impl RemoteFiles {
                 folder: self.source.clone(),
                 part: part.clone(),
                 sent: self.sent.clone(),
-                left_out: self.left_out.clone(),
+                excluded: self.excluded.clone(),
                 is_shared: self.in_place,
             };
             let path = path.display().to_string();
@@ -298,10 +298,10 @@ impl RemoteFiles {
                 shown(&returned.kept)
             )));
         }
-        if !returned.odd.is_empty() {
+        if !returned.special_files.is_empty() {
             context.events.emit(Event::note(format!(
                 "{unit}: {} not copied back: devices and pipes are not supported",
-                shown(&returned.odd)
+                shown(&returned.special_files)
             )));
         }
         Ok(())
@@ -309,20 +309,20 @@ impl RemoteFiles {
 }
 
 /// Returns the paths in the source that are not sent with it.
-fn left_out(step: &ContainerStep, own: &Path) -> Vec<PathBuf> {
+fn excluded(step: &ContainerStep, own: &Path) -> Vec<PathBuf> {
     // The git directory is sent separately, and may be elsewhere.
-    let mut left_out = vec![own.to_owned(), step.source.join(".git")];
+    let mut excluded = vec![own.to_owned(), step.source.join(".git")];
     // Otherwise it would be written into what is mounted there.
     let caches = step.caches.iter().map(|(_, path)| path);
     let mounts = step.mounts.iter().map(|mount| &mount.target);
     let workdir = format!("/{}", step.workdir.trim_matches('/'));
     for target in caches.chain(mounts) {
         match Path::new(target).strip_prefix(&workdir) {
-            Ok(below) if !below.as_os_str().is_empty() => left_out.push(step.source.join(below)),
+            Ok(below) if !below.as_os_str().is_empty() => excluded.push(step.source.join(below)),
             _ => {}
         }
     }
-    left_out
+    excluded
 }
 
 fn is_link(path: &Path) -> bool {
@@ -353,7 +353,7 @@ fn refused(context: &ExecuteContext, what: &str, hint: &str) -> Stop {
     .into()
 }
 
-/// Returns the name of a persistent volume for a folder, whose name is unique on the engine.
+/// Returns the name of a persistent volume for a folder; unique on the engine.
 fn volume_name(kind: &str, owner: &str, folder: &str) -> String {
     let mut digest = hex::encode(Sha1::digest(folder));
     digest.truncate(12);

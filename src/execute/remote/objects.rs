@@ -22,7 +22,7 @@ use crate::model::plan::ContainerStep;
 /// The label with the id of the record of a volume's content.
 const LABEL_OBJECTS: &str = "x-platform.objects";
 
-/// How often objects are sent if git repacks them meanwhile.
+/// The number of attempts to send objects while git repacks them.
 const ATTEMPTS: usize = 3;
 
 /// Adds the git directories of a step and their objects.
@@ -84,13 +84,13 @@ pub(super) async fn add_git(
     Ok(())
 }
 
-fn tree(from: &Path, to: &Path, left_out: Vec<PathBuf>, may_be_missing: bool) -> UploadItem {
+fn tree(from: &Path, to: &Path, excluded: Vec<PathBuf>, may_be_missing: bool) -> UploadItem {
     UploadItem::Tree {
         from: from.to_owned(),
         to: to.to_owned(),
         // Writable only by root.
         owner: Some((0, 0)),
-        left_out,
+        excluded,
         is_copied_back: false,
         may_be_missing,
     }
@@ -167,7 +167,7 @@ async fn volume(
             container_labels,
         )
         .await?;
-        // Git may have repacked some of them meanwhile into a new pack.
+        // Git may have repacked some of them in the meantime.
         let now = names(objects);
         there.extend(missing.into_iter().filter(|it| now.contains(it)));
         write_record(&record(&id), &there);

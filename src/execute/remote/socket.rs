@@ -32,7 +32,7 @@ pub async fn group(
     let created = match CreatedContainer::create(&context.engine, &spec).await {
         Err(EngineError::Refused { message, .. }) if message.contains("does not exist") => {
             return Err(StepError::plain(format!(
-                "`socket: true` needs the engine's socket, but the machine of the engine at {} has none at {socket}",
+                "`socket: true` requires the engine's socket, but the machine of the engine at {} has none at {socket}",
                 context.engine.address()
             ))
             .hint("remove `dockerBuilder.socket`, or include the socket's path in the engine's address: ssh://user@host/path/docker.sock"));

@@ -1,4 +1,4 @@
-//! Updates the files of a working copy if no work of the user can be lost.
+//! Updates the files of a working copy if no local changes can be lost.
 
 use super::objects::Tracking;
 use super::{NotUpdatedReason, SyncOutcome};
@@ -122,8 +122,8 @@ fn how_to_move(
     }
 }
 
-/// Returns how `HEAD` returns to the branch that it was detached from, if that branch tracks the wanted one
-/// and has no commits of its own.
+/// Returns how `HEAD` returns to the branch that it was detached from, if that branch tracks the wanted one and has no
+/// local commits.
 fn back_to_branch(
     working_copy: &WorkingCopy,
     branch: &str,

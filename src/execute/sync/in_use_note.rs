@@ -1,7 +1,7 @@
 //! Notes about working copies in use by xp.
 //!
-//! libgit2 takes locks like git: as files, which stay behind if the process is killed, and then block everyone.
-//! A note that is no longer locked means that lock files since then are stale.
+//! libgit2 takes locks like git: as files, which remain if the process is killed, and then block other processes. A
+//! note that is no longer locked means that lock files since then are stale.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ mod tests {
         let lock = dir.join(".git/packed-refs.lock");
         let leave_lock = || fs::write(&lock, "").unwrap();
 
-        // A run that ended normally leaves no note, so the lock may be someone else's.
+        // A run that ended normally leaves no note, so another program may hold the lock.
         leave_lock();
         drop(InUseNote::begin(&notes, &dir));
         assert!(lock.exists());

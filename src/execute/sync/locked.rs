@@ -18,9 +18,9 @@ pub struct LockedCommit {
     pub paths: Vec<String>,
 }
 
-/// Ensures that a commit is in the working copy's object store, and checks it out with a detached `HEAD` if no
-/// work of the user can be lost: if `HEAD` is on the branch that the commit was locked on, without commits of
-/// its own, or was detached by xp before. The branch is not moved. Blocks.
+/// Ensures that a commit is in the working copy's object store, and checks it out with a detached `HEAD` if no local
+/// changes can be lost: if `HEAD` is on the branch that the commit was locked on, without local commits, or was
+/// detached by xp before. The branch is not moved. Blocks.
 ///
 /// `all` are the locked commits of every service in the same working copy, including `own`. The commit that has
 /// all others in its history is checked out; if the files of a service differ there from those of its own
@@ -73,7 +73,9 @@ pub fn check_out_locked(
     let outcome = check_out(&working_copy, &tracking, &target, watch)?;
     Ok(match outcome {
         SyncOutcome::NotUpdated(_) => outcome,
-        _ if !has_files_of(&working_copy, to, own) => SyncOutcome::NotUpdated(apart(own, newest)),
+        _ if !has_files_of(&working_copy, to, own) => {
+            SyncOutcome::NotUpdated(diverged(own, newest))
+        }
         _ if is_new => SyncOutcome::Cloned,
         _ => outcome,
     })
@@ -90,7 +92,7 @@ fn newest<'l>(
         if working_copy.is_ancestor(newest.commit, other.commit)? {
             newest = other;
         } else if !working_copy.is_ancestor(other.commit, newest.commit)? {
-            return Ok(Err(apart(newest, other)));
+            return Ok(Err(diverged(newest, other)));
         }
     }
     Ok(Ok(newest))
@@ -105,7 +107,7 @@ fn has_files_of(working_copy: &WorkingCopy, checked_out: CommitId, own: &LockedC
     paths.all(|path| !working_copy.differs_at(path, own.commit, checked_out))
 }
 
-fn apart(one: &LockedCommit, other: &LockedCommit) -> NotUpdatedReason {
+fn diverged(one: &LockedCommit, other: &LockedCommit) -> NotUpdatedReason {
     let mut services = [one, other].map(|locked| (locked.service.clone(), locked.commit));
     services.sort();
     NotUpdatedReason::LockedApart(services)

@@ -22,11 +22,11 @@ pub fn fetch_objects(
     watch: &OperationContext<'_>,
 ) -> Result<bool, SyncError> {
     let _note = InUseNote::begin(request.staging_dir, request.dir);
-    Ok(bring(client, request, watch)?.is_none())
+    Ok(ensure_present(client, request, watch)?.is_none())
 }
 
-/// Brings the commits into the object store; returns `None` if the working copy was cloned.
-pub(super) fn bring(
+/// Fetches the commits into the object store; returns `None` if the working copy was cloned.
+pub(super) fn ensure_present(
     client: &GitClient,
     request: &SyncRequest<'_>,
     watch: &OperationContext<'_>,
@@ -48,12 +48,12 @@ pub(super) fn bring(
     let remote = working_copy.remote_of(client, request.url);
     let tracking = Tracking::of(&working_copy, remote, request.resolved);
     let before = tracking.commit(&working_copy);
-    bring_commit(client, &working_copy, &tracking, request, watch)?;
-    bring_earlier_commit(client, &working_copy, &tracking, request, watch)?;
+    ensure_commit(client, &working_copy, &tracking, request, watch)?;
+    ensure_earlier_commit(client, &working_copy, &tracking, request, watch)?;
     Ok(Some((working_copy, tracking, before)))
 }
 
-/// Unshallows a working copy. Shallow clones are left as they are until a commit outside their history is needed.
+/// Unshallows a working copy. Shallow clones are kept until a commit outside their history is needed.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub fn unshallow(
 }
 
 /// Fetches the commit to build if it is not in the local history.
-fn bring_earlier_commit(
+fn ensure_earlier_commit(
     client: &GitClient,
     working_copy: &WorkingCopy,
     tracking: &Tracking,
@@ -212,7 +212,7 @@ fn clone_anew(
 }
 
 /// Fetches the remote's branches, then the commit itself if it is still missing.
-fn bring_commit(
+fn ensure_commit(
     client: &GitClient,
     working_copy: &WorkingCopy,
     tracking: &Tracking,

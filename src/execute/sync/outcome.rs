@@ -25,7 +25,7 @@ pub enum SyncOutcome {
         /// The commit now.
         to: CommitId,
     },
-    /// The remote's history was rewritten, and the branch, without commits of its own, followed.
+    /// The remote's history was rewritten, and the branch, which had no local commits, followed.
     FollowedRewrite {
         /// The commit before, kept in `refs/xp/before-rewrite/`.
         from: CommitId,
@@ -110,7 +110,7 @@ impl fmt::Display for NotUpdatedReason {
     }
 }
 
-/// Why a commit could not be brought into a working copy.
+/// Why a commit could not be fetched into a working copy.
 #[derive(Debug, Error)]
 pub enum SyncError {
     /// The folder contains something else.
@@ -150,16 +150,16 @@ impl SyncError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::OtherFiles { .. } | Self::NotAFolder { .. } => {
-                Some("move it away, or give the service another `dir`")
+                Some("move it elsewhere, or set another `dir` for the service")
             }
             Self::Folder { .. } => {
                 Some("check that you can write there and that the disk is not full")
             }
             Self::NoCommits { .. } => Some(
-                "it may be left over from an interrupted `git clone`: if you need nothing in it, remove it and run xp again",
+                "it may be left over from an interrupted `git clone`: if you do not need its contents, delete it and run xp again",
             ),
             Self::MissingCommit { .. } => Some(
-                "it may have been removed by a force push: run xp again, or choose another reference; a plain git server serves commits that no reference leads to only with `uploadpack.allowAnySHA1InWant`",
+                "it may have been removed by a force push: run xp again, or choose another reference; git servers serve unreachable commits only with `uploadpack.allowAnySHA1InWant`",
             ),
             Self::Git(error) => error.hint(),
         }

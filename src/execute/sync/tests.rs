@@ -181,7 +181,7 @@ impl SyncWorld {
 }
 
 #[test]
-fn a_clone_looks_like_one_of_git() {
+fn a_clone_matches_git_clone() {
     let world = SyncWorld::new();
     world.upstream(&["tag", "-a", "-m", "v1", "v1"]);
     world.upstream(&["branch", "other"]);
@@ -229,7 +229,7 @@ fn a_clean_working_copy_is_updated() {
 }
 
 #[test]
-fn work_of_the_user_is_not_touched() {
+fn user_work_is_not_touched() {
     let world = SyncWorld::new();
     world.sync("master");
     world.commit("one", "changed upstream");
@@ -360,7 +360,7 @@ fn untracked_and_ignored_files_are_never_overwritten() {
 }
 
 #[test]
-fn a_rewritten_history_is_followed_only_without_commits_of_its_own() {
+fn a_rewritten_history_is_followed_only_without_local_commits() {
     let world = SyncWorld::new();
     world.sync("master");
     let from = world.head();
@@ -398,7 +398,7 @@ fn a_rewritten_history_is_followed_only_without_commits_of_its_own() {
 }
 
 #[test]
-fn a_branch_pulled_meanwhile_is_not_moved_back() {
+fn a_concurrently_pulled_branch_is_not_moved_back() {
     let world = SyncWorld::new();
     world.sync("master");
     let resolved = world.resolve("master");
@@ -438,7 +438,7 @@ fn tags_and_commits_are_checked_out_detached_and_updated() {
         world.user(&["status", "--porcelain", "--branch"]),
         "## master...origin/master"
     );
-    // The user chose to be on a branch.
+    // The user is on a branch.
     assert_eq!(
         world.sync("v1"),
         SyncOutcome::NotUpdated(NotUpdatedReason::OtherBranch {
@@ -493,7 +493,7 @@ fn commits_on_no_branch_are_fetched_by_name_or_sha() {
 }
 
 #[test]
-fn a_deleted_branch_makes_room_for_a_branch_below_its_name() {
+fn a_deleted_branch_can_become_a_folder_of_branches() {
     let world = SyncWorld::new();
     world.upstream(&["branch", "a"]);
     world.sync("master");
@@ -665,7 +665,7 @@ fn export_of(world: &SyncWorld, commit: CommitId) -> Result<PathBuf, GitError> {
         "the object store is mounted there"
     );
     assert!(exported.borrowed_objects.is_empty());
-    // Stands in for the bind mounts.
+    // Simulates the bind mounts.
     fs::remove_dir(git_dir.join("objects")).unwrap();
     symlink(exported.objects, git_dir.join("objects")).unwrap();
     symlink(&git_dir, files.join(".git")).unwrap();
@@ -896,7 +896,7 @@ fn sparse_checkouts_are_updated_as_by_git_pull() {
             "{kind}"
         );
         let whole = copy.tree_changes(&[]).unwrap().unwrap();
-        assert_eq!(whole.left_out, whole.count, "{kind}: {whole}");
+        assert_eq!(whole.excluded, whole.count, "{kind}: {whole}");
         assert_eq!(world.sync("master"), SyncOutcome::UpToDate, "{kind}");
 
         for file in [

@@ -18,7 +18,7 @@ pub struct DeployComparison {
     back: Option<u64>,
     /// The rendered input.
     pub prepared: PreparedDeploy,
-    /// What the cluster would change; `None` if nothing would.
+    /// What would change in the cluster; `None` if nothing would.
     pub differences: Option<String>,
     /// Whether there is nothing to deploy.
     pub is_up_to_date: bool,
@@ -40,8 +40,7 @@ pub struct FinishedDeploy {
 }
 
 impl DeployTask<'_> {
-    /// Prepares a deploy and compares it with the cluster. Everything that can be checked is checked here, before
-    /// anything is applied.
+    /// Prepares a deploy and compares it with the cluster. Runs all checks before anything is applied.
     pub async fn compare(&self) -> Result<DeployComparison, Failure> {
         let session = self.session;
         let read = session.unless_interrupted(self.recorded()).await?;
@@ -97,7 +96,7 @@ impl DeployTask<'_> {
         })
     }
 
-    /// Asks the cluster what would change; `None` if nothing would.
+    /// Queries what would change in the cluster; `None` if nothing would.
     async fn differences(&self, prepared: &PreparedDeploy) -> Result<Option<String>, Failure> {
         let what = format!("comparing with {}", self.request.environment.name);
         self.session.events.emit(Event::stage(what));
@@ -109,7 +108,7 @@ impl DeployTask<'_> {
         self.session.events.emit(Event::StageFinished);
         let found = compared.map_err(|error| match error.kind() {
             KubectlErrorKind::NoNamespace => Failure::outside(format!(
-                "there is no namespace {} in the cluster of {}\n\
+                "namespace `{}` not found in the cluster of {}\n\
                  hint: `kubectl --context {} create namespace {0}` creates it",
                 cluster.namespace, cluster.context, cluster.context
             )),
@@ -243,7 +242,7 @@ impl DeployTask<'_> {
                 earlier.when()
             ),
             None => format!(
-                "\nhint: there is no earlier deploy to roll back to: fix the problem and run `xp deploy {name}` again"
+                "\nhint: no earlier deploy to roll back to: fix the problem and run `xp deploy {name}` again"
             ),
         }
     }

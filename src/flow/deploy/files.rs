@@ -274,7 +274,7 @@ fn read_overlay(
         // The first one is the overlay itself.
         options.get_or_insert(found.options);
         let parts = found.parts.iter();
-        // Everything that is not a local folder is left to kustomize.
+        // Anything but a local folder is left to kustomize.
         let below = parts.filter_map(|part| folder.join(part).canonicalize().ok());
         folders.extend(below.filter(|path| path.is_dir()));
     }

@@ -70,7 +70,7 @@ pub fn environment<'s>(
 ) -> Result<(&'s Deploy, &'s Environment), Failure> {
     let Some(deploy) = &session.manifest.deploy else {
         let missing = match name {
-            Some(name) => format!("no environment `{name}`"),
+            Some(name) => format!("unknown environment `{name}`"),
             None => "no environments".to_owned(),
         };
         let name = name.unwrap_or("staging");

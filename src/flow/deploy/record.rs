@@ -152,7 +152,7 @@ impl DeployTask<'_> {
         };
         let record = read.record.with_started(deployment);
         let object = record.object(environment, read.object.as_ref());
-        // Before the cluster has it, so that a killed deploy can be recognized as dead on this machine.
+        // Written before the cluster's record, so that this machine can recognize a killed deploy.
         self.keep_copy(&record);
         let written = self.kubectl.write(self.cluster(), &object).await;
         if written.is_err() {
@@ -164,12 +164,12 @@ impl DeployTask<'_> {
                 object: Some(object),
             }),
             Err(error) if error.kind() == KubectlErrorKind::Changed => {
-                // Another deploy was faster; the error names who runs it.
+                // Another deploy started first; the error names its user.
                 let other = self.recorded().await?;
                 self.check_not_in_progress(&other.record, now)?;
                 Err(Failure::outside(format!(
-                    "the record of {environment} was changed by another deploy in the meantime\n\
-                     hint: run it again, on top of that deploy"
+                    "the record of {environment} was changed by another deploy\n\
+                     hint: run the command again to deploy on top of it"
                 )))
             }
             Err(error) => Err(error.into()),
@@ -204,7 +204,7 @@ impl DeployTask<'_> {
         if state == DeployState::Deployed {
             let hints = hint_lines(&error.hints());
             return Err(Failure::outside(format!(
-                "deploy {number} of {name} was rolled out, but its record in the cluster still says that it is running\n  \
+                "deploy {number} of {name} was rolled out, but its record in the cluster is still marked as running\n  \
                  cause: {why}{hints}\n\
                  hint: `xp deploy {name}` updates the record"
             )));
@@ -268,7 +268,7 @@ impl DeployTask<'_> {
     }
 }
 
-/// Returns who deploys: the URL of a CI job, else user and host.
+/// Returns who is deploying: the URL of a CI job, else user and host.
 fn who(session: &Session) -> String {
     let variable = |name: &str| session.variable(name).filter(|value| !value.is_empty());
     let github = || {

@@ -17,7 +17,7 @@ use crate::model::manifest::ServiceName;
 
 impl DeployTask<'_> {
     /// Renders the user's overlay unchanged, and finds the services that it references. For a rollback it must
-    /// reference all services of `back`: others would run with whatever tag is in the files.
+    /// reference all services of `back`: others would run with the tag in the files.
     pub(super) async fn plain(
         &self,
         files: &EnvironmentFiles,

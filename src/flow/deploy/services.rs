@@ -118,7 +118,7 @@ impl DeployTask<'_> {
         if !missing.is_empty() {
             return Err(Failure::usage(format!(
                 "the record of {name} does not include {}, which the overlay references\n\
-                 hint: deploy it too: `xp deploy {name} {}`",
+                 hint: deploy it as well: `xp deploy {name} {}`",
                 joined(&missing),
                 names(wanted.iter().chain(missing.iter().copied())),
             )));

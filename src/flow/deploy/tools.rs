@@ -52,7 +52,7 @@ impl DeployTools {
         Ok(tools)
     }
 
-    /// Returns the client, whose output is redacted.
+    /// Returns the client, with redacted output.
     pub fn kubectl(&self, secrets: SharedRedactor) -> Kubectl<'_> {
         let container = self.container.as_ref();
         let container =
@@ -92,7 +92,7 @@ async fn start(session: &Session) -> Result<(ExecuteContext, Container), Failure
     let dir = session.manifest.builders.dir.join(TOOLS_BUILDER);
     if !session.manifest.folder.join(&dir).is_dir() {
         return Err(Failure::outside(format!(
-            "kubectl is not on PATH, and there is no builder `{TOOLS_BUILDER}` that provides it\n\
+            "kubectl is not on PATH, and the builder `{TOOLS_BUILDER}`, which could provide it, does not exist\n\
              hint: install kubectl, or create {}/Dockerfile, an image with kubectl and kustomize",
             dir.display()
         )));

@@ -98,7 +98,7 @@ async fn external(
     }
 }
 
-/// Returns whether the engine has an image; `None` if it does not answer.
+/// Returns whether the engine has an image; `None` if it does not respond.
 async fn in_engine(context: &DoctorContext<'_>, image: &ImageReference) -> Option<bool> {
     let engine = context.engine_state().await.engine?;
     let what = format!("the engine, queried for {image},");

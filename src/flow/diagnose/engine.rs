@@ -21,7 +21,7 @@ pub(super) async fn engine(context: &DoctorContext<'_>) -> EngineConnectionFacts
     let queried = context.limited(what, async {
         let engine = Engine::connect(&settings.engine).await?;
         let (description, own) = tokio::join!(engine.describe(), engine.own_container());
-        // `xp doctor` writes no file to find out more.
+        // `xp doctor` does not write a probe file.
         let path_mapping = own.ok().flatten().map(PathMapping::Mounted);
         description.map(|description| (engine, description, path_mapping))
     });

@@ -43,7 +43,7 @@ pub(super) async fn machine(context: &DoctorContext<'_>) -> MachineFacts {
         let url = platform.git.effective_url(&service.git.remote);
         !has_ssh_command && url.scheme() == GitScheme::Ssh
     });
-    // A network file system may not answer.
+    // A network file system may not respond.
     let facts = spawn_blocking(move || {
         let find = |name: &str| files::program(name, &path).map(|file| file.display().to_string());
         let uses_lfs = |dir: &Path| {
@@ -55,14 +55,14 @@ pub(super) async fn machine(context: &DoctorContext<'_>) -> MachineFacts {
             RequiredProgram {
                 name: "ssh",
                 purpose: "git remotes over ssh",
-                install: "install the OpenSSH client, such as with `sudo apt install openssh-client`",
+                install: "install the OpenSSH client, for example with `sudo apt install openssh-client`",
                 path: find("ssh"),
                 services: over_ssh,
             },
             RequiredProgram {
                 name: "git-lfs",
                 purpose: "Git LFS files",
-                install: "install it, such as with `sudo apt install git-lfs`",
+                install: "install it, for example with `sudo apt install git-lfs`",
                 path: find("git-lfs"),
                 services: with_lfs.map(|(name, _)| name.clone()).collect(),
             },
@@ -96,11 +96,11 @@ pub(super) async fn machine(context: &DoctorContext<'_>) -> MachineFacts {
     }
 }
 
-/// Returns the facts for a file system that does not answer.
+/// Returns the facts for a file system that does not respond.
 fn unresponsive(context: &DoctorContext<'_>, folder: &Path) -> MachineFacts {
     let folder = context.shown(folder);
     let why = format!(
-        "its file system did not answer within {} s",
+        "its file system did not respond within {} s",
         context.limit.as_secs()
     );
     let state = CacheState::Denied {

@@ -2,7 +2,7 @@
 //! slow or broken service delays nothing else.
 //!
 //! Read-only: no folder is created, no image is pulled. The only exception is an upload that is opened in each
-//! repository to check push access, and cancelled immediately.
+//! repository to check push access, and canceled immediately.
 
 mod builders;
 mod clusters;
@@ -37,7 +37,7 @@ use crate::model::manifest::{Manifest, Service, ServiceName};
 /// How long registry checks wait for the engine's list of insecure registries.
 const ENGINE_STATE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long [`DoctorContext::close`] waits for uploads to be cancelled.
+/// How long [`DoctorContext::close`] waits for uploads to be canceled.
 const UPLOAD_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The environment to check.
@@ -71,7 +71,7 @@ pub struct CheckedPlatform<'a> {
 #[derive(Clone, Default)]
 struct EngineState {
     insecure_registries: Vec<String>,
-    /// A connection; `None` if it does not answer.
+    /// A connection; `None` if it does not respond.
     engine: Option<Engine>,
 }
 
@@ -137,7 +137,7 @@ impl<'a> DoctorContext<'a> {
     ) -> Result<T, CheckFailure> {
         let _waiting = self.waiting.begin(&what);
         match tokio::time::timeout(self.limit, check).await {
-            Ok(answer) => answer.map_err(|error| CheckFailure::of(&error)),
+            Ok(response) => response.map_err(|error| CheckFailure::of(&error)),
             Err(_) => Err(CheckFailure::timeout(&what, self.limit)),
         }
     }

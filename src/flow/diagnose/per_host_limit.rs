@@ -38,10 +38,10 @@ impl PerHostLimit {
             return Err(CheckFailure::skipped(&what, self.max_concurrent));
         }
         let timeout = CheckFailure::timeout(&what, context.limit);
-        let answer = context.limited(what, query).await;
-        if answer.as_ref().err() == Some(&timeout) {
+        let response = context.limited(what, query).await;
+        if response.as_ref().err() == Some(&timeout) {
             self.timeouts.fetch_add(1, Ordering::Relaxed);
         }
-        answer
+        response
     }
 }

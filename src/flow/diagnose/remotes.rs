@@ -100,8 +100,8 @@ async fn one(
     let query = async {
         // The time spent waiting for the limit does not count.
         let started = Instant::now();
-        let answer = resolve_references(platform, services).await?;
-        Ok::<_, GitError>((answer, started.elapsed()))
+        let response = resolve_references(platform, services).await?;
+        Ok::<_, GitError>((response, started.elapsed()))
     };
     match limit.run(context, what, query).await {
         Ok(((found, errors), took)) => {
@@ -175,7 +175,7 @@ async fn agent(context: &DoctorContext<'_>, services: Vec<String>) -> AgentFacts
     if let Ok(Ok(listed)) = listed {
         facts.keys = match listed.status.code() {
             Some(0) => Some(String::from_utf8_lossy(&listed.stdout).lines().count()),
-            // The agent has no keys; exit code 2 means that it does not answer.
+            // The agent has no keys; exit code 2 means that it does not respond.
             Some(1) => Some(0),
             _ => None,
         };

@@ -75,7 +75,7 @@ pub fn requests(
             && other != *reference
         {
             return Err(Failure::usage(format!(
-                "`--reference {name}={other}` contradicts `--reference {name}={reference}`\n\
+                "`--reference {name}={other}` conflicts with `--reference {name}={reference}`\n\
                  hint: remove one of them"
             )));
         }
@@ -140,7 +140,7 @@ pub fn origins(
 
 /// Finds the commit to build for each service with `git.path`: the last one that touched its folders.
 ///
-/// Services whose commit cannot be determined within the extent are omitted.
+/// Services are omitted if their commit cannot be determined within the extent.
 pub async fn narrow(
     session: &Session,
     git: &GitClient,

@@ -1,4 +1,4 @@
-//! Derives the service and the folder in the container from the current folder.
+//! Determines the service and the folder in the container from the current folder.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use crate::base::error::Failure;
 use crate::flow::session::Session;
 use crate::model::manifest::{Service, ServiceName};
 
-/// Returns the named service, else the one whose folder contains the current folder.
+/// Returns the named service, else the one in the current folder.
 pub fn service<'s>(
     session: &'s Session,
     named: Option<&str>,
@@ -17,7 +17,7 @@ pub fn service<'s>(
     let services = &session.manifest.services;
     if let Some(name) = named {
         let name = one_service(session, name)?;
-        let unknown = || Failure::usage(format!("there is no service `{name}`"));
+        let unknown = || Failure::usage(format!("unknown service `{name}`"));
         return services.get(&name).ok_or_else(unknown);
     }
     let inner = around(session);
@@ -77,7 +77,7 @@ pub fn one_service(session: &Session, name: &str) -> Result<ServiceName, Failure
                 .map(|service| format!("`{service}`"))
                 .collect();
             Err(Failure::usage(format!(
-                "`{name}` matches several services\nhint: name one of them: {}",
+                "`{name}` matches several services\nhint: specify one of them: {}",
                 all.join(", ")
             )))
         }

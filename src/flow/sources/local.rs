@@ -69,13 +69,10 @@ impl Diagnostic for LocalError {
             }
             Self::None => vec!["`xp sync` clones them".to_owned()],
             Self::OtherFiles { .. } => {
-                vec!["move it away, or give the service another `dir`".to_owned()]
+                vec!["move it elsewhere, or set another `dir` for the service".to_owned()]
             }
             Self::NoCommit { .. } => {
-                vec![
-                    "create a commit first: images are tagged with a commit and the changes since"
-                        .to_owned(),
-                ]
+                vec!["create a commit first: the image's tag is based on the commit".to_owned()]
             }
             Self::Git { cause, .. } => cause.hint().map(str::to_owned).into_iter().collect(),
         }
@@ -187,8 +184,8 @@ fn source(
     Ok(Some(ServiceSource::from_working_copy(tip, tree)))
 }
 
-/// Corrects the commit time of services with `git.path`, whose commit is the last one that touched the path and can be
-/// older than the checked-out one.
+/// Corrects the commit time of services with `git.path`: their commit is the last one that touched the path, which can
+/// be older than the checked-out one.
 ///
 /// # Errors
 ///

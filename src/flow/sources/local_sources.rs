@@ -27,7 +27,7 @@ pub async fn sources(
                         dependencies that are not built in place";
     if let Some(branch) = &request.references.branch {
         return Err(Failure::usage(format!(
-            "`--branch {branch}` contradicts `--local`, which builds what is checked out\n{HINT}"
+            "`--branch {branch}` conflicts with `--local`, which builds what is checked out\n{HINT}"
         )));
     }
     let selected = &request.services;
@@ -42,7 +42,7 @@ pub async fn sources(
     for (name, reference) in &request.references.services {
         if found.contains_key(name) {
             return Err(Failure::usage(format!(
-                "`--reference {name}={reference}` contradicts `--local`, which builds what is checked out for `{name}`\n{HINT}"
+                "`--reference {name}={reference}` conflicts with `--local`, which builds what is checked out for `{name}`\n{HINT}"
             )));
         }
     }

@@ -1,4 +1,4 @@
-//! The sources of services: which commit, from where, and who chose it.
+//! The sources of services: the commit, its origin, and how it was selected.
 
 pub mod commits;
 pub mod current_service;

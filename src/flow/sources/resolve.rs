@@ -103,7 +103,7 @@ pub enum ResolveError {
         /// The services on it.
         services: Vec<String>,
         url: GitUrl,
-        /// Whether it has no branch at all.
+        /// Whether it has no branches.
         is_empty: bool,
     },
 }
@@ -116,11 +116,17 @@ impl ResolveError {
             Self::NoSuchReference {
                 reference, near, ..
             } => did_you_mean(reference, near).or_else(|| {
-                Some(if CommitId::is_shortened(&reference.to_string()) { "if it is a commit, write all 40 digits of its SHA-1".to_owned() } else { "it is set by `git.reference` or `--reference`; `git ls-remote` lists all references".to_owned() })
+                let hint = if CommitId::is_shortened(&reference.to_string()) {
+                    "to specify a commit, use the full 40-digit SHA-1"
+                } else {
+                    "it is set by `git.reference` or `--reference`; `git ls-remote` lists all \
+                     references"
+                };
+                Some(hint.to_owned())
             }),
             Self::NoSuchBranch { branch, near, .. } => did_you_mean(branch, near).or_else(|| {
                 Some(
-                    "`--branch` uses a branch in the repositories that have it; without it, the references of the manifest are used"
+                    "`--branch` requires the branch in at least one repository; omit it to use the references in the manifest"
                         .to_owned(),
                 )
             }),

@@ -43,7 +43,7 @@ pub async fn report(session: &Session, sources: &BTreeMap<ServiceName, ServiceSo
         .map(|(name, _)| name.as_str())
         .collect();
     lines.push(format!(
-        "hint: `xp build --local {}` builds local changes; push them to build them for everyone",
+        "hint: `xp build --local {}` builds local changes; push them to include them in other builds",
         names.join(" ")
     ));
     print_message(&paint(&lines.join("\n"), settings.report.color));

@@ -55,7 +55,7 @@ pub async fn compared(
     compared.filter_map(std::future::ready).collect().await
 }
 
-/// A service whose working copy is checked for unpushed work.
+/// A service to check for unpushed work.
 pub struct UnpushedQuery {
     pub service: ServiceName,
     /// The commit that the service's reference points at.

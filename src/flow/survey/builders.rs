@@ -49,7 +49,7 @@ impl Diagnostic for BuilderError {
             Self::Missing { name, known, .. } => {
                 let hint = suggest::hint(
                     name.as_str(),
-                    "the builders",
+                    "available builders",
                     known.iter().map(String::as_str),
                 );
                 vec![hint.unwrap_or_else(|| {
@@ -60,7 +60,7 @@ impl Diagnostic for BuilderError {
             }
             Self::Unreadable { .. } => {
                 vec![
-                    "all files of a builder must be readable: its image is named by their content"
+                    "all files of a builder must be readable, because its image is tagged by their content"
                         .to_owned(),
                 ]
             }
@@ -142,7 +142,7 @@ fn content_id(folder: &Path, args: &BTreeMap<String, String>) -> Result<ContentI
             files.push((relative.to_string_lossy().into_owned(), entry.into_path()));
         }
     }
-    // By full path, so that the order does not depend on the traversal.
+    // Sort by full path, so that the order does not depend on the traversal.
     files.sort();
     let mut hasher = ContentHasher::new(args);
     for (relative, path) in files {

@@ -67,17 +67,17 @@ pub async fn registries_with_known_schemes(
     let requests = by_registry.into_iter().map(|((registry, scheme), images)| {
         client.anonymous_digests(registry, scheme, images, NO_PING_TIMEOUT)
     });
-    let mut answers = BTreeMap::new();
-    for (image, answer) in join_all(requests).await.into_iter().flatten() {
-        let presence = match answer {
+    let mut responses = BTreeMap::new();
+    for (image, response) in join_all(requests).await.into_iter().flatten() {
+        let presence = match response {
             Ok(digest) => Presence::Present(digest),
             Err(error) => Presence::Unknown(refusal(&error)),
         };
-        answers.insert(image, presence);
+        responses.insert(image, presence);
     }
-    images.retain(|image| !answers.contains_key(image));
-    answers.extend(registries(client, images).await);
-    answers
+    images.retain(|image| !responses.contains_key(image));
+    responses.extend(registries(client, images).await);
+    responses
 }
 
 /// Completes the inventory of a draft's images: describes them, and checks the identity tags of those whose commit

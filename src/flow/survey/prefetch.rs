@@ -32,7 +32,7 @@ pub struct RegistryPrefetch {
 /// A query of the engine, and its result.
 struct EnginePrefetch {
     images: BTreeSet<ImageQuery>,
-    answer: AbortOnDropHandle<Result<EngineImages, EngineError>>,
+    response: AbortOnDropHandle<Result<EngineImages, EngineError>>,
 }
 
 /// The images that a plan would query.
@@ -61,7 +61,7 @@ impl RegistryPrefetch {
         let (engine, images) = (engine.clone(), queries.engine);
         let in_engine = EnginePrefetch {
             images: images.clone(),
-            answer: AbortOnDropHandle::new(tokio::spawn(
+            response: AbortOnDropHandle::new(tokio::spawn(
                 async move { engine.images(images).await },
             )),
         };
@@ -72,28 +72,29 @@ impl RegistryPrefetch {
     }
 
     /// Returns the images that were queried from the engine, and those it has. Both are empty if the engine did not
-    /// answer. The result can be taken once.
+    /// respond. The result can be taken once.
     pub async fn engine_images(&self) -> (BTreeSet<ImageQuery>, EngineImages) {
-        let Some(EnginePrefetch { images, answer }) = self.in_engine.lock().await.take() else {
+        let Some(EnginePrefetch { images, response }) = self.in_engine.lock().await.take() else {
             return Default::default();
         };
-        match joined(answer.await) {
+        match joined(response.await) {
             Ok(found) => (images, found),
             Err(_) => Default::default(),
         }
     }
 
-    /// Returns the registries' results for those of the images that were queried. They can be taken once.
-    pub async fn answers_for(
+    /// Takes the registries' results for the given images, omitting images that were not queried. Later calls return
+    /// nothing.
+    pub async fn responses_for(
         &self,
         images: &[ImageReference],
     ) -> BTreeMap<ImageReference, Presence> {
         let Some(registries) = self.registries.lock().await.take() else {
             return BTreeMap::new();
         };
-        let mut answers = joined(registries.await);
-        let answers = images.iter().map(|image| answers.remove_entry(image));
-        answers.flatten().collect()
+        let mut responses = joined(registries.await);
+        let responses = images.iter().map(|image| responses.remove_entry(image));
+        responses.flatten().collect()
     }
 }
 
@@ -175,8 +176,8 @@ impl PrefetchState {
     }
 }
 
-/// Saves the commits that the references of services resolved to, except those given on the command line: they are
-/// rarely used again. Does not create the `.xp` folder, because read-only commands call this too.
+/// Saves the commits that the references of services resolved to, except those given on the command line, which are
+/// rarely reused. Does not create the `.xp` folder, because read-only commands call this too.
 pub fn save(
     session: &Session,
     sources: &BTreeMap<ServiceName, ServiceSource>,

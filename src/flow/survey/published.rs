@@ -28,9 +28,9 @@ pub async fn describe(
             Some((image, digest, described))
         }
     });
-    let mut answers = requests.buffer_unordered(CONCURRENCY);
-    while let Some(answer) = answers.next().await {
-        let Some((image, digest, described)) = answer else {
+    let mut responses = requests.buffer_unordered(CONCURRENCY);
+    while let Some(response) = responses.next().await {
+        let Some((image, digest, described)) = response else {
             continue;
         };
         let described = match described {

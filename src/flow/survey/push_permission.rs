@@ -24,20 +24,20 @@ const LISTED: usize = 3;
 ///
 /// # Errors
 ///
-/// If images cannot be pushed to a repository, or its registry does not answer.
+/// If images cannot be pushed to a repository, or its registry does not respond.
 pub async fn check_push_permission(
     client: &RegistryClient,
     repositories: BTreeSet<ImageRepository>,
 ) -> Result<Vec<String>, PushDenied> {
     let checks = futures_util::stream::iter(repositories).map(|repository| async move {
-        let answer = client.check_push(&repository).await;
-        (repository, answer)
+        let reply = client.check_push(&repository).await;
+        (repository, reply)
     });
-    let answers: Vec<_> = checks.buffer_unordered(CONCURRENCY).collect().await;
+    let responses: Vec<_> = checks.buffer_unordered(CONCURRENCY).collect().await;
     let mut unknown = Vec::new();
     let mut refused: BTreeMap<QueryFailure, BTreeSet<ImageRepository>> = BTreeMap::new();
-    for (repository, answer) in answers {
-        match answer {
+    for (repository, reply) in responses {
+        match reply {
             // The registry removes an upload that cannot be canceled after a while.
             Ok(_) => {}
             Err(RegistryError::Unexpected { registry, what }) => unknown.push(format!(

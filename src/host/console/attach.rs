@@ -84,7 +84,7 @@ impl AttachedProgram<'_> {
                     SignalAction::HangUp => {
                         self.signal("HUP", SignalTarget::Group).await;
                         if self.raw_mode.is_some() {
-                            // The program has no terminal any more.
+                            // The program no longer has a terminal.
                             let ended = tokio::time::timeout(GRACE, &mut self.writing).await;
                             return match ended {
                                 Ok(_) => self.container.exit_code(&self.program).await,
@@ -97,7 +97,7 @@ impl AttachedProgram<'_> {
         }
     }
 
-    /// Ends a program whose output was closed, as SIGPIPE does locally.
+    /// Ends a program after its output was closed, like SIGPIPE.
     async fn broken_pipe(&self, rest: ProgramOutput, code: i64) -> Result<i64, EngineError> {
         self.signal("PIPE", SignalTarget::Group).await;
         match tokio::time::timeout(GRACE, drain(rest)).await {

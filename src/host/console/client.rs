@@ -1,4 +1,4 @@
-//! Ends xp in a container when its caller on the host is gone.
+//! Stops xp in a container when its caller on the host is gone.
 //!
 //! A killed caller cannot forward a signal, so the container would keep running and hold the lock of its
 //! folder. Therefore the caller holds a pipe open, and xp ends when the pipe is closed.
@@ -18,7 +18,7 @@ use crate::base::error::Exit;
 /// How long a clean shutdown may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
-/// Ends xp when the pipe at `path` has no writer any more. The pipe is unlinked immediately.
+/// Stops xp when the pipe at `path` no longer has a writer. The pipe is unlinked immediately.
 ///
 /// Uses its own thread and runtime, because all others may be busy.
 pub fn end_with(path: PathBuf) {
@@ -43,7 +43,7 @@ pub fn end_with(path: PathBuf) {
     });
 }
 
-/// Waits until the pipe has no writer any more.
+/// Waits until the pipe no longer has a writer.
 async fn closed(receiver: &pipe::Receiver) {
     let mut buffer = [0; 64];
     while receiver.readable().await.is_ok() {

@@ -1,8 +1,8 @@
-//! RawMode mode of the terminal.
+//! Raw mode of the terminal.
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// RawMode mode of standard input, until this is dropped.
+/// Raw mode of standard input, until this is dropped.
 pub struct RawMode {
     before: Option<Termios>,
 }

@@ -17,7 +17,7 @@ pub struct ImageNames {
     mapped: BTreeMap<ServiceName, String>,
 }
 
-/// The services whose images are in the kustomize files.
+/// The services with images in the kustomize files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NamedImages {
     /// The services, with the image names that are used.
@@ -70,7 +70,7 @@ impl ImageNames {
         self.repositories.get(service)
     }
 
-    /// Returns the services whose images are in the rendered objects.
+    /// Returns the services with images in the rendered objects.
     pub fn named(&self, rendered: &RenderedObjects, fields: &[FieldSpec]) -> NamedImages {
         let mut named = NamedImages::default();
         for ImageUse { image, .. } in rendered.images(fields) {

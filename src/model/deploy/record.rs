@@ -153,10 +153,7 @@ impl Diagnostic for DeployInProgress {
     }
 
     fn hints(&self) -> Vec<String> {
-        vec![
-            "wait for it to finish; if it is dead, for example because its machine is gone, use `--take-over`"
-                .to_owned(),
-        ]
+        vec!["wait for it to finish, or use `--take-over` if it was killed".to_owned()]
     }
 }
 
@@ -302,7 +299,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// There is no such deploy.
+    /// No such deploy exists.
     pub fn rollback_target(
         &self,
         environment: &EnvironmentName,

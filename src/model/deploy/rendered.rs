@@ -1,4 +1,4 @@
-//! The output of kustomize: objects, their images, and the workloads whose rollout to wait for.
+//! The output of kustomize: objects, their images, and the workloads to wait for.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -11,13 +11,13 @@ use crate::base::error::{Diagnostic, Exit};
 use crate::model::lock::Lock;
 use crate::model::manifest::ServiceName;
 
-/// Requested services whose images are not in the overlay.
+/// Requested services with images that are not in the overlay.
 #[derive(Debug, thiserror::Error)]
 pub struct UnnamedServices {
     overlay: String,
     /// The services, with their expected image names.
     services: BTreeMap<ServiceName, Vec<String>>,
-    /// The images in the overlay that belong to no service.
+    /// The images in the overlay that do not belong to any service.
     others: BTreeSet<String>,
     /// Whether the names come from `deploy.images`.
     are_mapped: bool,
@@ -28,7 +28,7 @@ impl UnnamedServices {
     ///
     /// # Errors
     ///
-    /// Every service whose image it does not use.
+    /// Every service with an image that is not used.
     pub fn check(
         overlay: &str,
         wanted: impl IntoIterator<Item = ServiceName>,
@@ -98,13 +98,14 @@ impl Diagnostic for UnnamedServices {
         if !self.others.is_empty() {
             let others: Vec<&str> = self.others.iter().map(String::as_str).collect();
             hints.push(format!(
-                "it has images that belong to no service: {}; map them to services in `deploy.images`",
+                "it has images that do not belong to any service: {}; map them to services in `deploy.images`",
                 others.join(", ")
             ));
         }
         if !self.are_mapped {
-            hints
-                .push("do not select a service that is part of another service's image".to_owned());
+            hints.push(
+                "do not select a service that is only part of another service's image".to_owned(),
+            );
         }
         hints
     }
@@ -122,7 +123,7 @@ impl fmt::Display for NotPinned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the rendered {} has images that are not those of the release",
+            "the rendered {} has images that are not part of the release",
             self.overlay
         )?;
         for found in &self.uses {

@@ -1,6 +1,6 @@
-//! Reads Dockerfiles as BuildKit does, as far as xp needs it.
+//! Reads Dockerfiles like BuildKit, to the extent that xp needs.
 //!
-//! What cannot be parsed is skipped: the engine parses the Dockerfile itself and reports errors.
+//! Unparsable parts are skipped: the engine parses the Dockerfile itself and reports errors.
 
 mod images;
 mod inputs;
@@ -31,7 +31,7 @@ pub struct Instruction {
     pub is_trigger: bool,
     /// Its options, such as `--from=x`: names and values, without quotes.
     pub flags: Vec<(String, String)>,
-    /// What follows the options.
+    /// The text after the options.
     pub arguments: String,
     /// The starts of its heredocs as written, such as `<<-'EOF'`.
     pub heredocs: Vec<String>,

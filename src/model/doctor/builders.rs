@@ -20,7 +20,7 @@ pub struct BuilderFacts {
 /// Where an image exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuilderLocation {
-    /// Whether the engine has it; `None` if the engine did not answer.
+    /// Whether the engine has it; `None` if the engine did not respond.
     pub engine: Option<bool>,
     /// Whether its registry has it; `None` if it has no registry, or the registry was not queried.
     pub registry: Option<Result<bool, CheckFailure>>,

@@ -23,7 +23,7 @@ pub struct EngineConnectionFacts {
     pub own: Option<OwnContainerFacts>,
     /// Whether `DOCKER_BUILDKIT=0` is set.
     pub buildkit_is_off: bool,
-    /// What it reports about itself.
+    /// The facts that it reports.
     pub info: Result<EngineDescription, CheckFailure>,
     /// Free space on the file system of its images, if visible from here.
     pub space: Option<DiskSpace>,
@@ -104,7 +104,7 @@ fn unreachable(facts: &EngineConnectionFacts, failure: &CheckFailure) -> Finding
     }
     for other in facts.others.iter().filter(|other| **other != facts.address) {
         fixes.push(format!(
-            "use the other engine on this machine: `export DOCKER_HOST={other}`"
+            "use another engine on this machine: `export DOCKER_HOST={other}`"
         ));
     }
     match &facts.socket {
@@ -112,7 +112,7 @@ fn unreachable(facts: &EngineConnectionFacts, failure: &CheckFailure) -> Finding
             "you were added to group `{group}` after this login: log in again, or run `newgrp {group}`"
         )),
         Some(Socket::Denied { group, .. }) => fixes.push(format!(
-            "run `sudo usermod -aG {group} \"$USER\"` and log in again (members of the group are effectively root on this machine), \
+            "run `sudo usermod -aG {group} \"$USER\"` and log in again (members of the group have root access to this machine), \
              or use a rootless engine"
         )),
         Some(socket @ (Socket::Missing | Socket::Usable)) => {
@@ -180,7 +180,7 @@ fn reachable(facts: &EngineConnectionFacts, info: &EngineDescription) -> Vec<Fin
         findings.extend(space.findings(&format!("the file system of {root} (engine images)")));
     } else {
         findings.push(Finding::note(
-            "the free space of the engine is not visible from here",
+            "the engine's free space cannot be determined from here",
         ));
     }
     if !same_architecture(&info.architecture, facts.architecture) {

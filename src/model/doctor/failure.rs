@@ -38,7 +38,7 @@ impl CheckFailure {
     /// Creates one for a timeout.
     pub fn timeout(what: &str, limit: Duration) -> Self {
         Self {
-            what: format!("{what} did not answer within {} s", limit.as_secs()),
+            what: format!("{what} did not respond within {} s", limit.as_secs()),
             causes: Vec::new(),
             fixes: vec![
                 "check that it is reachable from here; `--timeout SECONDS` waits longer".to_owned(),
@@ -47,7 +47,7 @@ impl CheckFailure {
         }
     }
 
-    /// Creates one for a query that was skipped because its server did not answer earlier ones.
+    /// Creates one for a query that was skipped because its server did not respond to earlier ones.
     pub fn skipped(what: &str, unanswered: usize) -> Self {
         Self {
             what: format!(

@@ -5,13 +5,13 @@ use crate::base::units::disk_size;
 use crate::model::engine::ProxyFacts;
 
 /// Less free space than this is an error.
-const TOO_LITTLE: u64 = 1 << 30;
+const MIN_SPACE: u64 = 1 << 30;
 
 /// Less free space than this is a warning.
-const LITTLE: u64 = 10 << 30;
+const LOW_SPACE: u64 = 10 << 30;
 
 /// Fewer free inodes than this may be used up by one large source tree.
-const FEW_FILES: u64 = 50_000;
+const LOW_INODES: u64 = 50_000;
 
 /// Free space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub fn machine(facts: &MachineFacts) -> Section {
         let text = "the platform's file system is case-insensitive";
         findings.push(
             Finding::warning(text)
-                .because("two files whose names differ only in case cannot both be checked out")
+                .because("files with names that differ only in case cannot both be checked out")
                 .fix("move the platform to a case-sensitive file system"),
         );
     }
@@ -127,7 +127,7 @@ fn cache(folder: &str, state: &CacheState) -> Finding {
             is_usage: true,
             ..Finding::error(format!("{folder} contains files that xp did not create"))
                 .because(
-                    "xp deletes and replaces files in this folder, so it must not contain others",
+                    "xp deletes and replaces files in this folder, so it must not contain other files",
                 )
                 .fix("set `cacheDir` or XP_CACHE_DIR to a new or empty folder")
         },
@@ -157,23 +157,23 @@ impl DiskSpace {
         let advice =
             "free some space: `docker system prune` removes unused images and build caches";
         let mut findings = vec![match self.free {
-            ..TOO_LITTLE => Finding::error(format!(
+            ..MIN_SPACE => Finding::error(format!(
                 "{what} has {free} free; a build needs at least {}",
-                disk_size(TOO_LITTLE)
+                disk_size(MIN_SPACE)
             ))
             .fix(advice),
-            TOO_LITTLE..LITTLE => Finding::warning(format!(
+            MIN_SPACE..LOW_SPACE => Finding::warning(format!(
                 "{what} has {free} free; less than {} may not be enough for the next builds",
-                disk_size(LITTLE)
+                disk_size(LOW_SPACE)
             ))
             .fix(advice),
-            LITTLE.. => Finding::ok(format!("{what} has {free} free")),
+            LOW_SPACE.. => Finding::ok(format!("{what} has {free} free")),
         }];
-        if let Some(files) = self.files.filter(|files| *files < FEW_FILES) {
+        if let Some(files) = self.files.filter(|files| *files < LOW_INODES) {
             findings.push(
                 Finding::warning(format!("{what} has only {files} free inodes"))
                     .because(
-                        "no file can be created without a free inode, even if there is free space",
+                        "files cannot be created without free inodes, even if there is free space",
                     )
                     .fix("remove folders with many small files, such as old build caches"),
             );

@@ -32,16 +32,16 @@ pub enum CredentialOrigin {
 pub struct RepositoryFacts {
     /// The full name.
     pub name: String,
-    /// Whether pulling is access_summary.
+    /// Whether pulling is allowed.
     pub pull: Result<(), CheckFailure>,
-    /// Whether pushing is access_summary; `None` if xp does not push to it.
+    /// Whether pushing is allowed; `None` if xp does not push to it.
     pub push: Option<Result<PushAccess, CheckFailure>>,
 }
 
 /// Result of a successful push check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushAccess {
-    /// Why the upload opened for the check could not be cancelled.
+    /// Why the upload opened for the check could not be canceled.
     pub cancel_error: Option<String>,
 }
 
@@ -129,8 +129,8 @@ fn refusals(facts: &RegistryFacts) -> Vec<Finding> {
             .flatten()
             .map(|failure| general(failure, &repository.name))
             .collect();
-        // A failed pull usually fails the push as accessible, and only the answer to the push has a reason: the pull
-        // check is a HEAD request.
+        // A failed pull usually fails the push as well, and only the response to the push has a reason: the pull check
+        // is a HEAD request.
         if let [pull, push] = refused.as_slice()
             && push.what.starts_with(&pull.what)
         {
@@ -152,7 +152,7 @@ fn refusals(facts: &RegistryFacts) -> Vec<Finding> {
                     repository.name
                 ))
                 .because(why.clone())
-                .fix("no action needed: registries remove such uploads after a while"),
+                .fix("no action needed: registries remove abandoned uploads after a while"),
             );
         }
     }

@@ -28,7 +28,7 @@ pub struct RemoteFacts {
 /// Facts about the ssh agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentFacts {
-    /// The number of keys; `None` if no agent answers.
+    /// The number of keys; `None` if no agent responds.
     pub keys: Option<usize>,
     /// Whether `SSH_AUTH_SOCK` is set.
     pub is_named: bool,
@@ -97,7 +97,7 @@ fn remote(facts: &RemoteFacts, agent: Option<&AgentFacts>) -> Vec<Finding> {
         findings.push(
             Finding::warning(format!("{} took {took} to list its references", facts.url))
                 .concerning(&facts.services)
-                .fix("every command waits for it: use a closer mirror, such as with git's `insteadOf`"),
+                .fix("every command waits for it; to use a closer mirror, configure git's `insteadOf`"),
         );
     }
     if facts.found.is_none() && facts.failures.is_empty() {
@@ -110,7 +110,7 @@ fn keys(agent: &AgentFacts) -> String {
     match (agent.keys, agent.is_named) {
         (Some(0), _) => "the ssh agent has no keys".to_owned(),
         (Some(count), _) => format!("the ssh agent has {}", count_of(count, "key")),
-        (None, true) => "the ssh agent at SSH_AUTH_SOCK does not answer".to_owned(),
+        (None, true) => "the ssh agent at SSH_AUTH_SOCK does not respond".to_owned(),
         (None, false) => "no ssh agent: SSH_AUTH_SOCK is not set".to_owned(),
     }
 }

@@ -111,7 +111,7 @@ fn the_summary_describes_the_engine() {
 }
 
 #[test]
-fn an_unreachable_engine_comes_with_fixes() {
+fn an_unreachable_engine_has_fixes() {
     let unreachable = |change: &dyn Fn(&mut EngineConnectionFacts)| {
         let mut facts = engine_facts();
         facts.info = Err(failure("it does not answer", "something general"));
@@ -151,7 +151,7 @@ fn an_unreachable_engine_comes_with_fixes() {
     );
     let context = unreachable(&|facts| facts.context = Some("desktop".to_owned()));
     assert!(context.contains("Docker context `desktop`"), "{context}");
-    // Fixes of a remote engine come from the error.
+    // For a remote engine, the fixes come from the error.
     let far = unreachable(&|facts| {
         facts.address = "tcp://far:2375".to_owned();
         facts.socket = None;
@@ -274,7 +274,7 @@ fn equal_refusals_are_grouped() {
          r.example.com/x/s3 and 2 more: denied | credentials: the user `ann`, from \
          /home/ann/.docker/config.json | ask for the right"
     );
-    // Another reason is another finding.
+    // A different reason results in a separate finding.
     facts.repositories[0].push = Some(Err(failure("it answers 503", "wait")));
     assert_eq!(lines(&registry(&facts), Severity::Error).len(), 2);
 }
@@ -299,7 +299,7 @@ fn a_refused_pull_is_not_reported_twice() {
 fn an_unreachable_registry_is_one_error() {
     let mut facts = registry_facts(0);
     facts.address = Some(Err(failure(
-        "r.example.com does not answer",
+        "r.example.com does not respond",
         "is it there?",
     )));
     let error = only(&registry(&facts), Severity::Error);
@@ -315,7 +315,7 @@ fn an_unreachable_registry_is_one_error() {
 }
 
 #[test]
-fn an_upload_that_cannot_be_cancelled_is_a_warning() {
+fn an_upload_that_cannot_be_canceled_is_a_warning() {
     let mut facts = registry_facts(1);
     facts.repositories[0].push = Some(Ok(PushAccess {
         cancel_error: Some("it answers 405".to_owned()),
@@ -361,7 +361,7 @@ fn remotes_have_their_response_time() {
 }
 
 #[test]
-fn refused_keys_come_with_the_state_of_the_agent() {
+fn rejected_keys_include_the_agents_state() {
     let refused = RemoteFacts {
         found: Some(Vec::new()),
         failures: vec![CheckFailure {
@@ -384,7 +384,7 @@ fn refused_keys_come_with_the_state_of_the_agent() {
         )
     };
     assert!(error(agent(None, false)).contains("SSH_AUTH_SOCK is not set"));
-    assert!(error(agent(None, true)).contains("does not answer"));
+    assert!(error(agent(None, true)).contains("does not respond"));
     assert!(error(agent(Some(0), true)).contains("the ssh agent has no keys"));
     assert!(error(agent(Some(2), true)).contains("the ssh agent has 2 keys"));
     // Every error has a fix.
@@ -494,7 +494,7 @@ fn local_changes_are_notes() {
 }
 
 #[test]
-fn a_clone_of_another_remote_comes_with_a_working_command() {
+fn a_clone_of_another_remote_has_a_valid_fix() {
     let fix = |others: &[&str]| {
         let section = working_copies(&[WorkingCopyFacts {
             other_remotes: Some(texts(others)),
@@ -534,7 +534,7 @@ fn report() -> DoctorReport {
             registry(&{
                 let mut facts = registry_facts(0);
                 facts.address = Some(Err(failure(
-                    "r.example.com does not answer",
+                    "r.example.com does not respond",
                     "is it there?",
                 )));
                 facts
@@ -552,7 +552,7 @@ fn passing_checks_take_one_line_per_subject() {
         report().text(DetailLevel::Problems, PLAIN),
         "ok       manifest                x-platform.yml, 1 service\n\
          error    registry r.example.com\n\
-         \x20 error: r.example.com does not answer\n\
+         \x20 error: r.example.com does not respond\n\
          \x20   cause: queried as the user `ann`, from /home/ann/.docker/config.json\n\
          \x20   fix: is it there?\n\
          \n\
@@ -605,7 +605,7 @@ fn an_invalid_manifest_determines_the_exit_code() {
         file: "x-platform.yml".to_owned(),
         problems: vec![ManifestProblem {
             position: Some((3, 5)),
-            message: "there is no key `dirr`".to_owned(),
+            message: "unknown key `dirr`".to_owned(),
             help: texts(&["did you mean `dir`?"]),
         }],
     }));
@@ -613,7 +613,7 @@ fn an_invalid_manifest_determines_the_exit_code() {
     let wrong = only(&report.sections[2], Severity::Error);
     assert_eq!(
         wrong,
-        "x-platform.yml:3:5: there is no key `dirr` | did you mean `dir`?"
+        "x-platform.yml:3:5: unknown key `dirr` | did you mean `dir`?"
     );
     report.sections.truncate(1);
     assert_eq!(report.exit(), Exit::Done);
@@ -631,7 +631,7 @@ fn the_document_has_all_findings() {
     assert_eq!(registry["subject"], "registry");
     assert_eq!(registry["registry"], "r.example.com");
     let finding = &registry["findings"][0];
-    assert_eq!(finding["what"], "r.example.com does not answer");
+    assert_eq!(finding["what"], "r.example.com does not respond");
     assert_eq!(finding["fixes"][0], "is it there?");
     assert_eq!(json["subjects"][0]["findings"][0]["concerns"][0], "a");
 }
@@ -669,7 +669,7 @@ fn errors_are_converted_to_failures() {
     let timeout = CheckFailure::timeout("the registry r.example.com", Duration::from_secs(20));
     assert_eq!(
         timeout.what,
-        "the registry r.example.com did not answer within 20 s"
+        "the registry r.example.com did not respond within 20 s"
     );
 }
 

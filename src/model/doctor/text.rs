@@ -119,7 +119,7 @@ fn mark(severity: Severity, paint: Paint<'_>) -> String {
         Severity::Note => Severity::Ok,
         severity => severity,
     };
-    // As wide as `warning`.
+    // Padded to the width of `warning`.
     let word = format!("{:<7}", severity.as_str());
     paint(&word, Some(severity))
 }

@@ -71,7 +71,7 @@ fn working_copy(facts: &WorkingCopyFacts) -> Vec<Finding> {
         WorkingCopyStatus::Foreign => findings.push(
             Finding::error(format!("{dir} is not a working copy"))
                 .because("it is not empty, and xp clones only into new or empty folders")
-                .fix("move it away, or set another `dir` for the service"),
+                .fix("move it elsewhere, or set another `dir` for the service"),
         ),
         WorkingCopyStatus::Unreadable => {
             let unknown = || Finding::error(format!("{dir} cannot be read"));

@@ -74,9 +74,9 @@ impl UnitSummary {
 pub struct FailedStep {
     /// The phase
     pub phase: Phase,
-    /// What failed and why
+    /// The error message
     pub message: String,
-    /// What the user can do about it
+    /// How to fix it
     pub hints: Vec<String>,
     /// Whether something external (engine, registry, git remote) was missing or refused the request
     pub outside: bool,

@@ -116,12 +116,12 @@ pub enum Event {
     },
     /// A note
     Note {
-        /// The text, for people
+        /// The text
         text: String,
     },
     /// A warning
     Warning {
-        /// The text, for people
+        /// The text
         text: String,
     },
     /// A request failed temporarily and will be retried
@@ -139,7 +139,7 @@ pub enum Event {
     Finished {
         /// The exit code of the process
         exit: u8,
-        /// The error, for people, if it was not a unit that failed
+        /// The error message, unless a unit failed
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
         /// The folder with the logs

@@ -32,8 +32,8 @@ impl Tag {
         Self(format!("{commit}-{recipe}"))
     }
 
-    /// Returns the tag that keeps an image whose identity tag moves to another image: `<identity>-<digest>`, with the
-    /// first digits of its digest.
+    /// Returns the tag that keeps an image after its identity tag moves to another image: `<identity>-<digest>`, with
+    /// the first digits of its digest.
     pub fn superseded(&self, digest: &Digest) -> Self {
         let digits = digest.as_str().split_once(':').map_or("", |(_, it)| it);
         let digits: String = digits.chars().take(Self::IDENTITY_DIGITS).collect();
@@ -84,7 +84,7 @@ impl Tag {
         let available = Self::MAX_LENGTH - 1;
         let tag = slug(&self.0, available - name.len().min(available / 2));
         let max_length = available - tag.len();
-        // A branch whose name looks like the digits of a recipe must not get an identity tag.
+        // A branch name that looks like the digits of a recipe must not become an identity tag.
         let name = if is_identity(name) {
             hashed_slug(name, max_length)
         } else {

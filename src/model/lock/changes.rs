@@ -122,7 +122,7 @@ impl ServiceChange {
     /// Returns the changed fields except commit, image tag and digest, which always change together.
     pub fn changed_fields(&self) -> Vec<LockedField> {
         match (&self.from, &self.to) {
-            (Some(from), Some(to)) => from.changed_fields_beside_commit(to),
+            (Some(from), Some(to)) => from.changed_fields_except_commit(to),
             _ => Vec::new(),
         }
     }

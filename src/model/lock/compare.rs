@@ -136,7 +136,7 @@ impl LockDifference<'_> {
                     let range = format!("{}..{}", from.commit.short(), to.commit.short());
                     ("moved", range)
                 };
-                let fields = from.changed_fields_beside_commit(to);
+                let fields = from.changed_fields_except_commit(to);
                 let texts = fields.iter().map(|field| field.describe(from, to));
                 (word, commit, texts.collect::<Vec<_>>().join(", "))
             }
@@ -196,7 +196,7 @@ impl LockedService {
 
     /// Returns the fields that differ from another entry, except those that always change with the commit: the commit
     /// itself and the image's digest.
-    pub fn changed_fields_beside_commit(&self, other: &Self) -> Vec<LockedField> {
+    pub fn changed_fields_except_commit(&self, other: &Self) -> Vec<LockedField> {
         let moved = self.commit != other.commit;
         let follows = |field: &LockedField| match field {
             LockedField::Commit => true,

@@ -10,17 +10,17 @@ use crate::model::source::{GitReference, ServiceSource};
 impl LockedService {
     /// Returns the current entry of a service; `None` if it was not compared. `reference` is the reference that was
     /// resolved; with `no_test`, the recipe does not include the tests.
-    pub fn today(
+    pub fn current(
         service: &Service,
         source: &ServiceSource,
         reference: GitReference,
         image: ImageReference,
-        today: &ComparisonResults,
+        current: &ComparisonResults,
         folders: &Folders,
         no_test: bool,
     ) -> Option<Self> {
-        let recipe = today.recipes.get(&service.name)?;
-        let comparison = today.comparisons.get(&service.name)?;
+        let recipe = current.recipes.get(&service.name)?;
+        let comparison = current.comparisons.get(&service.name)?;
         let name = source.build_reference().name.as_deref();
         Some(Self {
             remote: service.git.remote.stripped(),

@@ -139,8 +139,8 @@ impl Lock {
 
     /// Returns the locked source of each service.
     ///
-    /// If `whole` is set, all services of the manifest are meant, and the lock must not have any others. `file` is the
-    /// lock's name in errors.
+    /// If `whole` is set, all services of the manifest are selected, and the lock must not have any others. `file` is
+    /// the lock's name in errors.
     ///
     /// # Errors
     ///
@@ -213,11 +213,11 @@ impl Lock {
         &self,
         file: &str,
         services: &BTreeSet<ServiceName>,
-        today: &ComparisonResults,
+        current: &ComparisonResults,
     ) -> Result<(), LockMismatch> {
         let mut problems = Vec::new();
         for name in services {
-            let (Some(locked), Some(recipe)) = (self.services.get(name), today.recipes.get(name))
+            let (Some(locked), Some(recipe)) = (self.services.get(name), current.recipes.get(name))
             else {
                 continue;
             };
@@ -226,13 +226,15 @@ impl Lock {
             if is_locked(recipe) || is_locked(&recipe.without(TESTS)) {
                 continue;
             }
-            let comparison = today.comparisons.get(name);
-            let standing = comparison.and_then(|comparison| {
+            let comparison = current.comparisons.get(name);
+            let recipe_status = comparison.and_then(|comparison| {
                 // Only the locked image itself has the inputs from when it was locked.
                 let is_locked = comparison.digest == locked.digest;
-                is_locked.then(|| comparison.registry.standing()).flatten()
+                is_locked
+                    .then(|| comparison.registry.recipe_status())
+                    .flatten()
             });
-            let changed = match standing {
+            let changed = match recipe_status {
                 Some(RecipeStatus::Stale(changes)) => changes.clone(),
                 _ => Vec::new(),
             };

@@ -43,14 +43,14 @@ impl Diagnostic for MissingImages {
         vec![
             "a registry cleanup may have removed them: restore them from a backup or a mirror"
                 .to_owned(),
-            "a new build has another digest: run `xp build`, then `xp lock`".to_owned(),
+            "a new build has a different digest: run `xp build`, then `xp lock`".to_owned(),
         ]
     }
 }
 
 impl Lock {
     /// Checks that registries have the images of these services by their locked digests, wherever the tags point now.
-    /// `registry` has the answers of the registries.
+    /// `registry` has the responses of the registries.
     ///
     /// # Errors
     ///

@@ -68,7 +68,7 @@ pub struct LockedService {
 }
 
 impl LockedService {
-    /// Returns what distinguishes the image from the usual one of the commit.
+    /// Returns what distinguishes the image from the commit's usual image.
     pub fn variant(&self) -> Option<&str> {
         self.image.tag()?.variant_of(self.commit)
     }

@@ -21,7 +21,7 @@ use crate::model::source::{CommitId, GitUrl, RefName};
 
 /// The hint for a damaged lock.
 const RESTORE: &str = "xp does not change a lock that it cannot read: \
-    restore the last good one from git, or move the file away and run `xp lock`";
+    restore the last good one from git, or delete the file and run `xp lock`";
 
 /// An invalid lock: each problem with line, column and a hint.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -31,7 +31,7 @@ pub struct InvalidLock {
 }
 
 impl InvalidLock {
-    /// Makes the error for a file that could not be read.
+    /// Creates the error for a file that could not be read.
     pub fn unreadable(file: &str, problem: SourceProblem) -> Self {
         Self {
             report: ManifestError::unreadable(file.to_owned(), problem),
@@ -172,10 +172,10 @@ fn check_version(cx: &mut DecodeContext, value: &DecodedValue) -> bool {
         Ok(VERSION) => return true,
         Ok(newer) if newer > VERSION => {
             let message = format!(
-                "the lock was written by a newer xp: its format is version {newer}, but this xp reads version {VERSION}"
+                "the lock was written by a newer xp: its format version is {newer}, but this xp supports {VERSION}"
             );
             cx.report(
-                SourceProblem::at(span, message).help("use that version of xp, or a later one"),
+                SourceProblem::at(span, message).help("use that version of xp or a later one"),
             );
         }
         _ => {
@@ -222,7 +222,7 @@ fn service(cx: &mut DecodeContext, value: &DecodedValue) -> Option<LockedService
                 "`image` and `commit` do not match: the image's tag must begin with the commit";
             cx.report(
                 SourceProblem::at(span, message)
-                    .help("the lock was edited by hand; `xp lock` writes both fields and everything that depends on them"),
+                    .help("the lock was edited manually; run `xp lock` to write both fields and everything that depends on them"),
             );
         }
     }

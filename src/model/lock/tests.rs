@@ -176,7 +176,7 @@ error: service `a` has no `commit`
 5 |   a:
   |   ^
   |
-  = hint: xp does not change a lock that it cannot read: restore the last good one from git, or move the file away and run `xp lock`
+  = hint: xp does not change a lock that it cannot read: restore the last good one from git, or delete the file and run `xp lock`
 
 error: unknown key `comit` in `services.a`
  --> x-platform.lock:9:5
@@ -273,13 +273,13 @@ fn a_newer_format_is_the_only_error() {
     assert_eq!(
         refused(&text),
         "\
-error: the lock was written by a newer xp: its format is version 2, but this xp reads version 1
+error: the lock was written by a newer xp: its format version is 2, but this xp supports 1
  --> x-platform.lock:3:10
   |
 3 | version: 2
   |          ^
   |
-  = hint: use that version of xp, or a later one"
+  = hint: use that version of xp or a later one"
     );
 }
 
@@ -321,7 +321,7 @@ fn names(names: &[&str]) -> BTreeSet<ServiceName> {
     names.iter().map(|name| name.parse().unwrap()).collect()
 }
 
-fn with_b() -> Lock {
+fn with_bold() -> Lock {
     let mut lock = lock(&["a", "b"]);
     let b = lock
         .services
@@ -332,8 +332,8 @@ fn with_b() -> Lock {
 }
 
 #[test]
-fn a_matching_lock_gives_the_locked_sources() {
-    let lock = with_b();
+fn a_matching_lock_provides_the_sources() {
+    let lock = with_bold();
     let sources = lock
         .sources("l", &manifest(), &names(&["a", "b"]), true)
         .unwrap();
@@ -444,7 +444,7 @@ fn changes() -> LockChanges {
                 ],
                 dropped: vec![summary('1', "Old")],
             },
-            "unknown" => CommitHistory::Unknown("there is no working copy src/unknown".to_owned()),
+            "unknown" => CommitHistory::Unknown("no working copy at src/unknown".to_owned()),
             _ => CommitHistory::None,
         };
     }
@@ -466,7 +466,7 @@ moved    moved    11111111..22222222  2 commits, 1 dropped
   - 11111111  2023-11-15  Zoë\u{fffd}[31m  Old
 removed  removed  11111111
 unknown  moved    11111111..22222222  commits unknown
-  there is no working copy src/unknown
+  no working copy at src/unknown
 1 service unchanged
 "
     );
@@ -515,7 +515,7 @@ Removed; it was at `11111111` of origin/master
 
 `11111111..22222222`, commits unknown
 
-there is no working copy src/unknown
+no working copy at src/unknown
 "
     );
 }
@@ -536,6 +536,6 @@ fn changes_as_json() {
     assert_eq!(moved["dropped"].as_array().unwrap().len(), 1);
     let unknown = &json["services"]["unknown"];
     assert!(unknown["commits"].is_null());
-    assert_eq!(unknown["problem"], "there is no working copy src/unknown");
+    assert_eq!(unknown["problem"], "no working copy at src/unknown");
     assert!(json["services"]["added"]["from"].is_null());
 }

@@ -13,7 +13,7 @@ use crate::model::recipe::{RecipeChange, RecipeStatus};
 pub enum LockProblem {
     /// The registry does not have it.
     Missing {
-        /// What distinguishes it from the usual image of the commit, if it is a variant.
+        /// What distinguishes it from the commit's usual image, if it is a variant.
         variant: Option<String>,
     },
     /// The registry's image was built from other inputs than the current ones.
@@ -81,7 +81,7 @@ pub struct UnlockableImages {
 }
 
 impl UnlockableImages {
-    /// Makes an error about these services. `options` are the command-line options that chose their commits, such as
+    /// Creates an error about these services. `options` are the command-line options that chose their commits, such as
     /// `--branch TASK-981`.
     pub fn new(services: Vec<(ServiceName, LockProblem)>, options: Vec<String>) -> Self {
         Self {
@@ -111,11 +111,11 @@ impl UnlockableImages {
             let build = self.command("build", &BTreeSet::new());
             return format!("`{lock}` updates it, once `{build}` has built what is missing");
         }
-        let together = self.together();
-        if together.is_empty() {
+        let locked_together = self.locked_together();
+        if locked_together.is_empty() {
             format!("`{lock}` updates it")
         } else {
-            format!("`{}` updates it", self.command("lock", &together))
+            format!("`{}` updates it", self.command("lock", &locked_together))
         }
     }
 
@@ -125,15 +125,15 @@ impl UnlockableImages {
     }
 
     /// Returns the services that require newer entries of their dependencies, and those dependencies.
-    fn together(&self) -> BTreeSet<&ServiceName> {
-        let mut together = BTreeSet::new();
+    fn locked_together(&self) -> BTreeSet<&ServiceName> {
+        let mut locked_together = BTreeSet::new();
         for (service, problem) in &self.services {
             if let LockProblem::OtherDependencies(needs) = problem {
-                together.insert(service);
-                together.extend(needs);
+                locked_together.insert(service);
+                locked_together.extend(needs);
             }
         }
-        together
+        locked_together
     }
 
     fn command(&self, name: &str, services: &BTreeSet<&ServiceName>) -> String {
@@ -211,21 +211,21 @@ impl Diagnostic for UnlockableImages {
             let deploy_hint = match &self.environment {
                 Some(environment) => {
                     let deploy = self.command(&format!("deploy {environment}"), &BTreeSet::new());
-                    format!("; `{deploy} --build` does it first")
+                    format!("; `{deploy} --build` builds before deploying")
                 }
                 None => String::new(),
             };
             hints.push(format!("`{build}` builds and pushes them{deploy_hint}"));
         }
-        let together = self.together();
-        if !together.is_empty() {
+        let locked_together = self.locked_together();
+        if !locked_together.is_empty() {
             hints.push(match &self.environment {
                 None => {
-                    let lock = self.command("lock", &together);
+                    let lock = self.command("lock", &locked_together);
                     format!("`{lock}` locks them together")
                 }
                 Some(environment) => {
-                    let deploy = self.command(&format!("deploy {environment}"), &together);
+                    let deploy = self.command(&format!("deploy {environment}"), &locked_together);
                     format!("`{deploy}` deploys them together")
                 }
             });

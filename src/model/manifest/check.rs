@@ -48,9 +48,7 @@ fn images(
             )
             .label("used again here")
             .related(first.spans.image, "first used here")
-            .help(
-                "give each service its own image: otherwise they would overwrite each other's tags",
-            ),
+            .help("give each service a different image, or they will overwrite each other's tags"),
         );
     }
     let builders: BTreeMap<ImageRepository, &BuilderName> = services
@@ -101,7 +99,7 @@ fn working_copies(
                     "services `{first}` and `{name}` have the same `dir` but different remotes"
                 );
                 SourceProblem::at(later.spans.dir, message)
-                    .help("a working copy has only one remote: give each service its own `dir`")
+                    .help("a working copy has only one remote: give each service a different `dir`")
             } else {
                 let (inner, outer) = if is_within(dir, other) {
                     (name, first)
@@ -134,7 +132,7 @@ fn working_copies(
     }
 }
 
-/// Returns the services whose `dir` equals, contains or is inside `dir`, in the manifest's order.
+/// Returns the services with a `dir` that equals, contains or is inside `dir`, in the manifest's order.
 fn overlapping<'d>(
     by_dir: &BTreeMap<&Path, Vec<(usize, &'d DecodedService)>>,
     dir: &Path,
@@ -150,7 +148,7 @@ fn overlapping<'d>(
     found.into_iter().map(|(_, service)| service).collect()
 }
 
-/// Makes `.` the empty path, which is a prefix of every path.
+/// Converts `.` to the empty path, which is a prefix of every path.
 fn without_dot(dir: &Path) -> &Path {
     dir.strip_prefix(".").unwrap_or(dir)
 }

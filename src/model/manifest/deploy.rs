@@ -53,7 +53,7 @@ pub struct Environment {
 
 /// An environment that is not in the manifest.
 #[derive(Debug, thiserror::Error)]
-#[error("the manifest has no environment `{name}`")]
+#[error("unknown environment `{name}`")]
 pub struct UnknownEnvironment {
     name: String,
     hint: Option<String>,
@@ -74,7 +74,7 @@ impl Deploy {
     ///
     /// # Errors
     ///
-    /// There is no environment of that name.
+    /// The environment does not exist.
     pub fn environment(&self, name: &str) -> Result<&Environment, UnknownEnvironment> {
         let mut environments = self.environments.values();
         let found = environments.find(|it| it.name.as_str() == name);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::DEFAULT_NAME;
 
-/// Looks for a manifest in a folder and its parents, like git looks for its repository.
+/// Searches for a manifest in a folder and its parents, like git does for a repository.
 pub fn find(directory: &Path) -> Option<PathBuf> {
     directory
         .ancestors()
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(foreign_owner(&below, &file, &[own]), None);
         assert_eq!(foreign_owner(&below, &file, &[own + 1]), Some(own));
         assert_eq!(foreign_owner(&below, &file, &[own + 1, own]), None);
-        // The caller chose to be in that folder.
+        // The current folder is trusted.
         assert_eq!(foreign_owner(folder.path(), &file, &[own + 1]), None);
     }
 

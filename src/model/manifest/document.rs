@@ -3,7 +3,7 @@
 /// A manifest's text, and the path shown in its errors.
 #[derive(Debug)]
 pub(crate) struct ManifestText {
-    /// The path as the user named it.
+    /// The path as the user specified it.
     pub path: String,
     /// The text; empty if the file could not be read.
     pub text: String,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::error::{ManifestError, SourceProblem};
 use super::{Manifest, check, parse};
 
-/// A larger file is certainly not a manifest.
+/// A larger file is not a manifest.
 const MAX_SIZE: u64 = 10 << 20;
 
 /// Reads and validates a manifest.
@@ -20,7 +20,7 @@ const MAX_SIZE: u64 = 10 << 20;
 pub fn load(file: &Path) -> Result<Manifest, ManifestError> {
     let shown = file.display().to_string();
     let failed = |problem| ManifestError::unreadable(shown.clone(), problem);
-    let missing = "run xp in a folder that contains x-platform.yml or below one, or pass its path with `-f FILE`";
+    let missing = "run xp in the folder that contains x-platform.yml or in a subfolder, or pass its path with `-f FILE`";
     let text = read(file, "manifest", missing).map_err(failed)?;
     let mut manifest = parse(&text, file)?;
     let folder = folder_of(file).map_err(|error| {
@@ -54,14 +54,14 @@ pub(crate) fn read(file: &Path, what: &str, missing: &str) -> Result<String, Sou
     if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
         return Err(is_a_folder());
     }
-    // Not checked by the file's size: a pipe has none.
+    // The file's size is not checked, because a pipe has none.
     opened
         .take(MAX_SIZE + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| cannot(&error))?;
     if bytes.len() as u64 > MAX_SIZE {
         let message = format!(
-            "the {what} is larger than {} MiB: is it the right file?",
+            "the {what} is larger than {} MiB; is this the right file?",
             MAX_SIZE >> 20
         );
         return Err(SourceProblem::without_span(message));

@@ -121,19 +121,19 @@ pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
     let document = Arc::new(document);
     let mut problems = Vec::new();
     let node = yaml::read(text, "manifest", &mut problems);
-    let node =
-        match node {
-            Some(node) if !matches!(node.kind, NodeKind::Null) => node,
-            _ => {
-                if problems.is_empty() {
-                    let problem = SourceProblem::without_span("the manifest is empty");
-                    problems.push(problem.help(
-                        "it needs `services`, each with `dir`, `git.remote` and `docker.image`",
-                    ));
-                }
-                return Err(ManifestError::new(&document, problems));
+    let node = match node {
+        Some(node) if !matches!(node.kind, NodeKind::Null) => node,
+        _ => {
+            if problems.is_empty() {
+                let problem = SourceProblem::without_span("the manifest is empty");
+                problems.push(
+                    problem
+                        .help("add `services`, each with `dir`, `git.remote` and `docker.image`"),
+                );
             }
-        };
+            return Err(ManifestError::new(&document, problems));
+        }
+    };
     let mut context = DecodeContext::new(text, problems);
     let root = decode::root(&mut context, &node);
     check::services(

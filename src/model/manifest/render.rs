@@ -161,7 +161,7 @@ impl Manifest {
         let text = self.render(template, values)?;
         let failed = |message: String| {
             let span = template.span.first_line(&self.document.text);
-            SourceProblem::at(span, message).label("after replacing placeholders")
+            SourceProblem::at(span, message).label("after placeholders were replaced")
         };
         let failure = |problem| ManifestError::new(&self.document, vec![problem]);
         let tag: Tag = text

@@ -15,7 +15,7 @@ pub fn schema() -> Value {
         .into_generator()
         .into_root_schema_for::<shape::ManifestSchema>()
         .to_value();
-    refuse_null(&mut schema);
+    reject_null(&mut schema);
     if let Value::Object(root) = &mut schema {
         root.insert("title".to_owned(), json!("x-platform.yml"));
         require_keys_without_defaults(root);
@@ -24,7 +24,7 @@ pub fn schema() -> Value {
 }
 
 /// Removes `null` from the types of optional keys: xp rejects it.
-fn refuse_null(schema: &mut Value) {
+fn reject_null(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
             object.shift_remove("format");
@@ -47,9 +47,9 @@ fn refuse_null(schema: &mut Value) {
                     }
                 }
             }
-            object.values_mut().for_each(refuse_null);
+            object.values_mut().for_each(reject_null);
         }
-        Value::Array(values) => values.iter_mut().for_each(refuse_null),
+        Value::Array(values) => values.iter_mut().for_each(reject_null),
         _ => {}
     }
 }

@@ -11,7 +11,7 @@ use crate::base::suggest;
 
 /// Names or patterns that match no service.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("there is no service {}", quoted(.patterns))]
+#[error("unknown service {}", quoted(.patterns))]
 pub struct UnknownServices {
     patterns: Vec<String>,
     help: Option<String>,
@@ -111,7 +111,10 @@ pub(crate) fn choose<'n, P: AsRef<str>>(
         Some(first) => Err(UnknownServices {
             help: if first.trim().is_empty() {
                 // Most likely an unset variable in a script.
-                Some("a service name must not be empty; omit it to select all services".to_owned())
+                Some(
+                    "service names must not be empty; omit `--services` to select all services"
+                        .to_owned(),
+                )
             } else {
                 suggest::hint(first, "known services", names)
             },

@@ -21,7 +21,7 @@ pub struct Service {
     pub git: Git,
     /// The container that its scripts run in; always set if there are scripts.
     pub builder: Option<Builder>,
-    /// The timeout for scripts and image build together.
+    /// The combined timeout for scripts and image build.
     pub timeout: Option<Duration>,
     /// The image.
     pub docker: Docker,

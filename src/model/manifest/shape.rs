@@ -126,7 +126,7 @@ struct ServiceSchema {
     git: Option<GitSchema>,
     /// The container that the scripts run in.
     docker_builder: Option<DockerBuilder>,
-    /// The timeout for scripts and image build together. No limit by default.
+    /// The combined timeout for scripts and image build. No limit by default.
     #[schemars(extend("examples" = ["30m", "1h30m", "90s"], "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
     timeout: Option<String>,
     /// The image and how it is built.

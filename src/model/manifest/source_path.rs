@@ -43,7 +43,7 @@ impl SourcePath {
         Self(relative)
     }
 
-    /// Returns whether this is a folder for sure: the service's or the repository's.
+    /// Returns whether this is certain to be a folder: the service's or the repository's.
     pub fn is_top_folder(&self) -> bool {
         matches!(self.0.as_str(), "." | "/")
     }

@@ -181,7 +181,7 @@ fn placeholder(
             Some(name) if property == "image" => Ok(Placeholder::ImageOf(name.clone())),
             Some(name) => Ok(Placeholder::CommitOf(name.clone())),
             None => {
-                let problem = SourceProblem::at(span, format!("there is no service `{service}`"))
+                let problem = SourceProblem::at(span, format!("unknown service `{service}`"))
                     .maybe_help(suggest::hint(service, "known services", names()));
                 Err(Box::new(problem))
             }

@@ -262,7 +262,7 @@ impl<'t, 'p> YamlReader<'t, 'p> {
         Ok(NodeKind::Mapping(entries))
     }
 
-    /// Adds the entries of a merge key (`<<: *common`) whose keys are not in the mapping.
+    /// Adds the entries of a merge key (`<<: *common`), unless the mapping has the same key.
     fn merge(&mut self, entries: &mut Vec<NodeEntry>, value: Node) {
         match value.kind {
             NodeKind::Mapping(others) => {

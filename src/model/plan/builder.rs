@@ -39,8 +39,8 @@ impl FolderBuilder {
         image.chain(self.newest()).map(ImageQuery::from).collect()
     }
 
-    /// Returns whether the engine's image differs from the registry's image with the same content. The registry's
-    /// takes precedence, so that everybody builds with the same toolchain.
+    /// Returns whether the engine's image differs from the registry's image with the same content. The registry's takes
+    /// precedence, so that everyone builds with the same toolchain.
     pub fn is_other_build(
         &self,
         inventory: &Inventory,
@@ -56,7 +56,7 @@ impl FolderBuilder {
 
     /// Plans what is needed to have the image in the engine.
     ///
-    /// `registries` has the answers for the image and for [`FolderBuilder::newest`], if they were queried.
+    /// `registries` has the responses for the image and for [`FolderBuilder::newest`], if they were queried.
     pub fn plan(
         &self,
         unit: Unit,
@@ -98,7 +98,7 @@ impl FolderBuilder {
         } else {
             (
                 Decision::Build,
-                format!("no image of its content {}", self.content.short()),
+                format!("no image with content {}", self.content.short()),
             )
         };
         // A killed run may have left the image without the moving tag. If the tag is on another image, leave it: that
@@ -119,7 +119,7 @@ impl FolderBuilder {
         };
         let (decision, reason) = match decision {
             Decision::Skip if !(in_engine.is_empty() && in_registry.is_empty()) => {
-                (Decision::Tag, format!("{reason}; to set: {NEWEST}"))
+                (Decision::Tag, format!("{reason}; tags to update: {NEWEST}"))
             }
             decision => (decision, reason),
         };

@@ -22,7 +22,7 @@ pub fn needed_ids(labels: &Labels) -> Option<NeededIds> {
 /// Compares the needed images that an image was built from with the current ones in `earlier`.
 ///
 /// Needed images with unknown IDs are skipped: for them, only the recipe is compared.
-pub(super) fn standing(
+pub(super) fn recipe_status(
     candidate: &PlanCandidate<'_>,
     labels: Option<&Labels>,
     earlier: &BTreeMap<ServiceName, ImageComparison>,

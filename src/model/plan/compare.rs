@@ -34,9 +34,9 @@ pub enum ImageLookup {
 
 impl ImageLookup {
     /// Returns the recipe status of the image, if it exists and is known.
-    pub fn standing(&self) -> Option<&RecipeStatus> {
+    pub fn recipe_status(&self) -> Option<&RecipeStatus> {
         match self {
-            Self::Found(standing) => Some(standing),
+            Self::Found(recipe_status) => Some(recipe_status),
             _ => None,
         }
     }
@@ -63,13 +63,13 @@ pub struct ImageComparison {
 }
 
 impl PlanDraft<'_> {
-    /// Returns, by digest, the images whose descriptions are still missing: those that are only in registries.
+    /// Returns, by digest, the images without descriptions: those that are only in registries.
     pub fn undescribed(&self, inventory: &Inventory) -> Vec<ImageReference> {
         if self.options.trust_commit {
             return Vec::new();
         }
-        let asked = self.candidates.iter();
-        inventory.undescribed(asked.map(PlanCandidate::registry_image))
+        let queried = self.candidates.iter();
+        inventory.undescribed(queried.map(PlanCandidate::registry_image))
     }
 
     /// Returns the identity tags to query if the images with the commits' tags are not up to date: the image may still
@@ -207,11 +207,11 @@ impl PlanDraft<'_> {
         earlier: &BTreeMap<ServiceName, ImageComparison>,
     ) -> ImageComparison {
         let inputs = |labels: Option<&Labels>| same_inputs(candidate, labels, earlier);
-        let today = recipe.map(ToString::to_string);
-        let standing = |labels: Option<&Labels>| {
+        let current = recipe.map(ToString::to_string);
+        let recipe_status = |labels: Option<&Labels>| {
             let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
             // Fast path: most images are up to date, and then the label need not be parsed.
-            if today.is_some() && label == today.as_ref() {
+            if current.is_some() && label == current.as_ref() {
                 return ImageLookup::Found(inputs(labels));
             }
             let before = label.and_then(|label| label.parse::<Recipe>().ok());
@@ -231,7 +231,7 @@ impl PlanDraft<'_> {
             let ignored = (!self.options.test).then_some(TESTS);
             match RecipeStatus::of(label.map(String::as_str), &recipe, ignored) {
                 Ok(RecipeStatus::Verified) => ImageLookup::Found(inputs(labels)),
-                Ok(standing) => ImageLookup::Found(standing),
+                Ok(recipe_status) => ImageLookup::Found(recipe_status),
                 Err(invalid) => ImageLookup::UnreadableRecipe(invalid),
             }
         };
@@ -241,8 +241,8 @@ impl PlanDraft<'_> {
             Some(Presence::Unknown(refusal)) => (ImageLookup::Unknown(refusal.clone()), None),
             Some(Presence::Present(digest)) => {
                 let lookup = match (labels_of(candidate, digest, inventory), recipe) {
-                    (_, None) => standing(None),
-                    (Some(Ok(labels)), _) => standing(Some(labels)),
+                    (_, None) => recipe_status(None),
+                    (Some(Ok(labels)), _) => recipe_status(Some(labels)),
                     (Some(Err(refusal)), _) => ImageLookup::Unknown(refusal.clone()),
                     // The labels were not queried, so there is no reason to reject the image.
                     (None, Some(_)) => ImageLookup::Found(RecipeStatus::Unverified),
@@ -259,7 +259,7 @@ impl PlanDraft<'_> {
             inconsistent: None,
             engine: match inventory.in_engine(&candidate.image) {
                 None => ImageLookup::Absent,
-                Some(image) => standing(Some(&image.labels)),
+                Some(image) => recipe_status(Some(&image.labels)),
             },
             ids: None,
         };
@@ -358,7 +358,7 @@ impl ImageLookup {
     }
 }
 
-/// Returns the status of an image whose recipe matches. According to its labels, it may still be of another commit,
+/// Returns the status of an image with a matching recipe. According to its labels, it may still be of another commit,
 /// despite this commit's tag, or have been built from other images of the needed services.
 fn same_inputs(
     candidate: &PlanCandidate<'_>,
@@ -372,7 +372,7 @@ fn same_inputs(
     if candidate.pinned.is_some() {
         return RecipeStatus::Verified;
     }
-    built_from::standing(candidate, labels, earlier)
+    built_from::recipe_status(candidate, labels, earlier)
 }
 
 /// Returns the IDs of an image in the registry; `None` if they are unknown.

@@ -188,7 +188,7 @@ impl Decided<'_> {
             None => root.clone(),
         };
         let docker = &service.docker;
-        // A working copy has other files than `path` and `include`, unlike an export.
+        // Unlike an export, a working copy has files outside of `path` and `include`.
         let selected = if build_dir.in_place && docker.context.is_from_top() {
             service.git.paths()
         } else {

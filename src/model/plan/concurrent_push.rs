@@ -4,13 +4,13 @@ use crate::model::image::{ImageReference, Labels};
 use crate::model::recipe::{LABEL_RECIPE, LABEL_REVISION, Recipe, RecipeStatus};
 use crate::model::source::CommitId;
 
-/// What to do if another run pushed the image in the meantime. If that image is equivalent, it is used, and nothing
+/// How to handle an image that another run pushed in the meantime. If that image is equivalent, it is used, and nothing
 /// is pushed over it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConcurrentPush {
     /// The additional names that the image gets in the engine.
     pub names: Vec<ImageReference>,
-    /// What makes an image equivalent.
+    /// The condition for an equivalent image.
     pub wanted: Equivalence,
 }
 

@@ -143,7 +143,7 @@ impl<'a> PlanDraft<'a> {
         Ok((verdicts, built))
     }
 
-    /// Accepts the pinned image as it is, and no other image of the same commit.
+    /// Accepts only the pinned image, and no other image of the same commit.
     fn pin(
         &self,
         candidate: &PlanCandidate<'_>,
@@ -199,9 +199,9 @@ impl<'a> PlanDraft<'a> {
                 (registry, status_of(&comparison.registry)?)
             }
             Some(_) => {
-                let standing = comparison.registry.standing();
+                let recipe_status = comparison.registry.recipe_status();
                 let registry = candidate.image.repository().registry();
-                (registry.filter(|_| standing.is_some()), standing)
+                (registry.filter(|_| recipe_status.is_some()), recipe_status)
             }
         };
         // An unreadable image in the engine does not matter if the registry's image replaces it.
@@ -365,7 +365,7 @@ impl<'a> PlanDraft<'a> {
                 .map(Tag::as_str)
                 .collect();
             reason = format!(
-                "{reason}; to set: {}",
+                "{reason}; tags to update: {}",
                 tags.into_iter().collect::<Vec<_>>().join(", ")
             );
         }
@@ -411,7 +411,7 @@ impl Choice {
         }
     }
 
-    /// Adds why the registry's image is ignored: somebody pushed a local build manually.
+    /// Adds why the registry's image is ignored: a local build was pushed manually.
     fn note_local_build_in_registry(mut self) -> Self {
         if matches!(self.decision, Decision::Build | Decision::Push) {
             let why = "; the registry's image was built with --local";
@@ -448,8 +448,8 @@ impl Decided<'_> {
         builds.filter_map(builder_unit).collect()
     }
 
-    /// Returns the builder images from folders that must be queried in a registry. For builds of working copies, whose
-    /// images are not pushed, only those that the engine lacks.
+    /// Returns the builder images from folders that must be queried in a registry. Builds of working copies are not
+    /// pushed and need only those that the engine lacks.
     pub fn builder_images(&self) -> Vec<ImageReference> {
         let for_commits = self.builders_of(|candidate| !candidate.is_local);
         let units = self.builders();

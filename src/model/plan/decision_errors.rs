@@ -6,7 +6,7 @@ use super::{ImageLookup, PlanError, QueryFailure, UnknownImages, UnreadableRecip
 use crate::model::image::ImageReference;
 use crate::model::recipe::{InvalidRecipe, RecipeStatus};
 
-/// Why no decision is possible for one service.
+/// Why no decision can be made for a service.
 pub(super) enum DecisionError {
     Unknown(QueryFailure),
     Recipe(InvalidRecipe),
@@ -16,7 +16,7 @@ pub(super) enum DecisionError {
 pub(super) fn status_of(lookup: &ImageLookup) -> Result<Option<&RecipeStatus>, DecisionError> {
     match lookup {
         ImageLookup::NotQueried | ImageLookup::Absent | ImageLookup::FromWorkingCopy => Ok(None),
-        ImageLookup::Found(standing) => Ok(Some(standing)),
+        ImageLookup::Found(recipe_status) => Ok(Some(recipe_status)),
         ImageLookup::Unknown(refusal) => Err(DecisionError::Unknown(refusal.clone())),
         ImageLookup::UnreadableRecipe(invalid) => Err(DecisionError::Recipe(invalid.clone())),
     }

@@ -23,11 +23,11 @@ pub(super) struct PlanCandidate<'a> {
     pub is_local: bool,
     /// The image, tagged with its commit and, if it is a variant, the variant.
     pub image: ImageReference,
-    /// What distinguishes the image from the usual one of the commit.
+    /// What distinguishes the image from the commit's usual image.
     pub variant: Option<String>,
     /// The digest from a lock.
     pub pinned: Option<&'a Digest>,
-    /// Additional tags: the branch's, the train's, the manifest's, the command line's.
+    /// Additional tags, from the branch, the train, the manifest and the command line.
     pub tags: Vec<Tag>,
 }
 
@@ -134,7 +134,7 @@ impl<'a> PlanDraft<'a> {
         }
     }
 
-    /// Returns an image's additional tags: the branch's, the train's, the manifest's, the command line's.
+    /// Returns an image's additional tags, from the branch, the train, the manifest and the command line.
     fn tags(&self, candidate: &PlanCandidate<'_>) -> Result<Vec<Tag>, ManifestError> {
         let PlanCandidate {
             service,
@@ -237,7 +237,7 @@ impl<'a> PlanDraft<'a> {
     }
 
     /// Renders a template for a recipe: independent of image locations, because the images of needed services are
-    /// inputs of their own.
+    /// separate inputs.
     pub(super) fn render_for_recipe(
         &self,
         template: &Template,
@@ -280,7 +280,7 @@ impl<'a> PlanDraft<'a> {
         }
     }
 
-    /// Returns the builders from folders whose content is an input of the services.
+    /// Returns the folder builders that are inputs of the services.
     pub fn builder_folders(&self) -> BTreeSet<BuilderName> {
         let folder = |candidate: &PlanCandidate<'_>| match builder_unit(candidate) {
             Some(Unit::Builder(name)) => Some(name),

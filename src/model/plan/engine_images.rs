@@ -14,7 +14,7 @@ use crate::model::manifest::{ManifestError, ServiceName};
 use crate::model::recipe::RecipeStatus;
 
 impl PlanDraft<'_> {
-    /// Returns the images to query if the answers of registries are not known.
+    /// Returns the images to query if the registries have not been queried.
     pub fn engine_images(&self) -> BTreeSet<ImageQuery> {
         let candidates = self.candidates.iter();
         candidates.map(PlanCandidate::engine_query).collect()
@@ -26,9 +26,9 @@ impl PlanDraft<'_> {
         !self.options.pull
     }
 
-    /// Returns the images to query in the engine after the registries have answered, for
-    /// [`PlanDraft::queries_registries_first`]: all except those that are up to date in their registry and not needed by a
-    /// build.
+    /// Returns the images to query in the engine after the registries were queried, for
+    /// [`PlanDraft::queries_registries_first`]: all except those that are up to date in their registry and not needed
+    /// by a build.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Decided<'_> {
         images.collect()
     }
 
-    /// Adds the engine's answers for [`Decided::engine_builders`].
+    /// Adds the engine's response for [`Decided::engine_builders`].
     pub fn add_engine_images(&mut self, images: EngineImages) {
         self.inventory.engine.extend(images);
     }

@@ -11,7 +11,7 @@ use crate::model::image::ImageReference;
 use crate::model::manifest::ManifestError;
 use crate::model::recipe::InvalidRecipe;
 
-/// Why no plan can be made.
+/// Why planning failed.
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// A build argument, a variable or a tag cannot be rendered.
@@ -28,7 +28,7 @@ pub enum PlanError {
 /// The maximum number of images listed for each reason.
 const NAMED_IMAGES: usize = 3;
 
-/// Images whose registry could not be queried, by reason.
+/// Images in registries that could not be queried, by reason.
 #[derive(Debug, thiserror::Error)]
 pub struct UnknownImages(BTreeMap<QueryFailure, Vec<ImageReference>>);
 
@@ -56,12 +56,12 @@ impl fmt::Display for UnknownImages {
 }
 
 impl UnknownImages {
-    /// Makes an error about one image.
+    /// Creates an error about one image.
     pub fn of(image: &ImageReference, refusal: QueryFailure) -> Self {
         Self(BTreeMap::from([(refusal, vec![image.clone()])]))
     }
 
-    /// Makes an error about several images, by reason.
+    /// Creates an error about several images, by reason.
     pub(super) fn new(images: BTreeMap<QueryFailure, Vec<ImageReference>>) -> Self {
         Self(images)
     }
@@ -99,7 +99,7 @@ impl Diagnostic for UnknownImages {
     }
 }
 
-/// Images whose `x-platform.recipe` label cannot be read.
+/// Images with an unreadable `x-platform.recipe` label.
 #[derive(Debug, Error)]
 pub struct UnreadableRecipes(pub(super) Vec<(ImageReference, InvalidRecipe)>);
 

@@ -35,7 +35,7 @@ pub struct Explanation {
 #[derive(Debug)]
 struct InputRow {
     name: String,
-    today: Option<String>,
+    current: Option<String>,
     image: Option<String>,
     /// Where it is set.
     from: String,
@@ -97,11 +97,11 @@ impl PlanDraft<'_> {
             digest.map(ToString::to_string)
         };
         for input in &inputs {
-            let mut today = Recipe::default();
-            input.add_to(&mut today);
+            let mut current = Recipe::default();
+            input.add_to(&mut current);
             rows.push(InputRow {
                 name: input.name.to_string(),
-                today: today.input(&input.name).map(ToString::to_string),
+                current: current.input(&input.name).map(ToString::to_string),
                 image: digest_of_image(&input.name),
                 from: self.location(candidate, input),
                 value: shown(&input.value),
@@ -152,7 +152,7 @@ impl PlanDraft<'_> {
         let reference = source.tip.name.as_deref().unwrap_or("a commit");
         InputRow {
             name: "commit".to_owned(),
-            today: Some(source.commit.short()),
+            current: Some(source.commit.short()),
             image: revision.map(|revision| shortened(&revision, 8)),
             from: match source.origin {
                 ReferenceOrigin::Manifest => self.line(candidate, &["git", "reference"]),
@@ -171,18 +171,18 @@ impl PlanDraft<'_> {
     ) -> Vec<InputRow> {
         let rows = candidate.service.needs.iter().filter_map(|need| {
             let ids = comparisons.get(need)?.ids.as_ref()?;
-            let today = shortened(ids.first()?, ID_DIGITS);
+            let current = shortened(ids.first()?, ID_DIGITS);
             let image = built_from.and_then(|it| it.get(need.as_str()));
             let image = image.map(|id| {
                 if ids.contains(id) {
-                    today.clone()
+                    current.clone()
                 } else {
                     shortened(id.strip_prefix("sha256:").unwrap_or(id), ID_DIGITS)
                 }
             });
             Some(InputRow {
                 name: format!("needs.{need}.image"),
-                today: Some(today),
+                current: Some(current),
                 image,
                 from: NOTHING.to_owned(),
                 value: format!("the image of {need}"),
@@ -245,7 +245,7 @@ fn existing_labels<'i>(
 fn removed_input(name: &str, digest: &InputDigest) -> InputRow {
     InputRow {
         name: name.chars().flat_map(char::escape_debug).collect(),
-        today: None,
+        current: None,
         image: Some(digest.to_string()),
         from: NOTHING.to_owned(),
         value: NOTHING.to_owned(),
@@ -299,7 +299,7 @@ impl Explanation {
             .collect();
         let mut text = aligned(&heading);
         text.push('\n');
-        let names = ["  INPUT", "TODAY", "IMAGE", "FROM", "VALUE"];
+        let names = ["  INPUT", "CURRENT", "IMAGE", "FROM", "VALUE"];
         let mut table = vec![names.map(str::to_owned).to_vec()];
         table.extend(self.rows.iter().map(|row| self.cells(row)));
         text.push_str(&fit_to_terminal(table, columns));
@@ -312,14 +312,14 @@ impl Explanation {
     fn cells(&self, row: &InputRow) -> Vec<String> {
         // An image without labels cannot differ.
         let differs = match row.name.as_str() {
-            "commit" => row.image.is_some() && row.today != row.image,
-            _ => self.is_compared && row.today != row.image,
+            "commit" => row.image.is_some() && row.current != row.image,
+            _ => self.is_compared && row.current != row.image,
         };
         let mark = if differs { '*' } else { ' ' };
         let or_nothing = |text: &Option<String>| text.clone().unwrap_or_else(|| NOTHING.to_owned());
         vec![
             format!("{mark} {}", row.name),
-            or_nothing(&row.today),
+            or_nothing(&row.current),
             or_nothing(&row.image),
             row.from.clone(),
             row.value.clone(),
@@ -352,7 +352,7 @@ mod tests {
     fn a_narrow_terminal_shows_values_on_their_own_lines() {
         let row = |name: &str, from: &str, value: &str| InputRow {
             name: name.to_owned(),
-            today: Some("12345678".to_owned()),
+            current: Some("12345678".to_owned()),
             image: None,
             from: from.to_owned(),
             value: value.to_owned(),
@@ -369,7 +369,7 @@ mod tests {
         let wide = "\
 service  zback
 
-  INPUT        TODAY     IMAGE  FROM     VALUE
+  INPUT        CURRENT   IMAGE  FROM     VALUE
   commit       12345678  -      x.yml:5  master of a
   docker.file  12345678  -      default  Dockerfile
 
@@ -379,7 +379,7 @@ build: new
         let below = "\
 service  zback
 
-  INPUT        TODAY     IMAGE  FROM
+  INPUT        CURRENT   IMAGE  FROM
   commit       12345678  -      x.yml:5
   master of a
   docker.file  12345678  -      default
@@ -394,7 +394,7 @@ build: new
         let both_below = "\
 service  zback
 
-  INPUT        TODAY     IMAGE
+  INPUT        CURRENT   IMAGE
   commit       12345678  -
   x.yml:5  master of a
   docker.file  12345678  -

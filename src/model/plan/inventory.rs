@@ -20,7 +20,7 @@ pub enum Presence {
 pub struct QueryFailure {
     /// What went wrong, including the causes. The same text for all images affected by it.
     pub why: String,
-    /// What the user can do about it.
+    /// How to fix it.
     pub hints: Vec<String>,
 }
 
@@ -40,7 +40,7 @@ impl QueryFailure {
 /// The results of the queries to registries and the engine.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
-    /// The answers of the registries, by reference.
+    /// The responses of the registries, by reference.
     pub registry: BTreeMap<ImageReference, Presence>,
     /// Descriptions of images in registries, by digest, or why there is none. Images that are also in the engine are
     /// not queried.
@@ -52,7 +52,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Returns, by digest, the given images that registries have and whose descriptions are still missing.
+    /// Returns, by digest, the given images that registries have and that lack a description.
     pub fn undescribed(
         &self,
         images: impl IntoIterator<Item = ImageReference>,

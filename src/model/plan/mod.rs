@@ -1,6 +1,6 @@
-//! The planner: decides what to do with each service from what was found. Pure.
+//! The planner: decides what to do with each service, based on the inventory. Pure.
 //!
-//! A plan is made in three stages, with queries to registries and the engine in between:
+//! Planning has three stages, with queries to registries and the engine in between:
 //!
 //! 1. [`PlanDraft`]: the affected services and the image references to query;
 //! 2. [`Decided`]: the decision for each service and the builder images it requires;
@@ -70,13 +70,13 @@ pub struct Options {
     pub push: bool,
     /// Run `scripts.test`.
     pub test: bool,
-    /// Accept images by their commit tag, whatever they were built from.
+    /// Accept images by their commit tag, regardless of their inputs.
     pub trust_commit: bool,
     /// Set moving tags: the branch's and those of the manifest.
     pub moving_tags: bool,
     /// Set moving tags only after every unit of the plan succeeded.
     pub all_or_nothing: bool,
-    /// Images that are used as they are, by the digests in a lock.
+    /// Pinned images, by the digests in a lock.
     pub pinned: BTreeMap<ServiceName, Pinned>,
     /// Additional tags for each image.
     pub tags: Vec<Tag>,
@@ -142,12 +142,12 @@ pub struct UnitPlan {
     pub unit: Unit,
     /// The commit of a service; `None` for a builder image.
     pub commit: Option<CommitId>,
-    /// The source of a service and who chose it; `None` for a builder image.
+    /// The source of a service and its origin; `None` for a builder image.
     pub source: Option<ServiceSource>,
     /// The image, tagged with its commit or content.
     pub image: ImageReference,
     pub decision: Decision,
-    /// Why, for people.
+    /// The reason, human-readable.
     pub reason: String,
     /// The build inputs that differ from those of the existing image.
     pub changes: Vec<RecipeChange>,
@@ -160,7 +160,7 @@ pub struct UnitPlan {
     /// How many of the last steps wait until all units have finished the others: with `--all-or-nothing`, those that
     /// move tags.
     pub held: usize,
-    /// The timeout for the scripts and the image build together.
+    /// The combined timeout for scripts and image build.
     pub timeout: Option<Duration>,
     /// The working copy, if the unit is built in place.
     pub in_place: Option<InPlace>,
@@ -248,7 +248,7 @@ impl Plan {
         self.train.is_some() || sources.any(|source| source.origin != ReferenceOrigin::Manifest)
     }
 
-    /// Returns whether anything is built, pushed or tagged. Pulled images exist already.
+    /// Returns whether anything is built, pushed or tagged. Pulled images already exist.
     pub fn makes_something(&self) -> bool {
         let makes = |step: &Step| {
             matches!(

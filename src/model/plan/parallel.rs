@@ -7,15 +7,15 @@ use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use super::draft::{PlanCandidate, PlanDraft};
 use crate::model::manifest::ServiceName;
 
-/// A plan of 1,000 services does not get faster by threads, one of 10,000 does.
-const MANY: usize = 5000;
+/// Threads speed up a plan of 10,000 services, but not one of 1,000.
+const PARALLEL_THRESHOLD: usize = 5000;
 
 /// Maps items in order.
 pub(super) fn map<T: Sync, R: Send>(
     items: &[T],
     compute: impl Fn(&T) -> R + Sync + Send,
 ) -> Vec<R> {
-    if items.len() < MANY {
+    if items.len() < PARALLEL_THRESHOLD {
         items.iter().map(compute).collect()
     } else {
         items.par_iter().map(compute).collect()

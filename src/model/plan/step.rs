@@ -192,14 +192,14 @@ pub struct PushStep {
     pub image: ImageReference,
     /// The digest that the registry has for the same tag.
     pub replaces: Option<Digest>,
-    /// The identity tag, which never moves; `None` for a builder image, whose own tag never moves.
+    /// The identity tag, which never moves; `None` for a builder image, which has a tag that never moves.
     pub identity: Option<ImageReference>,
     /// The image that the registry has for the identity tag, if it was built from needed images that are not the
     /// current ones.
     pub inconsistent: Option<Digest>,
     /// Whether to replace any image that the registry has for the identity tag: `--force`.
     pub force: bool,
-    /// What to do if another run has pushed the image in the meantime.
+    /// How to handle an image that another run has pushed in the meantime.
     pub concurrent: ConcurrentPush,
     /// The images of needed services that the image was built from.
     pub needs: Vec<NeededImage>,

@@ -226,7 +226,7 @@ impl TestPlatform {
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Makes a draft for these services.
+    /// Creates a draft for these services.
     fn draft<T>(&self, selected: &[&str], use_draft: impl FnOnce(PlanDraft<'_>) -> T) -> T {
         let selected: BTreeSet<_> = selected.iter().map(|service| name(service)).collect();
         let env = |variable: &str| (variable == "N").then(|| "7".to_owned());
@@ -361,7 +361,7 @@ fn push_rights_are_checked_only_for_builds() {
         "r.example.com/x/front",
     ];
     assert_eq!(built_for(TestPlatform::new()), all);
-    // Existing images are pushed right away, and images that only get tags are not pushed at all.
+    // Existing images are pushed right away, and images that only get tags are not pushed.
     let platform = TestPlatform::new()
         .engine("front", "", "a")
         .registry("back", "", "b");
@@ -376,7 +376,7 @@ fn missing_images_are_built_with_their_dependencies() {
     assert_eq!(
         shown(&plan),
         [
-            "builders/go build: no image of its content 05fe405 [image push tag]".replace("05fe405", &plan.units[0].image.tag().unwrap().as_str()[..8]),
+            "builders/go build: no image with content 05fe405 [image push tag]".replace("05fe405", &plan.units[0].image.tag().unwrap().as_str()[..8]),
             "front build: neither r.example.com nor the engine has the commit [sync export image push tag]".to_owned(),
             "back build: neither r.example.com nor the engine has the commit \
              [sync export container prepare build test image push tag]"
@@ -435,7 +435,7 @@ fn a_tag_on_another_image_is_moved() {
     let plan = platform.plan(&["front"]);
     assert_eq!(
         shown(&plan),
-        ["front tag: in the registry and the engine; to set: master [tag]"]
+        ["front tag: in the registry and the engine; tags to update: master [tag]"]
     );
     assert!(
         matches!(&plan.units[0].steps[0], Step::RegistryTag { tags, .. } if tags[0].as_str() == "master")
@@ -456,7 +456,7 @@ fn command_line_tags_are_set_too() {
     let plan = platform.plan(&["front"]);
     assert_eq!(
         shown(&plan),
-        ["front tag: in the registry and the engine; to set: v1 [tag tag]"]
+        ["front tag: in the registry and the engine; tags to update: v1 [tag tag]"]
     );
 }
 
@@ -472,7 +472,7 @@ fn without_a_registry_only_the_engine_matters() {
         .engine("front", "master", "old");
     assert_eq!(
         shown(&platform.plan(&["front"])),
-        ["front tag: in the engine; to set: master [tag]"]
+        ["front tag: in the engine; tags to update: master [tag]"]
     );
     let platform = platform.engine("front", "master", "a");
     assert!(platform.plan(&["front"]).is_empty());
@@ -607,7 +607,7 @@ fn only_the_pinned_image_is_accepted() {
         shown(&here.plan(&["front"])),
         ["front skip: in the registry and the engine []"]
     );
-    // Another digest is another image.
+    // A different digest is a different image.
     let other = platform().options(pinned("b"));
     assert!(shown(&other.plan(&["front"]))[0].starts_with("front build: "));
 }

@@ -19,7 +19,7 @@ pub enum TransferRefusal {
     /// The registry or a proxy in front of it fails or cannot be reached.
     Outage,
     /// A retry cannot help: no such image, or a misconfigured connection.
-    Lasting,
+    Permanent,
     /// The message does not contain the reason.
     Unknown,
 }
@@ -53,8 +53,8 @@ impl TransferRefusal {
         }
         if contains_any(LOGIN) {
             Self::Login
-        } else if contains_any(LASTING) {
-            Self::Lasting
+        } else if contains_any(PERMANENT) {
+            Self::Permanent
         } else if contains_any(RIGHTS) {
             Self::Rights
         } else if contains_any(OUTAGE) || text.ends_with("eof") {
@@ -72,26 +72,26 @@ impl TransferRefusal {
     /// Returns hints for a push to or a pull from that registry.
     pub fn hints(self, registry: &str) -> Vec<String> {
         let hint = match self {
-            Self::ImmutableTag => "build under another tag: any new commit gets one, even an empty commit".to_owned(),
+            Self::ImmutableTag => "create a new commit, even an empty one, to get a new tag".to_owned(),
             Self::Login => {
                 return vec![
                     format!("log in with `docker login {registry}`"),
-                    "`xp doctor` shows where the credentials come from".to_owned(),
+                    "run `xp doctor` to see where the credentials come from".to_owned(),
                 ];
             }
             Self::Rights => format!(
-                "ask for access to the repository, or log in as a user who has it: `docker login {registry}`"
+                "request access to the repository, or log in as a user who has it: `docker login {registry}`"
             ),
             Self::Quota => {
-                "the registry, or a proxy in front of it, limits the size of images or their storage: remove old images there, or ask its administrator for more"
+                "the registry or a proxy in front of it limits image size or storage: remove old images, or ask the administrator to raise the limit"
                     .to_owned()
             }
-            Self::RateLimit => "the registry limits the rate of requests: try again later".to_owned(),
+            Self::RateLimit => "the registry limits the request rate: try again later".to_owned(),
             Self::Outage => {
-                "the registry, or a proxy in front of it, is failing: run xp again later; finished images are not rebuilt"
+                "the registry or a proxy in front of it is failing: run xp again later; finished images are not rebuilt"
                     .to_owned()
             }
-            Self::Lasting | Self::Unknown => return Vec::new(),
+            Self::Permanent | Self::Unknown => return Vec::new(),
         };
         vec![hint]
     }
@@ -133,7 +133,7 @@ const LOGIN: &[&str] = &[
     "invalid username",
 ];
 
-const LASTING: &[&str] = &[
+const PERMANENT: &[&str] = &[
     "not found",
     "manifest unknown",
     "does not exist",
@@ -252,8 +252,8 @@ mod tests {
                 "error parsing HTTP 408 response body: invalid character '<' looking for beginning of value",
                 Outage,
             ),
-            ("manifest unknown: manifest unknown", Lasting),
-            ("unsupported: The operation is unsupported.", Lasting),
+            ("manifest unknown: manifest unknown", Permanent),
+            ("unsupported: The operation is unsupported.", Permanent),
             ("blob upload invalid", Unknown),
         ] {
             assert_eq!(of(message), kind, "{message}");
@@ -265,7 +265,7 @@ mod tests {
         for (status, kind) in [
             ("401 Unauthorized", Login),
             ("403 Forbidden", Rights),
-            ("404 Not Found", Lasting),
+            ("404 Not Found", Permanent),
             ("408 Request Timeout", Outage),
             ("409 Conflict", ImmutableTag),
             ("412 Precondition Failed", ImmutableTag),
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn only_rate_limits_and_outages_are_temporary() {
-        for kind in [ImmutableTag, Login, Rights, Quota, Lasting, Unknown] {
+        for kind in [ImmutableTag, Login, Rights, Quota, Permanent, Unknown] {
             assert!(!kind.is_temporary(), "{kind:?}");
         }
         assert!(RateLimit.is_temporary() && Outage.is_temporary());

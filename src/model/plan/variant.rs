@@ -2,7 +2,7 @@
 //!
 //! The tag `<sha1>` means: this commit, built with the dependencies that the manifest names. With `--branch` or
 //! `--reference`, a needed service may be at another commit. An image built with it is a *variant*: another image of
-//! the same commit. If it were tagged `<sha1>` too, a preview would replace the deployed image. So it is tagged
+//! the same commit. If it were tagged `<sha1>` too, a preview would replace the deployed image. It is therefore tagged
 //! `<sha1>-<variant>`, and the branch's tag is not moved.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -316,8 +316,11 @@ mod tests {
         assert!(local.is_of_working_copy() && !commit.is_of_working_copy());
         let label = local.to_string();
         assert_eq!(label.parse::<Recipe>(), Ok(local));
-        let standing = RecipeStatus::of(Some(&label), &commit, None).unwrap();
-        assert!(matches!(standing, RecipeStatus::Stale(_)), "{standing:?}");
+        let recipe_status = RecipeStatus::of(Some(&label), &commit, None).unwrap();
+        assert!(
+            matches!(recipe_status, RecipeStatus::Stale(_)),
+            "{recipe_status:?}"
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub enum ChangeKind {
     Changed,
     Added,
     Removed,
-    /// Not an input of the recipe: another image was built from the same inputs.
+    /// Another image was built from the same inputs.
     Rebuilt,
 }
 
@@ -119,11 +119,17 @@ mod tests {
         let mut now = Recipe::default();
         now.add("a", "1");
         now.add("scripts.test", "x");
-        let standing = |label: Option<&str>| RecipeStatus::of(label, &now, None).unwrap();
-        assert_eq!(standing(Some(&now.to_string())), RecipeStatus::Verified);
-        assert_eq!(standing(None), RecipeStatus::Unverified);
+        let recipe_status = |label: Option<&str>| RecipeStatus::of(label, &now, None).unwrap();
+        assert_eq!(
+            recipe_status(Some(&now.to_string())),
+            RecipeStatus::Verified
+        );
+        assert_eq!(recipe_status(None), RecipeStatus::Unverified);
         let untested = now.without("scripts.test").to_string();
-        assert!(matches!(standing(Some(&untested)), RecipeStatus::Stale(_)));
+        assert!(matches!(
+            recipe_status(Some(&untested)),
+            RecipeStatus::Stale(_)
+        ));
         assert_eq!(
             RecipeStatus::of(Some(&untested), &now, Some("scripts.test")),
             Ok(RecipeStatus::Verified)

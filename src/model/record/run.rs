@@ -39,9 +39,9 @@ pub struct RunRecord {
 pub struct StageRecord {
     /// A description.
     pub text: String,
-    /// Seconds from the start of the run to its own start.
+    /// The start, in seconds since the start of the run.
     pub start: f64,
-    /// Seconds from the start of the run to its end; `None` if unknown.
+    /// The end, in seconds since the start of the run; `None` if unknown.
     pub end: Option<f64>,
 }
 
@@ -49,9 +49,9 @@ pub struct StageRecord {
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitRecord {
     pub name: String,
-    /// Seconds from the start of the run to its own start.
+    /// The start, in seconds since the start of the run.
     pub start: f64,
-    /// Seconds from the start of the run to its end; `None` if unknown.
+    /// The end, in seconds since the start of the run; `None` if unknown.
     pub end: Option<f64>,
     /// The outcome; `None` if unknown.
     pub outcome: Option<Outcome>,
@@ -69,9 +69,9 @@ pub struct StepRecord {
     pub phase: String,
     /// A description.
     pub title: String,
-    /// Seconds from the start of the run to its own start.
+    /// The start, in seconds since the start of the run.
     pub start: f64,
-    /// Seconds from the start of the run to its end; `None` if unknown.
+    /// The end, in seconds since the start of the run; `None` if unknown.
     pub end: Option<f64>,
     /// Whether it succeeded.
     pub done: bool,
@@ -172,7 +172,7 @@ impl RunRecord {
                 unit.outcome = Some(ended.outcome);
                 unit.blocked_by = ended.blocked_by.map(|needed| needed.to_string());
                 unit.failure = ended.failure;
-                // A failed step has no event of its own; the unit's event ends it.
+                // A failed step has no separate event; the unit's event ends it.
                 if let Some(step) = unit.steps.last_mut() {
                     step.end.get_or_insert(at);
                 }

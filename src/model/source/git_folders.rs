@@ -61,7 +61,7 @@ impl GitFolders {
             let mut holds_git_dir = false;
             if let Some(common) = &link.common {
                 let target = resolved(&git_dir, &common.path_as_written);
-                // Usually, the worktree's git directory is inside the shared one and needs no mount of its own.
+                // Usually, the worktree's git directory is inside the shared one and needs no separate mount.
                 holds_git_dir = match link.git_dir.strip_prefix(&common.dir) {
                     Ok(below) => target.join(below) == git_dir,
                     Err(_) => false,

@@ -23,9 +23,9 @@ pub enum GitReference {
 impl GitReference {
     /// Returns the full names to try, in order of preference.
     ///
-    /// Follows gitrevisions(7), except that a branch takes precedence over a tag of the same name. So `tags/v1` is
-    /// the tag, and `pull/7/head` is `refs/pull/7/head`. Both `origin/x` and `remotes/origin/x` mean the branch `x`;
-    /// a branch actually named `origin/x` is used only if there is no branch `x`.
+    /// Follows gitrevisions(7), except that a branch takes precedence over a tag of the same name. For example,
+    /// `tags/v1` is the tag, and `pull/7/head` is `refs/pull/7/head`. Both `origin/x` and `remotes/origin/x` mean the
+    /// branch `x`; a branch actually named `origin/x` is used only if there is no branch `x`.
     pub fn candidates(&self) -> Vec<String> {
         match self {
             Self::DefaultBranch => vec!["HEAD".to_owned()],

@@ -60,7 +60,7 @@ impl ServiceSource {
 
     /// Returns whether the commit to build differs from that of the manifest's reference.
     ///
-    /// A branch without commits of its own does not deviate, nor does one whose commits change only other services
+    /// A branch without additional commits does not deviate, nor does one with commits that change only other services
     /// of the repository. A lock names its images itself, and the image of a working copy is named by its content.
     pub fn deviates(&self) -> bool {
         let manifest_reference = self
@@ -136,7 +136,7 @@ mod tests {
         assert!(!source(ReferenceOrigin::Branch, Some(commit("a"))).deviates());
         assert!(source(ReferenceOrigin::Branch, Some(commit("b"))).deviates());
         assert!(source(ReferenceOrigin::Reference, None).deviates());
-        // The branch has commits, but none of them changed the service.
+        // The branch's commits did not change the service.
         let mut part = source(ReferenceOrigin::Branch, Some(commit("c")));
         part.commit = commit("c");
         assert!(!part.deviates());

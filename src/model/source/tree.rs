@@ -26,7 +26,7 @@ pub struct TreeChanges {
     /// The number of paths that differ.
     pub count: usize,
     /// The number of those that are excluded by a sparse checkout.
-    pub left_out: usize,
+    pub excluded: usize,
     /// The first few of the other paths.
     pub paths: Vec<String>,
 }
@@ -38,21 +38,21 @@ impl fmt::Display for TreeChanges {
             // File names may contain escape sequences, and this is printed to a terminal.
             write!(f, "{comma}{}", path.escape_debug())?;
         }
-        match (self.count - self.left_out).saturating_sub(self.paths.len()) {
+        match (self.count - self.excluded).saturating_sub(self.paths.len()) {
             0 => {}
             more => write!(f, " and {more} more")?,
         }
-        match (self.left_out, self.paths.is_empty()) {
+        match (self.excluded, self.paths.is_empty()) {
             (0, _) => Ok(()),
-            (left_out, true) => write!(
+            (excluded, true) => write!(
                 f,
                 "{} excluded by the sparse checkout",
-                count_of(left_out, "file")
+                count_of(excluded, "file")
             ),
-            (left_out, false) => write!(
+            (excluded, false) => write!(
                 f,
                 "; {} excluded by the sparse checkout",
-                count_of(left_out, "file")
+                count_of(excluded, "file")
             ),
         }
     }
@@ -164,10 +164,10 @@ mod tests {
 
     #[test]
     fn changes_are_listed() {
-        let changes = |count, left_out, paths: &[&str]| TreeChanges {
+        let changes = |count, excluded, paths: &[&str]| TreeChanges {
             digest: TreeHasher::default().finish(),
             count,
-            left_out,
+            excluded,
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         };
         assert_eq!(changes(1, 0, &["a"]).to_string(), "a");

@@ -172,7 +172,7 @@ fn json_has_everything() {
 
 #[test]
 fn unbuilt_changes_are_those_that_the_branch_lacks() {
-    let said = |branch: Option<&str>, ahead, modified| {
+    let note = |branch: Option<&str>, ahead, modified| {
         let source = service("a", WorkingCopyStatus::Missing).source.unwrap();
         let unpushed = UnpushedChanges {
             branch: branch.map(str::to_owned),
@@ -182,14 +182,14 @@ fn unbuilt_changes_are_those_that_the_branch_lacks() {
         local_changes_note("src/a", &source, &unpushed)
     };
     assert_eq!(
-        said(Some("master"), 2, 1).unwrap(),
+        note(Some("master"), 2, 1).unwrap(),
         "not built: 2 commits and 1 modified file in src/a, not in master of its remote"
     );
-    assert_eq!(said(Some("topic"), 2, 0), None);
-    assert_eq!(said(None, 2, 0), None);
-    assert_eq!(said(Some("master"), 0, 0), None);
+    assert_eq!(note(Some("topic"), 2, 0), None);
+    assert_eq!(note(None, 2, 0), None);
+    assert_eq!(note(Some("master"), 0, 0), None);
     assert_eq!(
-        said(None, 2, 3).unwrap(),
+        note(None, 2, 3).unwrap(),
         "not built: 3 modified files in src/a, not in master of its remote"
     );
 }

@@ -48,8 +48,8 @@ impl RunHistory {
         compared(self.runs.get(&comparison_key(run))?, run.seconds)
     }
 
-    /// Compares the duration of a successful unit with earlier ones with the same phases: a pull is not compared with a
-    /// build, nor a build with tests with one without.
+    /// Compares the duration of a successful unit with earlier runs that had the same phases. A pull is not compared
+    /// with a build, nor a build that runs tests with one that does not.
     pub fn unit(&self, unit: &UnitRecord) -> Option<DurationComparison> {
         let key = (unit.name.clone(), phases(unit));
         compared(self.units.get(&key)?, successful_seconds(unit)?)

@@ -15,8 +15,8 @@ use crate::model::record::{RunRecord, UnitRecord};
 
 /// When each unit of a run was ready, and when it ran.
 ///
-/// A unit is *ready* when its dependencies are finished. Then it waits for a free job (`--jobs`). The dependencies come
-/// from the plan; without a plan, as with `xp sync`, units have none.
+/// A unit is *ready* when its dependencies are finished. Then it waits for a free job slot (`--jobs`). The dependencies
+/// come from the plan; without a plan, as with `xp sync`, units have none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timeline {
     /// When the run ended; the last known time if it was killed or is still running.
@@ -53,7 +53,7 @@ impl UnitTimes {
         self.end - self.start
     }
 
-    /// Returns how long it waited for a free job.
+    /// Returns how long it waited for a free job slot.
     pub fn waited(&self) -> f64 {
         (self.start - self.ready).max(0.0)
     }

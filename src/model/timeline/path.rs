@@ -4,13 +4,14 @@ use super::UnitTimes;
 
 /// A unit on the critical path, and why it did not start earlier.
 ///
-/// The path is traced from its end: the unit that ended last started when its predecessor had ended, and so on, back
-/// to a unit that started with the work. So the units on the path cover the work without gaps, apart from scheduling
-/// delays. If any of them had been faster, the run would have ended earlier, until another chain is the longest.
+/// The path is traced from its end: the unit that ended last started when its predecessor had ended, and so on, back to
+/// a unit that started with the work. The units on the path therefore cover the work without gaps, apart from
+/// scheduling delays. If any of them had been faster, the run would have ended earlier, until another chain is the
+/// longest.
 ///
-/// The predecessor is either a dependency ([`StartReason::Needs`]) or, if the unit was ready but all jobs were busy, the
-/// unit whose end freed a job ([`StartReason::Job`]). A path with a link of the second kind may also get shorter with more
-/// `--jobs`, if the machine has spare capacity.
+/// The predecessor is either a dependency ([`StartReason::Needs`]) or, if the unit was ready but all jobs were busy,
+/// the unit that freed a job slot when it ended ([`StartReason::Job`]). A path with a link of the second kind may also
+/// get shorter with more `--jobs`, if the machine has spare capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PathLink {
     /// The index of the unit's span.
@@ -26,7 +27,7 @@ pub enum StartReason {
     Start,
     /// It needs the previous unit.
     Needs,
-    /// It waited for the job of the previous unit.
+    /// It waited for the job slot of the previous unit.
     Job,
 }
 
@@ -54,10 +55,10 @@ pub fn critical(spans: &[UnitTimes], jobs: Option<usize>) -> Vec<PathLink> {
     path
 }
 
-/// Returns the unit whose end freed the job for a unit that was already ready.
+/// Returns the unit that freed the job slot for a unit that was already ready.
 ///
-/// This is the last unit that ended between its being ready and its start while all jobs were busy. If a job was
-/// free in the meantime, the unit did not wait for one.
+/// This is the last unit that ended between its being ready and its start while all jobs were busy. If a slot was free
+/// in the meantime, the unit did not wait for one.
 fn freed_job(
     spans: &[UnitTimes],
     by_end: &[usize],

@@ -96,7 +96,7 @@ fn a_unit_that_waited_for_a_job_follows_the_one_that_had_it() {
 }
 
 #[test]
-fn no_unit_is_blamed_while_a_job_is_free() {
+fn no_unit_is_blamed_while_a_job_slot_is_free() {
     let rows: &[TimelineRow] = &[
         ("a", 1.0, 3.0, &[]),
         ("b", 1.0, 3.5, &[]),

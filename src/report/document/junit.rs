@@ -273,7 +273,7 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Returns the time `later` seconds after the start, in JUnit's format: UTC, without fraction and zone.
+/// Returns the time `later` seconds after the start, in JUnit's format: UTC, without a fraction or a time zone.
 fn time(start: &str, later: f64) -> String {
     use time::format_description::well_known::Rfc3339;
     use time::macros::format_description;

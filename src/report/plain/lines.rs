@@ -181,7 +181,7 @@ impl Lines {
         self.groups.end(unit, failed, &line, &problem);
     }
 
-    /// Reports units that have been silent for long.
+    /// Reports units that have been silent for a long time.
     pub fn tick(&mut self, now: Instant) {
         let mut text = String::new();
         for (unit, running) in &mut self.running {
@@ -224,7 +224,7 @@ impl Lines {
         self.groups.print(&problem);
     }
 
-    /// Prints a message that belongs to no unit.
+    /// Prints a message without a unit.
     fn say(&mut self, text: &str) {
         let mut lines = String::new();
         for line in text.lines() {

@@ -10,12 +10,12 @@ use crate::process;
 use crate::wait::wait_until;
 
 pub const CASES: &[Case] = cases![
-    secrets_reach_instructions_and_no_image,
-    a_new_value_makes_no_new_image,
-    a_secret_that_is_not_there_is_told_before_anything_runs,
-    the_classic_builder_has_no_secrets,
-    a_build_with_secrets_is_repeated_by_hand,
-    the_ssh_agent_reaches_instructions,
+    secrets_are_available_to_instructions_but_not_stored_in_images,
+    a_new_value_does_not_rebuild_the_image,
+    a_missing_secret_is_reported_before_anything_runs,
+    the_classic_builder_does_not_support_secrets,
+    a_build_with_secrets_can_be_reproduced,
+    the_ssh_agent_is_available_to_instructions,
 ];
 
 const VALUE: &str = "c4nary of a variable\nin two lines";
@@ -39,9 +39,9 @@ fn digest(text: &str) -> String {
     process::succeed(Command::new("sh").args(["-c", &command]))
 }
 
-/// Asserts that an image does not contain a text in any layer or in its history.
+/// Asserts that a text is not in any layer or in the history of an image.
 #[track_caller]
-fn image_has_not(t: &Context, image: &str, text: &str) {
+fn assert_image_lacks(t: &Context, image: &str, text: &str) {
     let archive = t.folder().join("image.tar").display().to_string();
     process::succeed(
         t.engine()
@@ -67,7 +67,7 @@ fn image_has_not(t: &Context, image: &str, text: &str) {
     fs::remove_file(archive).expect("it was made");
 }
 
-fn secrets_reach_instructions_and_no_image(t: &Context) {
+fn secrets_are_available_to_instructions_but_not_stored_in_images(t: &Context) {
     let app = app(
         t,
         "RUN --mount=type=secret,id=npm sha1sum < /run/secrets/npm > /variable\n\
@@ -98,7 +98,7 @@ fn secrets_reach_instructions_and_no_image(t: &Context) {
             .last(),
         Some("none")
     );
-    image_has_not(t, &image, "c4nary");
+    assert_image_lacks(t, &image, "c4nary");
     fs::remove_dir_all(t.dir().join("secrets")).expect("it was made");
     t.assert_secret_is_nowhere("c4nary");
     app.build()
@@ -120,7 +120,7 @@ fn secrets_reach_instructions_and_no_image(t: &Context) {
     assert_eq!(length, "none");
 }
 
-fn a_new_value_makes_no_new_image(t: &Context) {
+fn a_new_value_does_not_rebuild_the_image(t: &Context) {
     let app = app(
         t,
         "RUN --mount=type=secret,id=npm test -e /run/secrets/npm",
@@ -144,7 +144,7 @@ fn a_new_value_makes_no_new_image(t: &Context) {
         .stdout_contains("docker.ssh is new");
 }
 
-fn a_secret_that_is_not_there_is_told_before_anything_runs(t: &Context) {
+fn a_missing_secret_is_reported_before_anything_runs(t: &Context) {
     let app = app(
         t,
         "RUN --mount=type=secret,id=npm,required=true cat /run/secrets/npm",
@@ -187,13 +187,13 @@ fn a_secret_that_is_not_there_is_told_before_anything_runs(t: &Context) {
     scripts("ssh: true");
     app.build()
         .failure(2)
-        .stderr_contains("`docker.ssh` needs an ssh agent, but SSH_AUTH_SOCK is not set");
+        .stderr_contains("`docker.ssh` requires an ssh agent, but SSH_AUTH_SOCK is not set");
     let keys = build_keys(t, "ssh: true", &["touch ran"]);
     app.set_keys(&format!("docker: {{ image: {} }}\n{keys}", app.image()));
     app.build()
         .failure(2)
         .stderr_contains(
-            "service `app`: `dockerBuilder.ssh` needs an ssh agent, but SSH_AUTH_SOCK is not set",
+            "service `app`: `dockerBuilder.ssh` requires an ssh agent, but SSH_AUTH_SOCK is not set",
         )
         .stderr_contains("x-platform.yml:");
     assert!(!app.export("ran").exists());
@@ -202,18 +202,18 @@ fn a_secret_that_is_not_there_is_told_before_anything_runs(t: &Context) {
     app.build().failure(1).stderr_contains("npm");
 }
 
-fn the_classic_builder_has_no_secrets(t: &Context) {
+fn the_classic_builder_does_not_support_secrets(t: &Context) {
     let app = app(t, "RUN true", "secrets: { npm: { env: HOME } }");
     app.build()
         .env("DOCKER_BUILDKIT", "0")
         .failure(1)
         .stderr_contains(
-            "`docker.secrets` needs BuildKit, but DOCKER_BUILDKIT=0 turns BuildKit off",
+            "`docker.secrets` requires BuildKit, but DOCKER_BUILDKIT=0 turns BuildKit off",
         )
         .stderr_contains("hint: unset DOCKER_BUILDKIT");
 }
 
-fn a_build_with_secrets_is_repeated_by_hand(t: &Context) {
+fn a_build_with_secrets_can_be_reproduced(t: &Context) {
     let app = app(
         t,
         "RUN --mount=type=secret,id=npm --mount=type=secret,id=f echo of $(cat /run/secrets/npm | wc -c) $(cat /run/secrets/f | wc -c); exit 3",
@@ -249,7 +249,7 @@ impl Drop for Agent {
     }
 }
 
-fn the_ssh_agent_reaches_instructions(t: &Context) {
+fn the_ssh_agent_is_available_to_instructions(t: &Context) {
     let app = app(
         t,
         "COPY root /\nRUN --mount=type=ssh ssh-add -l > /keys",
@@ -301,5 +301,5 @@ fn the_ssh_agent_reaches_instructions(t: &Context) {
     app.build()
         .env("SSH_AUTH_SOCK", gone)
         .failure(2)
-        .stderr_contains("`docker.ssh` needs an ssh agent, but none answers at ");
+        .stderr_contains("`docker.ssh` requires an ssh agent, but none responds at ");
 }

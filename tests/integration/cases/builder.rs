@@ -1,4 +1,4 @@
-//! Builder containers: what scripts find in them, and that they are removed.
+//! Builder containers: the environment of scripts, and cleanup.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -17,24 +17,24 @@ use crate::wait::wait_until;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    scripts_find_what_the_design_promises,
-    scripts_of_another_caller_are_his,
-    scripts_of_root_leave_nothing_of_root,
-    scripts_of_a_chosen_user_can_write,
-    files_of_root_are_given_back_after_a_kill,
+    scripts_have_the_documented_environment,
+    scripts_run_as_the_caller,
+    scripts_of_root_leave_no_files_owned_by_root,
+    scripts_can_write_as_a_configured_user,
+    file_ownership_is_restored_after_a_kill,
     caches_persist,
-    ssh_agent_is_forwarded_where_asked_for,
-    limits_mounts_and_socket_reach_the_container,
-    one_container_a_build_and_none_afterwards,
-    left_over_containers_are_removed,
-    image_without_a_shell_is_said,
-    paths_with_a_colon_are_no_problem,
+    ssh_agent_is_forwarded_if_requested,
+    limits_mounts_and_socket_are_set_on_the_container,
+    each_build_uses_one_container_and_removes_it,
+    leftover_containers_are_removed,
+    image_without_a_shell_is_reported,
+    paths_can_contain_colons,
 ];
 
-/// A user that neither an image nor the machine knows.
-const STRANGER: u32 = 12345;
+/// A user that exists neither in images nor on the machine.
+const UNKNOWN_UID: u32 = 12345;
 
-fn scripts_find_what_the_design_promises(t: &Context) {
+fn scripts_have_the_documented_environment(t: &Context) {
     let lines = [
         "id -u > user; id -un >> user; echo $HOME >> user; touch $HOME/file; pwd >> user",
         "env | sort > variables",
@@ -78,56 +78,56 @@ fn scripts_find_what_the_design_promises(t: &Context) {
     assert_eq!(t.containers(), [Value::Null; 0]);
 }
 
-fn scripts_of_another_caller_are_his(t: &Context) {
+fn scripts_run_as_the_caller(t: &Context) {
     let lines = [
         "id -u > user; id -g >> user; whoami >> user; echo $HOME >> user",
         "touch $HOME/file $HOME/.cache/other /cache/file; mkdir -p below; touch below/file",
     ];
     let keys = "cache: [ /home/xp/.cache/go-build, /cache ]";
     let app = App::with_scripts(t, keys, &lines);
-    as_stranger(t, &app, ["build"]).success();
+    as_unknown_user(t, &app, ["build"]).success();
     assert_eq!(app.read("user"), "12345\n12345\nxp\n/home/xp\n");
-    assert_owned_by(&t.dir(), STRANGER);
+    assert_owned_by(&t.dir(), UNKNOWN_UID);
     // The same user can replace all of it.
-    as_stranger(t, &app, ["build", "--force"]).success();
+    as_unknown_user(t, &app, ["build", "--force"]).success();
 }
 
-fn scripts_of_root_leave_nothing_of_root(t: &Context) {
+fn scripts_of_root_leave_no_files_owned_by_root(t: &Context) {
     let keys = "user: root\ncache: [ /cache ]";
     let app = App::with_scripts(t, keys, &["id -u > user; touch /cache/file"]);
-    as_stranger(t, &app, ["build"]).success();
+    as_unknown_user(t, &app, ["build"]).success();
     assert_eq!(app.read("user"), "0\n");
-    assert_owned_by(&t.dir(), STRANGER);
+    assert_owned_by(&t.dir(), UNKNOWN_UID);
 
     app.set_scripts(keys, &["mkdir below; touch below/file; exit 3"]);
-    as_stranger(t, &app, ["build", "--force"]).failure(1);
+    as_unknown_user(t, &app, ["build", "--force"]).failure(1);
     assert!(app.export("below/file").exists());
-    assert_owned_by(&t.dir(), STRANGER);
+    assert_owned_by(&t.dir(), UNKNOWN_UID);
 }
 
-fn scripts_of_a_chosen_user_can_write(t: &Context) {
+fn scripts_can_write_as_a_configured_user(t: &Context) {
     let keys = "user: \"4321:4322\"\ncache: [ /cache ]";
     let lines =
         ["id -u > user; id -g >> user; touch /cache/file $HOME/file; echo x >> Dockerfile.copy"];
     let app = App::with_scripts(t, keys, &lines);
-    as_stranger(t, &app, ["build"]).success();
+    as_unknown_user(t, &app, ["build"]).success();
     assert_eq!(app.read("user"), "4321\n4322\n");
-    assert_owned_by(&t.dir(), STRANGER);
+    assert_owned_by(&t.dir(), UNKNOWN_UID);
 }
 
-fn files_of_root_are_given_back_after_a_kill(t: &Context) {
+fn file_ownership_is_restored_after_a_kill(t: &Context) {
     let script = "mkdir below; touch below/file; (while :; do date > below/later; done) & \
         echo made; sleep 1000";
     let app = App::with_scripts(t, "user: root", &[script]);
-    let mut running = as_stranger(t, &app, ["build"]).spawn();
+    let mut running = as_unknown_user(t, &app, ["build"]).spawn();
     running.wait_for_output("app | made");
     running.kill();
     wait_until("the container is gone", || t.containers().is_empty());
     assert!(app.export("below/file").exists());
-    assert_owned_by(&t.dir(), STRANGER);
+    assert_owned_by(&t.dir(), UNKNOWN_UID);
 
     app.set_scripts("user: root", &["touch again"]);
-    as_stranger(t, &app, ["build"]).success();
+    as_unknown_user(t, &app, ["build"]).success();
     assert!(!app.export("below").exists());
 }
 
@@ -149,21 +149,21 @@ fn caches_persist(t: &Context) {
     );
 }
 
-fn ssh_agent_is_forwarded_where_asked_for(t: &Context) {
+fn ssh_agent_is_forwarded_if_requested(t: &Context) {
     let socket = t.folder().join("agent.sock");
     let _agent = UnixListener::bind(&socket).expect("a socket");
     let app = App::with_scripts(t, "ssh: true", &["test -S $SSH_AUTH_SOCK"]);
     app.build().env("SSH_AUTH_SOCK", &socket).success();
     let output = app.build().arg("--force").failure(2);
     output
-        .stderr_contains("`dockerBuilder.ssh` needs an ssh agent, but SSH_AUTH_SOCK is not set")
+        .stderr_contains("`dockerBuilder.ssh` requires an ssh agent, but SSH_AUTH_SOCK is not set")
         .stderr_contains("hint: start one with `eval $(ssh-agent)`");
     app.set_scripts("", &["test -z \"${SSH_AUTH_SOCK-}\""]);
     let build = app.build().arg("--force").env("SSH_AUTH_SOCK", &socket);
     build.success();
 }
 
-fn limits_mounts_and_socket_reach_the_container(t: &Context) {
+fn limits_mounts_and_socket_are_set_on_the_container(t: &Context) {
     t.write("extra/file", "extra");
     t.write("../home/own/file", "own");
     let keys = "memory: 64m\ncpus: 0.5\nsocket: true\nnetwork: host\n\
@@ -207,7 +207,7 @@ fn limits_mounts_and_socket_reach_the_container(t: &Context) {
     assert_eq!(t.containers(), [Value::Null; 0]);
 }
 
-fn one_container_a_build_and_none_afterwards(t: &Context) {
+fn each_build_uses_one_container_and_removes_it(t: &Context) {
     let mut lines = vec!["hostname > first"; 3];
     lines.push("hostname > second; cmp first second; sleep 300 & echo in the background");
     let app = App::with_scripts(t, "", &lines);
@@ -235,9 +235,9 @@ fn one_container_a_build_and_none_afterwards(t: &Context) {
     wait_until("the container is gone", || t.containers().is_empty());
 }
 
-fn left_over_containers_are_removed(t: &Context) {
+fn leftover_containers_are_removed(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
-    // As left by a run that was killed between creating and starting a container.
+    // Simulates a run that was killed between creating and starting a container.
     let cache_dir = t.dir().join(".xp");
     let create = |cache_dir: &Path| {
         let label = format!("x-platform.folder={}", cache_dir.display());
@@ -260,7 +260,7 @@ fn left_over_containers_are_removed(t: &Context) {
     t.engine().remove_containers(&containers);
 }
 
-fn image_without_a_shell_is_said(t: &Context) {
+fn image_without_a_shell_is_reported(t: &Context) {
     let builder = t.builder("empty", "FROM scratch\nCOPY Dockerfile /\n", &[]);
     let app = App::new(
         t,
@@ -276,7 +276,7 @@ fn image_without_a_shell_is_said(t: &Context) {
     assert!(!app.is_built());
 }
 
-fn paths_with_a_colon_are_no_problem(t: &Context) {
+fn paths_can_contain_colons(t: &Context) {
     let app = App::with_scripts(t, "cache: [ /cache ]", &["touch made /cache/file"]);
     let folder = t.folder().join("with: colon");
     fs::rename(t.dir(), &folder).expect("the folder can be renamed");
@@ -285,7 +285,7 @@ fn paths_with_a_colon_are_no_problem(t: &Context) {
 }
 
 /// Returns `xp`, run by a user who is not root, owns the test's folder and can use the engine.
-pub fn as_stranger<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str; N]) -> Xp {
+pub fn as_unknown_user<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str; N]) -> Xp {
     for folder in [t.folder(), app.repository.path()] {
         let mut chown = Command::new("chown");
         process::succeed(chown.args(["-hR", "12345:12345"]).arg(folder));
@@ -313,5 +313,5 @@ pub fn assert_owned_by(folder: &Path, user: u32) {
     let mut find = Command::new("find");
     find.arg(folder)
         .args(["!", "-uid", &user.to_string(), "-ls"]);
-    assert_eq!(process::succeed(&mut find), "", "files of somebody else");
+    assert_eq!(process::succeed(&mut find), "", "files of another user");
 }

@@ -7,19 +7,19 @@ use crate::process;
 use crate::world::RegistryKind;
 
 pub const CASES: &[Case] = cases![
-    folder_is_built_once_and_again_when_it_changes,
+    folder_is_rebuilt_only_when_it_changes,
     arguments_are_part_of_the_content,
     list_and_update,
-    update_builds_again_though_nothing_changed,
-    an_update_replaces_the_registrys_image_and_all_engines_take_it,
-    a_builder_for_a_working_copy_takes_no_registry,
+    update_rebuilds_an_unchanged_builder,
+    an_update_replaces_the_registrys_image_for_all_engines,
+    a_builder_for_a_working_copy_needs_no_registry,
     builder_that_fails_blocks_its_services,
-    missing_folder_is_said,
+    missing_folder_is_reported,
     external_image_is_pulled,
-    missing_external_image_is_said,
+    missing_external_image_is_reported,
 ];
 
-fn folder_is_built_once_and_again_when_it_changes(t: &Context) {
+fn folder_is_rebuilt_only_when_it_changes(t: &Context) {
     let dockerfile = format!("FROM {}\nCOPY tool /bin/tool\n", t.engine().busybox());
     let builder = t.builder("tools", &dockerfile, &[("tool", "#!/bin/sh\necho one\n")]);
     let app = app_with(t, &builder, "tool > made");
@@ -68,7 +68,7 @@ fn folder_is_built_once_and_again_when_it_changes(t: &Context) {
             .expect("kept")["Id"]
     );
 
-    // Back to the first content: nothing to build.
+    // After a change back to the first content, there is nothing to build.
     t.write(&format!("{builder}/tool"), "#!/bin/sh\necho one\n");
     let output = app.build().arg("--force").success();
     assert!(
@@ -129,7 +129,7 @@ fn list_and_update(t: &Context) {
         .stderr_contains("builder `no-such` not found");
 }
 
-fn update_builds_again_though_nothing_changed(t: &Context) {
+fn update_rebuilds_an_unchanged_builder(t: &Context) {
     let dockerfile = format!(
         "FROM {}\nRUN cat /proc/sys/kernel/random/uuid > /made\n",
         t.engine().busybox()
@@ -147,7 +147,7 @@ fn update_builds_again_though_nothing_changed(t: &Context) {
     assert_ne!(made(), first);
 }
 
-fn an_update_replaces_the_registrys_image_and_all_engines_take_it(t: &Context) {
+fn an_update_replaces_the_registrys_image_for_all_engines(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let dockerfile = format!(
         "FROM {}\nRUN cat /proc/sys/kernel/random/uuid > /made\n",
@@ -194,7 +194,7 @@ fn an_update_replaces_the_registrys_image_and_all_engines_take_it(t: &Context) {
     assert!(!again.stderr.contains("| pull: "), "{again}");
 }
 
-fn a_builder_for_a_working_copy_takes_no_registry(t: &Context) {
+fn a_builder_for_a_working_copy_needs_no_registry(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let dockerfile = format!("FROM {}\n", t.engine().busybox());
     let builder = t.builder("tools", &dockerfile, &[]);
@@ -233,7 +233,7 @@ fn builder_that_fails_blocks_its_services(t: &Context) {
     t.xp(["builder", "update"]).failure(1);
 }
 
-fn missing_folder_is_said(t: &Context) {
+fn missing_folder_is_reported(t: &Context) {
     let builder = t.builder("tools", "FROM scratch\n", &[]);
     let app = app_with(t, &builder.replace("tools", "tolos"), "true");
     let output = app.build().failure(2).stderr_contains("builder `");
@@ -267,7 +267,7 @@ fn external_image_is_pulled(t: &Context) {
     assert!(!output.stderr.contains("| pull: "), "{output}");
 }
 
-fn missing_external_image_is_said(t: &Context) {
+fn missing_external_image_is_reported(t: &Context) {
     let image = format!("{}/no-tools:1", t.registry_prefix(t.registry()));
     let app = app_with(t, &image, "true");
     let output = app.build().run();

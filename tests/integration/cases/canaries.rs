@@ -17,8 +17,8 @@ use crate::world::{Gateway, GitServerKind, Incoming, Reply};
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    no_secret_is_anywhere_after_a_build,
-    no_secret_is_anywhere_after_a_failure,
+    no_secret_leaks_after_a_build,
+    no_secret_leaks_after_a_failure,
 ];
 
 /// The common prefix.
@@ -52,7 +52,7 @@ const FAULTS: [Fault; 9] = [
 ];
 
 /// A platform with a secret in every place that can have one.
-struct Secretive<'t> {
+struct SecretPlatform<'t> {
     t: &'t Context,
     registry: Gateway,
     _git: Gateway,
@@ -68,7 +68,7 @@ fn is_by(incoming: &Incoming, logins: &[String]) -> bool {
     logins.iter().any(|login| login == header)
 }
 
-impl<'t> Secretive<'t> {
+impl<'t> SecretPlatform<'t> {
     fn new(t: &'t Context) -> Self {
         let fault = std::sync::Arc::new(AtomicUsize::new(0));
         let is = |shared: &std::sync::Arc<AtomicUsize>| {
@@ -102,7 +102,7 @@ impl<'t> Secretive<'t> {
                 return Reply::Forward;
             }
             let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"x\"");
-            Reply::Answer(401, vec![("WWW-Authenticate", challenge)], String::new())
+            Reply::Response(401, vec![("WWW-Authenticate", challenge)], String::new())
         });
         let has = is(&fault);
         let address = t.git_server(GitServerKind::Open).url("", "");
@@ -114,12 +114,12 @@ impl<'t> Secretive<'t> {
                 _ if has(Fault::GitRefuses) => Reply::status(403),
                 _ if has(Fault::GitFails) => Reply::status(501),
                 _ if has(Fault::GitIsCutOff) => {
-                    Reply::Answer(200, Vec::new(), "00ffgarbage".to_owned())
+                    Reply::Response(200, Vec::new(), "00ffgarbage".to_owned())
                 }
                 true => Reply::Forward,
                 false => {
                     let challenge = "Basic realm=\"git\"".to_owned();
-                    Reply::Answer(401, vec![("WWW-Authenticate", challenge)], String::new())
+                    Reply::Response(401, vec![("WWW-Authenticate", challenge)], String::new())
                 }
             }
         });
@@ -192,7 +192,7 @@ impl<'t> Secretive<'t> {
             .env("OF_SECRETS", "c4nary-of-secrets")
     }
 
-    /// Runs a command whose output must not contain a secret.
+    /// Runs a command and asserts that its output contains no secret.
     #[track_caller]
     fn quiet(&self, line: &str) -> Output {
         let output = self.xp(line).run().does_not_contain(CANARY);
@@ -210,7 +210,7 @@ impl<'t> Secretive<'t> {
 
     /// Asserts that xp's files contain no secret, including the configurations of clones.
     #[track_caller]
-    fn nothing_is_written(&self) {
+    fn assert_nothing_written(&self) {
         self.t.assert_secret_is_nowhere(CANARY);
     }
 }
@@ -233,11 +233,11 @@ const COMMANDS: &[&str] = &[
     "doctor --format json",
 ];
 
-fn no_secret_is_anywhere_after_a_build(t: &Context) {
-    let platform = Secretive::new(t);
+fn no_secret_leaks_after_a_build(t: &Context) {
+    let platform = SecretPlatform::new(t);
     let build = platform.quiet("build -v");
     assert!(build.status.success(), "{build}");
-    // Values that Docker itself keeps are warned of.
+    // xp warns about values that Docker itself stores.
     let build = build.stderr_contains(
         "warning: by-url: the build argument `API_TOKEN` comes from the environment",
     );
@@ -250,7 +250,7 @@ fn no_secret_is_anywhere_after_a_build(t: &Context) {
     for line in COMMANDS {
         platform.quiet(line);
     }
-    platform.nothing_is_written();
+    platform.assert_nothing_written();
     let registry = platform.registry.host();
     for name in t
         .engine()
@@ -283,8 +283,8 @@ fn no_secret_is_anywhere_after_a_build(t: &Context) {
     }
 }
 
-fn no_secret_is_anywhere_after_a_failure(t: &Context) {
-    let platform = Secretive::new(t);
+fn no_secret_leaks_after_a_failure(t: &Context) {
+    let platform = SecretPlatform::new(t);
     for fault in FAULTS {
         platform.set(fault);
         let build = platform.quiet("build -v --force");
@@ -303,7 +303,7 @@ fn no_secret_is_anywhere_after_a_failure(t: &Context) {
         ] {
             platform.quiet(line);
         }
-        platform.nothing_is_written();
+        platform.assert_nothing_written();
         fs::remove_dir_all(t.dir().join("src")).ok();
     }
     platform.set(Fault::None);
@@ -338,5 +338,5 @@ fn no_secret_is_anywhere_after_a_failure(t: &Context) {
         let plan = platform.quiet("plan");
         assert_eq!(plan.status.code(), Some(2), "{plan}");
     }
-    platform.nothing_is_written();
+    platform.assert_nothing_written();
 }

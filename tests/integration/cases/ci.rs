@@ -15,13 +15,13 @@ use crate::output::Output;
 use crate::process;
 
 pub const CASES: &[Case] = cases![
-    files_are_those_of_the_systems,
-    xp_lines_are_read_by_xp,
-    shell_lines_are_sound,
-    a_matrix_builds_what_the_plan_names,
-    a_pipeline_is_made_of_the_plan,
-    what_is_cached_is_enough,
-    a_run_is_reported_however_it_ended,
+    pipeline_files_match_the_schemas,
+    xp_command_lines_are_valid,
+    shell_lines_pass_shellcheck,
+    a_matrix_builds_the_planned_services,
+    a_pipeline_is_generated_from_the_plan,
+    the_documented_cache_is_sufficient,
+    successful_and_failed_runs_are_reported,
 ];
 
 /// A code block of a page.
@@ -93,7 +93,7 @@ fn problems(
     server.open(&t.dir().join(name), &format!("{line}{text}"))
 }
 
-fn files_are_those_of_the_systems(t: &Context) {
+fn pipeline_files_match_the_schemas(t: &Context) {
     let mut server = LanguageServer::start(&t.dir());
     for (page, schema, right, wrong) in [
         ("ci-github.md", "github-workflows", "runs-on:", "runs_on:"),
@@ -152,12 +152,12 @@ fn xp_lines(text: &str) -> Vec<String> {
     lines
 }
 
-fn xp_lines_are_read_by_xp(_: &Context) {
+fn xp_command_lines_are_valid(_: &Context) {
     for page in PAGES {
         let mut count = 0;
         for block in blocks().iter().filter(|block| block.page == *page) {
             for line in xp_lines(&block.text) {
-                // Variables have values by then.
+                // Variables are expanded before.
                 let words = line.split_whitespace().map(|word| {
                     let word = word
                         .trim_matches(['"', ',', ']', '}'])
@@ -207,7 +207,7 @@ fn quoted_after(text: &str, word: &str) -> Vec<String> {
     scripts.map(str::to_owned).collect()
 }
 
-fn shell_lines_are_sound(t: &Context) {
+fn shell_lines_pass_shellcheck(t: &Context) {
     let mut all = Vec::new();
     for block in blocks() {
         all.extend(match block.language.as_str() {
@@ -276,7 +276,7 @@ fn job(t: &Context, name: &str, script: &str, variables: &[(&str, &str)]) -> Out
     shell.env("PATH", path).success()
 }
 
-fn a_matrix_builds_what_the_plan_names(t: &Context) {
+fn a_matrix_builds_the_planned_services(t: &Context) {
     platform(t);
     let workflow = yaml(&blocks_of("ci-github.md", "yaml")[1]);
     let script_of = |job: &str| {
@@ -325,7 +325,7 @@ fn a_matrix_builds_what_the_plan_names(t: &Context) {
     assert!(tags.iter().any(|tag| tag == "build-7"), "{tags:?}");
 }
 
-fn a_pipeline_is_made_of_the_plan(t: &Context) {
+fn a_pipeline_is_generated_from_the_plan(t: &Context) {
     platform(t);
     let parent = yaml(&blocks_of("ci-gitlab.md", "yaml")[1]);
     let plan = parent["plan"]["script"].as_array().expect("lines");
@@ -363,7 +363,7 @@ fn a_pipeline_is_made_of_the_plan(t: &Context) {
     assert!(found.is_empty(), "{found:#?}\n{text}");
 }
 
-fn what_is_cached_is_enough(t: &Context) {
+fn the_documented_cache_is_sufficient(t: &Context) {
     platform(t);
     let workflow = yaml(&blocks_of("ci-github.md", "yaml")[0]);
     let steps = workflow["jobs"]["build"]["steps"]
@@ -405,7 +405,7 @@ fn what_is_cached_is_enough(t: &Context) {
     );
 }
 
-fn a_run_is_reported_however_it_ended(t: &Context) {
+fn successful_and_failed_runs_are_reported(t: &Context) {
     platform(t);
     let workflow = yaml(&blocks_of("ci-github.md", "yaml")[0]);
     let scripts = scripts(&workflow["jobs"]["build"]);

@@ -11,26 +11,26 @@ use crate::wait::wait_until;
 use crate::world::{Access, Namespace, Outcome, Refusal};
 
 pub const CASES: &[Case] = cases![
-    kubectl_discovers,
+    kubectl_discovers_resources,
     an_object_is_applied_once,
-    what_is_no_longer_applied_goes,
+    fields_no_longer_applied_are_removed,
     managers_conflict,
-    other_writes_take_fields,
+    updates_take_ownership_of_fields,
     a_dry_run_changes_nothing,
     diff_hides_secrets,
-    a_rollout_is_waited_for,
+    kubectl_waits_for_a_rollout,
     a_rollout_fails,
     a_rollout_hangs,
     a_rollout_is_undone,
-    sets_roll_out,
-    lists_are_selected,
+    stateful_and_daemon_sets_roll_out,
+    lists_support_selectors,
     a_watch_sees_changes,
-    an_old_revision_is_refused,
-    bad_objects_are_refused,
-    users_may_not_do_everything,
-    a_test_refuses,
-    what_is_deleted_is_gone,
-    namespaces_keep_tests_apart,
+    an_old_revision_is_rejected,
+    invalid_objects_are_rejected,
+    permissions_are_enforced,
+    a_test_can_make_requests_fail,
+    deleted_objects_are_gone,
+    namespaces_isolate_tests,
 ];
 
 /// A Deployment, a Service, a ConfigMap and a Secret, all named `web`.
@@ -111,7 +111,7 @@ fn container(namespace: &Namespace) -> Value {
     deployment["spec"]["template"]["spec"]["containers"][0].clone()
 }
 
-fn kubectl_discovers(t: &Context) {
+fn kubectl_discovers_resources(t: &Context) {
     let namespace = namespace(t);
     kubectl(t, &namespace, "version").stdout_contains("Server Version: v1.");
     let resources = kubectl(t, &namespace, "api-resources --output=name").stdout;
@@ -145,7 +145,7 @@ fn an_object_is_applied_once(t: &Context) {
     assert_eq!((patch.user.as_str(), patch.status), ("deployer", 201));
 }
 
-fn what_is_no_longer_applied_goes(t: &Context) {
+fn fields_no_longer_applied_are_removed(t: &Context) {
     let namespace = namespace(t);
     apply(t, &namespace, "xp", WEB).success();
     let less = WEB
@@ -195,7 +195,7 @@ fn managers_conflict(t: &Context) {
     );
 }
 
-fn other_writes_take_fields(t: &Context) {
+fn updates_take_ownership_of_fields(t: &Context) {
     let namespace = namespace(t);
     apply(t, &namespace, "xp", WEB).success();
     kubectl(t, &namespace, "label deployment web tier=front");
@@ -240,7 +240,7 @@ fn diff_hides_secrets(t: &Context) {
     command(t, &namespace, words).stdin(WEB).success();
 }
 
-fn a_rollout_is_waited_for(t: &Context) {
+fn kubectl_waits_for_a_rollout(t: &Context) {
     let namespace = namespace(t);
     namespace.rollouts_of("web:1", Outcome::Hangs);
     apply(t, &namespace, "xp", WEB).success();
@@ -318,7 +318,7 @@ fn a_rollout_is_undone(t: &Context) {
     );
 }
 
-fn sets_roll_out(t: &Context) {
+fn stateful_and_daemon_sets_roll_out(t: &Context) {
     let namespace = namespace(t);
     namespace.rollouts_take(Duration::from_millis(300));
     let (deployment, _) = WEB.split_once("---\n").expect("several objects");
@@ -342,7 +342,7 @@ fn sets_roll_out(t: &Context) {
     assert_eq!(pod["spec"]["containers"][0]["image"], "web:2");
 }
 
-fn lists_are_selected(t: &Context) {
+fn lists_support_selectors(t: &Context) {
     let namespace = namespace(t);
     for (name, tier) in [("one", "front"), ("two", "back"), ("three", "back")] {
         create(t, &namespace, name, "{}");
@@ -381,7 +381,7 @@ fn a_watch_sees_changes(t: &Context) {
     watch.kill();
 }
 
-fn an_old_revision_is_refused(t: &Context) {
+fn an_old_revision_is_rejected(t: &Context) {
     let namespace = namespace(t);
     create(t, &namespace, "record", "{}");
     let read = kubectl(t, &namespace, "get configmap record --output=json").stdout;
@@ -401,7 +401,7 @@ fn an_old_revision_is_refused(t: &Context) {
         .stderr_contains(r#"configmaps "record" already exists"#);
 }
 
-fn bad_objects_are_refused(t: &Context) {
+fn invalid_objects_are_rejected(t: &Context) {
     let namespace = namespace(t);
     let refused = |objects: &str, why: &str| {
         apply(t, &namespace, "xp", objects)
@@ -445,7 +445,7 @@ fn bad_objects_are_refused(t: &Context) {
         .stderr_contains(r#"strict decoding error: unknown field "fata""#);
 }
 
-fn users_may_not_do_everything(t: &Context) {
+fn permissions_are_enforced(t: &Context) {
     t.kubeconfig(&[
         ("viewer", Access::ReadOnly),
         ("restricted", Access::NoDeployments),
@@ -474,7 +474,7 @@ fn users_may_not_do_everything(t: &Context) {
         .stderr_contains("connection to the server 127.0.0.1:");
 }
 
-fn a_test_refuses(t: &Context) {
+fn a_test_can_make_requests_fail(t: &Context) {
     let namespace = namespace(t);
     let with = |refusal: Refusal| {
         namespace.refuse("PATCH", "deployments", refusal);
@@ -499,7 +499,7 @@ fn a_test_refuses(t: &Context) {
     assert!(start.elapsed() >= Duration::from_millis(700));
 }
 
-fn what_is_deleted_is_gone(t: &Context) {
+fn deleted_objects_are_gone(t: &Context) {
     let namespace = namespace(t);
     apply(t, &namespace, "xp", WEB).success();
     wait_until("the pods", || namespace.objects("pods").len() == 2);
@@ -518,7 +518,7 @@ fn what_is_deleted_is_gone(t: &Context) {
     assert!(namespace.objects("secrets").is_empty());
 }
 
-fn namespaces_keep_tests_apart(t: &Context) {
+fn namespaces_isolate_tests(t: &Context) {
     let one = namespace(t);
     let other = t.namespace("production");
     one.rollouts_of("web:1", Outcome::PullFails);

@@ -15,8 +15,8 @@ pub const CASES: &[Case] = cases![
     bash_completes,
     zsh_completes,
     fish_completes,
-    nothing_is_offered_where_nothing_is_known,
-    many_services_are_offered_in_time
+    unknown_values_have_no_completions,
+    many_services_are_completed_quickly
 ];
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -151,7 +151,7 @@ fn start(t: &Context, shell: &str, arguments: &[&str]) -> Terminal {
     Terminal::start(&command, 120, 40, TIMEOUT)
 }
 
-fn nothing_is_offered_where_nothing_is_known(t: &Context) {
+fn unknown_values_have_no_completions(t: &Context) {
     let complete = |words: &[&str]| {
         let mut xp = t.xp(["__complete", "fish", "--", "xp"]);
         for word in words {
@@ -183,7 +183,7 @@ fn nothing_is_offered_where_nothing_is_known(t: &Context) {
         .success();
 }
 
-fn many_services_are_offered_in_time(t: &Context) {
+fn many_services_are_completed_quickly(t: &Context) {
     let mut services = String::new();
     for number in 0..500 {
         let name = format!("s{number}");
@@ -194,8 +194,8 @@ fn many_services_are_offered_in_time(t: &Context) {
         );
     }
     small::manifest(t, "", &services);
-    // A completion that takes too long is empty. The tests' xp is not optimized, and other tests may keep the
-    // machine busy, so it is retried.
+    // A completion that takes too long is empty. The tests' xp is not optimized, and other tests may keep the machine
+    // busy, so it is retried.
     let is_complete = || {
         let output = t
             .xp(["__complete", "fish", "--", "xp", "build", ""])

@@ -16,14 +16,14 @@ use crate::wait::wait_until;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    folders_are_mounted_by_the_paths_of_the_machine,
-    a_named_volume_is_a_folder_as_well,
-    caches_may_be_mounted_apart,
-    what_is_only_in_the_container_is_refused,
-    an_image_alone_needs_no_mount,
-    two_containers_with_the_same_path_leave_each_other_alone,
-    a_container_in_a_container_of_the_same_engine_is_found,
-    the_doctor_says_what_is_mounted_from_where,
+    folders_are_mounted_by_their_host_paths,
+    the_platform_can_be_on_a_named_volume,
+    caches_can_be_mounted_separately,
+    files_only_in_the_container_are_rejected,
+    an_image_build_without_scripts_needs_no_mount,
+    containers_with_the_same_path_do_not_interfere,
+    nested_containers_of_the_same_engine_are_supported,
+    the_doctor_lists_mounts_and_their_sources,
 ];
 
 /// Returns an image of this xp, based on busybox: quick to build, with the same program.
@@ -75,7 +75,7 @@ fn contained<const N: usize>(
         .fold(run.arg(image_of_xp(t)), |run, it| run.arg(it))
 }
 
-fn folders_are_mounted_by_the_paths_of_the_machine(t: &Context) {
+fn folders_are_mounted_by_their_host_paths(t: &Context) {
     t.write("extra/file", "extra");
     let keys = "workdir: /work\ncache: [ /cache, /work/node_modules ]\nsocket: true\nmounts: [ \"/a/b c/extra:/extra\" ]";
     let lines = [
@@ -106,7 +106,7 @@ fn folders_are_mounted_by_the_paths_of_the_machine(t: &Context) {
     assert_eq!(t.containers(), [Value::Null; 0]);
 }
 
-fn a_named_volume_is_a_folder_as_well(t: &Context) {
+fn the_platform_can_be_on_a_named_volume(t: &Context) {
     let app = App::with_scripts(
         t,
         "cache: [ /cache ]",
@@ -138,7 +138,7 @@ fn a_named_volume_is_a_folder_as_well(t: &Context) {
     process::succeed(t.engine().client().args(["volume", "rm", &name]));
 }
 
-fn caches_may_be_mounted_apart(t: &Context) {
+fn caches_can_be_mounted_separately(t: &Context) {
     let app = App::with_scripts(t, "cache: [ /cache ]", &["touch /cache/made"]);
     let cache = t.folder().join("cache");
     fs::create_dir_all(&cache).expect("a folder");
@@ -159,7 +159,7 @@ fn caches_may_be_mounted_apart(t: &Context) {
     assert!(!t.exists(".xp"));
 }
 
-fn what_is_only_in_the_container_is_refused(t: &Context) {
+fn files_only_in_the_container_are_rejected(t: &Context) {
     let app = App::with_scripts(t, "", &["touch made"]);
     let manifest = format!(
         "{}:/w/x-platform.yml",
@@ -185,7 +185,7 @@ fn what_is_only_in_the_container_is_refused(t: &Context) {
     assert_eq!(t.containers(), [Value::Null; 0]);
 }
 
-fn an_image_alone_needs_no_mount(t: &Context) {
+fn an_image_build_without_scripts_needs_no_mount(t: &Context) {
     let app = App::new(t, &[("file", "1")], "");
     let manifest = format!(
         "{}:/w/x-platform.yml",
@@ -196,7 +196,7 @@ fn an_image_alone_needs_no_mount(t: &Context) {
     t.assert_built("app", &app.repository.head());
 }
 
-fn two_containers_with_the_same_path_leave_each_other_alone(t: &Context) {
+fn containers_with_the_same_path_do_not_interfere(t: &Context) {
     let app = App::with_scripts(t, "", &["echo begun; until [ -e go ]; do sleep 0.1; done"]);
     let options = |folder: &Path| format!("{}:/w", folder.display());
     let first = options(&t.dir());
@@ -242,7 +242,7 @@ fn two_containers_with_the_same_path_leave_each_other_alone(t: &Context) {
     wait_until("the left container is gone", || t.containers().is_empty());
 }
 
-fn a_container_in_a_container_of_the_same_engine_is_found(t: &Context) {
+fn nested_containers_of_the_same_engine_are_supported(t: &Context) {
     let app = App::with_scripts(t, "", &["touch made"]);
     // The client in the outer container starts the inner one, by the machine's path.
     let root = t.folder().join("outer/root");
@@ -283,7 +283,7 @@ fn a_container_in_a_container_of_the_same_engine_is_found(t: &Context) {
     assert!(app.export("made").exists());
 }
 
-fn the_doctor_says_what_is_mounted_from_where(t: &Context) {
+fn the_doctor_lists_mounts_and_their_sources(t: &Context) {
     let app = App::with_scripts(t, "", &["touch made"]);
     let volume = format!("{}:/w", t.dir().display());
     contained(

@@ -14,26 +14,26 @@ use crate::context::Context;
 use crate::output::Output;
 use crate::process;
 use crate::world::{
-    AWKWARD_PASSWORD, AWKWARD_USER, Gateway, Incoming, PASSWORD, Registry, RegistryKind, Reply,
+    Gateway, Incoming, PASSWORD, Registry, RegistryKind, Reply, SPECIAL_PASSWORD, SPECIAL_USER,
     USER,
 };
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    a_registry_with_login_is_used_for_everything,
-    an_awkward_password_reaches_the_engine,
-    a_registry_with_tls_and_login_is_used_for_everything,
-    a_private_authority_is_found_where_docker_finds_it,
-    a_credential_helper_is_asked_once_and_for_the_plans_hosts_only,
+    a_registry_with_authentication_works_for_all_operations,
+    special_characters_in_passwords_work,
+    a_registry_with_tls_and_authentication_works_for_all_operations,
+    a_private_ca_is_read_from_dockers_locations,
+    a_credential_helper_runs_once_per_host_in_the_plan,
     a_helper_without_credentials_means_anonymous,
-    a_helper_that_is_missing_or_fails_is_named,
+    a_missing_or_failing_helper_is_named,
     a_missing_helper_for_docker_hub_is_a_warning,
     a_password_is_exchanged_for_a_token,
     an_identity_token_is_exchanged_for_another,
-    a_token_that_ran_out_is_fetched_again,
-    a_registry_that_asks_late_is_answered,
-    a_token_server_that_fails_is_no_wrong_login,
-    a_git_remotes_password_stays_secret,
+    an_expired_token_is_fetched_again,
+    a_late_authentication_challenge_is_handled,
+    a_failing_token_server_is_not_reported_as_a_wrong_login,
+    the_password_of_a_git_remote_stays_secret,
 ];
 
 /// Asserts that a secret is neither in the output nor in xp's own files.
@@ -81,7 +81,7 @@ fn build_with_private_images(t: &Context, registry: &Registry) {
     assert!(registry.manifest_digest(&image, "master").is_some());
     let name = format!("{}/{image}:{commit}", registry.host());
     assert_eq!(t.engine().run(&name, ["cat", "/made"]), "made");
-    // And pull it again.
+    // Then pull it again.
     for name in t
         .engine()
         .images_with_prefix(&format!("{}/{image}", registry.host()))
@@ -92,19 +92,19 @@ fn build_with_private_images(t: &Context, registry: &Registry) {
     assert_eq!(t.engine().run(&name, ["cat", "/made"]), "made");
 }
 
-fn a_registry_with_login_is_used_for_everything(t: &Context) {
+fn a_registry_with_authentication_works_for_all_operations(t: &Context) {
     let registry = t.registry_of(RegistryKind::Auth);
     t.log_in(registry);
     build_with_private_images(t, registry);
 }
 
-fn an_awkward_password_reaches_the_engine(t: &Context) {
+fn special_characters_in_passwords_work(t: &Context) {
     let registry = t.registry_of(RegistryKind::Auth);
-    t.log_in_as(registry, AWKWARD_USER, AWKWARD_PASSWORD);
+    t.log_in_as(registry, SPECIAL_USER, SPECIAL_PASSWORD);
     build_with_private_images(t, registry);
 }
 
-fn a_registry_with_tls_and_login_is_used_for_everything(t: &Context) {
+fn a_registry_with_tls_and_authentication_works_for_all_operations(t: &Context) {
     let registry = t.registry_of(RegistryKind::TlsAuth);
     t.log_in(registry);
     let repository = small::repository(t, "zbackend");
@@ -126,7 +126,7 @@ fn a_registry_with_tls_and_login_is_used_for_everything(t: &Context) {
     assert!(t.engine().image(&name).is_some());
 }
 
-fn a_private_authority_is_found_where_docker_finds_it(t: &Context) {
+fn a_private_ca_is_read_from_dockers_locations(t: &Context) {
     let registry = t.registry_of(RegistryKind::Tls);
     let repository = small::repository(t, "zbackend");
     small::platform(t, registry.host(), &[("zbackend", &repository)]);
@@ -168,10 +168,10 @@ struct Helper<'t> {
 
 impl<'t> Helper<'t> {
     fn new(t: &'t Context, answer: &str) -> Self {
-        let asked = t.folder().join("asked");
+        let called_hosts = t.folder().join("asked");
         let script = format!(
             "#!/bin/sh\nread -r host\necho \"$1 $host\" >>'{}'\n{answer}\n",
-            asked.display()
+            called_hosts.display()
         );
         t.write("../bin/docker-credential-test", &script);
         let path = std::env::var("PATH").expect("a PATH");
@@ -189,13 +189,13 @@ impl<'t> Helper<'t> {
     }
 
     /// Returns the hosts it was called for since the last call, sorted.
-    fn asked(&self) -> Vec<String> {
+    fn called_hosts(&self) -> Vec<String> {
         let file = self.t.folder().join("asked");
         let text = fs::read_to_string(&file).unwrap_or_default();
         let _ = fs::remove_file(file);
-        let mut asked: Vec<String> = text.lines().map(str::to_owned).collect();
-        asked.sort();
-        asked
+        let mut called_hosts: Vec<String> = text.lines().map(str::to_owned).collect();
+        called_hosts.sort();
+        called_hosts
     }
 }
 
@@ -203,7 +203,7 @@ fn right_answer() -> String {
     format!(r#"echo '{{"ServerURL":"","Username":"{USER}","Secret":"{PASSWORD}"}}'"#)
 }
 
-fn a_credential_helper_is_asked_once_and_for_the_plans_hosts_only(t: &Context) {
+fn a_credential_helper_runs_once_per_host_in_the_plan(t: &Context) {
     let registry = t.registry_of(RegistryKind::Auth);
     let host = registry.host();
     let repository = small::repository(t, "zbackend");
@@ -215,13 +215,13 @@ fn a_credential_helper_is_asked_once_and_for_the_plans_hosts_only(t: &Context) {
     }));
     let build = helper.xp(["build", "-v"]).success();
     keeps_secret(t, build, PASSWORD);
-    assert_eq!(helper.asked(), [format!("get {host}")]);
+    assert_eq!(helper.called_hosts(), [format!("get {host}")]);
     assert!(!registry.tags(&t.image("zbackend")).is_empty());
     helper
         .xp(["plan"])
         .success()
         .stdout_contains("Nothing to do");
-    assert_eq!(helper.asked(), [format!("get {host}")]);
+    assert_eq!(helper.called_hosts(), [format!("get {host}")]);
 
     // One helper for all registries, including those that only the Dockerfile names.
     let base = t.registry().host().to_owned();
@@ -231,7 +231,7 @@ fn a_credential_helper_is_asked_once_and_for_the_plans_hosts_only(t: &Context) {
     helper.xp(["build"]).failure(1);
     let mut expected = [format!("get {host}"), format!("get {base}")];
     expected.sort();
-    assert_eq!(helper.asked(), expected);
+    assert_eq!(helper.called_hosts(), expected);
 }
 
 fn a_helper_without_credentials_means_anonymous(t: &Context) {
@@ -248,7 +248,7 @@ fn a_helper_without_credentials_means_anonymous(t: &Context) {
         .stderr_contains("anonymous users");
 }
 
-fn a_helper_that_is_missing_or_fails_is_named(t: &Context) {
+fn a_missing_or_failing_helper_is_named(t: &Context) {
     let registry = t.registry_of(RegistryKind::Auth);
     let repository = small::repository(t, "zbackend");
     small::platform(t, registry.host(), &[("zbackend", &repository)]);
@@ -313,7 +313,7 @@ fn token_registry(
             return Reply::Forward;
         }
         let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"test-registry\"");
-        Reply::Answer(401, vec![("WWW-Authenticate", challenge)], String::new())
+        Reply::Response(401, vec![("WWW-Authenticate", challenge)], String::new())
     })
 }
 
@@ -369,7 +369,7 @@ fn an_identity_token_is_exchanged_for_another(t: &Context) {
     keeps_secret(t, build, "canary");
     assert_eq!(t.registry().tags(&t.image("zbackend")).len(), 2);
 
-    // As returned by helpers.
+    // Same format as from helpers.
     let helper = Helper::new(
         t,
         r#"echo '{"Username":"<token>","Secret":"canary-identity"}'"#,
@@ -390,7 +390,7 @@ fn an_identity_token_is_exchanged_for_another(t: &Context) {
         .does_not_contain("canary");
 }
 
-fn a_token_that_ran_out_is_fetched_again(t: &Context) {
+fn an_expired_token_is_fetched_again(t: &Context) {
     let given = AtomicUsize::new(0);
     let gateway = Gateway::before(t.registry().host(), move |incoming| {
         let host = incoming.header("host").unwrap_or_default();
@@ -403,7 +403,7 @@ fn a_token_that_ran_out_is_fetched_again(t: &Context) {
             return Reply::json(200, &format!(r#"{{"token":"number-{number}"}}"#));
         }
         match incoming.header("authorization") {
-            None | Some("Bearer number-0") => Reply::Answer(401, challenge, String::new()),
+            None | Some("Bearer number-0") => Reply::Response(401, challenge, String::new()),
             _ => Reply::Forward,
         }
     });
@@ -412,8 +412,8 @@ fn a_token_that_ran_out_is_fetched_again(t: &Context) {
     t.xp(["plan"]).success().stdout_contains("build");
 }
 
-fn a_registry_that_asks_late_is_answered(t: &Context) {
-    // Some registries answer `/v2/` without authentication and require it only for images.
+fn a_late_authentication_challenge_is_handled(t: &Context) {
+    // Some registries serve `/v2/` without authentication and require it only for images.
     let registry = t.registry_of(RegistryKind::Auth);
     let gateway = Gateway::before(registry.host(), |incoming| match incoming.path.as_str() {
         "/v2/" => Reply::json(200, "{}"),
@@ -425,12 +425,12 @@ fn a_registry_that_asks_late_is_answered(t: &Context) {
     t.xp(["plan"]).success().stdout_contains("build");
 }
 
-fn a_token_server_that_fails_is_no_wrong_login(t: &Context) {
+fn a_failing_token_server_is_not_reported_as_a_wrong_login(t: &Context) {
     let closed = t.closed_port();
     for (realm, what) in [
         (
             format!("http://127.0.0.1:{closed}/token"),
-            "does not answer",
+            "does not respond",
         ),
         ("nonsense".to_owned(), "is not a valid URL"),
         ("http://HOST/down".to_owned(), "503"),
@@ -442,7 +442,7 @@ fn a_token_server_that_fails_is_no_wrong_login(t: &Context) {
             match incoming.path.split('?').next() {
                 Some("/down") => Reply::status(503),
                 Some("/empty") => Reply::json(200, "{}"),
-                _ => Reply::Answer(401, vec![("WWW-Authenticate", challenge)], String::new()),
+                _ => Reply::Response(401, vec![("WWW-Authenticate", challenge)], String::new()),
             }
         });
         let repository = t.git_repo(&format!("zbackend-{}", what.replace(' ', "-")));
@@ -455,7 +455,7 @@ fn a_token_server_that_fails_is_no_wrong_login(t: &Context) {
     }
 }
 
-fn a_git_remotes_password_stays_secret(t: &Context) {
+fn the_password_of_a_git_remote_stays_secret(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let url = repository.url_http_login();
     assert!(url.contains(PASSWORD));

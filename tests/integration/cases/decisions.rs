@@ -12,31 +12,31 @@ use crate::repository::GitRepository;
 use crate::world::{Registry, Request};
 
 pub const CASES: &[Case] = cases![
-    what_is_nowhere_is_built_and_pushed,
-    what_is_everywhere_is_skipped,
-    what_only_the_registry_has_is_pulled,
-    what_only_the_engine_has_is_pushed,
-    without_a_registry_the_engine_alone_decides,
+    a_missing_image_is_built_and_pushed,
+    an_existing_image_is_skipped,
+    an_image_only_in_the_registry_is_pulled,
+    an_image_only_in_the_engine_is_pushed,
+    without_a_registry_only_the_engine_matters,
     no_push_keeps_the_image_in_the_engine,
-    force_builds_the_selected_services_only,
+    force_rebuilds_only_the_selected_services,
     a_branch_that_moved_back_gets_its_tag_without_an_upload,
-    further_tags_are_set_in_registry_and_engine,
-    a_branch_with_a_slash_has_a_tag_of_its_own,
-    a_tag_is_built_under_its_name,
-    images_of_other_tools_are_hits_whatever_their_format,
-    no_tag_takes_the_place_of_a_commits_image,
-    one_service_has_one_reference,
+    additional_tags_are_set_in_registry_and_engine,
+    a_branch_with_a_slash_has_a_unique_tag,
+    a_git_tag_becomes_an_image_tag,
+    images_of_other_tools_are_reused_in_any_format,
+    no_tag_can_replace_the_image_of_a_commit,
+    a_service_can_have_only_one_reference,
 ];
 
 /// One service in the shared registry.
-struct One<'t> {
+struct OneService<'t> {
     t: &'t Context,
     registry: &'t Registry,
     repository: GitRepository,
     image: String,
 }
 
-impl<'t> One<'t> {
+impl<'t> OneService<'t> {
     fn new(t: &'t Context) -> Self {
         let one = Self {
             t,
@@ -89,8 +89,8 @@ fn sorted<const N: usize>(tags: [&str; N]) -> Vec<String> {
     tags
 }
 
-fn what_is_nowhere_is_built_and_pushed(t: &Context) {
-    let one = One::new(t);
+fn a_missing_image_is_built_and_pushed(t: &Context) {
+    let one = OneService::new(t);
     let commit = one.repository.head();
     let mark = one.registry.mark();
     let build = t.xp(["build"]).success();
@@ -127,8 +127,8 @@ fn without_labels(t: &Context, requests: Vec<Request>) -> Vec<Request> {
     requests
 }
 
-fn what_is_everywhere_is_skipped(t: &Context) {
-    let one = One::new(t);
+fn an_existing_image_is_skipped(t: &Context) {
+    let one = OneService::new(t);
     t.xp(["build"]).success();
     let mark = one.registry.mark();
     let build = t.xp(["build"]).success();
@@ -143,8 +143,8 @@ fn what_is_everywhere_is_skipped(t: &Context) {
     t.xp(["plan"]).success().stdout_contains("Nothing to do");
 }
 
-fn what_only_the_registry_has_is_pulled(t: &Context) {
-    let one = One::new(t);
+fn an_image_only_in_the_registry_is_pulled(t: &Context) {
+    let one = OneService::new(t);
     let commit = one.repository.head();
     t.xp(["build"]).success();
     one.forget_in_engine();
@@ -168,8 +168,8 @@ fn what_only_the_registry_has_is_pulled(t: &Context) {
     assert!(!t.exists("src"), "nothing is cloned for a pull");
 }
 
-fn what_only_the_engine_has_is_pushed(t: &Context) {
-    let one = One::new(t);
+fn an_image_only_in_the_engine_is_pushed(t: &Context) {
+    let one = OneService::new(t);
     let commit = one.repository.head();
     t.xp(["build"]).success();
     let digest = one.digest(&commit);
@@ -184,7 +184,7 @@ fn what_only_the_engine_has_is_pushed(t: &Context) {
     assert!(!t.exists("src"), "nothing is cloned for a push");
 }
 
-fn without_a_registry_the_engine_alone_decides(t: &Context) {
+fn without_a_registry_only_the_engine_matters(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let commit = repository.head();
     small::platform(t, "", &[("zbackend", &repository)]);
@@ -202,7 +202,7 @@ fn without_a_registry_the_engine_alone_decides(t: &Context) {
 }
 
 fn no_push_keeps_the_image_in_the_engine(t: &Context) {
-    let one = One::new(t);
+    let one = OneService::new(t);
     let commit = one.repository.head();
     t.xp(["build", "--no-push"])
         .success()
@@ -217,11 +217,11 @@ fn no_push_keeps_the_image_in_the_engine(t: &Context) {
     assert_eq!(one.registry_tags(), sorted([&commit, "master"]));
 }
 
-fn force_builds_the_selected_services_only(t: &Context) {
+fn force_rebuilds_only_the_selected_services(t: &Context) {
     let registry = t.registry();
     let services = ["zbackend", "zfrontend"].map(|name| {
         let repository = small::repository(t, name);
-        // Each build results in another image, so the registry shows whether there was one.
+        // Each build results in a different image, so the registry shows whether a build took place.
         let more = format!(
             "    dockerBuilder: {{image: '{}'}}\n    scripts:\n      build:\n        - cat /proc/sys/kernel/random/uuid > content\n",
             t.engine().busybox()
@@ -253,7 +253,7 @@ fn force_builds_the_selected_services_only(t: &Context) {
 }
 
 fn a_branch_that_moved_back_gets_its_tag_without_an_upload(t: &Context) {
-    let one = One::new(t);
+    let one = OneService::new(t);
     let first = one.repository.head();
     t.xp(["build"]).success();
     let second = one.repository.commit(&[("content", "other")], "Second");
@@ -280,7 +280,7 @@ fn a_branch_that_moved_back_gets_its_tag_without_an_upload(t: &Context) {
             format!("{} {last}", request.method)
         })
         .collect();
-    // The second one is requested before the remote says that it is no longer wanted.
+    // The second one is queried before the remote's response shows that it is no longer needed.
     asked[..3].sort();
     let looks = [&first, &second].map(|commit| format!("HEAD {commit}"));
     let mut expected = sorted([&looks[0], &looks[1], "HEAD master"]);
@@ -291,7 +291,7 @@ fn a_branch_that_moved_back_gets_its_tag_without_an_upload(t: &Context) {
     assert_eq!(asked, expected, "no blob is asked for or sent");
 }
 
-fn further_tags_are_set_in_registry_and_engine(t: &Context) {
+fn additional_tags_are_set_in_registry_and_engine(t: &Context) {
     let registry = t.registry();
     let repository = small::repository(t, "zbackend");
     let commit = repository.head();
@@ -310,7 +310,7 @@ fn further_tags_are_set_in_registry_and_engine(t: &Context) {
     let mut expected = sorted([&commit, "master", "build-7", "zbackend", "nightly"]);
     assert_eq!(registry.tags(&image), expected);
 
-    // The next number is another tag of the same image.
+    // The next build number adds a tag to the same image.
     let mark = registry.mark();
     let build = t.xp(["build"]).env("BUILD_NUMBER", "8").success();
     build.stdout_contains("tagged").stdout_contains("build-8");
@@ -334,8 +334,8 @@ fn further_tags_are_set_in_registry_and_engine(t: &Context) {
     );
 }
 
-fn a_branch_with_a_slash_has_a_tag_of_its_own(t: &Context) {
-    let one = One::new(t);
+fn a_branch_with_a_slash_has_a_unique_tag(t: &Context) {
+    let one = OneService::new(t);
     one.repository.branch("feature/x");
     let commit = one.repository.commit(&[("content", "new")], "Feature");
     t.xp(["build", "--branch", "feature/x"]).success();
@@ -346,8 +346,8 @@ fn a_branch_with_a_slash_has_a_tag_of_its_own(t: &Context) {
     assert_eq!(one.engine_tags(), sorted([&commit, tag]));
 }
 
-fn a_tag_is_built_under_its_name(t: &Context) {
-    let one = One::new(t);
+fn a_git_tag_becomes_an_image_tag(t: &Context) {
+    let one = OneService::new(t);
     let commit = one.repository.head();
     let object = one.repository.annotated_tag("v1.0", "The first");
     one.repository.commit(&[("content", "later")], "Later");
@@ -358,8 +358,8 @@ fn a_tag_is_built_under_its_name(t: &Context) {
     assert_eq!(labels["org.opencontainers.image.version"], "v1.0");
 }
 
-fn images_of_other_tools_are_hits_whatever_their_format(t: &Context) {
-    let one = One::new(t);
+fn images_of_other_tools_are_reused_in_any_format(t: &Context) {
+    let one = OneService::new(t);
     let image = one.in_engine("by-docker");
     let mut build = t.engine().client();
     // The classic builder's cache has images of other tests, which remove them.
@@ -405,7 +405,7 @@ fn images_of_other_tools_are_hits_whatever_their_format(t: &Context) {
     assert!(!t.exists("src"), "nothing was built");
 }
 
-fn no_tag_takes_the_place_of_a_commits_image(t: &Context) {
+fn no_tag_can_replace_the_image_of_a_commit(t: &Context) {
     let registry = t.registry();
     let repository = small::repository(t, "one");
     let first = repository.head();
@@ -434,12 +434,12 @@ fn no_tag_takes_the_place_of_a_commits_image(t: &Context) {
         .env("OTHER", &first)
         .failure(2)
         .stderr_contains("is reserved for the image of another commit");
-    // Its own commit is no conflict.
+    // Its own commit does not conflict.
     t.xp(["build"]).env("OTHER", &first).success();
     assert_eq!(registry.manifest_digest(&image, &first), digest);
 }
 
-fn one_service_has_one_reference(t: &Context) {
+fn a_service_can_have_only_one_reference(t: &Context) {
     let repository = small::repository(t, "one");
     repository.branch("topic");
     let services = small::service(t, "one", &repository.url_http(), "", "");

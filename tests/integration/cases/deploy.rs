@@ -14,25 +14,25 @@ use crate::world::{Access, Namespace, Outcome, Refusal};
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    a_set_is_deployed_and_written_down,
-    what_is_missing_is_built_first,
-    a_part_leaves_the_rest_as_it_is,
+    a_deploy_is_applied_and_recorded,
+    missing_images_are_built_first,
+    a_partial_deploy_keeps_the_other_services,
     a_rollback_goes_back,
-    a_rollback_takes_the_files_of_then,
-    a_rollback_is_by_digest_whatever_names_are_today,
-    what_was_trusted_can_be_gone_back_to,
-    a_rollout_that_fails_is_told,
-    a_rollout_that_takes_too_long_is_told,
-    a_cluster_that_refuses_is_told,
-    contexts_are_the_environments_own,
-    fields_of_others_are_not_taken_unasked,
-    an_interrupt_is_written_down,
-    an_end_that_is_not_written_down_is_an_error,
-    a_killed_deploy_is_noticed,
-    two_at_once_are_told_of_each_other,
+    a_rollback_uses_the_recorded_kustomize_files,
+    a_rollback_uses_digests_despite_changed_image_names,
+    a_trusted_image_can_be_rolled_back_to,
+    a_failed_rollout_is_reported,
+    a_rollout_timeout_is_reported,
+    a_rejection_by_the_cluster_is_reported,
+    each_environment_uses_its_own_context,
+    conflicting_fields_are_taken_over_only_if_requested,
+    an_interrupt_is_recorded,
+    an_unrecorded_result_is_an_error,
+    a_killed_deploy_is_detected,
+    concurrent_deploys_are_detected,
     an_environment_is_compared_with_a_lock,
-    secrets_reach_no_log,
-    kubectl_of_the_builder_deploys,
+    secrets_are_never_logged,
+    a_deploy_can_use_kubectl_from_the_builder,
 ];
 
 /// The product, already built, and its namespace.
@@ -72,7 +72,7 @@ fn running(namespace: &Namespace, name: &str) -> String {
     image.as_str().expect("an image").to_owned()
 }
 
-fn a_set_is_deployed_and_written_down(t: &Context) {
+fn a_deploy_is_applied_and_recorded(t: &Context) {
     let (product, namespace) = built(t);
     let head = product.backend.head();
     namespace.rollouts_take(Duration::from_millis(300));
@@ -126,7 +126,7 @@ fn a_set_is_deployed_and_written_down(t: &Context) {
     assert_eq!(record(&namespace).len(), 2);
 }
 
-fn what_is_missing_is_built_first(t: &Context) {
+fn missing_images_are_built_first(t: &Context) {
     let (product, namespace) = built(t);
     let head = product.backend.commit(&[("content", "newer")], "Newer");
     deploy(t, [])
@@ -145,7 +145,7 @@ fn what_is_missing_is_built_first(t: &Context) {
     );
 }
 
-fn a_part_leaves_the_rest_as_it_is(t: &Context) {
+fn a_partial_deploy_keeps_the_other_services(t: &Context) {
     let (product, namespace) = built(t);
     let before = pinned(t, "zfrontend", &product.frontend.head());
     deploy(t, ["zbackend"])
@@ -222,7 +222,7 @@ fn commit_platform(t: &Context) {
     t.git(".", &commit);
 }
 
-fn a_rollback_takes_the_files_of_then(t: &Context) {
+fn a_rollback_uses_the_recorded_kustomize_files(t: &Context) {
     let (product, namespace) = built(t);
     let port = || {
         namespace.object("services", "zbackend").expect("a Service")["spec"]["ports"][0]["port"]
@@ -274,7 +274,7 @@ fn a_rollback_takes_the_files_of_then(t: &Context) {
     );
 }
 
-fn a_rollback_is_by_digest_whatever_names_are_today(t: &Context) {
+fn a_rollback_uses_digests_despite_changed_image_names(t: &Context) {
     let (product, namespace) = built(t);
     let first = pinned(t, "zbackend", &product.backend.head());
     t.git(".", &["init", "--quiet", "--initial-branch=master"]);
@@ -308,7 +308,7 @@ fn a_rollback_is_by_digest_whatever_names_are_today(t: &Context) {
     assert_eq!(running(&namespace, "zbackend"), first);
 }
 
-fn what_was_trusted_can_be_gone_back_to(t: &Context) {
+fn a_trusted_image_can_be_rolled_back_to(t: &Context) {
     let (product, namespace) = built(t);
     let text = t.read("x-platform.yml");
     t.manifest(&text.replace("{image: zbackend}", "{image: zbackend, args: {A: b}}"));
@@ -321,7 +321,7 @@ fn what_was_trusted_can_be_gone_back_to(t: &Context) {
     assert_eq!(running(&namespace, "zbackend"), first);
 }
 
-fn a_rollout_that_fails_is_told(t: &Context) {
+fn a_failed_rollout_is_reported(t: &Context) {
     let (product, namespace) = built(t);
     let before = pinned(t, "zbackend", &product.backend.head());
     deploy(t, []).success();
@@ -351,17 +351,17 @@ fn a_rollout_that_fails_is_told(t: &Context) {
     assert_eq!(record(&namespace)[0]["state"], "deployed");
 }
 
-fn a_rollout_that_takes_too_long_is_told(t: &Context) {
+fn a_rollout_timeout_is_reported(t: &Context) {
     let (_product, namespace) = built(t);
     namespace.rollouts_of("zbackend", Outcome::Hangs);
     deploy(t, ["--timeout", "2s"])
         .failure(1)
         .stderr_contains("timed out")
-        .stderr_contains("hint: there is no earlier deploy to roll back to");
+        .stderr_contains("hint: no earlier deploy to roll back to");
     assert_eq!(record(&namespace)[0]["state"], "failed");
 }
 
-fn a_cluster_that_refuses_is_told(t: &Context) {
+fn a_rejection_by_the_cluster_is_reported(t: &Context) {
     let (product, namespace) = built(t);
     let restricted = section(namespace.name()).replace("context: full", "context: restricted");
     manifest(t, &product, &restricted);
@@ -400,7 +400,7 @@ fn a_cluster_that_refuses_is_told(t: &Context) {
     deploy(t, []).success();
 }
 
-fn contexts_are_the_environments_own(t: &Context) {
+fn each_environment_uses_its_own_context(t: &Context) {
     let (product, namespace) = built(t);
     // The current context is another one and must not matter.
     deploy(t, []).success();
@@ -427,7 +427,7 @@ fn contexts_are_the_environments_own(t: &Context) {
         .stderr_contains("hint: run `kubectl cluster-info`");
 }
 
-fn fields_of_others_are_not_taken_unasked(t: &Context) {
+fn conflicting_fields_are_taken_over_only_if_requested(t: &Context) {
     let (_product, namespace) = built(t);
     deploy(t, []).success();
     let name = format!("--namespace={}", namespace.name());
@@ -450,7 +450,7 @@ fn fields_of_others_are_not_taken_unasked(t: &Context) {
     deploy(t, ["--force-conflicts"]).success();
 }
 
-fn an_interrupt_is_written_down(t: &Context) {
+fn an_interrupt_is_recorded(t: &Context) {
     let (product, namespace) = built(t);
     deploy(t, []).success();
     let before = running(&namespace, "zbackend");
@@ -472,7 +472,7 @@ fn an_interrupt_is_written_down(t: &Context) {
     assert_eq!(running(&namespace, "zbackend"), before);
 }
 
-fn an_end_that_is_not_written_down_is_an_error(t: &Context) {
+fn an_unrecorded_result_is_an_error(t: &Context) {
     let (product, namespace) = built(t);
     namespace.rollouts_of("zbackend", Outcome::Hangs);
     let mut deploying = deploy(t, []).spawn();
@@ -512,7 +512,7 @@ fn an_end_that_is_not_written_down_is_an_error(t: &Context) {
     assert_eq!(record(&namespace)[0]["state"], "deployed");
 }
 
-fn a_killed_deploy_is_noticed(t: &Context) {
+fn a_killed_deploy_is_detected(t: &Context) {
     let (_product, namespace) = built(t);
     namespace.rollouts_of("zbackend", Outcome::Hangs);
     let mut deploying = deploy(t, []).spawn();
@@ -526,7 +526,7 @@ fn a_killed_deploy_is_noticed(t: &Context) {
         .env("XP_CACHE_DIR", &elsewhere)
         .failure(3)
         .stderr_contains(" has been deploying to staging since ")
-        .stderr_contains("hint: wait for it to finish; if it is dead");
+        .stderr_contains("hint: wait for it to finish, or use `--take-over` if it was killed");
     // In the same folder, it is known.
     deploy(t, []).success();
     let deploys = record(&namespace);
@@ -534,7 +534,7 @@ fn a_killed_deploy_is_noticed(t: &Context) {
     assert_eq!(deploys[1]["state"], "interrupted");
 }
 
-fn two_at_once_are_told_of_each_other(t: &Context) {
+fn concurrent_deploys_are_detected(t: &Context) {
     let (_product, namespace) = built(t);
     namespace.rollouts_of("zbackend", Outcome::Hangs);
     let mut first = deploy(t, []).env("USER", "ann").spawn();
@@ -579,7 +579,7 @@ fn an_environment_is_compared_with_a_lock(t: &Context) {
         .stdout_contains("are identical");
 }
 
-fn secrets_reach_no_log(t: &Context) {
+fn secrets_are_never_logged(t: &Context) {
     let (product, namespace) = built(t);
     let overlay = t.read("k8s/overlays/staging/kustomization.yaml");
     let generator =
@@ -637,7 +637,7 @@ fn secrets_reach_no_log(t: &Context) {
     }
 }
 
-fn kubectl_of_the_builder_deploys(t: &Context) {
+fn a_deploy_can_use_kubectl_from_the_builder(t: &Context) {
     let (product, namespace) = built(t);
     write_builder(t);
     let nothing = t.folder().join("nothing");

@@ -12,19 +12,19 @@ use crate::repository::GitRepository;
 pub const CASES: &[Case] = cases![
     images_are_rendered_by_their_digests,
     the_sample_is_rendered,
-    names_of_images_are_mapped,
-    fields_of_the_users_configuration_are_known,
-    kustomize_files_may_have_a_repository,
-    a_cache_elsewhere_reaches_the_overlay,
+    image_names_are_mapped,
+    custom_image_fields_are_supported,
+    kustomize_files_can_be_in_a_separate_repository,
+    the_cache_folder_can_be_elsewhere,
     a_lock_is_rendered,
     a_dry_run_shows_the_set,
-    what_is_not_built_is_told,
-    what_was_built_otherwise_is_told,
-    wrong_environments_are_told,
-    a_service_that_no_overlay_names_is_told,
-    another_namespace_is_refused,
-    an_error_of_kustomize_quotes_no_secret,
-    a_part_needs_a_record,
+    missing_images_are_reported,
+    stale_images_are_reported,
+    invalid_environments_are_reported,
+    a_service_unused_by_the_overlay_is_reported,
+    another_namespace_is_rejected,
+    a_kustomize_error_does_not_leak_secrets,
+    a_partial_deploy_requires_a_record,
     kubectl_of_the_builder_is_used,
 ];
 
@@ -68,7 +68,7 @@ pub(super) fn manifest(t: &Context, product: &Product, deploy: &str) {
     ));
 }
 
-/// A Deployment whose pods run the backend, and one whose pods mount the frontend.
+/// A Deployment that runs the backend, and one that mounts the frontend.
 const OBJECTS: &str = "\
 apiVersion: apps/v1
 kind: Deployment
@@ -176,7 +176,7 @@ fn the_sample_is_rendered(t: &Context) {
         .does_not_contain(":master");
 }
 
-fn names_of_images_are_mapped(t: &Context) {
+fn image_names_are_mapped(t: &Context) {
     let product = product(t, "staging");
     let objects = OBJECTS.replace("image: zbackend", "image: hub.example.com/team/back:old");
     t.write("k8s/base/all.yaml", &objects);
@@ -194,10 +194,10 @@ fn names_of_images_are_mapped(t: &Context) {
         .failure(2)
         .stderr_contains("k8s/overlays/staging uses no image that `deploy.images` lists")
         .stderr_contains("zbackend: no image hub.example.com/team/back")
-        .stderr_contains("hint: it has images that belong to no service: web:1, zbackend;");
+        .stderr_contains("hint: it has images that do not belong to any service: web:1, zbackend;");
 }
 
-fn fields_of_the_users_configuration_are_known(t: &Context) {
+fn custom_image_fields_are_supported(t: &Context) {
     let product = product(t, "staging");
     let site = "---\napiVersion: x.example.com/v1\nkind: Site\nmetadata: {name: a}\nspec: {image: zfrontend}\n";
     t.write("k8s/base/all.yaml", &format!("{OBJECTS}{site}"));
@@ -218,7 +218,7 @@ fn fields_of_the_users_configuration_are_known(t: &Context) {
     );
 }
 
-fn kustomize_files_may_have_a_repository(t: &Context) {
+fn kustomize_files_can_be_in_a_separate_repository(t: &Context) {
     let product = product(t, "staging");
     let repository = t.git_repo("k8s");
     let first = repository.commit(
@@ -260,7 +260,7 @@ fn kustomize_files_may_have_a_repository(t: &Context) {
         .stderr_contains("did you mean `master`");
 }
 
-fn a_cache_elsewhere_reaches_the_overlay(t: &Context) {
+fn the_cache_folder_can_be_elsewhere(t: &Context) {
     let product = product(t, "staging");
     t.xp(["build"]).success();
     let backend = pinned(t, "zbackend", &product.backend.head());
@@ -312,18 +312,18 @@ fn a_dry_run_shows_the_set(t: &Context) {
         );
 }
 
-fn what_is_not_built_is_told(t: &Context) {
+fn missing_images_are_reported(t: &Context) {
     let _product = product(t, "staging");
     t.xp(["deploy", "staging", "--render"])
         .failure(1)
         .stderr_contains("2 images are not built yet; nothing was deployed")
         .stderr_contains("zbackend: the registry has no image of its commit")
         .stderr_contains(
-            "hint: `xp build` builds and pushes them; `xp deploy staging --build` does it first",
+            "hint: `xp build` builds and pushes them; `xp deploy staging --build` builds before deploying",
         );
 }
 
-fn what_was_built_otherwise_is_told(t: &Context) {
+fn stale_images_are_reported(t: &Context) {
     let product = product(t, "staging");
     t.xp(["build"]).success();
     let text = t.read("x-platform.yml");
@@ -337,11 +337,11 @@ fn what_was_built_otherwise_is_told(t: &Context) {
         .stdout_contains(&backend);
 }
 
-fn wrong_environments_are_told(t: &Context) {
+fn invalid_environments_are_reported(t: &Context) {
     let product = product(t, "staging");
     t.xp(["deploy", "stagin", "--render"])
         .failure(2)
-        .stderr_contains("the manifest has no environment `stagin`")
+        .stderr_contains("unknown environment `stagin`")
         .stderr_contains("hint: did you mean `staging`?");
     let deploy = section("staging").replace("overlays/staging", "overlay/staging");
     manifest(t, &product, &deploy);
@@ -372,7 +372,7 @@ fn wrong_environments_are_told(t: &Context) {
         .stderr_contains("cannot deploy zbackend: its image is not in a registry");
 }
 
-fn a_service_that_no_overlay_names_is_told(t: &Context) {
+fn a_service_unused_by_the_overlay_is_reported(t: &Context) {
     let product = product(t, "staging");
     // For example, if the frontend is part of the backend's image.
     let (backend, _) = OBJECTS.split_once("---").expect("documents");
@@ -391,7 +391,7 @@ fn a_service_that_no_overlay_names_is_told(t: &Context) {
     t.xp(["deploy", "staging", "--render"]).success();
 }
 
-fn another_namespace_is_refused(t: &Context) {
+fn another_namespace_is_rejected(t: &Context) {
     let product = product(t, "staging");
     t.xp(["build"]).success();
     manifest(t, &product, &section("production"));
@@ -401,7 +401,7 @@ fn another_namespace_is_refused(t: &Context) {
         .stderr_contains("Deployment zbackend is in staging");
 }
 
-fn an_error_of_kustomize_quotes_no_secret(t: &Context) {
+fn a_kustomize_error_does_not_leak_secrets(t: &Context) {
     let _product = product(t, "staging");
     t.write(
         "k8s/overlays/staging/kustomization.yaml",
@@ -423,7 +423,7 @@ fn an_error_of_kustomize_quotes_no_secret(t: &Context) {
         .does_not_contain("canary-7391");
 }
 
-fn a_part_needs_a_record(t: &Context) {
+fn a_partial_deploy_requires_a_record(t: &Context) {
     let _product = product(t, "staging");
     t.xp(["build"]).success();
     t.xp(["deploy", "staging", "zbackend", "--render"])
@@ -439,7 +439,9 @@ fn kubectl_of_the_builder_is_used(t: &Context) {
     t.xp(["deploy", "staging", "--render"])
         .env("PATH", &nothing)
         .failure(3)
-        .stderr_contains("kubectl is not on PATH, and there is no builder `k8s` that provides it");
+        .stderr_contains(
+            "kubectl is not on PATH, and the builder `k8s`, which could provide it, does not exist",
+        );
     write_builder(t);
     let backend = pinned(t, "zbackend", &product.backend.head());
     let output = t

@@ -19,12 +19,12 @@ use crate::services::Services;
 use crate::world::RegistryKind;
 
 pub const CASES: &[Case] = cases![
-    a_full_cache_says_so_and_costs_one_more_run,
-    a_cache_without_room_for_files_says_so_and_costs_one_more_run,
-    a_full_platform_folder_loses_nothing,
-    a_full_disk_of_the_engine_says_so_and_costs_one_more_run,
-    a_platform_that_is_only_read_can_be_looked_at,
-    clocks_that_jumped_change_nothing,
+    a_full_cache_disk_is_reported_and_a_rerun_recovers,
+    exhausted_inodes_are_reported_and_a_rerun_recovers,
+    a_full_platform_folder_loses_no_data,
+    a_full_engine_disk_is_reported_and_a_rerun_recovers,
+    read_only_commands_work_on_a_read_only_platform,
+    clock_jumps_have_no_effect,
 ];
 
 /// Runs a script in its own mount namespace, where `$disk` can become a small disk.
@@ -100,34 +100,34 @@ fn platform_with_weight(t: &Context) -> Services<'_> {
 
 /// Asserts that a sweep finished, and met a disk that was too small.
 #[track_caller]
-fn demand_swept(output: &Output) {
+fn assert_sweep_finished(output: &Output) {
     assert!(output.status.success(), "{output}");
     assert!(output.stdout.contains(": 0\n"), "{output}");
     let failures = output.stdout.lines().filter(|line| !line.ends_with(": 0"));
     assert!(failures.count() >= 2, "{output}");
 }
 
-fn a_full_cache_says_so_and_costs_one_more_run(t: &Context) {
+fn a_full_cache_disk_is_reported_and_a_rerun_recovers(t: &Context) {
     let _platform = platform_with_weight(t);
     let script = format!(
         "export XP_CACHE_DIR=\"$disk/own\"\noption=size enough=64m numbers='4k 16k 64k 160k 320k 512k 4m'\n\
          prepare() {{ rm -rf src; {}; }}\ncheck() {{ {CHECK}; }}\n{SWEEP}",
         forget(t)
     );
-    demand_swept(&on_a_small_disk(t, &t.folder().join("disk"), &script));
+    assert_sweep_finished(&on_a_small_disk(t, &t.folder().join("disk"), &script));
 }
 
-fn a_cache_without_room_for_files_says_so_and_costs_one_more_run(t: &Context) {
+fn exhausted_inodes_are_reported_and_a_rerun_recovers(t: &Context) {
     let _platform = platform_with_weight(t);
     let script = format!(
         "export XP_CACHE_DIR=\"$disk/own\"\noption=nr_inodes enough=10000 numbers='3 4 6 12 24 48 90 2000'\n\
          prepare() {{ rm -rf src; {}; }}\ncheck() {{ {CHECK}; }}\n{SWEEP}",
         forget(t)
     );
-    demand_swept(&on_a_small_disk(t, &t.folder().join("disk"), &script));
+    assert_sweep_finished(&on_a_small_disk(t, &t.folder().join("disk"), &script));
 }
 
-fn a_full_platform_folder_loses_nothing(t: &Context) {
+fn a_full_platform_folder_loses_no_data(t: &Context) {
     let platform = platform_with_weight(t);
     let repository = platform.repository("zbackend");
     let url = repository.url_file();
@@ -151,7 +151,7 @@ fn a_full_platform_folder_loses_nothing(t: &Context) {
         mine = mine.display(),
         home = t.dir().display(),
     );
-    demand_swept(&on_a_small_disk(t, &t.folder().join("disk"), &script));
+    assert_sweep_finished(&on_a_small_disk(t, &t.folder().join("disk"), &script));
 }
 
 /// Leftovers that must not remain after a run without enough space.
@@ -166,11 +166,11 @@ fn forget(t: &Context) -> String {
     )
 }
 
-fn a_full_disk_of_the_engine_says_so_and_costs_one_more_run(t: &Context) {
+fn a_full_engine_disk_is_reported_and_a_rerun_recovers(t: &Context) {
     let folder = t.engine_folder();
     fs::create_dir(&folder).expect("a folder");
     if !rustix::process::geteuid().is_root() {
-        // Only root can have an engine whose disk a test can fill.
+        // Only root can run an engine with a disk that a test can fill.
         return;
     }
     let disk = MountedDisk::new(&folder, "size=48m");
@@ -226,7 +226,7 @@ impl Drop for MountedDisk<'_> {
     }
 }
 
-fn a_platform_that_is_only_read_can_be_looked_at(t: &Context) {
+fn read_only_commands_work_on_a_read_only_platform(t: &Context) {
     let platform = platform_with_weight(t);
     t.xp(["build", "zbackend"]).success();
     platform.commit("zbackend", &[("new", "2\n".to_owned())]);
@@ -272,7 +272,7 @@ echo "build:"; "$xp" build; echo "build $?"
     assert_eq!(after, before);
 }
 
-fn clocks_that_jumped_change_nothing(t: &Context) {
+fn clock_jumps_have_no_effect(t: &Context) {
     let platform = platform_with_weight(t);
     t.xp(["build"]).success();
     let day = Duration::from_secs(24 * 3600);
@@ -281,7 +281,7 @@ fn clocks_that_jumped_change_nothing(t: &Context) {
         .into_iter()
         .enumerate()
     {
-        // As left by a wrong clock.
+        // Simulates a wrong clock.
         for entry in WalkDir::new(t.dir()).into_iter().flatten() {
             if entry.file_type().is_file()
                 && let Ok(file) = fs::File::options().append(true).open(entry.path())

@@ -13,7 +13,7 @@ pub const CASES: &[Case] = cases![
     a_path_above_the_repository_is_refused,
 ];
 
-/// A workspace of two services and a library, whose Dockerfiles copy from its top.
+/// A workspace of two services and a library. The Dockerfiles copy from its top.
 struct Workspace<'a> {
     t: &'a Context,
     remote: GitRepository,
@@ -64,7 +64,7 @@ fn a_dockerfile_copies_from_the_top_of_the_repository(t: &Context) {
     let head = workspace.remote.head();
     workspace.set(API, "context: /");
     t.xp(["build"]).success();
-    // Only what the manifest names.
+    // Only the paths in the manifest.
     assert_eq!(
         workspace.files(&head, "/all"),
         "./go.work\n./libs/common/lib\n./services/api/Dockerfile\n./services/api/main"
@@ -82,7 +82,7 @@ fn a_dockerfile_copies_from_the_top_of_the_repository(t: &Context) {
         .stdout_contains("docker.file changed");
     let image = format!("{}:{head}", t.image("api"));
     assert_eq!(t.engine().run(&image, ["cat", "/web"]), "web");
-    // A folder below the top, as a path from there.
+    // A folder below the top, with a path relative to it.
     workspace.set(
         "path: services/web, include: [docker]",
         "file: /docker/web.Dockerfile, context: /services/web",

@@ -14,7 +14,7 @@ use crate::world::Access;
 pub const CASES: &[Case] = cases![
     every_command_works,
     the_index_lists_every_page,
-    links_lead_somewhere,
+    links_are_valid,
     tables_are_complete,
     quoted_messages_exist,
     the_readme_is_short,
@@ -57,7 +57,7 @@ fn the_index_lists_every_page(_: &Context) {
     }
 }
 
-fn links_lead_somewhere(_: &Context) {
+fn links_are_valid(_: &Context) {
     let mut broken = Vec::new();
     for page in pages() {
         let text = prose(&fs::read_to_string(&page).expect("a page"));

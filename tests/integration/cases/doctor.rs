@@ -20,27 +20,27 @@ use crate::world::Access;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    what_is_well_takes_a_line,
-    a_missing_manifest_hides_no_engine,
-    a_wrong_manifest_is_told_with_its_places,
-    an_engine_that_does_not_run_hides_nothing_else,
-    docker_s_context_is_followed_and_said_so,
+    passing_checks_take_one_line,
+    a_missing_manifest_does_not_hide_other_checks,
+    an_invalid_manifest_is_reported_with_positions,
+    an_unreachable_engine_does_not_hide_other_results,
+    the_docker_context_is_used_and_reported,
     the_classic_builder_is_a_warning,
-    references_that_do_not_exist_have_near_ones,
-    remotes_refuse_and_are_told_apart,
-    an_unknown_host_key_is_told_in_ssh_s_words,
-    a_remote_that_is_replaced_is_told,
-    what_somebody_works_on_is_no_mistake,
-    working_copies_that_hinder_are_told,
-    a_builder_without_a_folder_is_wrong,
-    an_external_builder_that_exists_nowhere_is_wrong,
-    a_folder_of_others_is_not_taken,
-    a_full_disk_is_told,
-    programs_that_are_missing_are_named,
-    proxies_are_told_without_passwords,
-    a_selection_is_checked_alone,
-    offline_asks_nobody,
-    clusters_are_asked,
+    missing_references_have_suggestions,
+    refusals_of_remotes_are_distinguished,
+    an_unknown_host_key_is_reported_with_sshs_message,
+    a_replaced_remote_url_is_reported,
+    local_work_is_not_a_problem,
+    problems_of_working_copies_are_reported,
+    a_builder_without_a_folder_is_an_error,
+    a_missing_external_builder_is_an_error,
+    a_foreign_cache_folder_is_rejected,
+    a_full_disk_is_reported,
+    missing_programs_are_named,
+    proxies_are_shown_without_passwords,
+    only_selected_services_are_checked,
+    offline_contacts_no_server,
+    clusters_are_queried,
 ];
 
 /// The findings of `xp doctor --format json`.
@@ -81,7 +81,7 @@ impl Findings {
 
     /// Asserts that a subject has no warnings or errors.
     #[track_caller]
-    pub fn is_well(&self, subject: &str) {
+    pub fn assert_no_problems(&self, subject: &str) {
         for severity in ["warning", "error"] {
             let found = self.about(subject, severity);
             assert!(found.is_empty(), "{found:#?}");
@@ -105,7 +105,7 @@ pub fn says(finding: &Value, text: &str) {
 }
 
 /// A platform with a registry, scripts and a builder, without problems.
-fn sound_platform(t: &Context) {
+fn healthy_platform(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let builder = t.builder("sh", &format!("FROM {}\n", t.engine().busybox()), &[]);
     let more =
@@ -114,8 +114,8 @@ fn sound_platform(t: &Context) {
     small::manifest(t, t.registry().host(), &service);
 }
 
-fn what_is_well_takes_a_line(t: &Context) {
-    sound_platform(t);
+fn passing_checks_take_one_line(t: &Context) {
+    healthy_platform(t);
     let fresh = t.xp(["doctor"]).success();
     let fresh = fresh
         .stdout_contains("x-platform.yml, 1 service\n")
@@ -159,16 +159,16 @@ fn what_is_well_takes_a_line(t: &Context) {
         "working-copies",
     ] {
         assert!(!findings.about(subject, "ok").is_empty(), "{subject}");
-        findings.is_well(subject);
+        findings.assert_no_problems(subject);
     }
     let quiet = t.xp(["doctor", "-q"]).success();
     assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
 }
 
-fn a_missing_manifest_hides_no_engine(t: &Context) {
+fn a_missing_manifest_does_not_hide_other_checks(t: &Context) {
     let findings = Findings::of(t, t.xp(["doctor"]), 2);
     let manifest = findings.only("manifest", "error");
-    says(manifest, "there is no x-platform.yml in ");
+    says(manifest, "could not find x-platform.yml in ");
     says(manifest, "`-f FILE`");
     assert!(findings.about("engine", "error").is_empty());
     says(
@@ -177,7 +177,7 @@ fn a_missing_manifest_hides_no_engine(t: &Context) {
     );
 }
 
-fn a_wrong_manifest_is_told_with_its_places(t: &Context) {
+fn an_invalid_manifest_is_reported_with_positions(t: &Context) {
     t.manifest("services:\n  zbackend:\n    dirr: src/zbackend\n    docker: {image: x}\n");
     let findings = Findings::of(t, t.xp(["doctor"]), 2);
     let errors = findings.about("manifest", "error");
@@ -195,8 +195,8 @@ fn a_wrong_manifest_is_told_with_its_places(t: &Context) {
         .stdout_contains("only this machine was checked");
 }
 
-fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
-    sound_platform(t);
+fn an_unreachable_engine_does_not_hide_other_results(t: &Context) {
+    healthy_platform(t);
     let socket = t.folder().join("nothing.sock");
     let host = format!("unix://{}", socket.display());
     let findings = Findings::of(t, t.xp(["doctor"]).env("DOCKER_HOST", &host), 3);
@@ -205,7 +205,7 @@ fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
     says(engine, "systemctl start docker");
     says(engine, "DOCKER_HOST is set to");
     for subject in ["registry", "git-remotes", "working-copies", "builders"] {
-        findings.is_well(subject);
+        findings.assert_no_problems(subject);
     }
     fs::write(&socket, "").expect("a file");
     let findings = Findings::of(t, t.xp(["doctor"]).env("DOCKER_HOST", &host), 3);
@@ -225,7 +225,7 @@ fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
         .stderr_contains("xp doctor");
 }
 
-fn docker_s_context_is_followed_and_said_so(t: &Context) {
+fn the_docker_context_is_used_and_reported(t: &Context) {
     let name = "remote-one";
     let configuration = json!({"currentContext": name}).to_string();
     fs::write(t.docker_config().join("config.json"), configuration).expect("a file");
@@ -237,7 +237,7 @@ fn docker_s_context_is_followed_and_said_so(t: &Context) {
     let folder = t.docker_config().join("contexts/meta").join(id);
     fs::create_dir_all(&folder).expect("a folder");
     fs::write(folder.join("meta.json"), meta.to_string()).expect("a file");
-    // The tests' engine is not at a default location, so none answers here.
+    // The tests' engine is not at a default location, so none responds here.
     let runtime = t.folder().join("no-runtime");
     let xp = || {
         t.xp(["doctor"])
@@ -262,7 +262,7 @@ fn docker_s_context_is_followed_and_said_so(t: &Context) {
 }
 
 fn the_classic_builder_is_a_warning(t: &Context) {
-    sound_platform(t);
+    healthy_platform(t);
     let findings = Findings::of(t, t.xp(["doctor"]).env("DOCKER_BUILDKIT", "0"), 0);
     let warnings = findings.about("engine", "warning");
     assert!(
@@ -278,7 +278,7 @@ fn the_classic_builder_is_a_warning(t: &Context) {
         .stdout_contains("    fix: `unset DOCKER_BUILDKIT`\n");
 }
 
-fn references_that_do_not_exist_have_near_ones(t: &Context) {
+fn missing_references_have_suggestions(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let url = repository.url_http();
     t.platform(&[
@@ -292,7 +292,7 @@ fn references_that_do_not_exist_have_near_ones(t: &Context) {
     says(findings.only("git-remotes", "ok"), "origin/master is ");
 }
 
-fn remotes_refuse_and_are_told_apart(t: &Context) {
+fn refusals_of_remotes_are_distinguished(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let absent = format!("{}-absent", repository.url_http());
     let nobody = format!("http://127.0.0.1:{}/x.git", t.closed_port());
@@ -323,7 +323,7 @@ fn remotes_refuse_and_are_told_apart(t: &Context) {
     }
 }
 
-fn an_unknown_host_key_is_told_in_ssh_s_words(t: &Context) {
+fn an_unknown_host_key_is_reported_with_sshs_message(t: &Context) {
     let repository = small::repository(t, "zbackend");
     t.platform(&[Service::new("zbackend", repository.url_ssh())]);
     let ssh = |known: &Path, key: &str| {
@@ -346,10 +346,10 @@ fn an_unknown_host_key_is_told_in_ssh_s_words(t: &Context) {
     let error = error.only("git-remotes", "error");
     says(error, "Permission denied");
     says(error, "no ssh agent: SSH_AUTH_SOCK is not set");
-    Findings::of(t, t.xp(["doctor"]), 0).is_well("git-remotes");
+    Findings::of(t, t.xp(["doctor"]), 0).assert_no_problems("git-remotes");
 }
 
-fn a_remote_that_is_replaced_is_told(t: &Context) {
+fn a_replaced_remote_url_is_reported(t: &Context) {
     let repository = small::repository(t, "zbackend");
     t.platform(&[Service::new(
         "zbackend",
@@ -366,7 +366,7 @@ fn a_remote_that_is_replaced_is_told(t: &Context) {
     );
 }
 
-fn what_somebody_works_on_is_no_mistake(t: &Context) {
+fn local_work_is_not_a_problem(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, "", &[("zbackend", &repository)]);
     t.xp(["sync"]).success();
@@ -379,7 +379,7 @@ fn what_somebody_works_on_is_no_mistake(t: &Context) {
     let expected =
         "src/zbackend is on master: 1 commit not pushed, 1 file modified, 1 file untracked";
     assert_eq!(note["what"], expected);
-    findings.is_well("working-copies");
+    findings.assert_no_problems("working-copies");
     t.xp(["doctor"])
         .success()
         .stdout_contains("working copies")
@@ -393,7 +393,7 @@ fn what_somebody_works_on_is_no_mistake(t: &Context) {
     says(note, "bisect in progress");
 }
 
-fn working_copies_that_hinder_are_told(t: &Context) {
+fn problems_of_working_copies_are_reported(t: &Context) {
     let names = ["moved", "locked", "foreign", "broken", "gone"];
     let repositories = names.map(|name| (name, small::repository(t, name)));
     let list: Vec<_> = repositories
@@ -412,7 +412,7 @@ fn working_copies_that_hinder_are_told(t: &Context) {
     let lock = User::new(t, "locked").dir.join(".git/index.lock");
     fs::write(&lock, "").expect("a lock");
     let now = Findings::of(t, t.xp(["doctor", "locked"]), 0);
-    now.is_well("working-copies");
+    now.assert_no_problems("working-copies");
     let file = fs::File::options()
         .write(true)
         .open(&lock)
@@ -441,8 +441,8 @@ fn working_copies_that_hinder_are_told(t: &Context) {
     assert_eq!(t.read("src/foreign/thesis.txt"), "precious");
 }
 
-fn a_builder_without_a_folder_is_wrong(t: &Context) {
-    sound_platform(t);
+fn a_builder_without_a_folder_is_an_error(t: &Context) {
+    healthy_platform(t);
     let manifest = t.read("x-platform.yml");
     t.manifest(&manifest.replace("-sh}", "-shh}"));
     let findings = Findings::of(t, t.xp(["doctor"]), 2);
@@ -452,7 +452,7 @@ fn a_builder_without_a_folder_is_wrong(t: &Context) {
     says(error, "zbackend");
 }
 
-fn an_external_builder_that_exists_nowhere_is_wrong(t: &Context) {
+fn a_missing_external_builder_is_an_error(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let image = format!("{}/{}:1", t.registry().host(), t.image("toolchain"));
     let more =
@@ -479,8 +479,8 @@ fn an_external_builder_that_exists_nowhere_is_wrong(t: &Context) {
     );
 }
 
-fn a_folder_of_others_is_not_taken(t: &Context) {
-    sound_platform(t);
+fn a_foreign_cache_folder_is_rejected(t: &Context) {
+    healthy_platform(t);
     t.write("../thesis/thesis.txt", "precious");
     let folder = t.folder().join("thesis");
     let findings = Findings::of(t, t.xp(["doctor"]).env("XP_CACHE_DIR", &folder), 2);
@@ -493,8 +493,8 @@ fn a_folder_of_others_is_not_taken(t: &Context) {
     assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 1);
 }
 
-fn a_full_disk_is_told(t: &Context) {
-    sound_platform(t);
+fn a_full_disk_is_reported(t: &Context) {
+    healthy_platform(t);
     let disk = t.folder().join("disk");
     fs::create_dir_all(&disk).expect("a folder");
     let mut unshare = vec!["--mount"];
@@ -521,7 +521,7 @@ fn a_full_disk_is_told(t: &Context) {
     says(files, "free inodes");
 }
 
-fn programs_that_are_missing_are_named(t: &Context) {
+fn missing_programs_are_named(t: &Context) {
     let repository = t.git_repo("zbackend");
     let attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
     repository.commit(
@@ -555,8 +555,8 @@ fn programs_that_are_missing_are_named(t: &Context) {
     );
 }
 
-fn proxies_are_told_without_passwords(t: &Context) {
-    sound_platform(t);
+fn proxies_are_shown_without_passwords(t: &Context) {
+    healthy_platform(t);
     let proxy = "http://bob:canary-secret@proxy.example.com:3128";
     let doctor = t
         .xp(["doctor", "-v"])
@@ -572,7 +572,7 @@ fn proxies_are_told_without_passwords(t: &Context) {
         );
 }
 
-fn a_selection_is_checked_alone(t: &Context) {
+fn only_selected_services_are_checked(t: &Context) {
     let repository = small::repository(t, "zbackend");
     t.platform(&[
         Service::new("good", repository.url_http()),
@@ -588,7 +588,7 @@ fn a_selection_is_checked_alone(t: &Context) {
         .stderr_contains("goood");
 }
 
-fn offline_asks_nobody(t: &Context) {
+fn offline_contacts_no_server(t: &Context) {
     let registry = t.own_registry(crate::world::RegistryKind::Open);
     let repository = small::repository(t, "zbackend");
     let (git, of_registry) = (
@@ -605,7 +605,7 @@ fn offline_asks_nobody(t: &Context) {
     assert!(requests.is_empty());
 }
 
-fn clusters_are_asked(t: &Context) {
+fn clusters_are_queried(t: &Context) {
     t.kubeconfig(&[("other", Access::Nowhere), ("full", Access::Full)]);
     let namespace = t.namespace("staging");
     let product = product(t, namespace.name());
@@ -627,7 +627,7 @@ fn clusters_are_asked(t: &Context) {
     says(warning, "staging: namespace");
     says(warning, "kubectl cluster-info");
     // Clusters that were excluded or cannot be reached are not queried.
-    Findings::of(t, t.xp(["doctor", "--offline"]), 0).is_well("clusters");
+    Findings::of(t, t.xp(["doctor", "--offline"]), 0).assert_no_problems("clusters");
     let nothing = t.folder().join("nothing");
     let without = || t.xp(["doctor"]).env("PATH", &nothing);
     let findings = Findings::of(t, without(), 0);
@@ -637,7 +637,7 @@ fn clusters_are_asked(t: &Context) {
     );
     write_builder(t);
     let findings = Findings::of(t, without(), 0);
-    findings.is_well("clusters");
+    findings.assert_no_problems("clusters");
     says(findings.only("clusters", "note"), "builders/k8s");
     // A file that cannot be read affects all environments.
     fs::write(t.home().join(".kube/config"), "{").expect("a file");

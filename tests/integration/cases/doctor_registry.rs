@@ -15,27 +15,27 @@ use crate::wait::wait_until;
 use crate::world::{Gateway, Incoming, PASSWORD, RegistryKind, Reply, USER};
 
 pub const CASES: &[Case] = cases![
-    a_login_is_told_with_its_source,
-    a_wrong_login_is_one_finding,
+    credentials_are_shown_with_their_source,
+    a_wrong_login_is_a_single_finding,
     a_missing_helper_is_named,
-    a_user_without_the_right_to_push_is_told,
-    many_repositories_are_one_reason,
-    a_read_only_registry_is_told,
-    a_limited_rate_is_told,
-    a_token_without_the_right_to_push_is_no_wrong_login,
-    an_upload_is_cancelled_with_a_token_to_delete,
-    an_upload_is_cancelled_wherever_it_is,
-    an_upload_that_cannot_be_cancelled_is_a_warning,
-    a_registry_that_names_another_address_is_told,
-    a_page_that_answers_everything_is_no_consent,
-    a_registry_that_is_down_is_told_once,
-    an_unknown_authority_is_told,
-    a_slow_registry_holds_up_no_other,
-    many_repositories_are_asked_in_turns,
-    an_interrupt_leaves_no_upload,
+    missing_push_permission_is_reported,
+    many_repositories_share_one_reason,
+    a_read_only_registry_is_reported,
+    a_rate_limit_is_reported,
+    a_token_without_push_scope_is_not_a_wrong_login,
+    an_upload_is_canceled_with_a_delete_token,
+    an_upload_is_canceled_at_any_url,
+    an_upload_that_cannot_be_canceled_is_a_warning,
+    a_wrong_external_registry_url_is_reported,
+    a_catch_all_page_does_not_grant_access,
+    an_unreachable_registry_is_reported_once,
+    an_unknown_ca_is_reported,
+    a_slow_registry_does_not_delay_others,
+    concurrent_queries_of_a_registry_are_limited,
+    an_interrupt_cancels_uploads,
 ];
 
-/// Writes a platform with one service whose images are in that host's registry.
+/// Writes a platform with one service and the registry of that host.
 fn platform(t: &Context, host: &str) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, host, &[("zbackend", &repository)]);
@@ -45,7 +45,7 @@ fn is_upload(incoming: &Incoming) -> bool {
     incoming.path.contains("/blobs/uploads/")
 }
 
-/// A registry behind a script that answers requests to start an upload.
+/// A registry behind a script that handles requests to start an upload.
 fn refusing(t: &Context, answer: impl Fn() -> Reply + Send + Sync + 'static) -> Gateway {
     Gateway::before(t.registry().host(), move |incoming| {
         let opens = incoming.method == "POST" && is_upload(incoming);
@@ -53,7 +53,7 @@ fn refusing(t: &Context, answer: impl Fn() -> Reply + Send + Sync + 'static) -> 
     })
 }
 
-fn a_login_is_told_with_its_source(t: &Context) {
+fn credentials_are_shown_with_their_source(t: &Context) {
     let registry = t.registry_of(RegistryKind::Auth);
     platform(t, registry.host());
     t.log_in(registry);
@@ -83,7 +83,7 @@ fn a_login_is_told_with_its_source(t: &Context) {
         ));
 }
 
-fn a_wrong_login_is_one_finding(t: &Context) {
+fn a_wrong_login_is_a_single_finding(t: &Context) {
     let registry = t.registry_of(RegistryKind::Auth);
     let repositories = ["zbackend", "zfrontend"].map(|name| (name, small::repository(t, name)));
     let list: Vec<_> = repositories
@@ -121,7 +121,7 @@ fn a_missing_helper_is_named(t: &Context) {
     says(error, "install `docker-credential-nowhere`");
 }
 
-fn a_user_without_the_right_to_push_is_told(t: &Context) {
+fn missing_push_permission_is_reported(t: &Context) {
     let gateway = refusing(t, || {
         Reply::error(403, "DENIED", "requested access is denied")
     });
@@ -145,7 +145,7 @@ fn a_user_without_the_right_to_push_is_told(t: &Context) {
     assert_eq!(writes.count(), 1, "nothing else was tried");
 }
 
-fn many_repositories_are_one_reason(t: &Context) {
+fn many_repositories_share_one_reason(t: &Context) {
     let gateway = refusing(t, || Reply::error(403, "DENIED", "no"));
     let names = ["a", "b", "c", "d", "e"];
     let repository = small::repository(t, "all");
@@ -157,7 +157,7 @@ fn many_repositories_are_one_reason(t: &Context) {
     says(error, "and 2 more: no");
 }
 
-fn a_read_only_registry_is_told(t: &Context) {
+fn a_read_only_registry_is_reported(t: &Context) {
     let gateway = refusing(t, || {
         Reply::error(405, "UNSUPPORTED", "The operation is unsupported.")
     });
@@ -171,10 +171,10 @@ fn a_read_only_registry_is_told(t: &Context) {
     );
 }
 
-fn a_limited_rate_is_told(t: &Context) {
+fn a_rate_limit_is_reported(t: &Context) {
     let gateway = refusing(t, || {
         let headers = vec![("Retry-After", "600".to_owned())];
-        Reply::Answer(429, headers, String::new())
+        Reply::Response(429, headers, String::new())
     });
     platform(t, gateway.host());
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
@@ -184,8 +184,7 @@ fn a_limited_rate_is_told(t: &Context) {
     );
 }
 
-/// A registry that only accepts tokens; the script determines what a token permits, and answers other
-/// requests.
+/// A registry that only accepts tokens; the script determines the scope of a token, and handles other requests.
 fn token_registry(
     t: &Context,
     lacks: impl Fn(&str, &Incoming) -> bool + Send + Sync + 'static,
@@ -213,11 +212,11 @@ fn token_registry(
             ",error=\"insufficient_scope\""
         };
         let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"test\"{error}");
-        Reply::Answer(401, vec![("WWW-Authenticate", challenge)], String::new())
+        Reply::Response(401, vec![("WWW-Authenticate", challenge)], String::new())
     })
 }
 
-fn a_token_without_the_right_to_push_is_no_wrong_login(t: &Context) {
+fn a_token_without_push_scope_is_not_a_wrong_login(t: &Context) {
     let gateway = token_registry(t, |_, incoming| is_upload(incoming));
     platform(t, gateway.host());
     t.log_in_host(gateway.host(), "bob", "canary-secret");
@@ -227,12 +226,12 @@ fn a_token_without_the_right_to_push_is_no_wrong_login(t: &Context) {
     says(error, "log in as a user who has it");
 }
 
-fn an_upload_is_cancelled_with_a_token_to_delete(t: &Context) {
+fn an_upload_is_canceled_with_a_delete_token(t: &Context) {
     let gateway = token_registry(t, |token, incoming| {
         incoming.method == "DELETE" && !token.contains("delete")
     });
     platform(t, gateway.host());
-    Findings::of(t, t.xp(["doctor"]), 0).is_well("registry");
+    Findings::of(t, t.xp(["doctor"]), 0).assert_no_problems("registry");
     assert_eq!(t.registry().open_uploads(&t.image("zbackend")), 0);
     let requests = gateway.requests();
     let answers = requests.iter().filter(|request| request.method == "DELETE");
@@ -240,7 +239,7 @@ fn an_upload_is_cancelled_with_a_token_to_delete(t: &Context) {
     assert_eq!(answers.last(), Some(&204), "{answers:?}");
 }
 
-fn an_upload_is_cancelled_wherever_it_is(t: &Context) {
+fn an_upload_is_canceled_at_any_url(t: &Context) {
     // Relative, absolute, and on another server, which gets no credentials.
     let elsewhere = Gateway::alone(|incoming| match incoming.header("authorization") {
         Some(_) => Reply::status(500),
@@ -256,7 +255,7 @@ fn an_upload_is_cancelled_wherever_it_is(t: &Context) {
                     assert_eq!(incoming.header("content-length"), Some("0"));
                     let place =
                         place.replace("HOST", &format!("http://{host}/v2/upload/1?state=x"));
-                    Reply::Answer(202, vec![("Location", place)], String::new())
+                    Reply::Response(202, vec![("Location", place)], String::new())
                 }
                 "DELETE" => Reply::status(204),
                 _ => Reply::Forward,
@@ -264,12 +263,12 @@ fn an_upload_is_cancelled_wherever_it_is(t: &Context) {
         });
         platform_of(t, gateway.host());
         t.log_in_host(gateway.host(), "bob", "secret");
-        Findings::of(t, t.xp(["doctor"]), 0).is_well("registry");
+        Findings::of(t, t.xp(["doctor"]), 0).assert_no_problems("registry");
         let all = [gateway.requests(), elsewhere.requests()].concat();
-        let cancelled = all.iter().any(|request| {
+        let canceled = all.iter().any(|request| {
             request.method == "DELETE" && request.path.ends_with("upload/1?state=x")
         });
-        assert!(cancelled, "{all:?}");
+        assert!(canceled, "{all:?}");
     }
     assert_eq!(elsewhere.requests().len(), 1);
 }
@@ -286,7 +285,7 @@ fn platform_of(t: &Context, host: &str) {
     }
 }
 
-fn an_upload_that_cannot_be_cancelled_is_a_warning(t: &Context) {
+fn an_upload_that_cannot_be_canceled_is_a_warning(t: &Context) {
     let gateway = Gateway::before(t.registry().host(), |incoming| {
         match incoming.method.as_str() {
             "DELETE" => Reply::error(405, "UNSUPPORTED", "no"),
@@ -300,12 +299,12 @@ fn an_upload_that_cannot_be_cancelled_is_a_warning(t: &Context) {
     says(warning, "405");
 }
 
-fn a_registry_that_names_another_address_is_told(t: &Context) {
+fn a_wrong_external_registry_url_is_reported(t: &Context) {
     // Like a registry behind a proxy that does not know its external URL.
     let inside = Gateway::alone(|_| Reply::status(401));
     let place = format!("http://{}/v2/upload/1", inside.host());
     let gateway = refusing(t, move || {
-        Reply::Answer(202, vec![("Location", place.clone())], String::new())
+        Reply::Response(202, vec![("Location", place.clone())], String::new())
     });
     platform(t, gateway.host());
     let findings = Findings::of(t, t.xp(["doctor"]), 0);
@@ -320,9 +319,9 @@ fn a_registry_that_names_another_address_is_told(t: &Context) {
     );
 }
 
-fn a_page_that_answers_everything_is_no_consent(t: &Context) {
+fn a_catch_all_page_does_not_grant_access(t: &Context) {
     let gateway = refusing(t, || {
-        Reply::Answer(200, Vec::new(), "<html>Welcome</html>".to_owned())
+        Reply::Response(200, Vec::new(), "<html>Welcome</html>".to_owned())
     });
     platform(t, gateway.host());
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
@@ -332,7 +331,7 @@ fn a_page_that_answers_everything_is_no_consent(t: &Context) {
     );
 }
 
-fn a_registry_that_is_down_is_told_once(t: &Context) {
+fn an_unreachable_registry_is_reported_once(t: &Context) {
     let repositories = ["zbackend", "zfrontend"].map(|name| (name, small::repository(t, name)));
     let list: Vec<_> = repositories
         .iter()
@@ -342,17 +341,17 @@ fn a_registry_that_is_down_is_told_once(t: &Context) {
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
     says(
         findings.only("registry", "error"),
-        "does not answer GET /v2/: Connection refused",
+        "did not respond to GET /v2/: Connection refused",
     );
-    findings.is_well("git-remotes");
+    findings.assert_no_problems("git-remotes");
     let proxy =
-        Gateway::alone(|_| Reply::Answer(502, Vec::new(), "<html>Bad gateway</html>".to_owned()));
+        Gateway::alone(|_| Reply::Response(502, Vec::new(), "<html>Bad gateway</html>".to_owned()));
     platform_of(t, proxy.host());
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
     says(findings.only("registry", "error"), "502");
 }
 
-fn an_unknown_authority_is_told(t: &Context) {
+fn an_unknown_ca_is_reported(t: &Context) {
     let registry = t.registry_of(RegistryKind::Tls);
     platform(t, registry.host());
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
@@ -371,7 +370,7 @@ fn an_unknown_authority_is_told(t: &Context) {
     assert_eq!(registry.open_uploads(&t.image("zbackend")), 0);
 }
 
-fn a_slow_registry_holds_up_no_other(t: &Context) {
+fn a_slow_registry_does_not_delay_others(t: &Context) {
     let slow = Gateway::alone(|_| {
         std::thread::sleep(Duration::from_secs(30));
         Reply::status(200)
@@ -387,7 +386,7 @@ fn a_slow_registry_holds_up_no_other(t: &Context) {
     let xp = t.xp(["doctor", "--timeout", "2", "-v"]).failure(3);
     assert!(begun.elapsed() < Duration::from_secs(15), "{xp}");
     xp.stdout_contains(&format!(
-        "the registry {} did not answer within 2 s\n",
+        "the registry {} did not respond within 2 s\n",
         slow.host()
     ))
     .stdout_contains("`--timeout SECONDS` waits longer")
@@ -399,7 +398,7 @@ fn a_slow_registry_holds_up_no_other(t: &Context) {
     .stderr_contains(&format!("waiting for the registry {}", slow.host()));
 }
 
-fn many_repositories_are_asked_in_turns(t: &Context) {
+fn concurrent_queries_of_a_registry_are_limited(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let on = |host: &str| -> String {
         let names = (0..60).map(|number| format!("s{number:02}"));
@@ -418,7 +417,7 @@ fn many_repositories_are_asked_in_turns(t: &Context) {
     t.xp(["doctor", "--timeout", "3"])
         .success()
         .stdout_contains("may push to 60 repositories");
-    // A registry that stops answering is not queried sixty times.
+    // A registry that stops responding is not queried sixty times.
     let silent = Gateway::alone(|incoming| {
         if incoming.path != "/v2/" {
             std::thread::sleep(Duration::from_secs(20));
@@ -429,13 +428,13 @@ fn many_repositories_are_asked_in_turns(t: &Context) {
     let begun = Instant::now();
     let xp = t.xp(["doctor", "--timeout", "1"]).failure(3);
     assert!(begun.elapsed() < Duration::from_secs(12), "{xp}");
-    xp.stdout_contains("did not answer within 1 s")
+    xp.stdout_contains("did not respond within 1 s")
         .stdout_contains("was not queried because 8 other requests to the server timed out");
 }
 
-fn an_interrupt_leaves_no_upload(t: &Context) {
-    let cancelling = std::sync::Arc::new(Mutex::new(false));
-    let seen = cancelling.clone();
+fn an_interrupt_cancels_uploads(t: &Context) {
+    let canceling = std::sync::Arc::new(Mutex::new(false));
+    let seen = canceling.clone();
     let gateway = Gateway::before(t.registry().host(), move |incoming| {
         if incoming.method == "DELETE" {
             *seen.lock().expect("not poisoned") = true;
@@ -445,8 +444,8 @@ fn an_interrupt_leaves_no_upload(t: &Context) {
     });
     platform(t, gateway.host());
     let running = t.xp(["doctor"]).spawn();
-    wait_until("the upload is being cancelled", || {
-        *cancelling.lock().expect("not poisoned")
+    wait_until("the upload is being canceled", || {
+        *canceling.lock().expect("not poisoned")
     });
     assert_eq!(t.registry().open_uploads(&t.image("zbackend")), 1);
     running.signal(Signal::INT);

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::language_server::LanguageServer;
 
 pub const CASES: &[Case] = cases![
-    a_wrong_key_is_underlined,
+    an_unknown_key_is_underlined,
     keys_are_completed_and_described,
     the_examples_have_no_problems,
 ];
@@ -33,7 +33,7 @@ fn prepare(t: &Context, manifest: &str) -> String {
     text
 }
 
-fn a_wrong_key_is_underlined(t: &Context) {
+fn an_unknown_key_is_underlined(t: &Context) {
     let text = prepare(t, &MANIFEST.replace("      image:", "      imagee:"));
     let file = t.dir().join("x-platform.yml");
     let mut server = LanguageServer::start(&t.dir());
@@ -64,11 +64,11 @@ fn a_wrong_key_is_underlined(t: &Context) {
     );
     assert_eq!(found.len(), 3, "{found:#?}");
     for (line, wanted) in [(8, "30m"), (9, "absolute path"), (9, "boolean")] {
-        let is_told = found.iter().any(|problem| {
+        let is_reported = found.iter().any(|problem| {
             let message = problem["message"].as_str().unwrap_or_default();
             problem["range"]["start"]["line"] == line && message.contains(wanted)
         });
-        assert!(is_told, "{wanted}: {found:#?}");
+        assert!(is_reported, "{wanted}: {found:#?}");
     }
 
     // Missing keys are reported only if `defaults` does not set them.

@@ -9,18 +9,18 @@ use crate::context::Context;
 use crate::services::Services;
 
 pub const CASES: &[Case] = cases![
-    build_makes_an_image_once,
+    build_creates_an_image_once,
     image_has_its_labels_and_tags,
     force_builds_again,
     needs_are_built_first,
-    failure_blocks_only_what_needs_it,
+    failure_blocks_only_dependents,
     fail_fast_stops_everything,
-    so_many_jobs_run_at_once,
-    unreachable_engine_is_said,
-    a_folder_with_other_files_is_no_cache_folder,
+    the_number_of_concurrent_jobs_is_limited,
+    unreachable_engine_is_reported,
+    a_folder_with_other_files_is_rejected_as_cache,
 ];
 
-fn build_makes_an_image_once(t: &Context) {
+fn build_creates_an_image_once(t: &Context) {
     let app = App::with_scripts(t, "", &["date > made"]);
     let plan = t.xp(["plan"]).success();
     assert!(plan.stdout.contains("build") && !t.exists("src"), "{plan}");
@@ -169,7 +169,7 @@ fn needs_are_built_first(t: &Context) {
     assert!(output.row("cbase").contains(" skipped "), "{output}");
 }
 
-fn failure_blocks_only_what_needs_it(t: &Context) {
+fn failure_blocks_only_dependents(t: &Context) {
     let platform = Services::new(t, &["a", "b", "c", "d"]);
     platform.manifest(&[
         ("a", platform.scripts("exit 5")),
@@ -229,7 +229,7 @@ fn fail_fast_stops_everything(t: &Context) {
     );
 }
 
-fn so_many_jobs_run_at_once(t: &Context) {
+fn the_number_of_concurrent_jobs_is_limited(t: &Context) {
     let platform = Services::new(t, &["a", "b", "c"]);
     let wait = platform.scripts("echo waiting; until [ -e go ]; do sleep 0.1; done");
     platform.manifest(&["a", "b", "c"].map(|name| (name, wait.clone())));
@@ -251,7 +251,7 @@ fn so_many_jobs_run_at_once(t: &Context) {
     assert!(t.containers().is_empty());
 }
 
-fn unreachable_engine_is_said(t: &Context) {
+fn unreachable_engine_is_reported(t: &Context) {
     let app = App::new(t, &[], "");
     let missing = format!("unix://{}/no.sock", t.folder().display());
     let closed = format!("tcp://127.0.0.1:{}", t.closed_port());
@@ -280,7 +280,7 @@ fn sha1_of(t: &Context, text: &str) -> String {
     sum.stdout
 }
 
-fn a_folder_with_other_files_is_no_cache_folder(t: &Context) {
+fn a_folder_with_other_files_is_rejected_as_cache(t: &Context) {
     let app = App::new(t, &[], "");
     t.write("mine/build/app/thesis.txt", "precious");
     for folder in ["mine", "."] {

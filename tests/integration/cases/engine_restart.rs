@@ -9,17 +9,17 @@ use crate::wait::wait_until;
 use crate::world::{Engine, RegistryKind};
 
 pub const CASES: &[Case] = cases![
-    an_engine_that_crashes_is_named_and_costs_one_more_run,
-    an_engine_that_is_stopped_is_named_and_costs_one_more_run,
+    a_crashed_engine_is_named_and_a_rerun_recovers,
+    a_stopped_engine_is_named_and_a_rerun_recovers,
 ];
 
-fn an_engine_that_crashes_is_named_and_costs_one_more_run(t: &Context) {
+fn a_crashed_engine_is_named_and_a_rerun_recovers(t: &Context) {
     for hang in ["hang-script", "hang-image"] {
         lose_engine(t, hang, Engine::crash);
     }
 }
 
-fn an_engine_that_is_stopped_is_named_and_costs_one_more_run(t: &Context) {
+fn a_stopped_engine_is_named_and_a_rerun_recovers(t: &Context) {
     for hang in ["hang-script", "hang-image"] {
         lose_engine(t, hang, Engine::stop);
     }
@@ -47,7 +47,7 @@ fn lose_engine(t: &Context, hang: &str, end: impl Fn(&Engine)) {
         .stderr_contains("the container engine at ")
         .stderr_contains(engine.host())
         .stderr_contains("run xp again");
-    // Nothing can be done without it; the message is just as short.
+    // Without the engine, xp can do nothing, and reports it as briefly.
     let without = build().failure(3);
     without.stderr_contains(engine.host());
 

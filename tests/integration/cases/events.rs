@@ -12,12 +12,12 @@ use crate::schema;
 use crate::services::Services;
 
 pub const CASES: &[Case] = cases![
-    a_build_tells_each_event_on_a_line_of_its_own,
-    a_failure_tells_its_line_its_log_and_what_it_blocks,
-    the_record_of_a_run_has_all_but_output,
-    a_command_that_ends_early_tells_why,
-    syncs_and_builder_updates_tell_events_too,
-    a_reader_that_goes_away_stops_no_build,
+    a_build_prints_one_event_per_line,
+    a_failure_event_has_line_log_and_blocked_units,
+    the_record_has_everything_except_output,
+    an_early_exit_has_a_reason,
+    syncs_and_builder_updates_emit_events,
+    a_closed_pipe_does_not_stop_a_build,
 ];
 
 fn lines(t: &Context, output: &Output) -> Vec<Value> {
@@ -32,7 +32,7 @@ fn named<'v>(lines: &'v [Value], event: &str) -> Vec<&'v Value> {
     lines.iter().filter(|line| line["event"] == event).collect()
 }
 
-fn a_build_tells_each_event_on_a_line_of_its_own(t: &Context) {
+fn a_build_prints_one_event_per_line(t: &Context) {
     let app = App::with_scripts(t, "", &["printf 'one\\ntw'; printf 'o\\033[31m'"]);
     let output = t.xp(["build", "--format", "json", "app"]).success();
     assert_eq!(output.stderr, "", "standard error is for failures");
@@ -77,7 +77,7 @@ fn a_build_tells_each_event_on_a_line_of_its_own(t: &Context) {
     assert!(named(&lines, "unit-started").is_empty());
 }
 
-fn a_failure_tells_its_line_its_log_and_what_it_blocks(t: &Context) {
+fn a_failure_event_has_line_log_and_blocked_units(t: &Context) {
     let services = Services::new(t, &["base", "top"]);
     services.manifest(&[
         ("base", services.scripts("echo before; exit 7")),
@@ -113,11 +113,11 @@ fn a_failure_tells_its_line_its_log_and_what_it_blocks(t: &Context) {
         (&"blocked".into(), &"base".into())
     );
     assert_eq!(lines[lines.len() - 1]["exit"], 1);
-    // For people who read the CI log.
+    // For readers of the CI log.
     output.stderr_contains("error: base: build: ");
 }
 
-fn the_record_of_a_run_has_all_but_output(t: &Context) {
+fn the_record_has_everything_except_output(t: &Context) {
     App::with_scripts(t, "", &["echo printed"]);
     let output = t.xp(["build", "--format", "json"]).success();
     let record = t.read(".xp/logs/1/run.jsonl");
@@ -138,7 +138,7 @@ fn the_record_of_a_run_has_all_but_output(t: &Context) {
     schema::assert_follows(t, "events", &t.read(".xp/logs/2/run.jsonl"));
 }
 
-fn a_command_that_ends_early_tells_why(t: &Context) {
+fn an_early_exit_has_a_reason(t: &Context) {
     t.manifest("services: 1\n");
     let output = t
         .xp(["build", "--format", "json", "--color", "always"])
@@ -160,13 +160,10 @@ fn a_command_that_ends_early_tells_why(t: &Context) {
     let all = lines(t, &output);
     let last = all.last().expect("a line");
     let message = last["message"].as_str().expect("a message");
-    assert!(
-        message.contains("there is no service `nothing`"),
-        "{message}"
-    );
+    assert!(message.contains("unknown service `nothing`"), "{message}");
 }
 
-fn syncs_and_builder_updates_tell_events_too(t: &Context) {
+fn syncs_and_builder_updates_emit_events(t: &Context) {
     App::new(t, &[], "");
     t.builder("tools", &format!("FROM {}\n", t.engine().busybox()), &[]);
     for command in [&["sync"][..], &["builder", "update"]] {
@@ -181,7 +178,7 @@ fn syncs_and_builder_updates_tell_events_too(t: &Context) {
     }
 }
 
-fn a_reader_that_goes_away_stops_no_build(t: &Context) {
+fn a_closed_pipe_does_not_stop_a_build(t: &Context) {
     let app = App::with_scripts(t, "", &["seq 20000"]);
     let xp = env!("CARGO_BIN_EXE_xp");
     let line = format!("{xp} build --format json | head -1");

@@ -18,17 +18,17 @@ use crate::xp::Xp;
 pub const CASES: &[Case] = cases![
     references_are_listed,
     a_pack_is_fetched,
-    a_registry_is_greeted,
-    images_are_looked_for,
+    registries_are_pinged,
+    images_are_looked_up,
     image_manifests_are_read,
     image_manifests_are_written,
     tokens_are_fetched,
-    a_server_that_starts_late_is_waited_for,
-    a_server_that_is_not_there_is_named,
-    an_expired_token_is_replaced_in_the_middle_of_a_run,
-    a_date_to_come_back_at_is_kept,
+    a_late_server_is_retried,
+    an_unreachable_server_is_named,
+    an_expired_token_is_renewed_during_a_run,
+    a_retry_after_date_is_respected,
     retries_are_events,
-    how_often_and_how_long_can_be_said,
+    retries_and_timeouts_can_be_configured,
 ];
 
 /// The timeout for a silent server in these tests.
@@ -63,7 +63,7 @@ const FAILURES: &[Failure] = &[
     failure("429", |_| Reply::status(429), &["429"]),
     failure(
         "429 for a second",
-        |_| Reply::Answer(429, vec![("Retry-After", "1".to_owned())], String::new()),
+        |_| Reply::Response(429, vec![("Retry-After", "1".to_owned())], String::new()),
         &["429"],
     ),
     failure("500", |_| Reply::status(500), &["500"]),
@@ -76,7 +76,7 @@ const FAILURES: &[Failure] = &[
             "a circle",
             |incoming| {
                 let location = vec![("Location", incoming.path.clone())];
-                Reply::Answer(307, location, String::new())
+                Reply::Response(307, location, String::new())
             },
             &["redirect", "307"],
         )
@@ -88,8 +88,8 @@ const FAILURES: &[Failure] = &[
     },
 ];
 
-/// The report for a server that stops answering.
-const SILENCE: &[&str] = &["no data received for 2 s", "did not answer within 2 s"];
+/// The error for a server that stops responding.
+const SILENCE: &[&str] = &["no data received for 2 s", "did not respond within 2 s"];
 
 /// Only if the digest of the data is known.
 const CHANGED: Failure = failure(
@@ -121,7 +121,7 @@ type Failing = (fn(&Incoming) -> Reply, usize);
 /// A request of xp, through a gateway that can be made to fail.
 struct Exchange {
     gateway: Gateway,
-    /// The current failure, and how often it has occurred.
+    /// The current failure, and the number of times it has occurred.
     failing: Arc<Mutex<Option<Failing>>>,
     /// The request as shown in a retry.
     request: String,
@@ -163,7 +163,7 @@ impl Exchange {
     }
 
     /// Runs each failure temporarily and permanently; `run` is a new run, `check` verifies its result.
-    fn go_through<'f>(
+    fn run_failures<'f>(
         &self,
         failures: impl IntoIterator<Item = &'f Failure>,
         run: impl Fn() -> Xp,
@@ -249,10 +249,10 @@ fn references_are_listed(t: &Context) {
     git_platform(t, exchange.gateway.host(), &path);
     let run = || t.xp(["plan"]);
     let check = |output: &Output| assert!(output.stdout.contains("build"), "{output}");
-    // A server that answers 500 may be old, so the old protocol is tried as well.
+    // A server that returns 500 may be old, so the old protocol is tried as well.
     let in_two_ways = |it: &&Failure| it.name == "500";
     let (two, one): (Vec<_>, Vec<_>) = FAILURES.iter().partition(in_two_ways);
-    exchange.go_through(one, run, check);
+    exchange.run_failures(one, run, check);
     exchange.pass(two[0], 2, run, check);
     exchange.last(two[0], run, check);
 }
@@ -279,11 +279,11 @@ fn a_pack_is_fetched(t: &Context) {
     // A redirected POST would be another request, so not even one redirect is followed.
     let is_circle = |it: &&Failure| it.name == "a circle";
     let (circle, others): (Vec<_>, Vec<_>) = FAILURES.iter().partition(is_circle);
-    exchange.go_through(others, run, check);
+    exchange.run_failures(others, run, check);
     exchange.last(circle[0], run, check);
 }
 
-/// A platform whose image is in the registry behind the gateway, and in the engine.
+/// A platform with an image in the registry behind the gateway and in the engine.
 fn published(t: &Context, exchange: &Exchange) -> GitRepository {
     let repository = small::repository(t, "zbackend");
     small::platform(t, exchange.gateway.host(), &[("zbackend", &repository)]);
@@ -291,14 +291,14 @@ fn published(t: &Context, exchange: &Exchange) -> GitRepository {
     repository
 }
 
-fn a_registry_is_greeted(t: &Context) {
+fn registries_are_pinged(t: &Context) {
     let exchange = Exchange::before(t.registry().host(), "GET /v2/", |it| it.path == "/v2/");
     let _repository = published(t, &exchange);
-    exchange.go_through(FAILURES, || unknowing_plan(t), nothing_to_do);
+    exchange.run_failures(FAILURES, || plan_without_cache(t), nothing_to_do);
 }
 
-/// Plans without cached answers, so a registry is pinged first.
-fn unknowing_plan(t: &Context) -> Xp {
+/// Plans without cached responses, so a registry is pinged first.
+fn plan_without_cache(t: &Context) -> Xp {
     _ = fs::remove_file(t.dir().join(".xp/asked.json"));
     t.xp(["plan"])
 }
@@ -307,10 +307,10 @@ fn nothing_to_do(output: &Output) {
     assert!(output.stdout.contains("Nothing to do"), "{output}");
 }
 
-fn images_are_looked_for(t: &Context) {
+fn images_are_looked_up(t: &Context) {
     let exchange = Exchange::before(t.registry().host(), "HEAD", |it| it.method == "HEAD");
     let _repository = published(t, &exchange);
-    exchange.go_through(FAILURES, || unknowing_plan(t), nothing_to_do);
+    exchange.run_failures(FAILURES, || plan_without_cache(t), nothing_to_do);
     for failure in FAILURES {
         exchange.fail(failure, 1);
         let plan = t.xp(["plan"]).env("XP_STALL_TIMEOUT", STALL).success();
@@ -333,7 +333,7 @@ fn image_manifests_are_read(t: &Context) {
         _ = fs::remove_dir_all(t.dir().join(".xp"));
         t.xp(["plan", "--no-pull"])
     };
-    exchange.go_through(FAILURES.iter().chain([&CHANGED]), run, nothing_to_do);
+    exchange.run_failures(FAILURES.iter().chain([&CHANGED]), run, nothing_to_do);
 }
 
 fn image_manifests_are_written(t: &Context) {
@@ -351,7 +351,7 @@ fn image_manifests_are_written(t: &Context) {
         *number += 1;
         t.xp(["build", "--tag", &format!("v{number}")])
     };
-    exchange.go_through(FAILURES, run, |output| {
+    exchange.run_failures(FAILURES, run, |output| {
         let tag = format!("v{}", number.lock().expect("not poisoned"));
         let digest = t.registry().manifest_digest(&image, &tag);
         assert!(digest.is_some() && digest == of_commit, "{tag}: {output}");
@@ -367,14 +367,14 @@ fn tokens_are_fetched(t: &Context) {
             Some("Bearer canary-token") => Reply::Forward,
             _ => {
                 let challenge = vec![("WWW-Authenticate", realm.clone())];
-                Reply::Answer(401, challenge, String::new())
+                Reply::Response(401, challenge, String::new())
             }
         }
     });
     let repository = small::repository(t, "zbackend");
     small::platform(t, registry.host(), &[("zbackend", &repository)]);
     t.xp(["build"]).success();
-    exchange.go_through(
+    exchange.run_failures(
         FAILURES,
         || t.xp(["plan"]),
         |output| {
@@ -384,7 +384,7 @@ fn tokens_are_fetched(t: &Context) {
     );
 }
 
-fn a_server_that_starts_late_is_waited_for(t: &Context) {
+fn a_late_server_is_retried(t: &Context) {
     let (repository, path, server) = on_a_server(t);
     small::platform(t, t.registry().host(), &[("zbackend", &repository)]);
     t.xp(["build"]).success();
@@ -410,7 +410,7 @@ fn a_server_that_starts_late_is_waited_for(t: &Context) {
     nothing_to_do(&wait_for(port, t.registry().host()));
 }
 
-fn a_server_that_is_not_there_is_named(t: &Context) {
+fn an_unreachable_server_is_named(t: &Context) {
     let closed = format!("127.0.0.1:{}", t.closed_port());
     git_platform(t, &closed, "x.git");
     let started = Instant::now();
@@ -423,11 +423,13 @@ fn a_server_that_is_not_there_is_named(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, &closed, &[("zbackend", &repository)]);
     let plan = t.xp(["plan"]).failure(3);
-    plan.stderr_contains(&format!("the registry {closed} does not answer GET /v2/: "))
-        .stderr_contains("Connection refused");
+    plan.stderr_contains(&format!(
+        "the registry {closed} did not respond to GET /v2/: "
+    ))
+    .stderr_contains("Connection refused");
 }
 
-fn an_expired_token_is_replaced_in_the_middle_of_a_run(t: &Context) {
+fn an_expired_token_is_renewed_during_a_run(t: &Context) {
     // The token permits reading and starting an upload, and has expired when a tag is set.
     let given = Arc::new(Mutex::new((0, false)));
     let shared = given.clone();
@@ -441,11 +443,11 @@ fn an_expired_token_is_replaced_in_the_middle_of_a_run(t: &Context) {
         let realm = format!("Bearer realm=\"http://{host}/token\"");
         let challenge = vec![("WWW-Authenticate", realm)];
         if incoming.header("authorization").is_none() {
-            return Reply::Answer(401, challenge, String::new());
+            return Reply::Response(401, challenge, String::new());
         }
         let is_tag = incoming.method == "PUT" && incoming.path.ends_with("/manifests/master");
         match is_tag && !incoming.is_of_engine() && !std::mem::replace(expired, true) {
-            true => Reply::Answer(401, challenge, String::new()),
+            true => Reply::Response(401, challenge, String::new()),
             false => Reply::Forward,
         }
     });
@@ -456,17 +458,17 @@ fn an_expired_token_is_replaced_in_the_middle_of_a_run(t: &Context) {
     assert_eq!(t.registry().tags(&t.image("zbackend")).len(), 2);
 }
 
-fn a_date_to_come_back_at_is_kept(t: &Context) {
+fn a_retry_after_date_is_respected(t: &Context) {
     let exchange = Exchange::before(t.registry().host(), "HEAD", |it| it.method == "HEAD");
     let _repository = published(t, &exchange);
-    // By the server's clock, which is wrong by thirty years.
+    // Relative to the server's clock, which is wrong by thirty years.
     *exchange.failing.lock().expect("not poisoned") = Some((
         |_| {
             let headers = vec![
                 ("Date", "Sun, 06 Nov 1994 08:49:37 GMT".to_owned()),
                 ("Retry-After", "Sun, 06 Nov 1994 08:49:39 GMT".to_owned()),
             ];
-            Reply::Answer(503, headers, String::new())
+            Reply::Response(503, headers, String::new())
         },
         1,
     ));
@@ -493,7 +495,7 @@ fn retries_are_events(t: &Context) {
     assert!(why.contains("503"), "{why}");
 }
 
-fn how_often_and_how_long_can_be_said(t: &Context) {
+fn retries_and_timeouts_can_be_configured(t: &Context) {
     let gateway = Gateway::alone(|_| Reply::status(503));
     let repository = small::repository(t, "zbackend");
     small::platform(t, gateway.host(), &[("zbackend", &repository)]);

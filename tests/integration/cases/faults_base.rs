@@ -1,8 +1,8 @@
 //! Faulty registries of base images.
 
 use super::faults_engine::{
-    Passing, fail, forget_in_engine, gateway, has_happened, is_told, long, passing, refusal,
-    selected,
+    TemporaryFailure, fail, forget_in_engine, gateway, has_happened, is_reported, long, passing,
+    refusal, selected,
 };
 use crate::case::Case;
 use crate::cases::small;
@@ -11,12 +11,12 @@ use crate::repository::GitRepository;
 use crate::world::{Fault, Gateway, Reply};
 
 pub const CASES: &[Case] = cases![
-    a_base_image_is_waited_for,
-    a_base_image_may_not_come,
-    a_base_image_of_an_unreachable_registry,
+    a_base_image_pull_is_retried,
+    a_missing_base_image_is_an_error,
+    an_unreachable_base_registry_is_an_error,
 ];
 
-const BASES: &[Passing] = &[
+const BASES: &[TemporaryFailure] = &[
     passing(
         "a failing server",
         "HEAD GET",
@@ -41,7 +41,7 @@ const BASES: &[Passing] = &[
     )),
 ];
 
-/// Creates a service whose base image only the registry has.
+/// Creates a service with a base image that only the registry has.
 fn on_a_base(t: &Context, gateway: &Gateway) -> GitRepository {
     let base = small::repository(t, "base");
     small::platform(t, gateway.host(), &[("base", &base)]);
@@ -55,7 +55,7 @@ fn on_a_base(t: &Context, gateway: &Gateway) -> GitRepository {
     app
 }
 
-fn a_base_image_is_waited_for(t: &Context) {
+fn a_base_image_pull_is_retried(t: &Context) {
     let (gateway, failing) = gateway(t);
     let app = on_a_base(t, &gateway);
     for (number, how) in selected(BASES).enumerate() {
@@ -70,12 +70,12 @@ fn a_base_image_is_waited_for(t: &Context) {
             assert!(build.status.success(), "{name}: {build}");
             assert!(has_happened(&failing), "{name}: {build}");
             assert!(build.stdout.contains("built"), "{name}: {build}");
-            assert!(is_told(t, how, &build), "{name}: {build}");
+            assert!(is_reported(t, how, &build), "{name}: {build}");
         }
     }
 }
 
-fn a_base_image_may_not_come(t: &Context) {
+fn a_missing_base_image_is_an_error(t: &Context) {
     let (gateway, failing) = gateway(t);
     on_a_base(t, &gateway);
     fail(&failing, &BASES[0], usize::MAX);
@@ -90,7 +90,7 @@ fn a_base_image_may_not_come(t: &Context) {
     }
 }
 
-fn a_base_image_of_an_unreachable_registry(t: &Context) {
+fn an_unreachable_base_registry_is_an_error(t: &Context) {
     let repository = t.git_repo("app");
     let closed = format!("127.0.0.1:{}", t.closed_port());
     for (number, host) in [closed.as_str(), "no-such-host.invalid"]

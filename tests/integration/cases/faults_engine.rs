@@ -15,21 +15,21 @@ use crate::output::Output;
 use crate::world::{Fault, Gateway, Incoming, Reply};
 
 pub const CASES: &[Case] = cases![
-    a_push_goes_through,
-    a_pull_goes_through,
-    a_push_that_hangs_ends,
-    a_push_that_hangs_in_an_upload_ends,
-    a_push_whose_body_is_not_read_ends,
-    a_pull_that_hangs_ends,
+    a_push_survives_temporary_failures,
+    a_pull_survives_temporary_failures,
+    a_hanging_push_times_out,
+    a_hanging_upload_times_out,
+    a_push_with_an_unread_body_times_out,
+    a_hanging_pull_times_out,
     a_push_survives_an_outage,
-    a_limited_rate_of_pulls_is_waited_for,
-    a_push_that_cannot_be_is_an_error,
+    a_pull_rate_limit_is_waited_out,
+    an_impossible_push_is_an_error,
 ];
 
-/// A failure of an engine's request that passes after this many times.
-pub(super) struct Passing {
+/// A temporary failure of an engine's request, and the number of times it occurs.
+pub(super) struct TemporaryFailure {
     pub name: &'static str,
-    /// One or more.
+    /// One or more methods.
     method: &'static str,
     path: &'static str,
     reply: fn() -> Reply,
@@ -40,7 +40,7 @@ pub(super) struct Passing {
 }
 
 // Docker's classic store sends a layer with PATCH, containerd's with PUT.
-const PUSHES: &[Passing] = &[
+const PUSHES: &[TemporaryFailure] = &[
     passing(
         "a limited rate",
         "POST",
@@ -121,7 +121,7 @@ const PUSHES: &[Passing] = &[
     )),
 ];
 
-const PULLS: &[Passing] = &[
+const PULLS: &[TemporaryFailure] = &[
     passing(
         "a limited rate",
         "HEAD GET",
@@ -193,8 +193,8 @@ pub(super) const fn passing(
     path: &'static str,
     reply: fn() -> Reply,
     says: &'static str,
-) -> Passing {
-    Passing {
+) -> TemporaryFailure {
+    TemporaryFailure {
         name,
         method,
         path,
@@ -204,8 +204,8 @@ pub(super) const fn passing(
     }
 }
 
-pub(super) const fn long(passing: Passing) -> Passing {
-    Passing {
+pub(super) const fn long(passing: TemporaryFailure) -> TemporaryFailure {
+    TemporaryFailure {
         long: true,
         ..passing
     }
@@ -216,13 +216,13 @@ pub(super) fn refusal(status: u16, code: &str) -> Reply {
 }
 
 /// Returns the selected failures.
-pub(super) fn selected(all: &[Passing]) -> impl Iterator<Item = &Passing> {
+pub(super) fn selected(all: &[TemporaryFailure]) -> impl Iterator<Item = &TemporaryFailure> {
     let is_long = std::env::var_os("XP_TEST_LONG").is_some();
     all.iter().filter(move |it| is_long || !it.long)
 }
 
-/// The current failure, and how often it has occurred.
-pub(super) type Failing = Arc<Mutex<Option<(&'static Passing, usize)>>>;
+/// The current failure, and the number of times it has occurred.
+pub(super) type Failing = Arc<Mutex<Option<(&'static TemporaryFailure, usize)>>>;
 
 /// A gateway in front of the registry that fails only for the engine, as configured.
 pub(super) fn gateway(t: &Context) -> (Gateway, Failing) {
@@ -245,7 +245,7 @@ pub(super) fn gateway(t: &Context) -> (Gateway, Failing) {
     (gateway, failing)
 }
 
-pub(super) fn fail(failing: &Failing, how: &'static Passing, times: usize) {
+pub(super) fn fail(failing: &Failing, how: &'static TemporaryFailure, times: usize) {
     *failing.lock().expect("not poisoned") = Some((how, times));
 }
 
@@ -254,9 +254,9 @@ pub(super) fn has_happened(failing: &Failing) -> bool {
     failing.is_some_and(|(_, left)| left == 0)
 }
 
-/// Whether the output reports a fault that passed. A newer engine retries more often without a message, and
-/// with containerd it passes on the registry's status line or its message, without the code.
-pub(super) fn is_told(t: &Context, how: &Passing, build: &Output) -> bool {
+/// Returns whether the output reports a temporary fault. A newer engine retries more often without a message, and with
+/// containerd it passes on the registry's status line or its message, without the code.
+pub(super) fn is_reported(t: &Context, how: &TemporaryFailure, build: &Output) -> bool {
     let is_newer = t.engine().product().is_docker_since(26);
     build.stderr.contains(how.says)
         || (is_newer && !build.stderr.contains("trying again"))
@@ -273,7 +273,7 @@ pub(super) fn forget_in_engine(t: &Context, gateway: &Gateway) {
     }
 }
 
-fn a_push_goes_through(t: &Context) {
+fn a_push_survives_temporary_failures(t: &Context) {
     let (gateway, failing) = gateway(t);
     for (number, how) in selected(PUSHES).enumerate() {
         let name = format!("zbackend-{number}");
@@ -285,7 +285,7 @@ fn a_push_goes_through(t: &Context) {
         let build = t.xp(["build"]).run();
         assert!(build.status.success(), "{}: {build}", how.name);
         assert!(has_happened(&failing), "{}: {build}", how.name);
-        assert!(is_told(t, how, &build), "{}: {build}", how.name);
+        assert!(is_reported(t, how, &build), "{}: {build}", how.name);
         let image = t.image(&name);
         let digest = |tag: &str| t.registry().manifest_digest(&image, tag);
         assert!(digest(&commit).is_some(), "{}", how.name);
@@ -293,7 +293,7 @@ fn a_push_goes_through(t: &Context) {
     }
 }
 
-fn a_pull_goes_through(t: &Context) {
+fn a_pull_survives_temporary_failures(t: &Context) {
     let (gateway, failing) = gateway(t);
     let repository = small::repository(t, "zbackend");
     small::platform(t, gateway.host(), &[("zbackend", &repository)]);
@@ -318,14 +318,14 @@ fn a_pull_goes_through(t: &Context) {
     }
 }
 
-const HANGS_IN_PUSH: Passing = passing(
+const HANGS_IN_PUSH: TemporaryFailure = passing(
     "a server that hangs",
     "PUT",
     "/manifests/",
     || Reply::Broken(Fault::Silent),
     "",
 );
-const HANGS_IN_PULL: Passing = passing(
+const HANGS_IN_PULL: TemporaryFailure = passing(
     "a server that hangs",
     "HEAD GET",
     "/manifests/",
@@ -333,14 +333,14 @@ const HANGS_IN_PULL: Passing = passing(
     "",
 );
 
-const HANGS_IN_UPLOAD: Passing = passing(
+const HANGS_IN_UPLOAD: TemporaryFailure = passing(
     "an upload that hangs",
     "PUT PATCH",
     "/blobs/uploads",
     || Reply::Broken(Fault::Silent),
     "",
 );
-const NOT_READ: Passing = passing(
+const NOT_READ: TemporaryFailure = passing(
     "a body that is not read",
     "PUT PATCH",
     "/blobs/uploads",
@@ -363,7 +363,13 @@ fn random_text(t: &Context, length: usize) -> String {
 }
 
 /// Checks the end of a push or pull that hangs permanently, and of one that hangs once.
-fn hanging(t: &Context, how: &'static Passing, phase: &str, exit: i32, prepare: impl Fn(&Gateway)) {
+fn hanging(
+    t: &Context,
+    how: &'static TemporaryFailure,
+    phase: &str,
+    exit: i32,
+    prepare: impl Fn(&Gateway),
+) {
     let (gateway, failing) = gateway(t);
     let repository = small::repository(t, "zbackend");
     // More than a connection's buffers hold, because the body hangs.
@@ -401,15 +407,15 @@ fn hanging(t: &Context, how: &'static Passing, phase: &str, exit: i32, prepare: 
     build("1").success();
 }
 
-fn a_push_that_hangs_ends(t: &Context) {
+fn a_hanging_push_times_out(t: &Context) {
     hanging(t, &HANGS_IN_PUSH, "push", 1, |_| {});
 }
 
-fn a_push_that_hangs_in_an_upload_ends(t: &Context) {
+fn a_hanging_upload_times_out(t: &Context) {
     hanging(t, &HANGS_IN_UPLOAD, "push", 1, |_| {});
 }
 
-fn a_push_whose_body_is_not_read_ends(t: &Context) {
+fn a_push_with_an_unread_body_times_out(t: &Context) {
     hanging(t, &NOT_READ, "push", 1, |_| {});
 }
 
@@ -458,7 +464,7 @@ fn a_push_survives_an_outage(t: &Context) {
     }
 }
 
-fn a_limited_rate_of_pulls_is_waited_for(t: &Context) {
+fn a_pull_rate_limit_is_waited_out(t: &Context) {
     let limited = Arc::new(AtomicBool::new(false));
     let is_limited = Arc::clone(&limited);
     let gateway = failing_for_a_while(
@@ -466,7 +472,7 @@ fn a_limited_rate_of_pulls_is_waited_for(t: &Context) {
         move |incoming| is_limited.load(Ordering::Relaxed) && incoming.is_about_manifest(),
         || {
             let seconds = vec![("Retry-After", OUTAGE.as_secs().to_string())];
-            Reply::Answer(429, seconds, String::new())
+            Reply::Response(429, seconds, String::new())
         },
     );
     let repository = small::repository(t, "zbackend");
@@ -478,7 +484,7 @@ fn a_limited_rate_of_pulls_is_waited_for(t: &Context) {
     let build = t.xp(["build"]).success();
     let build = build.stdout_contains("pulled").stderr_contains("429");
     assert!(build.elapsed > OUTAGE, "{build}");
-    // As often as the engine sends requests concurrently, and not afterward.
+    // Once for each concurrent request of the engine, and not afterward.
     let refused = gateway.requests()[mark..]
         .iter()
         .filter(|request| request.status == 429)
@@ -486,7 +492,7 @@ fn a_limited_rate_of_pulls_is_waited_for(t: &Context) {
     assert!(refused < 20, "{refused} {build}");
 }
 
-fn a_pull_that_hangs_ends(t: &Context) {
+fn a_hanging_pull_times_out(t: &Context) {
     let there = t.own_engine();
     hanging(t, &HANGS_IN_PULL, "pull", 3, |gateway| {
         t.xp(["build"]).env("DOCKER_HOST", there.host()).success();
@@ -494,33 +500,33 @@ fn a_pull_that_hangs_ends(t: &Context) {
     });
 }
 
-fn a_push_that_cannot_be_is_an_error(t: &Context) {
-    const FAILS: Passing = passing(
+fn an_impossible_push_is_an_error(t: &Context) {
+    const FAILS: TemporaryFailure = passing(
         "a failing server",
         "PUT",
         "/manifests/",
         || Reply::status(503),
         "",
     );
-    const EXPIRES: Passing = passing(
+    const EXPIRES: TemporaryFailure = passing(
         "a login that is lost",
         "PUT",
         "/manifests/",
         || Reply::error(401, "UNAUTHORIZED", "authentication required"),
         "",
     );
-    const LEADS_BACK: Passing = passing(
+    const LEADS_BACK: TemporaryFailure = passing(
         "redirects in a circle",
         "PUT",
         "/manifests/",
         || {
             let back = ("Location", "?again".to_owned());
-            Reply::Answer(307, vec![back], String::new())
+            Reply::Response(307, vec![back], String::new())
         },
         "",
     );
     // The expected message, and whether there is a retry before it.
-    static LASTING: [(Passing, &str, bool); 3] = [
+    static PERMANENT: [(TemporaryFailure, &str, bool); 3] = [
         (FAILS, "503", true),
         (EXPIRES, "hint: log in with `docker login", true),
         (LEADS_BACK, "redirects", false),
@@ -528,7 +534,7 @@ fn a_push_that_cannot_be_is_an_error(t: &Context) {
     let (gateway, failing) = gateway(t);
     let repository = small::repository(t, "zbackend");
     small::platform(t, gateway.host(), &[("zbackend", &repository)]);
-    for (how, says, again) in &LASTING {
+    for (how, says, again) in &PERMANENT {
         fail(&failing, how, usize::MAX);
         let build = t.xp(["build"]).env("XP_RETRIES", "1").failure(1);
         let name = format!("{}/{}:", gateway.host(), t.image("zbackend"));

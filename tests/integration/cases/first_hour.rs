@@ -18,9 +18,9 @@ use crate::repository::write_file;
 use crate::services::Services;
 
 pub const CASES: &[Case] = cases![
-    the_walk_is_as_the_page_tells,
-    edits_that_are_not_built_are_told,
-    the_only_failure_needs_no_name,
+    the_tutorial_matches_its_page,
+    edits_that_are_not_built_are_reported,
+    the_only_failed_service_is_the_default,
 ];
 
 /// The page.
@@ -36,7 +36,7 @@ const SHOWN: [(&str, &str); 3] = [
 /// The prompt of a shell in the builder.
 const PROMPT: &str = "web:/workspace$ ";
 
-fn the_walk_is_as_the_page_tells(t: &Context) {
+fn the_tutorial_matches_its_page(t: &Context) {
     let page = fs::read_to_string(root().join("docs").join(PAGE)).expect("the page");
     for (language, file) in SHOWN {
         let text = fs::read_to_string(root().join("examples/shop").join(file)).expect("a file");
@@ -75,7 +75,7 @@ fn commands(page: &str) -> Vec<Step> {
             if let Some(typed) = line.strip_prefix(PROMPT) {
                 let step = steps.last_mut().expect("a shell was opened");
                 step.input.push_str(&format!("{typed}\n"));
-            } else if let Some(command) = command.filter(|command| !is_of_log(command)) {
+            } else if let Some(command) = command.filter(|command| !is_log_line(command)) {
                 let (command, exit) = match command.split_once("# exits with ") {
                     Some((command, code)) => (command.trim(), code.parse().expect("a code")),
                     None => (command, 0),
@@ -96,7 +96,7 @@ fn commands(page: &str) -> Vec<Step> {
 }
 
 /// Returns whether a line is the first one of a log, which starts like a command.
-fn is_of_log(command: &str) -> bool {
+fn is_log_line(command: &str) -> bool {
     command == "make test"
 }
 
@@ -138,7 +138,7 @@ impl<'a> Walk<'a> {
         };
         for (path, text) in example() {
             let copy = walk.folder.join(&path);
-            write_file(&copy, &walk.here(&text));
+            write_file(&copy, &walk.localized(&text));
             let mode = fs::metadata(root().join(path)).expect("a file");
             fs::set_permissions(copy, mode.permissions()).expect("the mode");
         }
@@ -146,10 +146,10 @@ impl<'a> Walk<'a> {
     }
 
     /// Replaces the page's text with that of this machine.
-    fn here(&self, text: &str) -> String {
+    fn localized(&self, text: &str) -> String {
         let words = self.words.iter();
-        words.fold(text.to_owned(), |text, (page, here)| {
-            text.replace(page, here)
+        words.fold(text.to_owned(), |text, (page, localized)| {
+            text.replace(page, localized)
         })
     }
 
@@ -160,7 +160,7 @@ impl<'a> Walk<'a> {
             self.folder = self.t.home().join(folder);
             return;
         }
-        let command = self.here(&step.command);
+        let command = self.localized(&step.command);
         let program = Path::new(env!("CARGO_BIN_EXE_xp"));
         let program = program.parent().expect("a folder").display();
         // A single stream keeps the order; bash, because completions use it.
@@ -176,8 +176,8 @@ impl<'a> Walk<'a> {
             .stdin(&step.input)
             .failure(step.exit);
         let words = self.words.iter();
-        let printed = words.fold(output.stdout.clone(), |text, (page, here)| {
-            text.replace(&here[..], page)
+        let printed = words.fold(output.stdout.clone(), |text, (page, localized)| {
+            text.replace(&localized[..], page)
         });
         compare(step, &printed);
     }
@@ -190,7 +190,7 @@ fn compare(step: &Step, printed: &str) {
     let lines = printed
         .lines()
         .filter(|line| !line.starts_with("WARNING: IPv4 forwarding"));
-    let mut lines = lines.map(|line| plain(&as_on_the_page(line)));
+    let mut lines = lines.map(|line| plain(&normalized_engine_output(line)));
     let mut anything = step.printed.is_empty();
     for shown in &step.printed {
         if shown == "…" {
@@ -222,7 +222,7 @@ fn compare(step: &Step, printed: &str) {
 
 /// Returns a line as printed by the page's engine, 20.10. Newer ones say which part of the cache a file is
 /// missing from.
-fn as_on_the_page(line: &str) -> String {
+fn normalized_engine_output(line: &str) -> String {
     if let Some((start, rest)) = line.split_once("failed to calculate checksum of ref ")
         && let Some((_, missing)) = rest.split_once(": ")
     {
@@ -306,8 +306,8 @@ fn toolchain(t: &Context) -> String {
     name
 }
 
-/// An unpushed edit seems to have no effect, so users are told.
-fn edits_that_are_not_built_are_told(t: &Context) {
+/// An unpushed edit seems to have no effect, so xp prints a note.
+fn edits_that_are_not_built_are_reported(t: &Context) {
     let repository = t.built_repo("web");
     t.platform(&[Service::new("web", repository.url_http())]);
     t.xp(["build"]).success();
@@ -342,7 +342,7 @@ fn edits_that_are_not_built_are_told(t: &Context) {
         "{screen}"
     );
     assert!(is_silent(&told(&["build", "--local"])));
-    // A pipe gets only the table, without hints for people.
+    // Without a terminal, only the table is printed, without hints.
     t.xp(["build"]).success().does_not_contain("not built");
     // For a service in a folder of its repository, only the files in that folder count.
     t.platform(&[
@@ -384,12 +384,12 @@ fn edits_that_are_not_built_are_told(t: &Context) {
         "{screen}"
     );
     assert!(!screen.contains("src/web/a"), "{screen}");
-    // Someone who has checked out another branch knows that.
+    // Users who have checked out another branch know that.
     t.git("src/web", &["switch", "--quiet", "--create", "topic"]);
     assert!(is_silent(&told(&["build"])));
 }
 
-fn the_only_failure_needs_no_name(t: &Context) {
+fn the_only_failed_service_is_the_default(t: &Context) {
     let platform = Services::new(t, &["api", "web"]);
     let shell = || t.xp(["shell", "--failed"]).stdin("exit 5\n");
     platform.manifest(&[]);
@@ -411,9 +411,9 @@ fn the_only_failure_needs_no_name(t: &Context) {
     ]);
     t.xp(["build"]).failure(1);
     shell().failure(2).stderr_contains(
-        "error: several services failed in run 2: `api`, `web`\nhint: name one of them: `xp shell --failed api`",
+        "error: several services failed in run 2: `api`, `web`\nhint: specify one of them: `xp shell --failed api`",
     );
-    // The current folder tells which one.
+    // The current folder selects the service.
     shell().dir(t.dir().join("src/web")).failure(5);
     platform.manifest(&[
         ("api", platform.scripts("true")),

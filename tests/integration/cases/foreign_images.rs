@@ -1,4 +1,4 @@
-//! What other tools, and registries that lost something, may leave under a commit's tag.
+//! Foreign or incomplete images under a commit's tag.
 
 use serde_json::{Value, json};
 
@@ -9,10 +9,10 @@ use crate::output::Output;
 use crate::world::Registry;
 
 pub const CASES: &[Case] = cases![
-    what_is_not_an_image_is_an_error,
+    an_artifact_is_an_error,
     a_recipe_that_is_not_json_is_an_error,
     a_large_configuration_is_read,
-    an_index_that_lacks_a_part_is_pushed_again,
+    an_incomplete_index_is_pushed_again,
 ];
 
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -79,7 +79,7 @@ fn all_fail(t: &Context, check: impl Fn(&str, Output)) {
     assert!(!t.exists("x-platform.lock"));
 }
 
-fn what_is_not_an_image_is_an_error(t: &Context) {
+fn an_artifact_is_an_error(t: &Context) {
     let image = Image::new(t);
     let (registry, repository) = (image.registry, &image.repository);
     let mut attestation = image.put_labelled("by-hand", &json!({}));
@@ -143,7 +143,7 @@ fn a_large_configuration_is_read(t: &Context) {
     t.xp(["lock"]).success();
 }
 
-fn an_index_that_lacks_a_part_is_pushed_again(t: &Context) {
+fn an_incomplete_index_is_pushed_again(t: &Context) {
     let image = Image::new(t);
     let own = image
         .registry

@@ -1,4 +1,4 @@
-//! How attributes and settings change files; git itself provides the expected result.
+//! Effects of attributes and settings on files, compared with git.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::process;
 use crate::repository::{GitRepository, git_command};
 
 pub const CASES: &[Case] = cases![
-    exports_and_clones_are_what_git_checks_out,
+    exports_and_clones_match_git_checkout,
     an_encoding_that_cannot_be_written_is_an_error,
 ];
 
@@ -181,7 +181,7 @@ fn modified(t: &Context) -> usize {
     usize::try_from(modified).expect("a small number")
 }
 
-fn exports_and_clones_are_what_git_checks_out(t: &Context) {
+fn exports_and_clones_match_git_checkout(t: &Context) {
     let remote = repository(t);
     let url = remote.url_http();
     t.platform(&[Service::new("zbackend", &url)]);
@@ -221,7 +221,7 @@ fn exports_and_clones_are_what_git_checks_out(t: &Context) {
         t.git("", &["clone", "--quiet", &url, &theirs]);
         let (ours, theirs) = (t.dir().join(ours), t.dir().join(theirs));
         assert_same(&ours, &theirs, &what);
-        // Whatever git reports for its own clone must hold for xp's clone, according to both xp and git.
+        // xp's clone must have the same status as git's own clone, according to both xp and git.
         let status = |dir: &Path| {
             let mut git = t.git_command("");
             process::succeed(git.arg("-C").arg(dir).args(["status", "--porcelain"]))

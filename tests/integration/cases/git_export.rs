@@ -15,7 +15,7 @@ use crate::repository::GitRepository;
 
 pub const CASES: &[Case] = cases![
     an_image_has_exactly_the_files_of_the_commit,
-    what_a_build_left_is_gone_the_next_time,
+    an_export_is_recreated_for_each_build,
     git_works_in_the_builder,
     a_commit_without_files_is_built,
 ];
@@ -108,7 +108,7 @@ fn an_image_has_exactly_the_files_of_the_commit(t: &Context) {
     assert_eq!(text, "1\r\n2\r");
 }
 
-fn what_a_build_left_is_gone_the_next_time(t: &Context) {
+fn an_export_is_recreated_for_each_build(t: &Context) {
     let remote = t.built_repo("zbackend");
     remote.commit(
         &[(".dockerignore", ".git\n"), (".gitignore", "left\n.env\n")],

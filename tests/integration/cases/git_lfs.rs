@@ -19,15 +19,15 @@ use crate::repository::{GitRepository, write_file};
 use crate::world::{Gateway, GitServerKind, Incoming, PASSWORD, Reply, USER};
 
 pub const CASES: &[Case] = cases![
-    files_come_from_the_server_and_are_kept,
-    a_login_is_asked_for_as_git_does,
-    without_the_program_nothing_is_built,
-    a_file_that_the_server_does_not_have_is_told,
-    what_would_leave_pointers_is_overruled,
-    a_remote_on_this_machine_has_them_too,
-    only_what_the_build_sees_is_fetched,
-    files_of_submodules_come_too,
-    what_is_no_pointer_stays_as_it_is,
+    files_are_fetched_and_cached,
+    logins_work_like_in_git,
+    a_missing_program_prevents_the_build,
+    a_file_missing_on_the_server_is_reported,
+    settings_that_skip_files_are_ignored,
+    local_remotes_are_supported,
+    only_needed_files_are_fetched,
+    files_of_submodules_are_fetched,
+    other_files_are_unchanged,
 ];
 
 const ATTRIBUTES: &str = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
@@ -65,7 +65,7 @@ fn server(t: &Context, contents: &[&str], login: Option<(&str, &str)>) -> Gatewa
     Gateway::before(upstream, move |incoming: &Incoming| {
         if let Some(file) = incoming.path.strip_prefix("/lfs-files/") {
             return match files.get(file) {
-                Some(content) => Reply::Answer(200, Vec::new(), content.clone()),
+                Some(content) => Reply::Response(200, Vec::new(), content.clone()),
                 None => Reply::status(404),
             };
         }
@@ -74,7 +74,7 @@ fn server(t: &Context, contents: &[&str], login: Option<(&str, &str)>) -> Gatewa
         }
         if login.is_some() && incoming.header("authorization") != login.as_deref() {
             let ask = vec![("WWW-Authenticate", "Basic realm=\"lfs\"".to_owned())];
-            return Reply::Answer(401, ask, r#"{"message":"credentials needed"}"#.to_owned());
+            return Reply::Response(401, ask, r#"{"message":"credentials needed"}"#.to_owned());
         }
         let asked: Value = serde_json::from_str(&incoming.body).expect("a batch request");
         let host = incoming.header("host").expect("a host");
@@ -95,7 +95,7 @@ fn server(t: &Context, contents: &[&str], login: Option<(&str, &str)>) -> Gatewa
             });
         let answer = json!({"transfer": "basic", "objects": objects.collect::<Vec<_>>()});
         let media_type = vec![("Content-Type", LFS_JSON.to_owned())];
-        Reply::Answer(200, media_type, answer.to_string())
+        Reply::Response(200, media_type, answer.to_string())
     })
 }
 
@@ -121,7 +121,7 @@ fn image(t: &Context, commit: &str) -> String {
     format!("{}:{commit}", t.image("zbackend"))
 }
 
-fn files_come_from_the_server_and_are_kept(t: &Context) {
+fn files_are_fetched_and_cached(t: &Context) {
     let remote = t.built_repo("zbackend");
     let large = "0123456789abcdef".repeat(20_000);
     let contents = ["one\n", "#!/bin/sh\necho two\n", large.as_str(), "crlf\r\n"];
@@ -176,7 +176,7 @@ fn files_come_from_the_server_and_are_kept(t: &Context) {
     assert_eq!(lfs_requests(&gateway), before);
 }
 
-fn a_login_is_asked_for_as_git_does(t: &Context) {
+fn logins_work_like_in_git(t: &Context) {
     let remote = t.built_repo("zbackend");
     let gateway = server(t, &["one\n"], Some((USER, PASSWORD)));
     let files = [
@@ -246,7 +246,7 @@ fn programs(t: &Context, names: &[&str]) -> PathBuf {
     folder
 }
 
-fn without_the_program_nothing_is_built(t: &Context) {
+fn a_missing_program_prevents_the_build(t: &Context) {
     let remote = t.built_repo("zbackend");
     let gateway = server(t, &["one\n"], None);
     let files = [
@@ -273,7 +273,7 @@ fn without_the_program_nothing_is_built(t: &Context) {
     assert_eq!(t.engine().image(&reference), None);
 }
 
-fn a_file_that_the_server_does_not_have_is_told(t: &Context) {
+fn a_file_missing_on_the_server_is_reported(t: &Context) {
     let remote = t.built_repo("zbackend");
     let gateway = server(t, &["one\n"], None);
     let files = [
@@ -298,7 +298,7 @@ fn a_file_that_the_server_does_not_have_is_told(t: &Context) {
     assert_eq!(t.engine().image(&reference), None);
 }
 
-fn what_would_leave_pointers_is_overruled(t: &Context) {
+fn settings_that_skip_files_are_ignored(t: &Context) {
     let remote = t.built_repo("zbackend");
     let gateway = server(t, &["one\n"], None);
     let files = [
@@ -322,7 +322,7 @@ fn what_would_leave_pointers_is_overruled(t: &Context) {
     );
 }
 
-fn a_remote_on_this_machine_has_them_too(t: &Context) {
+fn local_remotes_are_supported(t: &Context) {
     let remote = t.built_repo("zbackend");
     let files = [
         (".gitattributes", ATTRIBUTES),
@@ -344,7 +344,7 @@ fn a_remote_on_this_machine_has_them_too(t: &Context) {
     }
 }
 
-fn only_what_the_build_sees_is_fetched(t: &Context) {
+fn only_needed_files_are_fetched(t: &Context) {
     let remote = t.git_repo("zbackend");
     let gateway = server(t, &["one\n"], None);
     let dockerfile = format!("FROM {}\nCOPY . /files\n", t.engine().busybox());
@@ -365,7 +365,7 @@ fn only_what_the_build_sees_is_fetched(t: &Context) {
     );
 }
 
-fn files_of_submodules_come_too(t: &Context) {
+fn files_of_submodules_are_fetched(t: &Context) {
     let (remote, lib) = (t.built_repo("zbackend"), t.git_repo("lib"));
     let gateway = server(t, &["one\n", "two\n"], None);
     let lib_commit = lib.commit(
@@ -399,7 +399,7 @@ fn files_of_submodules_come_too(t: &Context) {
     assert_eq!(text, "one\ntwo");
 }
 
-fn what_is_no_pointer_stays_as_it_is(t: &Context) {
+fn other_files_are_unchanged(t: &Context) {
     let remote = t.built_repo("zbackend");
     // A file with the attribute that was committed without a pointer, and a pointer without the attribute.
     let files = [

@@ -11,14 +11,14 @@ use crate::repository::{GitRepository, write_file};
 use crate::world::{PASSWORD, USER};
 
 pub const CASES: &[Case] = cases![
-    a_login_comes_from_netrc,
-    a_credential_helper_is_asked_once,
-    a_wrong_login_is_said_as_such,
-    a_token_is_shown_nowhere,
-    a_private_certificate_authority_is_trusted_when_named,
+    logins_are_read_from_netrc,
+    a_credential_helper_runs_once,
+    a_wrong_login_is_reported,
+    tokens_are_never_shown,
+    a_private_ca_can_be_configured,
 ];
 
-fn a_login_comes_from_netrc(t: &Context) {
+fn logins_are_read_from_netrc(t: &Context) {
     let remote = t.git_repo("zbackend");
     let first = remote.commit(&[], "First");
     t.platform(&[Service::new("zbackend", remote.url_http_auth())]);
@@ -47,7 +47,7 @@ fn credential_helper(t: &Context, password: &str) -> PathBuf {
     notes
 }
 
-fn a_credential_helper_is_asked_once(t: &Context) {
+fn a_credential_helper_runs_once(t: &Context) {
     let remotes: Vec<GitRepository> = (0..6).map(|n| t.git_repo(&format!("r{n}"))).collect();
     let services = remotes.iter().enumerate().map(|(n, remote)| {
         remote.commit(&[], "First");
@@ -63,7 +63,7 @@ fn a_credential_helper_is_asked_once(t: &Context) {
     t.assert_secret_is_nowhere(PASSWORD);
 }
 
-fn a_wrong_login_is_said_as_such(t: &Context) {
+fn a_wrong_login_is_reported(t: &Context) {
     let remote = t.git_repo("zbackend");
     remote.commit(&[], "First");
     let refused = |output: Output| {
@@ -93,7 +93,7 @@ fn a_wrong_login_is_said_as_such(t: &Context) {
     assert_eq!(fs::read_to_string(notes).expect("notes"), "get\nerase\n");
 }
 
-fn a_token_is_shown_nowhere(t: &Context) {
+fn tokens_are_never_shown(t: &Context) {
     let remote = t.built_repo("zbackend");
     let first = remote.head();
     for credentials in ["T0KEN", "T0KEN:x-oauth-basic", "T0KEN:"] {
@@ -108,7 +108,7 @@ fn a_token_is_shown_nowhere(t: &Context) {
         remote.url_http_with("T0KEN")
     ));
     t.xp(["sync"]).failure(2).does_not_contain("T0KEN");
-    // A server without authentication accepts any credentials.
+    // A server that requires no authentication accepts any credentials.
     let url = remote.url_http().replace("http://", "http://T0KEN@");
     t.platform(&[Service::new("zbackend", url)]);
     t.xp(["build", "--verbose"])
@@ -124,7 +124,7 @@ fn a_token_is_shown_nowhere(t: &Context) {
     t.assert_secret_is_nowhere("T0KEN");
 }
 
-fn a_private_certificate_authority_is_trusted_when_named(t: &Context) {
+fn a_private_ca_can_be_configured(t: &Context) {
     let remote = t.git_repo("zbackend");
     let first = remote.commit(&[], "First");
     t.platform(&[Service::new("zbackend", remote.url_https())]);

@@ -12,18 +12,18 @@ use crate::working_copy::{Snapshot, User};
 use crate::world::GitServerKind;
 
 pub const CASES: &[Case] = cases![
-    each_service_has_the_commit_that_touched_it,
-    the_build_sees_its_folders_alone,
-    git_in_the_builder_calls_it_clean,
-    a_plan_moves_no_file,
-    what_is_known_needs_no_history,
-    a_path_that_is_not_there_is_told,
-    one_clone_for_all_services_of_a_remote,
+    each_service_uses_the_last_commit_that_touched_it,
+    a_build_has_only_its_own_folders,
+    git_in_the_builder_reports_a_clean_tree,
+    a_plan_changes_no_files,
+    cached_results_need_no_history,
+    a_missing_path_is_reported,
+    services_of_a_remote_share_one_clone,
     a_shallow_working_copy_is_completed,
-    a_working_copy_that_lost_the_history_gets_it_back,
-    an_earlier_commit_can_be_named,
-    a_branch_that_touches_another_service_makes_no_difference,
-    a_status_tells_what_is_known_here,
+    lost_history_is_fetched_again,
+    an_earlier_commit_can_be_selected,
+    a_branch_that_touches_another_service_has_no_effect,
+    a_status_shows_only_local_knowledge,
 ];
 
 /// A repository with the services `a` and `b`, a library, and files at the top level.
@@ -64,7 +64,7 @@ fn commits(t: &Context, names: &[&str]) -> Vec<String> {
     names.iter().map(of).collect()
 }
 
-fn each_service_has_the_commit_that_touched_it(t: &Context) {
+fn each_service_uses_the_last_commit_that_touched_it(t: &Context) {
     let remote = mono(t);
     let url = remote.url_http();
     let services = || {
@@ -105,7 +105,7 @@ fn each_service_has_the_commit_that_touched_it(t: &Context) {
     ]);
     remote.commit(&[], "Empty");
     assert_eq!(commits(t, &["a", "b"]), [feature.clone(), module.clone()]);
-    // Moves a file into the service.
+    // Move a file into the service.
     remote.git(&["mv", "libs/other/lib", "services/a/moved"]);
     let moved = short(&remote.commit(&[], "Move"));
     assert_eq!(commits(t, &["a", "b"]), [moved.clone(), module.clone()]);
@@ -120,7 +120,7 @@ fn each_service_has_the_commit_that_touched_it(t: &Context) {
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), remote.head());
 }
 
-fn the_build_sees_its_folders_alone(t: &Context) {
+fn a_build_has_only_its_own_folders(t: &Context) {
     let remote = mono(t);
     remote.commit(
         &[
@@ -157,7 +157,7 @@ fn the_build_sees_its_folders_alone(t: &Context) {
     assert_eq!(text, "./Dockerfile\n./file\n./made\n./x.dos\n1\r");
 }
 
-fn git_in_the_builder_calls_it_clean(t: &Context) {
+fn git_in_the_builder_reports_a_clean_tree(t: &Context) {
     let remote = mono(t);
     remote.annotated_tag("v1", "One");
     let commit = remote.commit(
@@ -175,10 +175,10 @@ fn git_in_the_builder_calls_it_clean(t: &Context) {
     assert_eq!(said, expected);
 }
 
-fn a_plan_moves_no_file(t: &Context) {
+fn a_plan_changes_no_files(t: &Context) {
     let remote = mono(t);
     t.platform(&[service("a", &remote.url_http(), "")]);
-    // There is no other object store, so the first plan creates it, and says so.
+    // No other object store exists, so the first plan clones the repository and prints a note.
     t.xp(["plan"])
         .success()
         .stderr_contains("cloned http://")
@@ -205,7 +205,7 @@ fn a_plan_moves_no_file(t: &Context) {
     assert_eq!(user.head(), third);
 }
 
-fn what_is_known_needs_no_history(t: &Context) {
+fn cached_results_need_no_history(t: &Context) {
     let remote = mono(t);
     let url = remote.url_http();
     t.platform(&[service("a", &url, ""), service("b", &url, "")]);
@@ -241,7 +241,7 @@ fn what_is_known_needs_no_history(t: &Context) {
     t.assert_built("a", &remote.head());
 }
 
-fn a_path_that_is_not_there_is_told(t: &Context) {
+fn a_missing_path_is_reported(t: &Context) {
     let remote = mono(t);
     let url = remote.url_http();
     t.platform(&[
@@ -255,12 +255,12 @@ fn a_path_that_is_not_there_is_told(t: &Context) {
     ]);
     t.xp(["plan"])
         .failure(2)
-        .stderr_contains("service `a`: there is no `service/a` in master (")
+        .stderr_contains("service `a`: `service/a` does not exist in master (")
         .stderr_contains(&format!(") of {url}"))
         .stderr_contains("did you mean `services`?")
-        .stderr_contains("there is no `services/bb`")
+        .stderr_contains("`services/bb` does not exist")
         .stderr_contains("did you mean `services/b`?")
-        .stderr_contains("there is no `libs/nothing`")
+        .stderr_contains("`libs/nothing` does not exist")
         .stderr_contains("service `c`: `go.mod` is a file, but `git.path` must be a folder")
         .stderr_contains("x-platform.yml:4:");
     // A path that existed earlier.
@@ -274,7 +274,7 @@ fn a_path_that_is_not_there_is_told(t: &Context) {
     let before = Snapshot::of(&user);
     t.xp(["build"])
         .failure(2)
-        .stderr_contains("service `b`: there is no `services/b` in master")
+        .stderr_contains("service `b`: `services/b` does not exist in master")
         .stderr_contains(&format!("commit {} removed it: Retire b", &removed[..8]));
     assert_eq!(Snapshot::of(&user), before, "nothing of the user's is lost");
     // The other service is built as usual, and so is this one from an earlier commit.
@@ -285,7 +285,7 @@ fn a_path_that_is_not_there_is_told(t: &Context) {
     t.xp(["plan", "b", "--reference", &earlier]).success();
 }
 
-fn one_clone_for_all_services_of_a_remote(t: &Context) {
+fn services_of_a_remote_share_one_clone(t: &Context) {
     let remote = t.git_repo("mono");
     let dockerfile = format!("FROM {}\nCOPY . /files\n", t.engine().busybox());
     let names: Vec<String> = (0..12).map(|n| format!("s{n}")).collect();
@@ -364,7 +364,7 @@ fn a_shallow_working_copy_is_completed(t: &Context) {
     t.xp(["plan"]).success().stdout_contains(&first[..8]);
 }
 
-fn a_working_copy_that_lost_the_history_gets_it_back(t: &Context) {
+fn lost_history_is_fetched_again(t: &Context) {
     let remote = mono(t);
     let first = remote.head();
     remote.commit(&[("README", "r2\n")], "Second");
@@ -378,7 +378,7 @@ fn a_working_copy_that_lost_the_history_gets_it_back(t: &Context) {
     t.assert_built("a", &first);
 }
 
-fn an_earlier_commit_can_be_named(t: &Context) {
+fn an_earlier_commit_can_be_selected(t: &Context) {
     let remote = mono(t);
     let first = remote.head();
     let second = remote.commit(&[("README", "r2\n")], "Second");
@@ -400,7 +400,7 @@ fn an_earlier_commit_can_be_named(t: &Context) {
     assert_eq!(process::succeed(&mut git), "commit");
 }
 
-fn a_branch_that_touches_another_service_makes_no_difference(t: &Context) {
+fn a_branch_that_touches_another_service_has_no_effect(t: &Context) {
     let remote = mono(t);
     let first = remote.head();
     let url = remote.url_http();
@@ -420,7 +420,7 @@ fn a_branch_that_touches_another_service_makes_no_difference(t: &Context) {
     ]);
     t.xp(["plan"])
         .failure(2)
-        .stderr_contains("service `c`: there is no `services/c` in master");
+        .stderr_contains("service `c`: `services/c` does not exist in master");
     let plan = t.xp(["plan", "--branch", "TASK-1"]).success().stdout;
     let line = |name: &str| {
         let line = plan
@@ -453,7 +453,7 @@ fn a_branch_that_touches_another_service_makes_no_difference(t: &Context) {
     assert_eq!(id("TASK-1"), id(&first));
 }
 
-fn a_status_tells_what_is_known_here(t: &Context) {
+fn a_status_shows_only_local_knowledge(t: &Context) {
     let remote = mono(t);
     let first = remote.head();
     remote.commit(&[("README", "r2\n")], "Second");

@@ -7,10 +7,10 @@ use crate::world::GitServerKind;
 
 pub const CASES: &[Case] = cases![
     every_kind_of_reference_is_built,
-    a_reference_that_does_not_exist_is_an_error_with_near_matches,
-    a_hint_never_leads_to_another_commit,
+    a_missing_reference_has_suggestions,
+    a_suggestion_is_never_ambiguous,
     an_empty_repository_is_an_error,
-    a_branch_is_taken_where_it_exists,
+    a_branch_is_used_where_it_exists,
     tags_of_images_follow_the_branch,
     a_deleted_branch_is_an_error_until_the_manifest_changes,
     a_moved_tag_is_followed,
@@ -124,7 +124,7 @@ fn every_kind_of_reference_is_built(t: &Context) {
     git("file-gone", &["fsck", "--strict"]);
 }
 
-fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
+fn a_missing_reference_has_suggestions(t: &Context) {
     let remote = t.git_repo("zbackend");
     let commit = remote.commit(&[], "First");
     remote.tag("v1.0");
@@ -149,7 +149,7 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
         ),
         (
             abbreviated,
-            "hint: if it is a commit, write all 40 digits of its SHA-1",
+            "hint: to specify a commit, use the full 40-digit SHA-1",
         ),
     ] {
         for url in [remote.url_http(), remote.url_file(), remote.url_ssh()] {
@@ -164,7 +164,7 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
             }
         }
     }
-    // Each is reported, regardless of the others.
+    // All errors are reported.
     let missing = t.git_repo("other");
     t.platform(&[
         Service::new("a", remote.url_http()).reference("nowhere"),
@@ -187,7 +187,7 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
     }
 }
 
-fn a_hint_never_leads_to_another_commit(t: &Context) {
+fn a_suggestion_is_never_ambiguous(t: &Context) {
     let remote = t.git_repo("zbackend");
     remote.commit(&[], "First");
     remote.tag("v1");
@@ -245,7 +245,7 @@ fn an_empty_repository_is_an_error(t: &Context) {
     }
 }
 
-fn a_branch_is_taken_where_it_exists(t: &Context) {
+fn a_branch_is_used_where_it_exists(t: &Context) {
     let (with, without) = (t.built_repo("with"), t.built_repo("without"));
     without.tag("v1");
     let tagged = without.head();
@@ -350,7 +350,7 @@ fn a_deleted_branch_is_an_error_until_the_manifest_changes(t: &Context) {
     t.assert_built("zbackend", &master);
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), feature);
 
-    // Adds a branch whose name is a folder in the deleted branch's name.
+    // Add a branch with a name that is a folder of the deleted branch's name.
     remote.git(&["branch", "--quiet", "--delete", "--force", "feature"]);
     remote.branch("feature/more");
     let more = remote.commit(&[("file", "4\n")], "Fourth");

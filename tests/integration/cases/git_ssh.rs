@@ -11,10 +11,10 @@ use crate::repository::write_file;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    ssh_takes_the_users_configuration,
-    ssh_takes_a_key_of_the_agent,
-    ssh_takes_a_key_of_the_command_line,
-    an_unknown_host_key_is_refused_with_a_hint,
+    ssh_uses_the_users_configuration,
+    ssh_uses_a_key_from_the_agent,
+    ssh_uses_a_key_from_git_ssh_command,
+    an_unknown_host_key_is_rejected_with_a_hint,
 ];
 
 /// Writes an ssh configuration without the key.
@@ -29,7 +29,7 @@ fn ssh_configuration(t: &Context, more: &str) -> String {
     )
 }
 
-/// Returns a service whose remote is on the ssh server, as `git.example.com`.
+/// Returns a service with a remote on the ssh server, named `git.example.com`.
 fn ssh_service(t: &Context) -> (Service, String) {
     let remote = t.git_repo("zbackend");
     let first = remote.commit(&[], "First");
@@ -45,7 +45,7 @@ fn sync_with_ssh(t: &Context, configuration: &str) -> Xp {
         .env("GIT_SSH_COMMAND", format!("ssh -F '{}'", path.display()))
 }
 
-fn ssh_takes_the_users_configuration(t: &Context) {
+fn ssh_uses_the_users_configuration(t: &Context) {
     let (service, first) = ssh_service(t);
     t.platform(&[service]);
     let key = format!("  IdentityFile {}\n", t.sshd().client_key().display());
@@ -82,7 +82,7 @@ fn ssh_takes_the_users_configuration(t: &Context) {
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
 }
 
-fn ssh_takes_a_key_of_the_agent(t: &Context) {
+fn ssh_uses_a_key_from_the_agent(t: &Context) {
     let (service, first) = ssh_service(t);
     t.platform(&[service]);
     let configuration = ssh_configuration(t, "  IdentityFile none\n");
@@ -105,7 +105,7 @@ fn ssh_takes_a_key_of_the_agent(t: &Context) {
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
 }
 
-fn ssh_takes_a_key_of_the_command_line(t: &Context) {
+fn ssh_uses_a_key_from_git_ssh_command(t: &Context) {
     let remote = t.git_repo("zbackend");
     let first = remote.commit(&[], "First");
     t.platform(&[Service::new("zbackend", remote.url_ssh())]);
@@ -124,7 +124,7 @@ fn ssh_takes_a_key_of_the_command_line(t: &Context) {
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
 }
 
-fn an_unknown_host_key_is_refused_with_a_hint(t: &Context) {
+fn an_unknown_host_key_is_rejected_with_a_hint(t: &Context) {
     let remote = t.git_repo("zbackend");
     remote.commit(&[], "First");
     t.platform(&[Service::new("zbackend", remote.url_ssh())]);

@@ -12,11 +12,11 @@ use crate::world::GitServerKind;
 pub const CASES: &[Case] = cases![
     submodules_are_checked_out_recursively,
     without_the_key_a_submodule_is_an_empty_folder,
-    a_commit_that_no_branch_leads_to_is_fetched,
-    submodules_of_a_path_alone,
-    what_leads_elsewhere_is_refused,
-    a_missing_submodule_is_told,
-    logins_reach_submodules,
+    a_commit_on_no_branch_is_fetched,
+    only_submodules_of_the_path_are_checked_out,
+    unsafe_submodules_are_rejected,
+    a_missing_submodule_is_reported,
+    logins_are_used_for_submodules,
 ];
 
 impl GitRepository {
@@ -121,7 +121,7 @@ fn without_the_key_a_submodule_is_an_empty_folder(t: &Context) {
     assert_eq!(list, "/files/lib");
 }
 
-fn a_commit_that_no_branch_leads_to_is_fetched(t: &Context) {
+fn a_commit_on_no_branch_is_fetched(t: &Context) {
     let (lib, remote) = (t.git_repo("lib"), t.built_repo("zbackend"));
     lib.commit(&[("x", "1\n")], "First");
     let second = lib.commit(&[("x", "2\n")], "Second");
@@ -148,7 +148,7 @@ fn a_commit_that_no_branch_leads_to_is_fetched(t: &Context) {
     }
 }
 
-fn submodules_of_a_path_alone(t: &Context) {
+fn only_submodules_of_the_path_are_checked_out(t: &Context) {
     let (lib, other, remote) = (
         t.git_repo("lib"),
         t.git_repo("other"),
@@ -179,7 +179,7 @@ fn submodules_of_a_path_alone(t: &Context) {
         other.requests_since(GitServerKind::Open, mark).is_empty(),
         "it is not needed"
     );
-    // Another commit of the submodule is another commit of the service.
+    // A new commit of the submodule results in a new commit of the service.
     let moved = remote.set_submodule("svc/lib", &lib_second);
     t.xp(["build"]).success();
     assert_eq!(
@@ -218,7 +218,7 @@ fn submodules_of_a_path_alone(t: &Context) {
         );
 }
 
-fn what_leads_elsewhere_is_refused(t: &Context) {
+fn unsafe_submodules_are_rejected(t: &Context) {
     let remote = t.built_repo("zbackend");
     let lib = t.git_repo("lib");
     let commit = lib.commit(&[("x", "1\n")], "First");
@@ -267,7 +267,7 @@ fn what_leads_elsewhere_is_refused(t: &Context) {
     assert!(!ran.exists());
 }
 
-fn a_missing_submodule_is_told(t: &Context) {
+fn a_missing_submodule_is_reported(t: &Context) {
     let (lib, remote) = (t.git_repo("lib"), t.built_repo("zbackend"));
     let commit = lib.commit(&[("x", "1\n")], "First");
     remote.add_submodule("libs/x", "../lib.git", &"1".repeat(40));
@@ -292,7 +292,7 @@ fn a_missing_submodule_is_told(t: &Context) {
         .stderr_contains("no git repository at http://");
 }
 
-fn logins_reach_submodules(t: &Context) {
+fn logins_are_used_for_submodules(t: &Context) {
     let (lib, remote) = (t.git_repo("lib"), t.built_repo("zbackend"));
     let lib_commit = lib.commit(&[("x", "1\n")], "First");
     let commit = remote.add_submodule("lib", "../lib.git", &lib_commit);

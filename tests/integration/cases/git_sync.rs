@@ -18,23 +18,23 @@ use crate::repository::write_file;
 use crate::working_copy::{Snapshot, User, files};
 
 pub const CASES: &[Case] = cases![
-    a_clone_is_like_one_of_git,
-    a_head_that_xp_detached_moves_on,
-    a_rewritten_history_is_followed_where_nothing_is_lost,
-    what_is_no_working_copy_is_left_alone,
-    a_killed_clone_is_done_again,
-    a_working_copy_of_another_remote_is_only_read,
+    a_clone_matches_git_clone,
+    a_head_detached_by_xp_is_updated,
+    a_rewritten_history_is_followed_if_nothing_is_lost,
+    other_folders_are_not_touched,
+    a_killed_clone_is_repeated,
+    a_working_copy_of_another_remote_is_not_changed,
     working_copies_of_every_kind_are_built,
-    files_that_cannot_be_written_do_not_stop_a_build,
+    unwritable_files_do_not_stop_a_build,
 ];
 
-fn a_clone_is_like_one_of_git(t: &Context) {
+fn a_clone_matches_git_clone(t: &Context) {
     let remote = t.built_repo("zbackend");
     remote.annotated_tag("v1", "One");
     remote.branch("feature");
     remote.commit(&[("dos.txt", "1\n2\n")], "Second");
     remote.switch("master");
-    // What git would run in or copy into each clone.
+    // Hooks and templates that git would run in or copy into each clone.
     let ran = t.folder().join("ran");
     let hook = format!("#!/bin/sh\ntouch '{}'\n", ran.display());
     for hooks in ["hooks", "template/hooks"] {
@@ -61,7 +61,7 @@ fn a_clone_is_like_one_of_git(t: &Context) {
     t.xp(["sync"]).success();
     assert!(!ran.exists());
     assert!(!t.exists("src/zbackend/.git/hooks/post-checkout"));
-    // As this user's git would do.
+    // Same as with the user's git.
     t.git("", &["config", "--global", "--unset", "core.hooksPath"]);
     assert_eq!(t.read("src/zbackend/file"), "1\r\n");
 
@@ -125,7 +125,7 @@ fn a_clone_is_like_one_of_git(t: &Context) {
     );
 }
 
-fn a_head_that_xp_detached_moves_on(t: &Context) {
+fn a_head_detached_by_xp_is_updated(t: &Context) {
     let remote = t.built_repo("zbackend");
     let first = remote.head();
     let second = remote.commit(&[("file", "2\n")], "Second");
@@ -165,7 +165,7 @@ fn a_head_that_xp_detached_moves_on(t: &Context) {
     assert_eq!(user.head(), third);
 }
 
-fn a_rewritten_history_is_followed_where_nothing_is_lost(t: &Context) {
+fn a_rewritten_history_is_followed_if_nothing_is_lost(t: &Context) {
     let remote = t.built_repo("zbackend");
     let old = remote.commit(&[("file", "2\n")], "Second");
     let names = ["clean", "changed", "own"];
@@ -200,7 +200,7 @@ fn a_rewritten_history_is_followed_where_nothing_is_lost(t: &Context) {
     .stdout_contains("fetched; working copy not moved: modified files: file");
 }
 
-fn what_is_no_working_copy_is_left_alone(t: &Context) {
+fn other_folders_are_not_touched(t: &Context) {
     let remote = t.built_repo("zbackend");
     let names = [
         "folder",
@@ -253,10 +253,10 @@ fn what_is_no_working_copy_is_left_alone(t: &Context) {
     }
     t.xp(["build", "folder"])
         .failure(3)
-        .stderr_contains("hint: move it away, or give the service another `dir`");
+        .stderr_contains("hint: move it elsewhere, or set another `dir` for the service");
 }
 
-fn a_killed_clone_is_done_again(t: &Context) {
+fn a_killed_clone_is_repeated(t: &Context) {
     let remote = t.built_repo("zbackend");
     // Random data, which does not compress and takes time to send.
     let mut noise = Command::new("head");
@@ -303,7 +303,7 @@ fn a_killed_clone_is_done_again(t: &Context) {
     assert_eq!(fs::read_dir(&staging).expect("a folder of xp's").count(), 0);
 }
 
-fn a_working_copy_of_another_remote_is_only_read(t: &Context) {
+fn a_working_copy_of_another_remote_is_not_changed(t: &Context) {
     let (remote, other) = (t.built_repo("zbackend"), t.built_repo("other"));
     let theirs = other.commit(&[("file", "theirs\n")], "Theirs");
     t.git("", &["clone", "--quiet", &other.url_http(), "src/zbackend"]);
@@ -412,7 +412,7 @@ fn working_copies_of_every_kind_are_built(t: &Context) {
     }
 }
 
-fn files_that_cannot_be_written_do_not_stop_a_build(t: &Context) {
+fn unwritable_files_do_not_stop_a_build(t: &Context) {
     let remote = t.built_repo("zbackend");
     remote.commit(
         &[

@@ -12,12 +12,12 @@ use crate::world::{GitServerKind, PASSWORD, USER};
 
 pub const CASES: &[Case] = cases![
     every_transport_clones_and_fetches,
-    git_daemons_are_spoken_to,
+    git_daemons_are_supported,
     urls_are_replaced_by_instead_of,
-    old_servers_are_spoken_to,
+    old_servers_are_supported,
     unreachable_remotes_are_named,
-    remotes_that_would_be_options_are_refused,
-    resolving_takes_one_request_a_remote,
+    remotes_that_look_like_options_are_rejected,
+    resolving_takes_one_request_per_remote,
 ];
 
 fn every_transport_clones_and_fetches(t: &Context) {
@@ -61,7 +61,7 @@ fn every_transport_clones_and_fetches(t: &Context) {
     t.assert_secret_is_nowhere(PASSWORD);
 }
 
-fn git_daemons_are_spoken_to(t: &Context) {
+fn git_daemons_are_supported(t: &Context) {
     let remote = t.git_repo("zbackend");
     let first = remote.commit(&[], "First");
     let port = t.closed_port();
@@ -112,7 +112,7 @@ fn urls_are_replaced_by_instead_of(t: &Context) {
     )]);
     t.xp(["sync"]).success();
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
-    // git itself replaces it, too.
+    // git replaces it, too.
     let config = ["config", "remote.origin.url"];
     assert_eq!(
         t.git("src/zbackend", &config),
@@ -150,7 +150,7 @@ fn urls_are_replaced_by_instead_of(t: &Context) {
     t.assert_secret_is_nowhere(PASSWORD);
 }
 
-fn old_servers_are_spoken_to(t: &Context) {
+fn old_servers_are_supported(t: &Context) {
     let remote = t.git_repo("old-protocol");
     let first = remote.commit(&[], "First");
     remote.annotated_tag("v1", "One");
@@ -221,7 +221,7 @@ fn unreachable_remotes_are_named(t: &Context) {
     assert!(!t.exists("src"));
 }
 
-fn remotes_that_would_be_options_are_refused(t: &Context) {
+fn remotes_that_look_like_options_are_rejected(t: &Context) {
     let mark = t.folder().join("executed");
     for url in [
         format!("--upload-pack=touch {}", mark.display()),
@@ -251,7 +251,7 @@ fn remotes_that_would_be_options_are_refused(t: &Context) {
     assert!(!mark.exists() && !t.exists("src"));
 }
 
-fn resolving_takes_one_request_a_remote(t: &Context) {
+fn resolving_takes_one_request_per_remote(t: &Context) {
     let remotes: Vec<GitRepository> = (0..5).map(|n| t.git_repo(&format!("r{n}"))).collect();
     let mut services = Vec::new();
     for (n, remote) in remotes.iter().enumerate() {

@@ -9,9 +9,9 @@ use crate::platform::Service;
 use crate::repository::GitRepository;
 use crate::working_copy::{Snapshot, User};
 
-pub const CASES: &[Case] = cases![work_of_the_user_is_never_touched];
+pub const CASES: &[Case] = cases![user_work_is_never_touched];
 
-/// What a user does in a working copy, and how xp reacts.
+/// A user's change in a working copy, and the expected result of a sync.
 struct Situation {
     name: &'static str,
     /// Done before the remote moves.
@@ -255,7 +255,7 @@ fn move_remote(remote: &GitRepository) -> String {
     remote.commit(&files, "Third")
 }
 
-fn work_of_the_user_is_never_touched(t: &Context) {
+fn user_work_is_never_touched(t: &Context) {
     let remote = remote_that_moves(t);
     let first = remote.head();
     let services: Vec<Service> = SITUATIONS

@@ -8,10 +8,10 @@ use crate::context::Context;
 use crate::repository::GitRepository;
 
 pub const CASES: &[Case] = cases![
-    the_tree_has_the_state_of_each,
-    without_state_no_server_is_asked,
-    pictures_and_json_have_every_service,
-    what_a_plan_cannot_tell_is_an_error,
+    the_tree_shows_the_state_of_each_service,
+    without_state_no_server_is_contacted,
+    all_formats_have_every_service,
+    an_unknown_state_is_an_error,
 ];
 
 /// `zbackend` is built from `zfrontend`; `zother` is independent.
@@ -25,7 +25,7 @@ fn platform(t: &Context, url: impl Fn(&GitRepository) -> String) -> [GitReposito
     repositories
 }
 
-fn the_tree_has_the_state_of_each(t: &Context) {
+fn the_tree_shows_the_state_of_each_service(t: &Context) {
     let [_, frontend, _] = platform(t, GitRepository::url_http);
     t.xp(["build"]).success();
     frontend.commit(&[("content", "2")], "Second");
@@ -41,7 +41,7 @@ fn the_tree_has_the_state_of_each(t: &Context) {
     assert_eq!(graph.stdout.lines().count(), 1, "{graph}");
 }
 
-fn without_state_no_server_is_asked(t: &Context) {
+fn without_state_no_server_is_contacted(t: &Context) {
     let gone = format!("http://127.0.0.1:{}/x.git", t.closed_port());
     platform(t, |_| gone.clone());
     let graph = t
@@ -53,7 +53,7 @@ fn without_state_no_server_is_asked(t: &Context) {
     usage.stderr_contains("--branch");
 }
 
-fn pictures_and_json_have_every_service(t: &Context) {
+fn all_formats_have_every_service(t: &Context) {
     let [backend, ..] = platform(t, GitRepository::url_http);
     let dot = t.xp(["graph", "--format", "dot"]).success();
     let dot = dot
@@ -78,7 +78,7 @@ fn pictures_and_json_have_every_service(t: &Context) {
     assert_eq!(json["services"].as_array().map(Vec::len), Some(3));
 }
 
-fn what_a_plan_cannot_tell_is_an_error(t: &Context) {
+fn an_unknown_state_is_an_error(t: &Context) {
     let gone = format!("http://127.0.0.1:{}/x.git", t.closed_port());
     platform(t, |_| gone.clone());
     let graph = t.xp(["graph"]).failure(3);

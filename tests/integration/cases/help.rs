@@ -6,13 +6,13 @@ use crate::case::Case;
 use crate::context::Context;
 
 pub const CASES: &[Case] = cases![
-    xp_alone_shows_the_short_help,
-    a_mistyped_word_is_answered_by_a_near_one,
-    manual_pages_are_sound,
+    xp_without_arguments_shows_short_help,
+    a_typo_has_a_suggestion,
+    manual_pages_are_valid,
     manual_pages_are_printed_and_written,
 ];
 
-fn xp_alone_shows_the_short_help(t: &Context) {
+fn xp_without_arguments_shows_short_help(t: &Context) {
     let alone = t.xp([]).failure(2);
     let asked = t.xp(["-h"]).success();
     assert_eq!(alone.stderr, asked.stdout, "{alone}");
@@ -25,7 +25,7 @@ fn xp_alone_shows_the_short_help(t: &Context) {
     t.xp(["--help"]).success().stdout_contains("Exit codes:");
 }
 
-fn a_mistyped_word_is_answered_by_a_near_one(t: &Context) {
+fn a_typo_has_a_suggestion(t: &Context) {
     for (wrong, near) in [
         (&["buid"][..], "`build`"),
         (&["build", "--servces", "a"], "`--services`"),
@@ -45,7 +45,7 @@ fn a_mistyped_word_is_answered_by_a_near_one(t: &Context) {
     }
 }
 
-fn manual_pages_are_sound(t: &Context) {
+fn manual_pages_are_valid(t: &Context) {
     let folder = t.folder().join("man");
     let name = folder.to_str().expect("UTF-8").to_owned();
     t.xp(["man", "--out", &name])

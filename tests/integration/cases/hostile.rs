@@ -17,21 +17,21 @@ use crate::repository::GitRepository;
 use crate::world::{Gateway, GitServerKind, Reply};
 
 pub const CASES: &[Case] = cases![
-    names_of_gits_own_in_a_tree_write_nothing,
-    a_name_that_is_a_link_and_a_folder_leads_nowhere,
+    git_names_in_a_tree_are_rejected,
+    a_name_that_is_both_link_and_folder_is_rejected,
     links_of_a_commit_are_not_followed,
-    what_has_no_end_is_not_read,
-    a_submodules_name_is_no_path,
-    a_branch_that_is_shell_code_is_a_name,
-    a_service_is_no_path,
-    nothing_steers_the_terminal,
-    a_registrys_words_are_shown_as_words,
-    a_git_servers_words_are_shown_as_words,
-    a_server_that_redirects_learns_no_login,
-    teamcity_runs_no_command_of_a_commit,
+    endless_files_are_not_read,
+    a_submodule_name_is_not_a_path,
+    shell_code_in_a_branch_name_is_not_executed,
+    a_service_name_is_not_a_path,
+    terminal_control_sequences_are_removed,
+    registry_messages_are_escaped,
+    git_server_messages_are_escaped,
+    a_redirect_does_not_leak_credentials,
+    teamcity_commands_in_commits_are_escaped,
 ];
 
-/// Creates a commit with one file whose name `git add` would refuse, and a branch for it.
+/// Creates a commit of a file with a name that `git add` would reject, and a branch for it.
 fn commit_of_name(remote: &GitRepository, branch: &str, name: &str) -> String {
     let blob = object(remote, "blob", b"#!/bin/sh\ntouch ran\n");
     let mut names = name.split('/').rev();
@@ -74,7 +74,7 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn names_of_gits_own_in_a_tree_write_nothing(t: &Context) {
+fn git_names_in_a_tree_are_rejected(t: &Context) {
     let remote = t.built_repo("zbackend");
     t.platform(&[Service::new("zbackend", remote.url_http()).reference("odd")]);
     for name in [
@@ -131,7 +131,7 @@ fn names_of_gits_own_in_a_tree_write_nothing(t: &Context) {
     }
 }
 
-fn a_name_that_is_a_link_and_a_folder_leads_nowhere(t: &Context) {
+fn a_name_that_is_both_link_and_folder_is_rejected(t: &Context) {
     let remote = t.built_repo("zbackend");
     let outside = t.folder().join("outside");
     fs::create_dir(&outside).expect("a folder");
@@ -212,7 +212,7 @@ fn links_of_a_commit_are_not_followed(t: &Context) {
     t.assert_secret_is_nowhere("c4nary");
 }
 
-fn what_has_no_end_is_not_read(t: &Context) {
+fn endless_files_are_not_read(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     for (script, what) in [
         (
@@ -222,12 +222,12 @@ fn what_has_no_end_is_not_read(t: &Context) {
         ("mkdir .dockerignore", ".dockerignore is not a file"),
         (
             "ln -s /dev/zero .dockerignore",
-            ".dockerignore leads outside",
+            ".dockerignore is a symbolic link that points outside",
         ),
         ("rm Dockerfile; mkfifo Dockerfile", "no Dockerfile"),
         (
             "rm Dockerfile; ln -s /dev/zero Dockerfile",
-            "Dockerfile leads outside",
+            "Dockerfile is a symbolic link that points outside",
         ),
         ("rm Dockerfile; mkdir Dockerfile", "no Dockerfile"),
     ] {
@@ -240,7 +240,7 @@ fn what_has_no_end_is_not_read(t: &Context) {
     assert!(matches!(build.status.code(), Some(0 | 1)), "{build}");
 }
 
-fn a_submodules_name_is_no_path(t: &Context) {
+fn a_submodule_name_is_not_a_path(t: &Context) {
     let (lib, remote) = (t.git_repo("lib"), t.built_repo("zbackend"));
     let commit = lib.commit(&[("x", "1\n")], "First");
     for name in [
@@ -272,7 +272,7 @@ fn a_submodules_name_is_no_path(t: &Context) {
     }
 }
 
-fn a_branch_that_is_shell_code_is_a_name(t: &Context) {
+fn shell_code_in_a_branch_name_is_not_executed(t: &Context) {
     let app = App::with_scripts(
         t,
         "env: {BRANCH: '${{ service.branch }}'}",
@@ -334,7 +334,7 @@ fn a_branch_that_is_shell_code_is_a_name(t: &Context) {
     }
 }
 
-fn a_service_is_no_path(t: &Context) {
+fn a_service_name_is_not_a_path(t: &Context) {
     let remote = t.built_repo("zbackend");
     for name in [
         "../outside",
@@ -368,7 +368,7 @@ fn a_service_is_no_path(t: &Context) {
         assert!(!output.to_string().contains('\x1b'), "{output}");
         assert!(!t.exists("src") && !t.exists(".xp/build"), "{output}");
         assert!(!t.folder().join("outside").exists(), "{output}");
-        // On the command line, it does not name a service, whatever it looks like.
+        // On the command line, it does not match any service.
         let named = t.xp(["logs", "--"]).arg(name).run();
         assert!(matches!(named.status.code(), Some(2)), "{named}");
     }
@@ -387,7 +387,7 @@ fn is_still(output: &Output) {
     assert!(found.is_none(), "{found:?} in {output}");
 }
 
-fn nothing_steers_the_terminal(t: &Context) {
+fn terminal_control_sequences_are_removed(t: &Context) {
     let app = App::with_scripts(
         t,
         "",
@@ -451,7 +451,7 @@ fn nothing_steers_the_terminal(t: &Context) {
     is_still(&t.xp(["plan"]).arg(format!("--branch={ESCAPES}")).failure(2));
 }
 
-fn a_registrys_words_are_shown_as_words(t: &Context) {
+fn registry_messages_are_escaped(t: &Context) {
     for status in [400, 401, 403, 404, 418, 500] {
         let gateway = Gateway::alone(move |incoming| {
             let body =
@@ -465,12 +465,12 @@ fn a_registrys_words_are_shown_as_words(t: &Context) {
         crate::cases::small::platform(t, gateway.host(), &[("zbackend", &repository)]);
         let plan = t.xp(["plan", "-v"]).run();
         is_still(&plan);
-        // Its text is never a line of xp's own.
+        // Its text never looks like a line printed by xp.
         assert!(!plan.stderr.contains("\nhint: rm"), "{plan}");
     }
 }
 
-fn a_git_servers_words_are_shown_as_words(t: &Context) {
+fn git_server_messages_are_escaped(t: &Context) {
     let words = format!("ERR {ESCAPES}");
     let packet = format!("{:04x}{words}", words.len() + 4);
     let answers = [
@@ -482,7 +482,7 @@ fn a_git_servers_words_are_shown_as_words(t: &Context) {
     for (status, body) in answers {
         let gateway = Gateway::alone(move |_| {
             let kind = "application/x-git-upload-pack-advertisement".to_owned();
-            Reply::Answer(status, vec![("Content-Type", kind)], body.clone())
+            Reply::Response(status, vec![("Content-Type", kind)], body.clone())
         });
         t.platform(&[Service::new(
             "zbackend",
@@ -492,7 +492,7 @@ fn a_git_servers_words_are_shown_as_words(t: &Context) {
     }
 }
 
-fn a_server_that_redirects_learns_no_login(t: &Context) {
+fn a_redirect_does_not_leak_credentials(t: &Context) {
     let remote = t.built_repo("zbackend");
     let real = t.git_server(GitServerKind::Open).url("", "");
     for target in [
@@ -516,7 +516,7 @@ fn a_server_that_redirects_learns_no_login(t: &Context) {
             &format!("http://{}", thief.host()),
         );
         let server = Gateway::alone(move |incoming| match incoming.method.as_str() {
-            "GET" => Reply::Answer(302, vec![("Location", target.clone())], String::new()),
+            "GET" => Reply::Response(302, vec![("Location", target.clone())], String::new()),
             _ => Reply::status(404),
         });
         let url = format!("http://user:c4nary@{}/x.git", server.host());
@@ -527,7 +527,7 @@ fn a_server_that_redirects_learns_no_login(t: &Context) {
     }
 }
 
-fn teamcity_runs_no_command_of_a_commit(t: &Context) {
+fn teamcity_commands_in_commits_are_escaped(t: &Context) {
     let evil = "##teamcity[setParameter name='x' value='y']";
     let app = App::with_scripts(t, "", &["cat title", "cat title >&2; exit 1"]);
     app.repository

@@ -19,12 +19,12 @@ use crate::world::{Engine, Gateway, Registry, RegistryKind, Reply};
 
 pub const CASES: &[Case] = cases![
     a_locked_image_survives_a_rebuild_of_its_commit,
-    a_revert_moves_the_tag_and_builds_nothing,
-    a_registry_may_keep_the_tags_of_commits,
-    an_inconsistent_image_is_built_again,
-    no_tag_moves_unless_every_service_succeeded,
-    two_runners_make_one_set,
-    three_runners_make_one_set,
+    a_revert_moves_the_tag_without_building,
+    a_registry_with_immutable_commit_tags_is_supported,
+    an_inconsistent_image_is_rebuilt,
+    no_tag_moves_unless_all_services_succeed,
+    two_runners_build_one_consistent_set,
+    three_runners_build_one_consistent_set,
 ];
 
 /// The digest that the registry has for the tag of the last commit of `top`.
@@ -36,11 +36,11 @@ fn digest(t: &Context, registry: &Registry, platform: &Platform<'_>) -> String {
 fn a_locked_image_survives_a_rebuild_of_its_commit(t: &Context) {
     let registry = t.registry();
     let platform = Platform::new(t, Some(registry.host()));
-    platform.makes("old");
+    platform.set_output("old");
     t.xp(["build"]).success();
     t.xp(["lock"]).success();
     let locked = digest(t, registry, &platform);
-    platform.makes("new");
+    platform.set_output("new");
     t.xp(["build"]).success();
     assert_ne!(digest(t, registry, &platform), locked);
     // The locked image still has a tag, so cleaning up untagged images does not remove it.
@@ -50,23 +50,23 @@ fn a_locked_image_survives_a_rebuild_of_its_commit(t: &Context) {
     let digests: Vec<String> = digests.flatten().collect();
     assert_eq!(tags.len(), 2, "{tags:?}");
     assert!(digests.contains(&locked), "{digests:?}");
-    platform.makes("old");
+    platform.set_output("old");
     t.xp(["build", "--locked"]).success();
     assert_eq!(platform.made("top"), "old");
     assert_eq!(platform.made("base"), "old");
 }
 
-fn a_revert_moves_the_tag_and_builds_nothing(t: &Context) {
+fn a_revert_moves_the_tag_without_building(t: &Context) {
     let registry = t.registry();
     let platform = Platform::new(t, Some(registry.host()));
     let mut digests = Vec::new();
     for made in ["old", "new"] {
-        platform.makes(made);
+        platform.set_output(made);
         t.xp(["build"]).success();
         digests.push(digest(t, registry, &platform));
     }
     for (made, digest_then) in [("old", &digests[0]), ("new", &digests[1])] {
-        platform.makes(made);
+        platform.set_output(made);
         let plan = t.xp(["plan"]).success();
         assert!(plan.row("top").contains("in the registry as "), "{plan}");
         let build = t.xp(["build"]).success();
@@ -81,7 +81,7 @@ fn a_revert_moves_the_tag_and_builds_nothing(t: &Context) {
 }
 
 /// A registry with immutable tags, except those of branches.
-fn a_registry_may_keep_the_tags_of_commits(t: &Context) {
+fn a_registry_with_immutable_commit_tags_is_supported(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let frozen = Arc::new(AtomicBool::new(false));
     let is_frozen = Arc::clone(&frozen);
@@ -98,11 +98,11 @@ fn a_registry_may_keep_the_tags_of_commits(t: &Context) {
         Reply::Forward
     });
     let platform = Platform::new(t, Some(gateway.host()));
-    platform.makes("old");
+    platform.set_output("old");
     t.xp(["build"]).success();
     let old = digest(t, &registry, &platform);
     frozen.store(true, Ordering::SeqCst);
-    platform.makes("new");
+    platform.set_output("new");
     let build = t.xp(["build"]).success();
     assert!(build.row("top").contains(" built "), "{build}");
     build.stderr_contains("does not allow moving ");
@@ -111,7 +111,7 @@ fn a_registry_may_keep_the_tags_of_commits(t: &Context) {
     let new = registry.manifest_digest(&t.image("top"), "master");
     assert_ne!(new.as_ref(), Some(&old));
     assert_eq!(registry.identity_tags(&t.image("top")).len(), 2);
-    // From then on, it is found by its identity tag.
+    // From now on, it is found by its identity tag.
     let again = t.xp(["build"]).success();
     assert!(!again.stdout.contains(" built "), "{again}");
     t.xp(["lock"]).success();
@@ -120,10 +120,10 @@ fn a_registry_may_keep_the_tags_of_commits(t: &Context) {
 }
 
 /// `base` is rebuilt from the same inputs: images built from the previous one no longer belong to the set.
-fn an_inconsistent_image_is_built_again(t: &Context) {
+fn an_inconsistent_image_is_rebuilt(t: &Context) {
     let registry = t.registry();
     let platform = Platform::new(t, Some(registry.host()));
-    platform.makes("$RANDOM$(cat /proc/sys/kernel/random/uuid)");
+    platform.set_output("$RANDOM$(cat /proc/sys/kernel/random/uuid)");
     t.xp(["build"]).success();
     let (first, before) = (platform.made("base"), digest(t, registry, &platform));
     t.xp(["lock"]).success();
@@ -157,7 +157,7 @@ fn an_inconsistent_image_is_built_again(t: &Context) {
     assert_eq!(identity, Some(digest(t, registry, &platform)));
 }
 
-fn no_tag_moves_unless_every_service_succeeded(t: &Context) {
+fn no_tag_moves_unless_all_services_succeed(t: &Context) {
     let registry = t.registry();
     let services = Services::new(t, &["good", "other"]);
     let manifest = |line: &str| {
@@ -202,17 +202,17 @@ fn no_tag_moves_unless_every_service_succeeded(t: &Context) {
     assert!(again.row("good").contains(" skipped "), "{again}");
 }
 
-fn two_runners_make_one_set(t: &Context) {
-    runners_make_one_set(t, 2);
+fn two_runners_build_one_consistent_set(t: &Context) {
+    runners_build_one_consistent_set(t, 2);
 }
 
-fn three_runners_make_one_set(t: &Context) {
-    runners_make_one_set(t, 3);
+fn three_runners_build_one_consistent_set(t: &Context) {
+    runners_build_one_consistent_set(t, 3);
 }
 
 /// Fresh runners with separate engines build the same new commits concurrently. Requests are delayed at
 /// random, so runs overtake each other at different points in each round.
-fn runners_make_one_set(t: &Context, count: usize) {
+fn runners_build_one_consistent_set(t: &Context, count: usize) {
     const ROUNDS: usize = 2;
     let registry = t.own_registry(RegistryKind::Open);
     let seed = Random::any_seed();
@@ -230,7 +230,7 @@ fn runners_make_one_set(t: &Context, count: usize) {
         Reply::Forward
     });
     let platform = Platform::new(t, Some(gateway.host()));
-    platform.makes("$(cat /proc/sys/kernel/random/uuid)");
+    platform.set_output("$(cat /proc/sys/kernel/random/uuid)");
     let engines: Vec<Engine> = (1..count).map(|_| t.own_engine()).collect();
     let hosts = engines.iter().map(Engine::host).chain([t.engine().host()]);
     for engine in &engines {

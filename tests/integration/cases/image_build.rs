@@ -9,19 +9,19 @@ use crate::output::Output;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    files_reach_the_image_as_they_are,
+    files_are_copied_unchanged,
     dockerignore_is_followed,
-    what_instructions_name_is_there,
-    names_of_any_bytes_reach_the_image,
+    files_used_by_instructions_are_sent,
+    file_names_can_contain_any_bytes,
     file_context_target_and_arguments_are_used,
     dockerfile_outside_the_context,
-    only_the_commit_reaches_the_image,
-    a_lower_case_dockerfile_is_taken,
-    missing_dockerfile_is_said,
-    nothing_of_this_machine_reaches_the_image_by_a_link,
-    failing_instruction_is_a_failure,
-    syntax_that_the_builder_lacks_is_named,
-    large_context_needs_little_memory,
+    only_committed_files_are_in_the_image,
+    a_lowercase_dockerfile_is_used,
+    missing_dockerfile_is_reported,
+    links_cannot_copy_host_files_into_the_image,
+    a_failing_instruction_is_reported,
+    unsupported_syntax_is_named,
+    a_large_context_uses_little_memory,
 ];
 
 /// The memory limit of `xp`, however much data passes through it.
@@ -58,7 +58,7 @@ fn build(builder: &str, app: &App<'_>) -> Output {
     output
 }
 
-fn files_reach_the_image_as_they_are(t: &Context) {
+fn files_are_copied_unchanged(t: &Context) {
     let long = format!(
         "{}/{}/{}",
         "a".repeat(120),
@@ -118,7 +118,7 @@ fn dockerignore_is_followed(t: &Context) {
     }
 }
 
-fn what_instructions_name_is_there(t: &Context) {
+fn files_used_by_instructions_are_sent(t: &Context) {
     let files = [
         ("one", ""),
         ("deep/a.txt", ""),
@@ -149,7 +149,7 @@ fn what_instructions_name_is_there(t: &Context) {
     }
 }
 
-fn names_of_any_bytes_reach_the_image(t: &Context) {
+fn file_names_can_contain_any_bytes(t: &Context) {
     let app = App::with_scripts(t, "", &["echo x > \"$(printf 'caf\\351')\""]);
     app.build().success();
     let look = ["sh", "-c", "find /src | od -c | grep -c 351"];
@@ -218,7 +218,7 @@ fn dockerfile_outside_the_context(t: &Context) {
     }
 }
 
-fn only_the_commit_reaches_the_image(t: &Context) {
+fn only_committed_files_are_in_the_image(t: &Context) {
     let app = App::with_scripts(t, "", &["cp source made; touch left-over"]);
     let files = [
         ("source", "committed"),
@@ -249,7 +249,7 @@ fn only_the_commit_reaches_the_image(t: &Context) {
     assert_eq!(t.read("src/app/.env"), "a secret");
 }
 
-fn a_lower_case_dockerfile_is_taken(t: &Context) {
+fn a_lowercase_dockerfile_is_used(t: &Context) {
     let app = App::new(t, &[], "");
     app.repository.git(&["mv", "Dockerfile", "dockerfile"]);
     app.repository.commit(
@@ -269,7 +269,7 @@ fn a_lower_case_dockerfile_is_taken(t: &Context) {
         .run(&app.image_of_head(), ["ls", "/usual/dockerfile"]);
 }
 
-fn missing_dockerfile_is_said(t: &Context) {
+fn missing_dockerfile_is_reported(t: &Context) {
     let app = App::new(t, &[], "");
     app.set_keys(&format!(
         "docker: {{ image: {}, file: docker/Missing }}",
@@ -290,7 +290,7 @@ fn missing_dockerfile_is_said(t: &Context) {
         .stderr_contains("no-folder is not a folder");
 }
 
-fn nothing_of_this_machine_reaches_the_image_by_a_link(t: &Context) {
+fn links_cannot_copy_host_files_into_the_image(t: &Context) {
     let secret = t.folder().join("secret");
     std::fs::create_dir(&secret).expect("a folder");
     std::fs::write(secret.join("key"), "canary").expect("a file");
@@ -308,14 +308,14 @@ fn nothing_of_this_machine_reaches_the_image_by_a_link(t: &Context) {
         app.set_keys(&keys(docker));
         for builder in builders(t) {
             let output = with(builder, app.build()).failure(1);
-            let output = output.stderr_contains("leads outside the service's files");
+            let output = output.stderr_contains("points outside the service's files");
             assert!(!output.stderr.contains("canary"), "{output}");
             assert_eq!(t.engine().image(&format!("{}:master", app.image())), None);
         }
     }
 }
 
-fn failing_instruction_is_a_failure(t: &Context) {
+fn a_failing_instruction_is_reported(t: &Context) {
     let app = App::new(t, &[], "");
     let base = t.engine().busybox();
     for (number, builder) in builders(t).iter().enumerate() {
@@ -342,7 +342,7 @@ fn failing_instruction_is_a_failure(t: &Context) {
     }
 }
 
-fn large_context_needs_little_memory(t: &Context) {
+fn a_large_context_uses_little_memory(t: &Context) {
     let dockerfile = format!(
         "FROM {}\nRUN --mount=target=/src stat -c %s /src/large > /size\n",
         t.engine().busybox()
@@ -363,7 +363,7 @@ fn large_context_needs_little_memory(t: &Context) {
     );
 }
 
-fn syntax_that_the_builder_lacks_is_named(t: &Context) {
+fn unsupported_syntax_is_named(t: &Context) {
     let product = t.engine().product();
     let supports_newer = product.is_podman() || product.is_docker_since(23);
     let app = App::new(t, &[], "");

@@ -14,23 +14,23 @@ pub const CASES: &[Case] = cases![
     a_skaffold_file_is_built,
     submodules_are_built,
     a_west_workspace_is_built,
-    a_checkout_of_repo_is_built,
+    a_repo_checkout_is_built,
     one_repository_with_many_dockerfiles_is_built,
-    what_has_no_remote_is_built_from_where_it_is,
-    what_is_there_is_never_written_over,
-    logins_are_not_written,
-    the_schema_that_editors_need_is_there,
-    of_two_working_copies_the_one_with_the_remote_s_name_is_taken,
-    what_is_broken_is_told_in_words_that_suit_everybody,
-    what_is_wrong_is_told_and_nothing_is_written,
-    one_source_is_taken_alone,
-    a_person_is_asked,
+    a_repository_without_a_remote_is_built_locally,
+    existing_files_are_never_overwritten,
+    credentials_are_not_written,
+    the_schema_for_editors_is_written,
+    the_working_copy_named_like_the_remote_is_preferred,
+    comments_contain_no_local_paths,
+    errors_are_reported_and_nothing_is_written,
+    a_single_source_can_be_selected,
+    questions_are_asked_on_a_terminal,
     ctrl_c_writes_nothing,
 ];
 
 const PLAIN: &str = "FROM scratch\nCOPY file /file\n";
 
-/// Creates a repository whose image contains its `file`, and clones it.
+/// Creates a repository with an image that contains its `file`, and clones it.
 fn cloned(t: &Context, name: &str, dir: &str) -> GitRepository {
     let repository = t.git_repo(name);
     repository.commit(&[("Dockerfile", PLAIN), ("file", name)], "First");
@@ -130,7 +130,7 @@ services:
     }
     assert!(!manifest.contains("abc123"), "{manifest}");
     said.stderr_contains("1 place is marked TODO");
-    // Other people's commits to other folders change nothing.
+    // Commits of other users to other folders have no effect.
     api.commit(&[("other", "2\n")], "Other");
     t.xp(["plan", "--exit-code"]).success();
     let image = t
@@ -236,7 +236,7 @@ manifest:
         .stderr_contains("web is not cloned here");
 }
 
-fn a_checkout_of_repo_is_built(t: &Context) {
+fn a_repo_checkout_is_built(t: &Context) {
     let api = cloned(t, "api", "services/api");
     let manifests = t.git_repo("manifests");
     let text = "\
@@ -297,7 +297,7 @@ fn one_repository_with_many_dockerfiles_is_built(t: &Context) {
     assert!(manifest.contains("file: web/Dockerfile\n"), "{manifest}");
 }
 
-fn what_has_no_remote_is_built_from_where_it_is(t: &Context) {
+fn a_repository_without_a_remote_is_built_locally(t: &Context) {
     for (name, files) in [("my api", 2), ("empty", 0)] {
         fs::create_dir_all(t.dir().join(name)).expect("a folder");
         t.git(name, &["init", "--quiet", "--initial-branch=trunk"]);
@@ -319,7 +319,7 @@ fn what_has_no_remote_is_built_from_where_it_is(t: &Context) {
     assert_eq!(t.read("my api/file"), "of somebody who works\n");
 }
 
-fn what_is_there_is_never_written_over(t: &Context) {
+fn existing_files_are_never_overwritten(t: &Context) {
     cloned(t, "api", "api");
     t.manifest("mine: true\n");
     t.xp(["init"])
@@ -359,7 +359,7 @@ fn names(t: &Context) -> Vec<String> {
         .collect()
 }
 
-fn the_schema_that_editors_need_is_there(t: &Context) {
+fn the_schema_for_editors_is_written(t: &Context) {
     cloned(t, "api", "api");
     t.xp(["init"])
         .success()
@@ -369,7 +369,7 @@ fn the_schema_that_editors_need_is_there(t: &Context) {
     let first = t.read("x-platform.yml");
     let first = first.lines().next().unwrap_or_default();
     assert!(first.ends_with("$schema=x-platform.schema.json"), "{first}");
-    // It may belong to someone else.
+    // It may belong to another user.
     t.write("x-platform.schema.json", "{}\n");
     t.xp(["init", "--force"])
         .success()
@@ -377,7 +377,7 @@ fn the_schema_that_editors_need_is_there(t: &Context) {
     assert_eq!(t.read("x-platform.schema.json"), "{}\n");
 }
 
-fn of_two_working_copies_the_one_with_the_remote_s_name_is_taken(t: &Context) {
+fn the_working_copy_named_like_the_remote_is_preferred(t: &Context) {
     let api = cloned(t, "api", "api");
     clone(t, &api.url_http(), "a-second-api");
     clone(t, &api.url_http(), "the-third");
@@ -391,7 +391,7 @@ fn of_two_working_copies_the_one_with_the_remote_s_name_is_taken(t: &Context) {
     }
 }
 
-fn what_is_broken_is_told_in_words_that_suit_everybody(t: &Context) {
+fn comments_contain_no_local_paths(t: &Context) {
     cloned(t, "api", "api");
     t.write("broken/.git/x", "");
     t.write("leads-nowhere/.git", "gitdir: /gone/.git\n");
@@ -403,14 +403,14 @@ fn what_is_broken_is_told_in_words_that_suit_everybody(t: &Context) {
         );
         assert!(text.contains(&told), "{told}: {}", said.stdout);
     }
-    // The manifest is for others, too, whose folders are elsewhere.
+    // The manifest is shared with users who have other folders.
     let here = t.dir().display().to_string();
     for line in text.lines().filter(|line| line.contains("TODO")) {
         assert!(!line.contains(&here), "{line}");
     }
 }
 
-fn logins_are_not_written(t: &Context) {
+fn credentials_are_not_written(t: &Context) {
     let api = t.git_repo("api");
     api.commit(&[("Dockerfile", PLAIN), ("file", "1\n")], "First");
     clone(t, &api.url_http_login(), "api");
@@ -426,7 +426,7 @@ fn logins_are_not_written(t: &Context) {
         "{manifest}"
     );
     said.stderr_contains("Wrote x-platform.yml");
-    // Nor those in other tools' files, wherever they are.
+    // The same applies to credentials in other tools' files.
     let hidden = "hunter2";
     let url = format!("https://bob:{hidden}@h.example.com");
     t.write(
@@ -464,7 +464,7 @@ build:
     printed.does_not_contain(hidden);
 }
 
-fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
+fn errors_are_reported_and_nothing_is_written(t: &Context) {
     t.xp(["init"])
         .failure(2)
         .stderr_contains("found nothing in product to generate a manifest from")
@@ -495,21 +495,21 @@ fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
     fs::remove_file(t.dir().join("compose.yaml")).expect("it is there");
     t.xp(["init", "nothing*"])
         .failure(2)
-        .stderr_contains("there is no service `nothing*`");
+        .stderr_contains("unknown service `nothing*`");
     t.xp(["init", "--registry", "https://x"]).failure(2);
     t.xp(["init", "--from", "/etc/passwd"])
         .failure(2)
         .stderr_contains("is not in");
     t.xp(["init", "-C", "gone"])
         .failure(2)
-        .stderr_contains("there is no folder");
+        .stderr_contains("gone does not exist");
     // Without a manifest, other commands explain how to create one.
     t.xp(["plan"])
         .failure(2)
         .stderr_contains("`xp init` generates one");
 }
 
-fn one_source_is_taken_alone(t: &Context) {
+fn a_single_source_can_be_selected(t: &Context) {
     cloned(t, "api", "src/api");
     cloned(t, "web", "src/web");
     t.write(
@@ -537,7 +537,7 @@ fn one_source_is_taken_alone(t: &Context) {
         .stderr_contains("outside the platform's folder");
 }
 
-fn a_person_is_asked(t: &Context) {
+fn questions_are_asked_on_a_terminal(t: &Context) {
     cloned(t, "api", "api");
     for number in 0..9 {
         let name = format!("part-{number}");
@@ -545,13 +545,13 @@ fn a_person_is_asked(t: &Context) {
     }
     let mut terminal = t.xp(["init"]).in_terminal(100, 40);
     terminal.wait_for("10 services: api, part-0");
-    terminal.wait_for("Push images to which registry, such as harbour.example.com/x? [none]:");
+    terminal.wait_for("Registry to push images to, such as harbour.example.com/x [none]:");
     terminal.type_keys("https://nonsense\n");
     terminal.wait_for("remove `https://`");
     terminal.type_keys("registry.example.com/shop\n");
-    terminal.wait_for("Which services?");
+    terminal.wait_for("Services to include");
     terminal.type_keys("nothing\n");
-    terminal.wait_for("there is no service `nothing`");
+    terminal.wait_for("unknown service `nothing`");
     terminal.type_keys("part-1, api\n");
     let (status, screen) = terminal.wait();
     assert!(status.success(), "{screen}");
@@ -561,13 +561,13 @@ fn a_person_is_asked(t: &Context) {
         "{manifest}"
     );
     assert!(manifest.contains("  part-1:\n") && !manifest.contains("  part-2:\n"));
-    // If everything is answered by options, nothing is asked.
+    // If options provide all values, there are no prompts.
     let (status, screen) = t
         .xp(["init", "--yes", "--force"])
         .in_terminal(100, 40)
         .wait();
     assert!(
-        status.success() && !screen.contains("Push images"),
+        status.success() && !screen.contains("Registry to push"),
         "{screen}"
     );
 }
@@ -576,7 +576,7 @@ fn ctrl_c_writes_nothing(t: &Context) {
     cloned(t, "api", "api");
     for keys in ["\x03", "\x04"] {
         let mut terminal = t.xp(["init"]).in_terminal(100, 24);
-        terminal.wait_for("Push images");
+        terminal.wait_for("Registry to push");
         terminal.type_keys(keys);
         let (status, screen) = terminal.wait();
         assert_eq!(status.code(), Some(130), "{screen}");

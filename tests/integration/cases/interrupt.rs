@@ -16,13 +16,13 @@ use crate::wait::wait_until;
 use crate::xp::{RunningXp, Xp};
 
 pub const CASES: &[Case] = cases![
-    interrupt_says_what_was_finished,
+    interrupt_reports_finished_work,
     interrupt_ends_a_clone,
     interrupt_ends_an_image_build,
-    second_interrupt_ends_at_once,
-    interrupt_counts_more_than_a_failure,
-    interrupt_ends_a_run_whose_messages_nobody_reads,
-    killed_run_is_simply_run_again,
+    second_interrupt_exits_immediately,
+    interrupt_takes_precedence_over_a_failure,
+    interrupt_ends_a_run_with_a_blocked_pipe,
+    killed_run_can_be_rerun,
     second_run_waits_for_the_first,
     waiting_run_can_be_interrupted,
 ];
@@ -31,7 +31,7 @@ pub const CASES: &[Case] = cases![
 /// steps.
 const PROMPT: Duration = Duration::from_secs(30);
 
-fn interrupt_says_what_was_finished(t: &Context) {
+fn interrupt_reports_finished_work(t: &Context) {
     let platform = Services::new(t, &["first", "second", "third"]);
     let manifest = |line: &str| {
         let second = format!("needs: [ first ]\n    {}", platform.scripts(line));
@@ -80,13 +80,13 @@ fn interrupt_ends_an_image_build(t: &Context) {
         running.wait_for_output("app | begun\n");
         wait_until("the build is under way", || is_running(&sleep));
         interrupt(running);
-        wait_until("the build is cancelled", || !is_running(&sleep));
+        wait_until("the build is canceled", || !is_running(&sleep));
         assert!(!app.is_built());
         assert_nothing_left(t);
     }
 }
 
-fn second_interrupt_ends_at_once(t: &Context) {
+fn second_interrupt_exits_immediately(t: &Context) {
     let (app, hanging) = app_with_a_hanging_clone(t);
     let running = hanging.spawn_until_it_hangs(&app);
     running.signal(Signal::INT);
@@ -97,7 +97,7 @@ fn second_interrupt_ends_at_once(t: &Context) {
     app.build().success();
 }
 
-fn interrupt_counts_more_than_a_failure(t: &Context) {
+fn interrupt_takes_precedence_over_a_failure(t: &Context) {
     let script = "(sleep 1000; exit 3) & trap 'exit 3' TERM INT HUP; echo begun; wait";
     let app = App::with_scripts(t, "", &[script]);
     let mut running = app.build().spawn();
@@ -107,7 +107,7 @@ fn interrupt_counts_more_than_a_failure(t: &Context) {
 }
 
 /// Kills `xp` at the start or in the middle of each phase, each time with a new commit.
-fn interrupt_ends_a_run_whose_messages_nobody_reads(t: &Context) {
+fn interrupt_ends_a_run_with_a_blocked_pipe(t: &Context) {
     let _app = App::with_scripts(t, "", &["yes"]);
     // A pipe that is open but not read, as by a pager that shows its first page.
     let script =
@@ -133,7 +133,7 @@ fn interrupt_ends_a_run_whose_messages_nobody_reads(t: &Context) {
     assert_nothing_left(t);
 }
 
-fn killed_run_is_simply_run_again(t: &Context) {
+fn killed_run_can_be_rerun(t: &Context) {
     let app = App::new(t, &[], "");
     let registry = t.registry_prefix(t.registry());
     let keys = format!(
@@ -264,7 +264,7 @@ fn app_with_a_hanging_clone(t: &Context) -> (App<'_>, HangingClone) {
     (app, HangingClone { program, hangs })
 }
 
-/// Presses Ctrl-C, and asserts a prompt and clean end.
+/// Presses Ctrl-C, and asserts a prompt and clean exit.
 #[track_caller]
 fn interrupt(running: RunningXp) -> crate::output::Output {
     let pressed = Instant::now();

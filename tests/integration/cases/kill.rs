@@ -14,16 +14,16 @@ use crate::random::Random;
 use crate::siege::Siege;
 use crate::xp::RunningXp;
 
-pub const CASES: &[Case] = cases![a_killed_build_is_simply_run_again];
+pub const CASES: &[Case] = cases![a_killed_build_can_be_rerun];
 
 /// The total number of kills; `XP_KILL_COUNT` overrides it.
 const KILLS: u64 = 12;
 
 /// The maximum number of consecutive kills before a run may finish.
-const IN_A_ROW: u64 = 3;
+const MAX_CONSECUTIVE: u64 = 3;
 
 /// The number of failed rounds after which a long run ends.
-const MOST_FAILURES: usize = 5;
+const MAX_FAILURES: usize = 5;
 
 /// A kill: the signal, the time, and whether child processes get the signal too, as with Ctrl-C on a
 /// terminal.
@@ -38,7 +38,7 @@ impl Kill {
     /// Selects a random one within the duration of a run.
     pub fn any(random: &mut Random, within: Duration) -> Self {
         Self {
-            signal: random.one_of(&[Signal::KILL, Signal::KILL, Signal::INT, Signal::TERM]),
+            signal: random.pick(&[Signal::KILL, Signal::KILL, Signal::INT, Signal::TERM]),
             after: random.within(within),
             whole_group: random.below(2) == 0,
         }
@@ -69,7 +69,7 @@ pub(super) fn number(name: &str) -> Option<u64> {
     )
 }
 
-fn a_killed_build_is_simply_run_again(t: &Context) {
+fn a_killed_build_can_be_rerun(t: &Context) {
     let seed = number("XP_KILL_SEED").unwrap_or_else(Random::any_seed);
     let count = number("XP_KILL_COUNT").unwrap_or(KILLS);
     eprintln!("kill: {count} kills, XP_KILL_SEED={seed}");
@@ -80,8 +80,8 @@ fn a_killed_build_is_simply_run_again(t: &Context) {
     let duration = siege.run_undisturbed();
     let mut killed = 0;
     let mut failures = Vec::new();
-    while killed < count && failures.len() < MOST_FAILURES {
-        let in_a_row = (1 + random.below(IN_A_ROW)).min(count - killed);
+    while killed < count && failures.len() < MAX_FAILURES {
+        let in_a_row = (1 + random.below(MAX_CONSECUTIVE)).min(count - killed);
         let kills: Vec<Kill> = (0..in_a_row)
             .map(|_| Kill::any(&mut random, duration))
             .collect();
@@ -100,7 +100,7 @@ fn a_killed_build_is_simply_run_again(t: &Context) {
 
 /// Kills several runs in a row, and asserts that one more repairs everything.
 fn kill_and_rerun(siege: &mut Siege<'_>, kills: &[Kill], story: &str) {
-    siege.begin_anew();
+    siege.restart();
     // Leftovers of killed runs are cleaned up by the one that finishes.
     let mut in_order = true;
     for kill in kills {
@@ -110,12 +110,12 @@ fn kill_and_rerun(siege: &mut Siege<'_>, kills: &[Kill], story: &str) {
         assert!(matches!(code, Some(0 | 130) | None), "{output}");
         in_order &= code.is_some();
         if in_order {
-            siege.demand_stopped(&output);
+            siege.assert_stopped(&output);
         }
     }
     let again = annotated(siege.xp(["build"]).run(), story);
     assert!(again.status.success(), "{again}");
-    siege.demand_outcome(&again);
+    siege.assert_outcome(&again);
 }
 
 /// Runs a build and kills it.

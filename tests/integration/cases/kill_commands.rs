@@ -10,12 +10,12 @@ use crate::app::App;
 use crate::case::Case;
 use crate::context::Context;
 use crate::random::Random;
-use crate::siege::{Folder, half_files, processes_of};
+use crate::siege::{Folder, partial_files, processes_of};
 use crate::wait::wait_until;
 
 pub const CASES: &[Case] = cases![
-    killed_commands_are_simply_run_again,
-    killed_work_in_a_working_copy_leaves_it_as_it_was,
+    killed_commands_can_be_rerun,
+    a_kill_does_not_damage_the_working_copy,
 ];
 
 /// The number of kills for each command; `XP_KILL_COUNT` overrides it.
@@ -32,7 +32,7 @@ const DIFFERS: [&str; 5] = [
 ];
 
 /// A command to kill, and how to compare its results.
-struct Victim<'t> {
+struct KilledCommand<'t> {
     t: &'t Context,
     arguments: &'static [&'static str],
     /// Restores the state before the command.
@@ -41,7 +41,7 @@ struct Victim<'t> {
     outcome: &'t dyn Fn() -> Folder,
 }
 
-impl Victim<'_> {
+impl KilledCommand<'_> {
     fn xp(&self) -> crate::xp::Xp {
         let mut xp = self.t.xp([]).env("TMPDIR", self.t.folder().join("tmp"));
         for argument in self.arguments {
@@ -84,7 +84,7 @@ impl Victim<'_> {
         wait_until("no container is left", || self.t.containers().is_empty());
         let temporary = Folder::of(&self.t.folder().join("tmp"));
         assert!(temporary.is_empty(), "{temporary:?} after {story}");
-        assert_eq!(half_files(&self.t.dir()), [""; 0], "{story}");
+        assert_eq!(partial_files(&self.t.dir()), [""; 0], "{story}");
         assert_eq!(processes_of(self.t.folder()), [""; 0], "{story}");
     }
 }
@@ -95,7 +95,7 @@ fn random() -> Random {
     Random::new(seed)
 }
 
-fn killed_commands_are_simply_run_again(t: &Context) {
+fn killed_commands_can_be_rerun(t: &Context) {
     let mut random = random();
     fs::create_dir(t.folder().join("tmp")).expect("a folder");
     let product = product(t, "staging");
@@ -119,7 +119,7 @@ fn killed_commands_are_simply_run_again(t: &Context) {
     };
     let commands: [&[&str]; 3] = [&["sync"], &["lock"], &["deploy", "staging", "--render"]];
     for arguments in commands {
-        Victim {
+        KilledCommand {
             t,
             arguments,
             reset: &|| _ = reset(),
@@ -152,7 +152,7 @@ fn killed_commands_are_simply_run_again(t: &Context) {
         files.push(("content", "other"));
         repository.commit(&files, "More");
     }
-    Victim {
+    KilledCommand {
         t,
         arguments: &["sync"],
         reset: &reset,
@@ -165,7 +165,7 @@ fn killed_commands_are_simply_run_again(t: &Context) {
     }
 }
 
-fn killed_work_in_a_working_copy_leaves_it_as_it_was(t: &Context) {
+fn a_kill_does_not_damage_the_working_copy(t: &Context) {
     let mut random = random();
     fs::create_dir(t.folder().join("tmp")).expect("a folder");
     let builder = "user: root\ncache: [ /workspace/.cache/deep, /workspace/made/cache ]";
@@ -183,7 +183,7 @@ fn killed_work_in_a_working_copy_leaves_it_as_it_was(t: &Context) {
         }
         _ = fs::remove_dir_all(copy.join("made"));
     };
-    Victim {
+    KilledCommand {
         t,
         arguments: &["run", "app", "--", "sh", "-c", "sleep 0.3; echo done"],
         reset: &|| (),
@@ -191,7 +191,7 @@ fn killed_work_in_a_working_copy_leaves_it_as_it_was(t: &Context) {
     }
     .kill_and_rerun(&mut random);
     assert_eq!(of_copy().differences(&before), [""; 0]);
-    Victim {
+    KilledCommand {
         t,
         arguments: &["build", "--local", "--quiet", "app"],
         reset: &reset,

@@ -18,30 +18,30 @@ use crate::world::{GitServerKind, Mark, Registry, RegistryKind, Request};
 
 pub const CASES: &[Case] = cases![
     the_tag_follows_the_content,
-    ignored_files_are_built_and_change_no_tag,
-    files_that_git_does_not_look_at_are_built,
+    ignored_files_are_built_without_changing_the_tag,
+    files_unchecked_by_git_are_built,
     a_second_build_does_nothing,
-    nothing_reaches_the_registry,
-    a_later_build_of_the_commit_is_pristine,
-    an_image_of_the_commit_is_taken_where_the_tree_is_clean,
-    needed_services_come_from_their_commit,
-    selected_services_take_each_others_images,
-    the_plan_is_what_is_run,
-    the_working_copy_stays_as_it_was,
-    scripts_find_the_working_copy,
+    nothing_is_pushed,
+    a_later_build_of_the_commit_is_clean,
+    a_clean_tree_uses_the_image_of_the_commit,
+    needed_services_are_built_from_their_commit,
+    selected_services_use_each_others_images,
+    the_plan_matches_the_build,
+    the_working_copy_is_not_changed,
+    scripts_run_in_the_working_copy,
     git_works_in_worktrees_and_submodules,
-    mounts_leave_nothing_behind,
+    mount_points_are_removed,
     files_belong_to_the_caller,
     a_kill_leaves_no_container,
-    a_working_copy_that_changes_meanwhile_is_said,
-    services_of_one_working_copy_build_one_after_another,
-    parts_of_a_repository_count_alone,
+    a_change_during_the_build_is_reported,
+    services_of_one_working_copy_are_built_sequentially,
+    only_changes_to_the_services_part_count,
     the_platform_itself_can_be_a_service,
-    no_remote_and_no_registry_is_needed,
-    what_cannot_be_built_in_place_is_said,
+    no_network_is_needed,
+    services_that_cannot_be_built_in_place_are_reported,
 ];
 
-/// A service with a cloned working copy, whose script writes what it found to `out`, which git ignores.
+/// A service with a cloned working copy. Its script writes its environment to `out`, which git ignores.
 fn cloned(t: &Context) -> (App<'_>, User<'_>) {
     let app = App::new(t, &[(".gitignore", "out\n.env\n"), ("file", "1\n")], "");
     app.set_scripts("", &["cat file > out"]);
@@ -112,7 +112,7 @@ fn the_tag_follows_the_content(t: &Context) {
     assert_eq!(id(t, &format!("{}:master", app.image())), id(t, &clean));
 }
 
-fn ignored_files_are_built_and_change_no_tag(t: &Context) {
+fn ignored_files_are_built_without_changing_the_tag(t: &Context) {
     let (app, user) = cloned(t);
     user.write(".env", "secret");
     assert_eq!(build(t), app.image_of_head());
@@ -125,7 +125,7 @@ fn ignored_files_are_built_and_change_no_tag(t: &Context) {
     assert!(!list.contains(".env") && !list.contains(".git\n"), "{list}");
 }
 
-fn files_that_git_does_not_look_at_are_built(t: &Context) {
+fn files_unchecked_by_git_are_built(t: &Context) {
     let (app, user) = cloned(t);
     assert_eq!(build(t), app.image_of_head());
     for (mark, content) in [("--skip-worktree", "2"), ("--assume-unchanged", "3")] {
@@ -190,7 +190,7 @@ fn writes_since(registry: &Registry, mark: Mark) -> usize {
     requests.iter().filter(is_write).count()
 }
 
-fn nothing_reaches_the_registry(t: &Context) {
+fn nothing_is_pushed(t: &Context) {
     let (registry, repository, user) = with_registry(t);
     let image = format!("{}/{}", registry.host(), t.image("app"));
     let mark = registry.mark();
@@ -241,7 +241,7 @@ fn nothing_reaches_the_registry(t: &Context) {
     assert_eq!(writes_since(&registry, mark), 0);
 }
 
-fn a_later_build_of_the_commit_is_pristine(t: &Context) {
+fn a_later_build_of_the_commit_is_clean(t: &Context) {
     let (registry, repository, user) = with_registry(t);
     user.write(".env", "secret");
     let commit = format!(
@@ -279,7 +279,7 @@ fn a_later_build_of_the_commit_is_pristine(t: &Context) {
     assert!(!listing(t).contains(".env"));
 }
 
-fn an_image_of_the_commit_is_taken_where_the_tree_is_clean(t: &Context) {
+fn a_clean_tree_uses_the_image_of_the_commit(t: &Context) {
     let (registry, _repository, user) = with_registry(t);
     t.xp(["build"]).success();
     user.write(".env", "secret");
@@ -293,7 +293,7 @@ fn an_image_of_the_commit_is_taken_where_the_tree_is_clean(t: &Context) {
     let image = built_image(&pulled, "app");
     let list = t.engine().run(&image, ["ls", "-A", "/src"]);
     assert!(!list.contains(".env"), "{list}");
-    // Other inputs result in another image.
+    // Other inputs result in a different image.
     let manifest = t.read("x-platform.yml");
     t.manifest(&manifest.replace("['true']", "['echo other']"));
     let built = t.xp(["build", "--local"]).success();
@@ -322,7 +322,7 @@ fn two(t: &Context) -> Services<'_> {
     platform
 }
 
-fn needed_services_come_from_their_commit(t: &Context) {
+fn needed_services_are_built_from_their_commit(t: &Context) {
     let platform = two(t);
     let (front, back) = (User::new(t, "front"), User::new(t, "back"));
     front.write("page", "changed\n");
@@ -351,7 +351,7 @@ fn needed_services_come_from_their_commit(t: &Context) {
     );
 }
 
-fn selected_services_take_each_others_images(t: &Context) {
+fn selected_services_use_each_others_images(t: &Context) {
     let _platform = two(t);
     let front = User::new(t, "front");
     let page = |t: &Context| {
@@ -370,7 +370,7 @@ fn selected_services_take_each_others_images(t: &Context) {
     assert_eq!(t.engine().run(&image, ["cat", "/page"]).trim(), "committed");
 }
 
-fn the_plan_is_what_is_run(t: &Context) {
+fn the_plan_matches_the_build(t: &Context) {
     let (app, user) = cloned(t);
     app.set_scripts("", &["cat file > out", "echo a; echo b"]);
     user.write("file", "2\n");
@@ -400,7 +400,7 @@ fn the_plan_is_what_is_run(t: &Context) {
     assert!(!t.exists(".xp/build"), "no export is made");
 }
 
-fn the_working_copy_stays_as_it_was(t: &Context) {
+fn the_working_copy_is_not_changed(t: &Context) {
     let (app, user) = cloned(t);
     user.write("staged", "staged");
     user.git(&["add", "staged"]);
@@ -435,7 +435,7 @@ fn the_working_copy_stays_as_it_was(t: &Context) {
     assert!(index() == index_before, "the index was written");
 }
 
-fn scripts_find_the_working_copy(t: &Context) {
+fn scripts_run_in_the_working_copy(t: &Context) {
     let (app, user) = cloned(t);
     let lines = [
         "mkdir -p out; env | sort > out/variables; pwd > out/place; cat .git/HEAD > out/head",
@@ -569,7 +569,7 @@ fn git_image(t: &Context) -> String {
     image
 }
 
-fn mounts_leave_nothing_behind(t: &Context) {
+fn mount_points_are_removed(t: &Context) {
     t.write("../home/own/file", "own");
     let keys = "workdir: /work\ncache: [ /work/deep/cache, /work/there ]\n\
         mounts: [ \"~/own/file:/work/config:ro\", \"~/own/file:/work/file:ro\" ]";
@@ -589,7 +589,7 @@ fn mounts_leave_nothing_behind(t: &Context) {
 }
 
 fn files_belong_to_the_caller(t: &Context) {
-    const STRANGER: u32 = 12345;
+    const UNKNOWN_UID: u32 = 12345;
     let (app, _user) = cloned(t);
     let builders = ["", "user: root", "user: \"4321:4322\""];
     for (number, keys) in builders.into_iter().enumerate() {
@@ -599,13 +599,13 @@ fn files_belong_to_the_caller(t: &Context) {
                 "mkdir -p out; touch out/file-{number}; id -u > out/user"
             )],
         );
-        let run = crate::cases::builder::as_stranger(t, &app, ["build", "--local", "--force"]);
+        let run = crate::cases::builder::as_unknown_user(t, &app, ["build", "--local", "--force"]);
         run.success();
         let entries = walkdir::WalkDir::new(t.dir().join("src/app"));
         for entry in entries {
             let entry = entry.expect("a folder that can be read");
             let owner = entry.metadata().expect("a file that is there").uid();
-            assert_eq!(owner, STRANGER, "{keys:?}: {}", entry.path().display());
+            assert_eq!(owner, UNKNOWN_UID, "{keys:?}: {}", entry.path().display());
         }
         assert!(t.exists(&format!("src/app/out/file-{number}")));
     }
@@ -628,23 +628,22 @@ fn a_kill_leaves_no_container(t: &Context) {
     assert_eq!(t.engine().run(&image, ["cat", "/src/out"]).trim(), "2");
 }
 
-fn a_working_copy_that_changes_meanwhile_is_said(t: &Context) {
+fn a_change_during_the_build_is_reported(t: &Context) {
     let (app, _user) = cloned(t);
-    let changed =
-        "src/app changed while it was being built: it now differs from its commit in made";
+    let changed = "src/app changed during the build: it now has uncommitted changes: made";
     app.set_scripts("", &["echo made > made"]);
     let first = t.xp(["build", "--local"]).success();
     let first = first.stderr_contains(changed);
     assert_eq!(built_image(&first, "app"), app.image_of_head());
-    // The script's output is a change, and the same each time.
+    // The script's output counts as a change, and is the same each time.
     let second = t.xp(["build", "--local"]).success();
     assert!(second.row("app").contains("changed: made"), "{second}");
-    assert!(!second.stderr.contains("changed while"), "{second}");
+    assert!(!second.stderr.contains("changed during"), "{second}");
     let third = t.xp(["build", "--local"]).success();
     assert!(third.row("app").contains(" skipped "), "{third}");
 }
 
-fn services_of_one_working_copy_build_one_after_another(t: &Context) {
+fn services_of_one_working_copy_are_built_sequentially(t: &Context) {
     let repository = t.git_repo("shared");
     let dockerfile = format!("FROM {}\nCOPY . /src\n", t.engine().busybox());
     repository.commit(
@@ -683,7 +682,7 @@ fn services_of_one_working_copy_build_one_after_another(t: &Context) {
     built.stderr_contains("another service is built in place there");
 }
 
-fn parts_of_a_repository_count_alone(t: &Context) {
+fn only_changes_to_the_services_part_count(t: &Context) {
     let repository = t.git_repo("shared");
     let dockerfile = format!("FROM {}\nCOPY . /src\n", t.engine().busybox());
     let (one, two) = (
@@ -751,12 +750,12 @@ fn the_platform_itself_can_be_a_service(t: &Context) {
         list.contains("x-platform.yml") && !list.contains(".xp"),
         "{list}"
     );
-    // Its own files are no change.
+    // Its own files do not count as a change.
     let again = t.xp(["build", "--local"]).success();
     assert!(again.row("all").contains(" skipped "), "{again}");
 }
 
-fn no_remote_and_no_registry_is_needed(t: &Context) {
+fn no_network_is_needed(t: &Context) {
     let (registry, repository, user) = with_registry(t);
     let mark = t.git_server(GitServerKind::Open).mark();
     // The builder was pulled or built while there was a network.
@@ -775,7 +774,7 @@ fn no_remote_and_no_registry_is_needed(t: &Context) {
     t.xp(["build"]).failure(3);
 }
 
-fn what_cannot_be_built_in_place_is_said(t: &Context) {
+fn services_that_cannot_be_built_in_place_are_reported(t: &Context) {
     let platform = Services::new(t, &["one", "two", "three"]);
     platform.manifest(&[]);
     t.xp(["build", "--local"])
@@ -794,7 +793,7 @@ fn what_cannot_be_built_in_place_is_said(t: &Context) {
         t.xp(["plan", "--local", "one"])
             .args(arguments)
             .failure(2)
-            .stderr_contains("contradicts `--local`, which builds what is checked out")
+            .stderr_contains("conflicts with `--local`, which builds what is checked out")
             .stderr_contains("hint: check out the commit to build");
     }
     t.xp(["plan", "--local", "one", "--reference", "two=master"])
@@ -804,7 +803,7 @@ fn what_cannot_be_built_in_place_is_said(t: &Context) {
     t.xp(["build", "--local"])
         .failure(2)
         .stderr_contains("src/two is not a git repository")
-        .stderr_contains("hint: move it away");
+        .stderr_contains("hint: move it elsewhere");
     t.git("src/two", &["init", "--quiet"]);
     t.xp(["plan", "--local", "two"])
         .failure(2)

@@ -11,22 +11,22 @@ use crate::working_copy::{Snapshot, User};
 use crate::world::{GitServerKind, Registry};
 
 pub const CASES: &[Case] = cases![
-    a_lock_says_what_belongs_together,
-    a_branch_that_moves_makes_the_lock_old,
-    services_are_locked_one_by_one,
-    what_is_not_built_is_not_locked,
-    a_locked_build_takes_the_old_commit_and_moves_no_branch,
-    a_locked_build_asks_no_git_remote,
-    a_lock_that_cannot_be_met_says_why,
-    an_image_that_was_replaced_or_lost_is_told,
-    images_without_tests_are_locked_only_when_asked,
-    a_damaged_lock_is_told_and_kept,
+    a_lock_records_commits_and_images,
+    a_moved_branch_makes_the_lock_outdated,
+    services_can_be_locked_individually,
+    missing_images_are_not_locked,
+    a_locked_build_uses_the_old_commit_and_moves_no_branch,
+    a_locked_build_queries_no_git_remote,
+    an_unsatisfiable_lock_is_explained,
+    replaced_and_missing_images_are_reported,
+    images_without_tests_are_locked_only_if_requested,
+    a_damaged_lock_is_reported_and_kept,
     locks_of_two_users_are_the_same,
-    working_copies_follow_the_lock_and_come_back,
+    working_copies_follow_the_lock_and_return,
     services_of_one_working_copy_are_locked_together,
-    a_topic_train_is_locked_by_the_names_of_its_images,
-    services_of_one_repository_are_locked_by_what_touched_them,
-    a_lock_that_cannot_be_written_leaves_the_old_one,
+    a_topic_train_is_locked_by_its_image_names,
+    services_of_one_repository_are_locked_at_their_own_commits,
+    a_failed_write_keeps_the_old_lock,
     an_image_of_a_working_copy_is_not_locked,
 ];
 
@@ -90,7 +90,7 @@ fn short(commit: &str) -> &str {
     &commit[..8]
 }
 
-fn a_lock_says_what_belongs_together(t: &Context) {
+fn a_lock_records_commits_and_images(t: &Context) {
     let product = Product::new(t);
     t.xp(["build"]).success();
     let (backend, frontend) = (product.backend.head(), product.frontend.head());
@@ -135,7 +135,7 @@ fn a_lock_says_what_belongs_together(t: &Context) {
     assert!(!t.exists(".x-platform.lock.new"));
 }
 
-fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
+fn a_moved_branch_makes_the_lock_outdated(t: &Context) {
     let product = Product::locked(t);
     let text = lock_text(t);
     let old = product.backend.head();
@@ -184,7 +184,7 @@ fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
     assert!(!lock_text(t).contains("zfrontend"));
 }
 
-fn services_are_locked_one_by_one(t: &Context) {
+fn services_can_be_locked_individually(t: &Context) {
     let product = Product::new(t);
     t.xp(["build"]).success();
     t.xp(["lock", "zfrontend"])
@@ -218,7 +218,7 @@ fn services_are_locked_one_by_one(t: &Context) {
     assert_eq!(lock_text(t), expected, "the other entry stays as it is");
     assert!(!expected.contains(&new_frontend) && expected.contains(&frontend));
 
-    // Other references, as for a build.
+    // The options for references work as in a build.
     product.backend.branch("topic");
     let topic = product.backend.commit(&[("content", "3")], "Third");
     t.xp(["build", "--branch", "topic"]).success();
@@ -234,7 +234,7 @@ fn services_are_locked_one_by_one(t: &Context) {
     t.xp(["lock", "nothing"]).failure(2);
 }
 
-fn what_is_not_built_is_not_locked(t: &Context) {
+fn missing_images_are_not_locked(t: &Context) {
     let product = Product::new(t);
     t.xp(["lock"])
         .failure(1)
@@ -269,7 +269,7 @@ fn what_is_not_built_is_not_locked(t: &Context) {
     t.xp(["build", "--locked"]).success();
 }
 
-fn a_locked_build_takes_the_old_commit_and_moves_no_branch(t: &Context) {
+fn a_locked_build_uses_the_old_commit_and_moves_no_branch(t: &Context) {
     let frontend = small::repository(t, "zfrontend");
     let old = frontend.head();
     let service = small::service(t, "zfrontend", &frontend.url_http(), "", "");
@@ -291,7 +291,7 @@ fn a_locked_build_takes_the_old_commit_and_moves_no_branch(t: &Context) {
     assert!(build.row("zfrontend").contains(short(&old)), "{build}");
     let image = t.assert_built("zfrontend", &old);
     let labels = &image["Config"]["Labels"];
-    // As it would have been built then.
+    // As originally built.
     assert_eq!(labels["org.opencontainers.image.version"], "master");
     assert_eq!(id("master"), branch, "the branch is further on");
     assert_ne!(id(&old), id(&new));
@@ -306,7 +306,7 @@ fn a_locked_build_takes_the_old_commit_and_moves_no_branch(t: &Context) {
     assert_eq!(id("master"), branch);
 }
 
-fn a_locked_build_asks_no_git_remote(t: &Context) {
+fn a_locked_build_queries_no_git_remote(t: &Context) {
     let product = Product::locked(t);
     product.backend.commit(&[("content", "2")], "Second");
     fs::remove_dir_all(t.dir().join("src")).expect("the working copies");
@@ -328,7 +328,7 @@ fn a_locked_build_asks_no_git_remote(t: &Context) {
     }
 }
 
-fn a_lock_that_cannot_be_met_says_why(t: &Context) {
+fn an_unsatisfiable_lock_is_explained(t: &Context) {
     let product = Product::locked(t);
     let text = lock_text(t);
     // The script has changed since.
@@ -355,7 +355,7 @@ fn a_lock_that_cannot_be_met_says_why(t: &Context) {
         .stderr_contains("dockerBuilder.image changed");
     fs::remove_file(t.dir().join(&product.builder).join("more")).unwrap();
 
-    // Another remote, and a removed service.
+    // A different remote, and a removed service.
     let moved = small::service(t, "zbackend", &product.frontend.url_http(), "", "");
     small::manifest(t, product.registry.host(), &moved);
     t.xp(["sync", "--locked"])
@@ -363,7 +363,7 @@ fn a_lock_that_cannot_be_met_says_why(t: &Context) {
         .stderr_contains("zbackend: its remote is")
         .stderr_contains("zfrontend: not in the manifest");
     assert!(!product.t.exists("src/zfrontend/.git/refs/xp/head"));
-    // Another registry.
+    // A different registry.
     small::manifest(
         t,
         "",
@@ -376,10 +376,10 @@ fn a_lock_that_cannot_be_met_says_why(t: &Context) {
     t.xp(["build", "--locked", "--lock-file", "missing"])
         .failure(2)
         .stderr_contains("lock not found")
-        .stderr_contains("create one with `xp lock`");
+        .stderr_contains("create it with `xp lock`");
 }
 
-fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
+fn replaced_and_missing_images_are_reported(t: &Context) {
     let product = Product::locked(t);
     let commit = product.frontend.head();
     let image = t.image("zfrontend");
@@ -416,7 +416,7 @@ fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
         .failure(3)
         .stderr_contains("an image is no longer in the registry")
         .stderr_contains(&format!("zfrontend: {repository}@{locked}"))
-        .stderr_contains("a new build has another digest");
+        .stderr_contains("a new build has a different digest");
     assert!(product.registry.manifest_digest(&image, &commit).is_none());
     assert_eq!(lock_text(t), text);
     // Unaffected services are available.
@@ -431,7 +431,7 @@ fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
     t.xp(["lock", "--check"]).failure(3);
 }
 
-fn images_without_tests_are_locked_only_when_asked(t: &Context) {
+fn images_without_tests_are_locked_only_if_requested(t: &Context) {
     let product = Product::new(t);
     product.manifest("true", "true");
     t.xp(["build", "--no-test"]).success();
@@ -451,7 +451,7 @@ fn images_without_tests_are_locked_only_when_asked(t: &Context) {
     assert_eq!(product.digest("zbackend", &commit), before);
 }
 
-fn a_damaged_lock_is_told_and_kept(t: &Context) {
+fn a_damaged_lock_is_reported_and_kept(t: &Context) {
     let product = Product::locked(t);
     let text = lock_text(t);
     let commit = product.backend.head();
@@ -542,7 +542,7 @@ fn locks_of_two_users_are_the_same(t: &Context) {
     t.xp(["build", "--locked"]).success();
 }
 
-fn working_copies_follow_the_lock_and_come_back(t: &Context) {
+fn working_copies_follow_the_lock_and_return(t: &Context) {
     let product = Product::locked(t);
     let (old_backend, old_frontend) = (product.backend.head(), product.frontend.head());
     let new_backend = product.backend.commit(&[("content", "2")], "Second");
@@ -640,7 +640,7 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
         );
         assert!(!output.row("two").contains(&both), "{output}");
         assert!(output.row("one").contains(&both), "{output}");
-        output.stderr_contains("hint: `xp lock one two` locks them together");
+        output.stderr_contains("hint: lock them together with `xp lock one two`");
         assert_eq!(user.head(), second);
     }
     t.xp(["sync", "--locked", "one"]).success();
@@ -657,12 +657,12 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
     t.xp(["sync", "--locked"])
         .failure(1)
         .stderr_contains("no locked commit has the locked files of both `one`")
-        .stderr_contains("hint: `xp lock one two` locks them together")
+        .stderr_contains("hint: lock them together with `xp lock one two`")
         .does_not_contain("is not at the locked commit");
     t.xp(["build", "--locked"]).success();
 }
 
-fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
+fn a_topic_train_is_locked_by_its_image_names(t: &Context) {
     let registry = t.registry();
     let (backend, frontend) = (
         small::repository(t, "zbackend"),
@@ -712,7 +712,7 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
         "{build}"
     );
     assert!(build.row("zfrontend").contains("skipped"), "{build}");
-    // Without the train, it is another set.
+    // Without the train, it is a different set.
     t.xp(["lock", "--check"])
         .failure(1)
         .stdout_contains("zbackend with TASK-981 to")
@@ -744,7 +744,7 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     assert!(!lock_text(t).contains(&topic));
 }
 
-fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
+fn services_of_one_repository_are_locked_at_their_own_commits(t: &Context) {
     let repository = t.git_repo("mono");
     let file = |name: &str, content: &str| (format!("{name}/content"), content.to_owned());
     let commit = |name: &str, content: &str, message: &str| {
@@ -827,7 +827,7 @@ fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
                 short(&newer_one),
                 short(&two)
             ))
-            .stderr_contains("hint: `xp lock one two` locks them together");
+            .stderr_contains("hint: lock them together with `xp lock one two`");
     }
     t.xp(["sync", "--locked", "two"]).success();
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), two);
@@ -835,7 +835,7 @@ fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
     assert!(lock_text(t).contains(&newer_two));
     t.xp(["sync", "--locked"]).success();
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), newer_one);
-    // Another folder means another service.
+    // A different folder means a different service.
     let manifest = t.read("x-platform.yml");
     t.manifest(
         &manifest
@@ -849,19 +849,19 @@ fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
         .stderr_contains("two: its `git.path` is `two` in the lock, but none in the manifest");
 }
 
-fn a_lock_that_cannot_be_written_leaves_the_old_one(t: &Context) {
+fn a_failed_write_keeps_the_old_lock(t: &Context) {
     let product = Product::locked(t);
     let text = lock_text(t);
     product.backend.commit(&[("content", "2")], "Second");
     t.xp(["build"]).success();
-    // In the way of the new file, and not created by xp.
+    // A file that xp did not create is at the path of the new one.
     fs::create_dir_all(t.dir().join(".x-platform.lock.new/mine")).unwrap();
     t.xp(["lock"])
         .failure(3)
         .stderr_contains("x-platform.lock cannot be written");
     assert_eq!(lock_text(t), text);
     assert!(t.exists(".x-platform.lock.new/mine"));
-    // Elsewhere, it can.
+    // In another working copy, it can be checked out.
     t.xp(["lock", "--lock-file", "release.lock"]).success();
     assert_eq!(lock_text(t), text);
     t.xp(["lock", "--check", "--lock-file", "release.lock"])

@@ -12,16 +12,16 @@ use crate::working_copy::{Snapshot, User};
 use crate::world::GitServerKind;
 
 pub const CASES: &[Case] = cases![
-    changes_are_told_in_three_formats,
+    changes_are_printed_in_three_formats,
     revisions_of_the_platform_are_compared,
-    steps_back_and_rewritten_histories_are_told_as_such,
-    commits_that_cannot_be_had_are_said_to_be_missing,
+    downgrades_and_rewritten_histories_are_reported,
+    unavailable_commits_are_reported,
     hostile_commits_are_harmless,
-    commits_of_a_path_alone_are_listed,
-    a_shallow_clone_is_not_taken_for_the_whole,
+    only_commits_of_the_path_are_listed,
+    a_shallow_clone_is_not_mistaken_for_full_history,
 ];
 
-/// Writes a manifest with these services, whose images stay in the engine.
+/// Writes a manifest with these services and without a registry.
 fn platform(t: &Context, repositories: &[(&str, &GitRepository)]) {
     let services = repositories
         .iter()
@@ -44,7 +44,7 @@ fn json(t: &Context, from: &str, to: &str) -> Value {
     serde_json::from_str(&output.stdout).expect("JSON")
 }
 
-fn changes_are_told_in_three_formats(t: &Context) {
+fn changes_are_printed_in_three_formats(t: &Context) {
     let [moved, removed, added, same] =
         ["moved", "removed", "added", "same"].map(|name| small::repository(t, name));
     let start = moved.head();
@@ -135,7 +135,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
     t.xp(["diff"])
         .failure(2)
         .stderr_contains("revision `HEAD` not found")
-        .stderr_contains("hint: name two sides");
+        .stderr_contains("hint: pass two arguments");
     t.git("", &["add", "x-platform.yml"]);
     t.git("", &["commit", "--quiet", "--message", "Begin"]);
     t.xp(["diff"])
@@ -194,7 +194,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
         .stderr_contains("hint: did you mean `x-platform.lock`?");
     t.xp(["diff", "main..HEAD"])
         .failure(2)
-        .stderr_contains("hint: write two revisions as two arguments: `xp diff main HEAD`");
+        .stderr_contains("hint: pass two revisions as separate arguments: `xp diff main HEAD`");
     t.xp(["diff", "HEAD~9"])
         .failure(2)
         .stderr_contains("no such branch, tag or commit");
@@ -206,7 +206,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
     t.xp(["diff", "."])
         .failure(2)
         .stderr_contains("`.` is a folder")
-        .stderr_contains("hint: name the lock in it, such as `./x-platform.lock`");
+        .stderr_contains("hint: pass the lock in it, such as `./x-platform.lock`");
     // The names it prints are names it accepts.
     t.xp(["diff", "v1.0:x-platform.lock", "HEAD~1:x-platform.lock"])
         .success()
@@ -227,7 +227,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
         .stderr_contains("the lock has no `services`");
 }
 
-fn steps_back_and_rewritten_histories_are_told_as_such(t: &Context) {
+fn downgrades_and_rewritten_histories_are_reported(t: &Context) {
     let service = small::repository(t, "zbackend");
     platform(t, &[("zbackend", &service)]);
     t.xp(["sync"]).success();
@@ -284,7 +284,7 @@ fn steps_back_and_rewritten_histories_are_told_as_such(t: &Context) {
     assert_eq!(Snapshot::of(&user), before, "no file and no branch moved");
 }
 
-fn commits_that_cannot_be_had_are_said_to_be_missing(t: &Context) {
+fn unavailable_commits_are_reported(t: &Context) {
     let service = small::repository(t, "zbackend");
     platform(t, &[("zbackend", &service)]);
     lock_as(t, "1.lock");
@@ -362,7 +362,7 @@ fn hostile_commits_are_harmless(t: &Context) {
     }
 }
 
-fn commits_of_a_path_alone_are_listed(t: &Context) {
+fn only_commits_of_the_path_are_listed(t: &Context) {
     let repository = small::repository(t, "zbackend");
     platform(t, &[("zbackend", &repository)]);
     let first = repository.commit(&[("one/file", "1"), ("two/file", "1")], "Begin");
@@ -398,7 +398,7 @@ fn commits_of_a_path_alone_are_listed(t: &Context) {
     }
 }
 
-fn a_shallow_clone_is_not_taken_for_the_whole(t: &Context) {
+fn a_shallow_clone_is_not_mistaken_for_full_history(t: &Context) {
     let service = small::repository(t, "zbackend");
     platform(t, &[("zbackend", &service)]);
     lock_as(t, "1.lock");

@@ -9,12 +9,12 @@ use crate::services::Services;
 
 pub const CASES: &[Case] = cases![
     logs_of_the_last_run_are_shown,
-    the_run_that_has_the_log_is_taken,
+    the_last_run_with_a_matching_log_is_used,
     a_run_is_followed_until_it_ends,
-    runs_are_listed_with_how_they_ended,
-    what_no_run_has_is_an_error_with_a_way_on,
-    a_terminal_is_shown_no_control_characters,
-    a_record_that_xp_did_not_write_does_no_harm,
+    runs_are_listed_with_their_results,
+    a_missing_log_is_an_error_with_a_hint,
+    control_characters_are_not_sent_to_a_terminal,
+    a_forged_record_is_harmless,
 ];
 
 fn logs_of_the_last_run_are_shown(t: &Context) {
@@ -44,7 +44,7 @@ fn logs_of_the_last_run_are_shown(t: &Context) {
     );
 }
 
-fn the_run_that_has_the_log_is_taken(t: &Context) {
+fn the_last_run_with_a_matching_log_is_used(t: &Context) {
     let services = Services::new(t, &["a", "b"]);
     services.manifest(&[
         ("a", services.scripts("echo of a")),
@@ -105,7 +105,7 @@ fn a_run_is_followed_until_it_ends(t: &Context) {
     assert!(logs.status.success(), "{logs}");
 }
 
-fn runs_are_listed_with_how_they_ended(t: &Context) {
+fn runs_are_listed_with_their_results(t: &Context) {
     let app = App::with_scripts(t, "", &["echo begun; until [ -e go ]; do sleep 0.1; done"]);
     let mut build = app.build().spawn();
     build.wait_for_output("app | begun");
@@ -127,11 +127,11 @@ fn runs_are_listed_with_how_they_ended(t: &Context) {
     }
 }
 
-fn what_no_run_has_is_an_error_with_a_way_on(t: &Context) {
+fn a_missing_log_is_an_error_with_a_hint(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     t.xp(["logs"])
         .failure(2)
-        .stderr_contains("there are no runs in ")
+        .stderr_contains("no runs found in ")
         .stderr_contains("hint: `xp build` records one");
     app.build().success();
     t.xp(["logs", "ap"])
@@ -144,11 +144,11 @@ fn what_no_run_has_is_an_error_with_a_way_on(t: &Context) {
         .stderr_contains("the phases: `build`, `container`");
     t.xp(["logs", "--run", "7"])
         .failure(2)
-        .stderr_contains("there is no run 7")
+        .stderr_contains("run 7 not found")
         .stderr_contains("recorded runs: 1");
 }
 
-fn a_terminal_is_shown_no_control_characters(t: &Context) {
+fn control_characters_are_not_sent_to_a_terminal(t: &Context) {
     App::with_scripts(t, "", &["printf 'red \\033[31m\\033]0;title\\007 end\\n'"]);
     t.xp(["build"]).success();
     let terminal = t
@@ -160,7 +160,7 @@ fn a_terminal_is_shown_no_control_characters(t: &Context) {
     assert!(!written.contains('\x1b'), "{written:?}");
 }
 
-fn a_record_that_xp_did_not_write_does_no_harm(t: &Context) {
+fn a_forged_record_is_harmless(t: &Context) {
     App::with_scripts(t, "", &["true"]).build().success();
     let line = |elapsed: &str, event: &str| {
         format!(r#"{{"version":1,"time":"2026\u001b[2J","elapsed":{elapsed},"event":{event}}}"#)

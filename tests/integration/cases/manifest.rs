@@ -10,12 +10,12 @@ use crate::output::Output;
 use crate::world::RegistryKind;
 
 pub const CASES: &[Case] = cases![
-    several_errors_come_at_once_with_their_places,
-    what_is_refused_is_refused_by_every_command,
-    a_manifest_that_is_no_text_is_refused,
-    a_bomb_of_anchors_is_refused,
-    a_folder_outside_is_refused,
-    a_missing_builder_folder_is_refused,
+    all_errors_are_reported_at_once_with_positions,
+    every_command_rejects_an_invalid_manifest,
+    a_binary_manifest_is_rejected,
+    an_anchor_bomb_is_rejected,
+    a_folder_outside_the_platform_is_rejected,
+    a_missing_builder_folder_is_rejected,
     the_smallest_manifest_is_enough,
 ];
 
@@ -33,7 +33,7 @@ fn refused(t: &Context, manifest: &str) -> Output {
     output
 }
 
-fn several_errors_come_at_once_with_their_places(t: &Context) {
+fn all_errors_are_reported_at_once_with_positions(t: &Context) {
     let output = refused(
         t,
         "\
@@ -69,7 +69,7 @@ services:
     assert!(shown.matches("error: ").count() >= 3, "{output}");
 }
 
-fn what_is_refused_is_refused_by_every_command(t: &Context) {
+fn every_command_rejects_an_invalid_manifest(t: &Context) {
     let service = |name: &str, more: &str| {
         format!(
             "  {name}:\n    dir: src/{name}\n    git: {{remote: 'https://git.example.com/{name}.git'}}\n{more}"
@@ -113,7 +113,7 @@ fn what_is_refused_is_refused_by_every_command(t: &Context) {
     }
 }
 
-fn a_manifest_that_is_no_text_is_refused(t: &Context) {
+fn a_binary_manifest_is_rejected(t: &Context) {
     fs::write(t.dir().join("x-platform.yml"), b"services:\n  a: \xff\n").expect("a manifest");
     t.xp(["plan"])
         .failure(2)
@@ -126,7 +126,7 @@ fn a_manifest_that_is_no_text_is_refused(t: &Context) {
         .stderr_contains("folder.yml");
 }
 
-fn a_bomb_of_anchors_is_refused(t: &Context) {
+fn an_anchor_bomb_is_rejected(t: &Context) {
     let mut manifest = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..10 {
         let before = format!("*a{}, ", level - 1).repeat(10);
@@ -140,7 +140,7 @@ fn a_bomb_of_anchors_is_refused(t: &Context) {
     );
 }
 
-fn a_folder_outside_is_refused(t: &Context) {
+fn a_folder_outside_the_platform_is_rejected(t: &Context) {
     let manifest = |dir: &str| {
         format!(
             "services:\n  a:\n    dir: {dir}\n    git: {{remote: 'https://git.example.com/a.git'}}\n    docker: {{image: a}}\n"
@@ -155,7 +155,7 @@ fn a_folder_outside_is_refused(t: &Context) {
     assert_eq!(fs::read_dir(t.home()).expect("the home").count(), 0);
 }
 
-fn a_missing_builder_folder_is_refused(t: &Context) {
+fn a_missing_builder_folder_is_rejected(t: &Context) {
     let repository = small::repository(t, "zbackend");
     t.write("builders/zbackend/Dockerfile", "FROM scratch\n");
     let more = "    dockerBuilder: {image: builders/zbakend}\n    scripts: {build: [make]}\n";

@@ -6,9 +6,9 @@ use crate::context::Context;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    mistakes_are_answered_in_one_voice,
-    what_a_builder_lacks_is_said_with_a_way_out,
-    a_value_that_may_be_secret_is_not_repeated,
+    error_messages_match_the_catalogue,
+    missing_programs_in_a_builder_have_hints,
+    possible_secrets_are_not_repeated,
 ];
 
 /// A terminal session: commands, their output, and exit codes.
@@ -57,7 +57,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("builder.yml", "builders/tools", "builders/toolz"),
 ];
 
-fn mistakes_are_answered_in_one_voice(t: &Context) {
+fn error_messages_match_the_catalogue(t: &Context) {
     let [back, front] = ["zbackend", "zfrontend"].map(|name| {
         let repository = t.git_repo(name);
         repository.commit(&[("Dockerfile", "FROM scratch\n")], "Start");
@@ -115,7 +115,7 @@ fn typed(t: &Context, line: &str) -> Xp {
     xp
 }
 
-fn what_a_builder_lacks_is_said_with_a_way_out(t: &Context) {
+fn missing_programs_in_a_builder_have_hints(t: &Context) {
     let absent = t.folder().join("absent");
     let mount = format!("mounts: ['{}:/mine:ro']", absent.display());
     let app = App::with_scripts(t, &mount, &["true"]);
@@ -138,7 +138,7 @@ fn what_a_builder_lacks_is_said_with_a_way_out(t: &Context) {
         .stderr_contains("hint: mount it elsewhere, or with `:ro`");
 }
 
-fn a_value_that_may_be_secret_is_not_repeated(t: &Context) {
+fn possible_secrets_are_not_repeated(t: &Context) {
     for arguments in [
         ["run", "app", "--env", "=c4nary"],
         ["run", "app", "--evn=A=c4nary", "-T"],

@@ -3,7 +3,6 @@
 mod build_secrets;
 mod builder;
 mod builder_images;
-mod by_hand;
 mod canaries;
 mod ci;
 mod cluster;
@@ -64,6 +63,7 @@ mod refused_push;
 mod remote;
 mod report;
 mod report_page;
+mod reproduce;
 mod requests;
 mod run;
 mod run_terminal;
@@ -87,7 +87,7 @@ pub fn all() -> Vec<Case> {
         builder::CASES,
         builder_images::CASES,
         build_secrets::CASES,
-        by_hand::CASES,
+        reproduce::CASES,
         canaries::CASES,
         ci::CASES,
         cluster::CASES,

@@ -10,13 +10,13 @@ use crate::repository::GitRepository;
 use crate::wait::wait_until;
 
 pub const CASES: &[Case] = cases![
-    the_engines_image_is_used_and_not_the_registrys,
-    an_image_of_the_engine_is_asked_of_no_registry,
-    a_needed_image_that_is_gone_is_an_error,
-    a_needed_image_that_is_replaced_meanwhile_is_an_error,
+    the_engines_image_is_used_instead_of_the_registrys,
+    an_image_in_the_engine_needs_no_registry_query,
+    a_missing_needed_image_is_an_error,
+    a_replaced_needed_image_is_an_error,
 ];
 
-/// The service `base`, whose script determines its file `/made`, and `top`, which is built from it.
+/// The service `base` with a script that writes the file `/made`, and `top`, which is built from it.
 pub struct Platform<'t> {
     t: &'t Context,
     pub base: GitRepository,
@@ -40,8 +40,8 @@ impl<'t> Platform<'t> {
         }
     }
 
-    /// Writes the manifest, where `base` writes this text.
-    pub fn makes(&self, text: &str) {
+    /// Writes the manifest, in which `base` produces this text.
+    pub fn set_output(&self, text: &str) {
         let t = self.t;
         let registry = self.registry.as_ref();
         let registry = registry.map(|host| format!("registry: {host}\n"));
@@ -83,12 +83,12 @@ impl<'t> Platform<'t> {
     }
 }
 
-fn the_engines_image_is_used_and_not_the_registrys(t: &Context) {
+fn the_engines_image_is_used_instead_of_the_registrys(t: &Context) {
     let platform = Platform::new(t, Some(t.registry().host()));
-    platform.makes("old");
+    platform.set_output("old");
     t.xp(["build"]).success();
     assert_eq!(platform.made("top"), "old");
-    platform.makes("new");
+    platform.set_output("new");
     t.xp(["build", "--no-push"]).success();
     assert_eq!(platform.made("base"), "new");
     assert_eq!(platform.made("top"), "new");
@@ -97,7 +97,7 @@ fn the_engines_image_is_used_and_not_the_registrys(t: &Context) {
 }
 
 /// Such a registry would make the build wait forever.
-fn an_image_of_the_engine_is_asked_of_no_registry(t: &Context) {
+fn an_image_in_the_engine_needs_no_registry_query(t: &Context) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -126,9 +126,9 @@ fn an_image_of_the_engine_is_asked_of_no_registry(t: &Context) {
 }
 
 /// The image is removed while the scripts of its dependent run.
-fn a_needed_image_that_is_gone_is_an_error(t: &Context) {
+fn a_missing_needed_image_is_an_error(t: &Context) {
     let platform = Platform::new(t, None);
-    platform.makes("old");
+    platform.set_output("old");
     t.xp(["build", "--services", "base"]).success();
     platform.add_to_top(&format!(
         "    dockerBuilder: {{ image: {}, network: none }}\n    scripts:\n      \
@@ -149,9 +149,9 @@ fn a_needed_image_that_is_gone_is_an_error(t: &Context) {
 }
 
 /// The name is moved to another image while its dependent is built.
-fn a_needed_image_that_is_replaced_meanwhile_is_an_error(t: &Context) {
+fn a_replaced_needed_image_is_an_error(t: &Context) {
     let platform = Platform::new(t, None);
-    platform.makes("old");
+    platform.set_output("old");
     let dockerfile = "ARG BASE\nFROM ${BASE}\nRUN echo waiting && sleep 4\n";
     platform.top.commit(&[("Dockerfile", dockerfile)], "Wait");
     let mut build = t.xp(["build"]).spawn();

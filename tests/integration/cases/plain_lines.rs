@@ -8,14 +8,14 @@ use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
     github_gets_a_group_for_each_service,
-    github_is_told_where_it_failed,
-    github_runs_no_command_of_a_script,
-    github_runs_no_line_of_a_script_that_failed,
-    github_is_told_of_a_wrong_manifest,
+    github_annotations_have_file_and_line,
+    workflow_commands_in_script_output_are_disarmed,
+    workflow_commands_in_failed_scripts_are_disarmed,
+    an_invalid_manifest_is_annotated,
     gitlab_gets_sections,
     teamcity_gets_blocks,
-    others_get_plain_lines,
-    prefixes_are_chosen,
+    other_systems_get_plain_lines,
+    prefixes_can_be_selected,
 ];
 
 fn in_github(xp: Xp, t: &Context) -> Xp {
@@ -101,7 +101,7 @@ fn github_gets_a_group_for_each_service(t: &Context) {
     );
 }
 
-fn github_is_told_where_it_failed(t: &Context) {
+fn github_annotations_have_file_and_line(t: &Context) {
     let app = App::with_scripts(t, "", &["echo 100% of it; exit 3"]);
     let output = in_github(app.build(), t).failure(1);
     let line = t
@@ -125,7 +125,7 @@ fn github_is_told_where_it_failed(t: &Context) {
     assert!(!quiet.stderr.contains("::group::"), "{quiet}");
 }
 
-fn github_runs_no_command_of_a_script(t: &Context) {
+fn workflow_commands_in_script_output_are_disarmed(t: &Context) {
     let script = "echo '::endgroup::'; echo ' ::error::mine'; echo 'x ##[add-mask]y'; exit 3";
     let app = App::with_scripts(t, "", &[script]);
     let output = in_github(app.build().args(["--log-prefix", "none"]), t).failure(1);
@@ -155,7 +155,7 @@ fn github_runs_no_command_of_a_script(t: &Context) {
     );
 }
 
-fn github_runs_no_line_of_a_script_that_failed(t: &Context) {
+fn workflow_commands_in_failed_scripts_are_disarmed(t: &Context) {
     let script = "cat > /dev/null <<E\n::notice::of a text\n##[add-mask]x\nE\nexit 3";
     let app = App::with_scripts(t, "", &[script]);
     let output = in_github(app.build(), t).failure(1);
@@ -169,7 +169,7 @@ fn github_runs_no_line_of_a_script_that_failed(t: &Context) {
     output.stderr_contains("\n::notice::of a text\n##[add-mask]x\nE\nexit 3'");
 }
 
-fn github_is_told_of_a_wrong_manifest(t: &Context) {
+fn an_invalid_manifest_is_annotated(t: &Context) {
     t.manifest("services:\n  app:\n    dir: app\n    gti: {}\n");
     in_github(t.xp(["plan"]), t)
         .failure(2)
@@ -237,7 +237,7 @@ fn teamcity_gets_blocks(t: &Context) {
     );
 }
 
-fn others_get_plain_lines(t: &Context) {
+fn other_systems_get_plain_lines(t: &Context) {
     let app = App::with_scripts(t, "", &["echo one; echo; printf two"]);
     let output = app
         .build()
@@ -258,7 +258,7 @@ fn others_get_plain_lines(t: &Context) {
     assert!(!output.stderr.contains('\u{1b}'), "{output}");
 }
 
-fn prefixes_are_chosen(t: &Context) {
+fn prefixes_can_be_selected(t: &Context) {
     let app = App::with_scripts(t, "", &["echo one"]);
     let is_time = |word: &str| {
         let shape: String = word

@@ -12,22 +12,22 @@ use crate::schema;
 use crate::world::Registry;
 
 pub const CASES: &[Case] = cases![
-    a_plan_tells_every_step_and_changes_nothing,
-    a_build_takes_the_very_steps_of_the_plan,
-    results_and_messages_are_apart,
+    a_plan_shows_every_step_and_changes_nothing,
+    a_build_runs_exactly_the_planned_steps,
+    results_and_messages_use_separate_streams,
     quiet_and_verbose,
-    colours_are_there_when_they_are_asked_for,
-    the_manifest_is_found_from_a_folder_below,
-    a_manifest_above_that_belongs_to_another_user_is_refused,
-    a_manifest_outside_of_the_repository_is_said,
+    colors_are_used_if_requested,
+    the_manifest_is_found_from_a_subfolder,
+    a_parent_manifest_of_another_user_is_rejected,
+    a_manifest_outside_of_the_repository_is_reported,
     services_are_selected_by_name_and_pattern,
-    an_unknown_service_is_refused_with_a_suggestion,
-    a_branch_is_taken_where_it_exists,
-    a_reference_of_one_service_counts_more,
-    a_failure_is_said_once_more_at_the_end,
-    wrong_usage_is_exit_code_2,
-    a_plan_for_programs_follows_its_schema,
-    the_exit_code_tells_whether_there_is_work,
+    an_unknown_service_has_a_suggestion,
+    a_branch_is_used_where_it_exists,
+    a_reference_option_takes_precedence_over_branch,
+    a_failure_is_repeated_at_the_end,
+    usage_errors_exit_with_2,
+    the_json_plan_follows_its_schema,
+    the_exit_code_reports_pending_work,
 ];
 
 /// A frontend, and a backend built from it in a builder.
@@ -98,7 +98,7 @@ impl<'t> Product<'t> {
         ] {
             text = text.replace(&found, word);
         }
-        // Column widths depend on these.
+        // Column widths depend on them.
         let lines = text.lines().map(|line| {
             let indent = line.len() - line.trim_start().len();
             let words: Vec<&str> = line.trim().split("  ").map(str::trim).collect();
@@ -115,12 +115,12 @@ impl<'t> Product<'t> {
     }
 }
 
-fn a_plan_tells_every_step_and_changes_nothing(t: &Context) {
+fn a_plan_shows_every_step_and_changes_nothing(t: &Context) {
     let product = Product::new(t);
     let plan = t.xp(["plan"]).success();
     let expected = "\
 SERVICE  COMMIT  DECISION  WHY  IMAGE
-builders/sh  -  build  no image of its content CONTENT8  REGISTRY/builders/sh:CONTENT
+builders/sh  -  build  no image with content CONTENT8  REGISTRY/builders/sh:CONTENT
 zfrontend  FRONTEND8  build  neither REGISTRY nor the engine has the commit  REGISTRY/PRODUCT/zfrontend:FRONTEND
 zbackend  BACKEND8  build  neither REGISTRY nor the engine has the commit  REGISTRY/PRODUCT/zbackend:BACKEND
 
@@ -164,7 +164,7 @@ zbackend
     plan.does_not_contain("canary");
 }
 
-fn a_build_takes_the_very_steps_of_the_plan(t: &Context) {
+fn a_build_runs_exactly_the_planned_steps(t: &Context) {
     let product = Product::new(t);
     for round in ["everything", "a commit", "nothing"] {
         if round == "a commit" {
@@ -188,13 +188,13 @@ fn a_build_takes_the_very_steps_of_the_plan(t: &Context) {
         let done: Vec<&str> = build.stderr.lines().filter(is_step).collect();
         assert_eq!(done, planned, "{round}: {build}");
         assert_eq!(planned.is_empty(), round == "nothing");
-        // Both tables show what is done.
+        // Both tables show the decisions.
         let rows = |text: &str| text.lines().take_while(|line| !line.is_empty()).count();
         assert_eq!(rows(&plan), rows(&build.stdout), "{round}");
     }
 }
 
-fn results_and_messages_are_apart(t: &Context) {
+fn results_and_messages_use_separate_streams(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, "", &[("zbackend", &repository)]);
     let build = t.xp(["build"]).success();
@@ -239,7 +239,7 @@ fn quiet_and_verbose(t: &Context) {
     t.xp(["build", "-q", "-v"]).failure(2);
 }
 
-fn colours_are_there_when_they_are_asked_for(t: &Context) {
+fn colors_are_used_if_requested(t: &Context) {
     let escape = "\u{1b}[";
     small::manifest(t, "", "  zbackend: {dri: src}\n");
     t.xp(["plan"]).failure(2).does_not_contain(escape);
@@ -266,7 +266,7 @@ fn colours_are_there_when_they_are_asked_for(t: &Context) {
     );
 }
 
-fn a_manifest_above_that_belongs_to_another_user_is_refused(t: &Context) {
+fn a_parent_manifest_of_another_user_is_rejected(t: &Context) {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -307,8 +307,8 @@ fn a_manifest_above_that_belongs_to_another_user_is_refused(t: &Context) {
     refused();
 }
 
-/// From a working copy, the platform is in a parent folder, which is usually the right one.
-fn a_manifest_outside_of_the_repository_is_said(t: &Context) {
+/// For a working copy, the manifest in a parent folder is usually the right one.
+fn a_manifest_outside_of_the_repository_is_reported(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, "", &[("zbackend", &repository)]);
     t.xp(["sync"]).success();
@@ -331,7 +331,7 @@ fn a_manifest_outside_of_the_repository_is_said(t: &Context) {
     assert!(!inside.stderr.contains("using the manifest"), "{inside}");
 }
 
-fn the_manifest_is_found_from_a_folder_below(t: &Context) {
+fn the_manifest_is_found_from_a_subfolder(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, "", &[("zbackend", &repository)]);
     t.write("docs/deep/page.md", "");
@@ -345,17 +345,17 @@ fn the_manifest_is_found_from_a_folder_below(t: &Context) {
     let from = |directory: &str| t.xp(["plan"]).dir(t.folder().join(directory));
     from("home")
         .failure(2)
-        .stderr_contains("there is no x-platform.yml");
+        .stderr_contains("could not find x-platform.yml");
     from("home").arg("-C").arg("../product/docs").success();
     from("home")
         .arg("-C")
         .arg("../nowhere")
         .failure(2)
-        .stderr_contains("there is no folder");
+        .stderr_contains("nowhere does not exist");
     fs::rename(t.dir().join("x-platform.yml"), t.dir().join("other.yml")).expect("a name");
     from("product")
         .failure(2)
-        .stderr_contains("there is no x-platform.yml");
+        .stderr_contains("could not find x-platform.yml");
     from("product")
         .arg("-f")
         .arg("other.yml")
@@ -410,11 +410,11 @@ fn services_are_selected_by_name_and_pattern(t: &Context) {
     assert_eq!(of(&["*"]), "mailer zbackend zfrontend");
 }
 
-fn an_unknown_service_is_refused_with_a_suggestion(t: &Context) {
+fn an_unknown_service_has_a_suggestion(t: &Context) {
     three_services(t);
     let unknown = t.xp(["build", "--services", "zbakend,mailer"]).failure(2);
     unknown
-        .stderr_contains("there is no service `zbakend`")
+        .stderr_contains("unknown service `zbakend`")
         .stderr_contains("did you mean `zbackend`?");
     t.xp(["plan", "x*"])
         .failure(2)
@@ -425,7 +425,7 @@ fn an_unknown_service_is_refused_with_a_suggestion(t: &Context) {
     assert!(!t.exists("src"));
 }
 
-fn a_branch_is_taken_where_it_exists(t: &Context) {
+fn a_branch_is_used_where_it_exists(t: &Context) {
     let (backend, frontend) = (
         small::repository(t, "zbackend"),
         small::repository(t, "zfrontend"),
@@ -450,7 +450,7 @@ fn a_branch_is_taken_where_it_exists(t: &Context) {
     );
 }
 
-fn a_reference_of_one_service_counts_more(t: &Context) {
+fn a_reference_option_takes_precedence_over_branch(t: &Context) {
     let backend = small::repository(t, "zbackend");
     let first = backend.head();
     backend.tag("v1");
@@ -479,7 +479,7 @@ fn a_reference_of_one_service_counts_more(t: &Context) {
         .stderr_contains(&url);
 }
 
-fn a_failure_is_said_once_more_at_the_end(t: &Context) {
+fn a_failure_is_repeated_at_the_end(t: &Context) {
     let product = Product::new(t);
     let dockerfile = "ARG FRONT\nFROM ${FRONT}\nCOPY missing /\n";
     product
@@ -507,7 +507,7 @@ fn a_failure_is_said_once_more_at_the_end(t: &Context) {
     build.does_not_contain("canary");
 }
 
-fn wrong_usage_is_exit_code_2(t: &Context) {
+fn usage_errors_exit_with_2(t: &Context) {
     three_services(t);
     for (arguments, said) in [
         (["frob", ""], "frob"),
@@ -533,7 +533,7 @@ fn wrong_usage_is_exit_code_2(t: &Context) {
     }
 }
 
-fn a_plan_for_programs_follows_its_schema(t: &Context) {
+fn the_json_plan_follows_its_schema(t: &Context) {
     let product = Product::new(t);
     let json = || t.xp(["plan", "--format", "json"]).success().stdout;
     let first = json();
@@ -574,7 +574,7 @@ fn a_plan_for_programs_follows_its_schema(t: &Context) {
     );
 }
 
-fn the_exit_code_tells_whether_there_is_work(t: &Context) {
+fn the_exit_code_reports_pending_work(t: &Context) {
     let product = Product::new(t);
     t.xp(["plan", "--exit-code"])
         .failure(10)

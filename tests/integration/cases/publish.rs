@@ -10,14 +10,14 @@ use crate::context::Context;
 use crate::world::{Gateway, RegistryKind, Reply, Request, Store};
 
 pub const CASES: &[Case] = cases![
-    a_registry_that_dies_during_a_push_costs_the_push_only,
-    a_registry_that_refuses_writes_is_a_failure,
-    a_tag_that_is_refused_is_set_by_the_next_run,
-    a_limited_rate_while_tags_are_set_is_waited_for,
-    one_service_that_cannot_be_pushed_stops_no_other,
+    a_registry_crash_during_a_push_fails_only_the_push,
+    a_read_only_registry_is_a_failure,
+    a_refused_tag_is_set_by_the_next_run,
+    a_rate_limit_while_tagging_is_waited_out,
+    a_failed_push_does_not_stop_other_services,
     a_builder_is_pushed_and_pulled_by_the_next_machine,
-    a_builder_that_was_not_pushed_is_pushed_with_the_next_build,
-    a_builder_that_changed_is_built_again,
+    an_unpushed_builder_is_pushed_by_the_next_build,
+    a_changed_builder_is_rebuilt,
     builders_are_listed_and_updated,
 ];
 
@@ -26,7 +26,7 @@ fn has_tag(t: &Context, host: &str, tag: &str) -> bool {
     t.engine().image(&name).is_some()
 }
 
-fn a_registry_that_dies_during_a_push_costs_the_push_only(t: &Context) {
+fn a_registry_crash_during_a_push_fails_only_the_push(t: &Context) {
     let registry = Arc::new(t.own_registry(RegistryKind::Open));
     let dying = Arc::clone(&registry);
     let gone = Arc::new(AtomicBool::new(false));
@@ -79,10 +79,10 @@ fn a_registry_that_dies_during_a_push_costs_the_push_only(t: &Context) {
     );
 }
 
-fn a_registry_that_refuses_writes_is_a_failure(t: &Context) {
+fn a_read_only_registry_is_a_failure(t: &Context) {
     for (status, code, message) in [
         (403, "DENIED", "requested access to the resource is denied"),
-        // As a registry in read-only mode answers.
+        // Like a registry in read-only mode.
         (405, "UNSUPPORTED", "The operation is unsupported."),
     ] {
         let refuses = Arc::new(AtomicBool::new(true));
@@ -122,13 +122,13 @@ fn a_registry_that_refuses_writes_is_a_failure(t: &Context) {
     }
 }
 
-fn a_tag_that_is_refused_is_set_by_the_next_run(t: &Context) {
+fn a_refused_tag_is_set_by_the_next_run(t: &Context) {
     let refuses = Arc::new(AtomicBool::new(true));
     let still = Arc::clone(&refuses);
     let gateway = Gateway::before(t.registry().host(), move |incoming| {
         let is_tag = incoming.method == "PUT" && incoming.path.ends_with("/manifests/master");
         match is_tag && still.load(Ordering::Relaxed) {
-            // As registries with immutable tags answer.
+            // Like registries with immutable tags.
             true => Reply::error(400, "TAG_INVALID", "the tag master is immutable"),
             false => Reply::Forward,
         }
@@ -147,7 +147,7 @@ fn a_tag_that_is_refused_is_set_by_the_next_run(t: &Context) {
     assert_eq!(t.registry().tags(&t.image("zbackend")).len(), 2);
 }
 
-fn a_limited_rate_while_tags_are_set_is_waited_for(t: &Context) {
+fn a_rate_limit_while_tagging_is_waited_out(t: &Context) {
     let count = AtomicUsize::new(0);
     let gateway = Gateway::before(t.registry().host(), move |incoming| {
         let is_tag = incoming.method == "PUT" && incoming.path.ends_with("/manifests/master");
@@ -162,7 +162,7 @@ fn a_limited_rate_while_tags_are_set_is_waited_for(t: &Context) {
     assert_eq!(t.registry().tags(&t.image("zbackend")).len(), 2);
 }
 
-fn one_service_that_cannot_be_pushed_stops_no_other(t: &Context) {
+fn a_failed_push_does_not_stop_other_services(t: &Context) {
     let gateway = Gateway::before(t.registry().host(), |incoming| {
         let is_write = !matches!(incoming.method.as_str(), "GET" | "HEAD");
         match is_write && incoming.is_of_engine() && incoming.path.contains("/zfrontend/") {
@@ -191,7 +191,7 @@ fn one_service_that_cannot_be_pushed_stops_no_other(t: &Context) {
     assert_eq!(t.registry().tags(&t.image("zfrontend")), [""; 0]);
 }
 
-/// A platform whose builder contains a word that ends up in the image.
+/// A platform with a builder that writes a word to the image.
 struct Built<'t> {
     t: &'t Context,
     registry: crate::world::Registry,
@@ -249,7 +249,7 @@ impl<'t> Built<'t> {
 fn a_builder_is_pushed_and_pulled_by_the_next_machine(t: &Context) {
     let built = Built::new(t);
     let first = t.xp(["build"]).success();
-    first.stdout_contains("no image of its content");
+    first.stdout_contains("no image with content");
     let tags = built.tags();
     assert_eq!(tags.len(), 2, "{tags:?}");
     assert_eq!(tags[1], "newest");
@@ -265,7 +265,7 @@ fn a_builder_is_pushed_and_pulled_by_the_next_machine(t: &Context) {
         .stdout_contains(&built.builder)
         .stdout_contains("pulled");
     assert_eq!(
-        second.stdout.matches("no image of its content").count(),
+        second.stdout.matches("no image with content").count(),
         0,
         "{second}"
     );
@@ -286,7 +286,7 @@ fn a_builder_is_pushed_and_pulled_by_the_next_machine(t: &Context) {
     );
 }
 
-fn a_builder_that_was_not_pushed_is_pushed_with_the_next_build(t: &Context) {
+fn an_unpushed_builder_is_pushed_by_the_next_build(t: &Context) {
     let built = Built::new(t);
     t.xp(["build", "--no-push"]).success();
     assert_eq!(built.tags(), [""; 0]);
@@ -298,7 +298,7 @@ fn a_builder_that_was_not_pushed_is_pushed_with_the_next_build(t: &Context) {
     assert_eq!(built.writes(&built.registry.requests_since(mark)), 0);
 }
 
-fn a_builder_that_changed_is_built_again(t: &Context) {
+fn a_changed_builder_is_rebuilt(t: &Context) {
     let built = Built::new(t);
     t.xp(["build"]).success();
     let before = built.tags();

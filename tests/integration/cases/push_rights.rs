@@ -9,12 +9,12 @@ use crate::context::Context;
 use crate::world::{Gateway, Incoming, RegistryKind, Reply, Request};
 
 pub const CASES: &[Case] = cases![
-    a_push_that_is_refused_is_told_before_the_build,
-    each_repository_is_asked_for_once,
-    what_is_not_built_is_not_asked_for,
-    an_upload_that_cannot_be_cancelled_is_no_problem,
-    an_answer_that_no_registry_gives_is_a_warning,
-    a_push_that_failed_is_only_a_push_on_the_next_run,
+    a_refused_push_is_reported_before_the_build,
+    each_repository_is_checked_once,
+    repositories_without_builds_are_not_checked,
+    a_failed_cancellation_is_ignored,
+    an_unexpected_response_is_a_warning,
+    a_failed_push_is_retried_by_the_next_run_without_building,
 ];
 
 /// Returns whether a request starts an upload and is not the engine's.
@@ -24,7 +24,7 @@ fn opens_upload(incoming: &Incoming) -> bool {
         && !incoming.is_of_engine()
 }
 
-/// A service whose scripts leave a trace outside, so a build is noticed.
+/// A service whose scripts create a file outside the build, so that a build can be detected.
 fn platform(t: &Context, registry: &str, name: &str) -> String {
     let repository = small::repository(t, name);
     let base = t.engine().busybox();
@@ -39,7 +39,7 @@ fn platform(t: &Context, registry: &str, name: &str) -> String {
     repository.head()
 }
 
-fn a_push_that_is_refused_is_told_before_the_build(t: &Context) {
+fn a_refused_push_is_reported_before_the_build(t: &Context) {
     for (status, code, message, says, hint) in [
         (
             403,
@@ -103,7 +103,7 @@ fn a_push_that_is_refused_is_told_before_the_build(t: &Context) {
 }
 
 /// Returns the requests that start or cancel an upload, without the engine's.
-fn asked(requests: &[Request]) -> (usize, usize) {
+fn upload_requests(requests: &[Request]) -> (usize, usize) {
     let count = |method: &str, at: &str| {
         let is_it = |it: &&Request| it.method == method && it.path.contains(at);
         requests.iter().filter(is_it).count()
@@ -114,9 +114,9 @@ fn asked(requests: &[Request]) -> (usize, usize) {
     )
 }
 
-fn each_repository_is_asked_for_once(t: &Context) {
+fn each_repository_is_checked_once(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
-    // The engine's requests are answered as well, but not counted.
+    // The engine's requests are handled too, but not counted.
     let counted = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = counted.clone();
     let gateway = Gateway::before(registry.host(), move |incoming| {
@@ -138,19 +138,19 @@ fn each_repository_is_asked_for_once(t: &Context) {
     );
     t.xp(["build"]).success();
     let requests = std::mem::take(&mut *counted.lock().expect("not poisoned"));
-    assert_eq!(asked(&requests), (2, 2), "{requests:?}");
+    assert_eq!(upload_requests(&requests), (2, 2), "{requests:?}");
     // No upload is left.
     for name in ["zbackend", "zfrontend"] {
         assert_eq!(registry.open_uploads(&t.image(name)), 0);
     }
 
-    // There is nothing left to push, so access is not checked.
+    // Nothing is left to push, so access is not checked.
     t.xp(["build"]).success();
     let requests = std::mem::take(&mut *counted.lock().expect("not poisoned"));
-    assert_eq!(asked(&requests), (0, 0), "{requests:?}");
+    assert_eq!(upload_requests(&requests), (0, 0), "{requests:?}");
 }
 
-fn what_is_not_built_is_not_asked_for(t: &Context) {
+fn repositories_without_builds_are_not_checked(t: &Context) {
     let gateway = Gateway::before(t.registry().host(), |incoming| {
         match opens_upload(incoming) {
             true => Reply::error(403, "DENIED", "not yours"),
@@ -169,7 +169,7 @@ fn what_is_not_built_is_not_asked_for(t: &Context) {
     t.xp(["build"]).success().stdout_contains("skipped");
 }
 
-fn an_upload_that_cannot_be_cancelled_is_no_problem(t: &Context) {
+fn a_failed_cancellation_is_ignored(t: &Context) {
     let gateway = Gateway::before(t.registry().host(), |incoming| {
         match incoming.method.as_str() {
             "DELETE" => Reply::error(405, "UNSUPPORTED", "The operation is unsupported."),
@@ -183,7 +183,7 @@ fn an_upload_that_cannot_be_cancelled_is_no_problem(t: &Context) {
     assert_eq!(t.registry().tags(&t.image("zbackend")).len(), 2);
 }
 
-fn an_answer_that_no_registry_gives_is_a_warning(t: &Context) {
+fn an_unexpected_response_is_a_warning(t: &Context) {
     let gateway = Gateway::before(t.registry().host(), |incoming| {
         match opens_upload(incoming) {
             true => Reply::json(200, "{}"),
@@ -199,7 +199,7 @@ fn an_answer_that_no_registry_gives_is_a_warning(t: &Context) {
     assert_eq!(t.registry().tags(&t.image("zbackend")).len(), 2);
 }
 
-fn a_push_that_failed_is_only_a_push_on_the_next_run(t: &Context) {
+fn a_failed_push_is_retried_by_the_next_run_without_building(t: &Context) {
     // Access is granted for the check, and denied for the manifest.
     let refuses = Arc::new(AtomicBool::new(true));
     let still = refuses.clone();

@@ -13,19 +13,19 @@ use crate::repository::GitRepository;
 use crate::world::{Gateway, Registry, RegistryKind, Reply};
 
 pub const CASES: &[Case] = cases![
-    the_same_commit_with_other_inputs_is_built_again,
-    a_needed_service_that_changed_is_an_input,
-    the_recipe_is_the_same_wherever_it_is_computed,
-    what_the_engine_has_too_is_not_asked_for,
-    a_fresh_machine_asks_twice_an_image_and_then_never_again,
+    the_same_commit_with_other_inputs_is_rebuilt,
+    a_changed_dependency_is_an_input,
+    the_recipe_is_the_same_on_every_machine,
+    labels_known_from_the_engine_are_not_requested,
+    a_fresh_machine_requests_labels_once,
     trusted_commits_are_not_compared,
     an_image_of_another_tool_is_unverified,
-    a_label_that_cannot_be_read_stops_the_run,
-    labels_that_cannot_be_had_stop_the_run,
-    an_answer_that_was_damaged_on_the_way_is_not_believed,
-    what_was_compared_is_pulled_whatever_its_tag_names_by_then,
-    an_untested_image_is_built_again_for_its_tests,
-    a_tag_that_may_not_be_overwritten_is_left_as_it_is,
+    an_unreadable_label_stops_the_run,
+    unavailable_labels_stop_the_run,
+    a_corrupted_response_is_rejected,
+    the_compared_image_is_pulled_even_if_its_tag_moved,
+    an_untested_image_is_rebuilt_with_tests,
+    an_immutable_tag_is_kept,
     skopeo_shows_the_labels_and_tags,
 ];
 
@@ -74,7 +74,7 @@ impl<'t> Product<'t> {
     }
 }
 
-fn the_same_commit_with_other_inputs_is_built_again(t: &Context) {
+fn the_same_commit_with_other_inputs_is_rebuilt(t: &Context) {
     let product = Product::new(t);
     let registry = t.registry();
     product.manifest(registry.host(), "", "");
@@ -103,7 +103,7 @@ fn the_same_commit_with_other_inputs_is_built_again(t: &Context) {
     build("two", "dockerBuilder.image changed");
 }
 
-fn a_needed_service_that_changed_is_an_input(t: &Context) {
+fn a_changed_dependency_is_an_input(t: &Context) {
     let product = Product::new(t);
     let registry = t.registry();
     product.manifest(registry.host(), "", "");
@@ -123,7 +123,7 @@ fn a_needed_service_that_changed_is_an_input(t: &Context) {
     assert_eq!(backend[0], frontend[0]);
 }
 
-fn the_recipe_is_the_same_wherever_it_is_computed(t: &Context) {
+fn the_recipe_is_the_same_on_every_machine(t: &Context) {
     let product = Product::new(t);
     let registry = t.registry();
     product.manifest(registry.host(), "", "");
@@ -171,7 +171,7 @@ fn forget(t: &Context, registry: &Registry) {
     _ = fs::remove_dir_all(t.dir().join(".xp/labels"));
 }
 
-fn what_the_engine_has_too_is_not_asked_for(t: &Context) {
+fn labels_known_from_the_engine_are_not_requested(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let repository = small::repository(t, "zbackend");
     small::platform(t, registry.host(), &[("zbackend", &repository)]);
@@ -184,7 +184,7 @@ fn what_the_engine_has_too_is_not_asked_for(t: &Context) {
     assert!(!t.exists(".xp/labels"), "nothing had to be kept");
 }
 
-fn a_fresh_machine_asks_twice_an_image_and_then_never_again(t: &Context) {
+fn a_fresh_machine_requests_labels_once(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let repository = small::repository(t, "zbackend");
     small::platform(t, registry.host(), &[("zbackend", &repository)]);
@@ -208,7 +208,7 @@ fn a_fresh_machine_asks_twice_an_image_and_then_never_again(t: &Context) {
     let warm = plan();
     assert_eq!(warm.len(), 3, "{warm:?}");
 
-    // The cache only stores earlier answers: if it is damaged, they are requested again.
+    // The cache only stores earlier responses: if it is damaged, they are requested again.
     let folder = t.dir().join(".xp/labels");
     for entry in fs::read_dir(&folder).expect("labels").flatten() {
         fs::write(entry.path(), "{\"x").expect("a file");
@@ -238,7 +238,7 @@ fn trusted_commits_are_not_compared(t: &Context) {
 }
 
 /// Builds the image of a service's commit without xp, with a label, and pushes it.
-fn push_by_hand(t: &Context, registry: &Registry, repository: &GitRepository, label: &str) {
+fn push_manually(t: &Context, registry: &Registry, repository: &GitRepository, label: &str) {
     let image = format!(
         "{}/{}:{}",
         registry.host(),
@@ -261,7 +261,7 @@ fn an_image_of_another_tool_is_unverified(t: &Context) {
     let registry = t.registry();
     let repository = small::repository(t, "zbackend");
     small::platform(t, registry.host(), &[("zbackend", &repository)]);
-    push_by_hand(t, registry, &repository, "");
+    push_manually(t, registry, &repository, "");
     let pull = t.xp(["build"]).success();
     let row = pull.row("zbackend");
     assert!(
@@ -272,7 +272,7 @@ fn an_image_of_another_tool_is_unverified(t: &Context) {
     why.stdout_contains("unverified: the image does not record what it was built from");
 }
 
-fn a_label_that_cannot_be_read_stops_the_run(t: &Context) {
+fn an_unreadable_label_stops_the_run(t: &Context) {
     let registry = t.registry();
     let repository = small::repository(t, "zbackend");
     small::platform(t, registry.host(), &[("zbackend", &repository)]);
@@ -284,7 +284,7 @@ fn a_label_that_cannot_be_read_stops_the_run(t: &Context) {
             "a newer xp can read it",
         ),
     ] {
-        push_by_hand(t, registry, &repository, label);
+        push_manually(t, registry, &repository, label);
         let digest = || registry.manifest_digest(&t.image("zbackend"), &repository.head());
         let before = digest();
         let build = t.xp(["build"]).failure(3);
@@ -305,7 +305,7 @@ fn a_label_that_cannot_be_read_stops_the_run(t: &Context) {
     }
 }
 
-fn labels_that_cannot_be_had_stop_the_run(t: &Context) {
+fn unavailable_labels_stop_the_run(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, t.registry().host(), &[("zbackend", &repository)]);
     t.xp(["build"]).success();
@@ -325,7 +325,7 @@ fn labels_that_cannot_be_had_stop_the_run(t: &Context) {
     }
 }
 
-fn an_answer_that_was_damaged_on_the_way_is_not_believed(t: &Context) {
+fn a_corrupted_response_is_rejected(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, t.registry().host(), &[("zbackend", &repository)]);
     t.xp(["build"]).success();
@@ -341,7 +341,7 @@ fn an_answer_that_was_damaged_on_the_way_is_not_believed(t: &Context) {
     assert!(!t.exists(".xp/labels"), "it is not kept");
 }
 
-fn what_was_compared_is_pulled_whatever_its_tag_names_by_then(t: &Context) {
+fn the_compared_image_is_pulled_even_if_its_tag_moved(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, t.registry().host(), &[("zbackend", &repository)]);
     t.xp(["build"]).success();
@@ -364,7 +364,7 @@ fn what_was_compared_is_pulled_whatever_its_tag_names_by_then(t: &Context) {
     t.xp(["plan"]).success().stdout_contains("Nothing to do");
 }
 
-fn an_untested_image_is_built_again_for_its_tests(t: &Context) {
+fn an_untested_image_is_rebuilt_with_tests(t: &Context) {
     let product = Product::new(t);
     product.manifest(t.registry().host(), "", "");
     let build = |arguments: &[&str]| {
@@ -385,7 +385,7 @@ fn an_untested_image_is_built_again_for_its_tests(t: &Context) {
     assert!(build(&[]).row("zbackend").contains("skipped"));
 }
 
-fn a_tag_that_may_not_be_overwritten_is_left_as_it_is(t: &Context) {
+fn an_immutable_tag_is_kept(t: &Context) {
     for (status, code, message) in [
         (
             400,

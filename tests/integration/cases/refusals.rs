@@ -1,4 +1,4 @@
-//! Registries that do not say whether an image exists: this must not be taken for "missing".
+//! Registries that fail to report whether an image exists, which must not be treated as "missing".
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,23 +11,23 @@ use crate::repository::GitRepository;
 use crate::world::{Gateway, Incoming, RegistryKind, Reply, USER};
 
 pub const CASES: &[Case] = cases![
-    no_login_is_said_as_such,
-    a_wrong_login_is_said_with_its_user,
-    a_user_without_the_right_is_said,
-    a_limited_rate_is_waited_for,
-    a_lasting_limit_is_an_error,
-    a_long_retry_after_is_not_waited_for,
-    a_server_error_that_passes_is_told,
-    a_lasting_server_error_is_an_error,
-    a_registry_that_does_not_answer_is_named,
-    a_proxys_not_found_is_not_the_registrys,
-    a_not_found_without_the_usual_header_counts,
-    a_digest_is_not_demanded,
-    many_images_of_one_registry_are_one_reason,
-    one_registry_of_two_fails,
+    a_missing_login_is_reported,
+    a_wrong_login_is_reported_with_its_user,
+    missing_permission_is_reported,
+    a_rate_limit_is_waited_out,
+    a_permanent_rate_limit_is_an_error,
+    a_long_retry_after_is_an_error,
+    a_temporary_server_error_is_reported,
+    a_permanent_server_error_is_an_error,
+    an_unresponsive_registry_is_named,
+    a_404_from_a_proxy_does_not_count,
+    a_404_without_the_usual_header_counts,
+    the_digest_header_is_optional,
+    images_of_one_registry_share_one_reason,
+    one_of_two_registries_can_fail,
 ];
 
-/// One service whose images are in the registry with that name.
+/// One service with images in the registry of that name.
 fn service(t: &Context, registry: &str) -> GitRepository {
     let repository = small::repository(t, "zbackend");
     small::platform(t, registry, &[("zbackend", &repository)]);
@@ -52,9 +52,9 @@ fn refused(t: &Context) -> Output {
     output.stderr_contains(&t.image("zbackend"))
 }
 
-/// A gateway in front of the shared registry that gives these answers to requests for manifests, one after
-/// the other, and then passes requests on.
-fn first_answers(
+/// A gateway in front of the shared registry that returns these responses to the first requests for manifests, and then
+/// forwards requests.
+fn first_responses(
     t: &Context,
     count: usize,
     answer: impl Fn() -> Reply + Send + Sync + 'static,
@@ -66,11 +66,11 @@ fn first_answers(
     })
 }
 
-fn every_answer(t: &Context, answer: impl Fn() -> Reply + Send + Sync + 'static) -> Gateway {
-    first_answers(t, usize::MAX, answer)
+fn all_responses(t: &Context, answer: impl Fn() -> Reply + Send + Sync + 'static) -> Gateway {
+    first_responses(t, usize::MAX, answer)
 }
 
-fn no_login_is_said_as_such(t: &Context) {
+fn a_missing_login_is_reported(t: &Context) {
     let registry = t.registry_of(RegistryKind::Auth);
     service(t, registry.host());
     let hint = format!("docker login {}", registry.host());
@@ -81,7 +81,7 @@ fn no_login_is_said_as_such(t: &Context) {
     assert_eq!(registry.tags(&t.image("zbackend")), [""; 0]);
 }
 
-fn a_wrong_login_is_said_with_its_user(t: &Context) {
+fn a_wrong_login_is_reported_with_its_user(t: &Context) {
     let registry = t.registry_of(RegistryKind::Auth);
     service(t, registry.host());
     t.log_in_as(registry, USER, "canary-password");
@@ -93,8 +93,8 @@ fn a_wrong_login_is_said_with_its_user(t: &Context) {
     assert_eq!(registry.tags(&t.image("zbackend")), [""; 0]);
 }
 
-fn a_user_without_the_right_is_said(t: &Context) {
-    let gateway = every_answer(t, || {
+fn missing_permission_is_reported(t: &Context) {
+    let gateway = all_responses(t, || {
         Reply::error(403, "DENIED", "requested access to the resource is denied")
     });
     service(t, gateway.host());
@@ -105,11 +105,11 @@ fn a_user_without_the_right_is_said(t: &Context) {
     assert_eq!(gateway.manifest_requests("HEAD"), 4, "two tags, two runs");
 }
 
-fn a_limited_rate_is_waited_for(t: &Context) {
+fn a_rate_limit_is_waited_out(t: &Context) {
     let repository = small::repository(t, "zbackend");
     for headers in [vec![], vec![("Retry-After", "1".to_owned())]] {
-        let gateway = first_answers(t, 2, move || {
-            Reply::Answer(429, headers.clone(), String::new())
+        let gateway = first_responses(t, 2, move || {
+            Reply::Response(429, headers.clone(), String::new())
         });
         small::platform(t, gateway.host(), &[("zbackend", &repository)]);
         let plan = t.xp(["plan"]).success();
@@ -122,17 +122,17 @@ fn a_limited_rate_is_waited_for(t: &Context) {
     }
 }
 
-fn a_lasting_limit_is_an_error(t: &Context) {
-    let gateway = every_answer(t, || Reply::error(429, "TOOMANYREQUESTS", "slow down"));
+fn a_permanent_rate_limit_is_an_error(t: &Context) {
+    let gateway = all_responses(t, || Reply::error(429, "TOOMANYREQUESTS", "slow down"));
     service(t, gateway.host());
     refused(t)
         .stderr_contains("429 Too Many Requests")
         .stderr_contains("try again later");
 }
 
-fn a_long_retry_after_is_not_waited_for(t: &Context) {
-    let gateway = every_answer(t, || {
-        Reply::Answer(429, vec![("Retry-After", "3600".to_owned())], String::new())
+fn a_long_retry_after_is_an_error(t: &Context) {
+    let gateway = all_responses(t, || {
+        Reply::Response(429, vec![("Retry-After", "3600".to_owned())], String::new())
     });
     service(t, gateway.host());
     refused(t).stderr_contains("429").stderr_contains("3600");
@@ -143,10 +143,10 @@ fn a_long_retry_after_is_not_waited_for(t: &Context) {
     );
 }
 
-fn a_server_error_that_passes_is_told(t: &Context) {
+fn a_temporary_server_error_is_reported(t: &Context) {
     let repository = small::repository(t, "zbackend");
     for status in [500, 502, 503] {
-        let gateway = first_answers(t, 1, move || Reply::status(status));
+        let gateway = first_responses(t, 1, move || Reply::status(status));
         small::platform(t, gateway.host(), &[("zbackend", &repository)]);
         let plan = t.xp(["plan"]).success();
         plan.stdout_contains("build")
@@ -155,28 +155,28 @@ fn a_server_error_that_passes_is_told(t: &Context) {
     }
 }
 
-fn a_lasting_server_error_is_an_error(t: &Context) {
-    let gateway = every_answer(t, || {
+fn a_permanent_server_error_is_an_error(t: &Context) {
+    let gateway = all_responses(t, || {
         Reply::error(503, "UNAVAILABLE", "the database is away")
     });
     service(t, gateway.host());
     refused(t)
         .stderr_contains("503")
-        .stderr_contains("the registry, or a proxy in front of it, is failing");
+        .stderr_contains("the registry or a proxy in front of it is failing");
 }
 
-fn a_registry_that_does_not_answer_is_named(t: &Context) {
+fn an_unresponsive_registry_is_named(t: &Context) {
     let host = format!("127.0.0.1:{}", t.closed_port());
     service(t, &host);
     refused(t)
-        .stderr_contains(&format!("the registry {host} does not answer"))
+        .stderr_contains(&format!("the registry {host} did not respond to"))
         .stderr_contains("refused");
 }
 
-fn a_proxys_not_found_is_not_the_registrys(t: &Context) {
-    let gateway = every_answer(t, || {
+fn a_404_from_a_proxy_does_not_count(t: &Context) {
+    let gateway = all_responses(t, || {
         let html = vec![("Content-Type", "text/html".to_owned())];
-        Reply::Answer(
+        Reply::Response(
             404,
             html,
             "<html><h1>404 Not Found</h1></html>\n".to_owned(),
@@ -186,11 +186,11 @@ fn a_proxys_not_found_is_not_the_registrys(t: &Context) {
     refused(t).stderr_contains("perhaps from a proxy");
 }
 
-fn a_not_found_without_the_usual_header_counts(t: &Context) {
+fn a_404_without_the_usual_header_counts(t: &Context) {
     let gateway = Gateway::before(t.registry().host(), |incoming| {
         let asks = matches!(incoming.method.as_str(), "HEAD" | "GET");
         match incoming.is_about_manifest() && asks {
-            // As Harbor answers.
+            // Like Harbor.
             true => Reply::error(404, "NOT_FOUND", "artifact not found"),
             false => Reply::Forward,
         }
@@ -199,7 +199,7 @@ fn a_not_found_without_the_usual_header_counts(t: &Context) {
     t.xp(["plan"]).success().stdout_contains("build");
 }
 
-fn a_digest_is_not_demanded(t: &Context) {
+fn the_digest_header_is_optional(t: &Context) {
     // The header with the digest is optional; the image exists anyway.
     let repository = service(t, t.registry().host());
     let commit = repository.head();
@@ -209,7 +209,7 @@ fn a_digest_is_not_demanded(t: &Context) {
     let gateway = Gateway::before(&upstream, move |incoming| {
         let media_type = "application/vnd.docker.distribution.manifest.v2+json";
         match incoming.is_about_manifest() {
-            true => Reply::Answer(
+            true => Reply::Response(
                 200,
                 vec![("Content-Type", media_type.to_owned())],
                 manifest.to_string(),
@@ -222,7 +222,7 @@ fn a_digest_is_not_demanded(t: &Context) {
     plan.stdout_contains("Nothing to do");
 }
 
-fn one_registry_of_two_fails(t: &Context) {
+fn one_of_two_registries_can_fail(t: &Context) {
     let closed = format!("127.0.0.1:{}", t.closed_port());
     let repository = small::repository(t, "zbackend");
     let url = repository.url_file();
@@ -237,7 +237,7 @@ fn one_registry_of_two_fails(t: &Context) {
     t.xp(["build", "zbackend"]).success();
 }
 
-fn many_images_of_one_registry_are_one_reason(t: &Context) {
+fn images_of_one_registry_share_one_reason(t: &Context) {
     let gateway = Gateway::alone(|_| Reply::status(503));
     let repository = small::repository(t, "zbackend");
     let services = ["a", "b", "c", "d"]

@@ -1,4 +1,4 @@
-//! The error for a refused push, whatever part of the registry's answer the engine passes on.
+//! The error for a refused push, regardless of how much of the registry's response the engine passes on.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,13 +13,12 @@ use crate::world::{Gateway, Registry, RegistryKind, Reply};
 
 pub const CASES: &[Case] = cases![
     a_refused_push_names_its_cause,
-    a_refusal_that_the_engine_does_not_explain_is_the_registrys,
-    a_part_of_an_image_is_not_pushed,
-    a_pull_by_digest_leaves_no_name,
+    an_unexplained_refusal_is_queried_from_the_registry,
+    a_partial_image_is_not_pushed,
+    a_pull_by_digest_adds_no_name,
 ];
 
-/// A registry that refuses to replace a commit's image: requests of the engine, and afterward those of xp
-/// when it asks for the reason.
+/// A registry that refuses to replace a commit's image, both to the engine and to xp, which then queries the reason.
 fn refusing(t: &Context, commit: &str, reply: (u16, &'static str, &'static str)) -> Gateway {
     let (status, code, message) = reply;
     let tag = format!("/manifests/{commit}");
@@ -67,31 +66,26 @@ fn a_refused_push_names_its_cause(t: &Context) {
             403,
             "DENIED",
             "access to the resource is denied",
-            "hint: ask for access to the repository",
+            "hint: request access to the repository",
         ),
         (
             403,
             "DENIED",
             "quota exceeded",
-            "limits the size of images or their storage",
+            "limits image size or storage",
         ),
         (
             413,
             "SIZE_INVALID",
             "too much",
-            "limits the size of images or their storage",
+            "limits image size or storage",
         ),
-        (
-            507,
-            "UNKNOWN",
-            "too much",
-            "limits the size of images or their storage",
-        ),
+        (507, "UNKNOWN", "too much", "limits image size or storage"),
         (
             429,
             "TOOMANYREQUESTS",
             "slow down",
-            "hint: the registry limits the rate of requests",
+            "hint: the registry limits the request rate",
         ),
         (
             503,
@@ -111,14 +105,14 @@ fn a_refused_push_names_its_cause(t: &Context) {
     }
 }
 
-fn a_refusal_that_the_engine_does_not_explain_is_the_registrys(t: &Context) {
+fn an_unexplained_refusal_is_queried_from_the_registry(t: &Context) {
     let reply = (403, "DENIED", "the quota of this project is used up");
     let said = build_twice(t, "zbackend", reply);
     assert!(
         said.contains("the quota of this project is used up"),
         "{said}"
     );
-    assert!(said.contains("limits the size of images"), "{said}");
+    assert!(said.contains("limits image size"), "{said}");
 }
 
 /// Pushes an image manifest directly, and returns its digest.
@@ -140,7 +134,7 @@ fn put_manifest(registry: &Registry, image: &str, tag: &str, manifest: &Value) -
     digest.expect("the manifest that was put")
 }
 
-fn a_part_of_an_image_is_not_pushed(t: &Context) {
+fn a_partial_image_is_not_pushed(t: &Context) {
     let (registry, other) = (
         t.own_registry(RegistryKind::Open),
         t.own_registry(RegistryKind::Open),
@@ -197,7 +191,7 @@ fn a_part_of_an_image_is_not_pushed(t: &Context) {
     }
 }
 
-fn a_pull_by_digest_leaves_no_name(t: &Context) {
+fn a_pull_by_digest_adds_no_name(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let registry = t.registry();
     let image = t.image("zbackend");

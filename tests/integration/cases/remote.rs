@@ -15,27 +15,27 @@ use crate::world::Engine;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    the_same_image_is_built_near_and_far,
-    ssh_leads_to_the_engine_and_says_why_it_does_not,
-    contexts_of_docker_are_followed,
-    caches_stay_and_mounts_are_copied,
-    what_the_engine_cannot_have_is_said,
-    a_failing_script_leaves_nothing,
-    a_kill_leaves_nothing,
-    files_of_another_user_come_back_as_the_callers,
-    objects_of_git_are_sent_once,
+    local_and_remote_images_are_identical,
+    engines_over_ssh_work_and_errors_are_explained,
+    docker_contexts_are_used,
+    caches_persist_and_mounts_are_copied,
+    unsupported_settings_are_reported,
+    a_failing_script_leaves_no_leftovers,
+    a_kill_leaves_no_leftovers,
+    files_of_another_user_are_copied_back_as_the_callers,
+    git_objects_are_sent_once,
     working_copies_stay_incremental,
-    what_is_edited_meanwhile_stays,
-    commands_run_on_what_is_here_and_bring_it_back,
-    links_that_a_script_leaves_lead_nowhere_else,
-    a_container_that_is_removed_takes_no_file_of_the_working_copy_with_it,
-    what_cannot_be_written_here_stays_in_its_container,
-    a_context_may_be_a_link,
+    concurrent_edits_are_kept,
+    commands_run_on_uploaded_files_and_copy_them_back,
+    links_created_by_scripts_are_not_followed,
+    a_removed_container_does_not_delete_local_files,
+    results_that_cannot_be_written_stay_in_the_container,
+    a_context_can_be_a_symlink,
 ];
 
 /// Makes a command use the remote engine over TLS.
 fn far(t: &Context, xp: Xp) -> Xp {
-    let (engine, port) = t.far_engine();
+    let (engine, port) = t.remote_engine();
     engine.busybox();
     xp.env("DOCKER_HOST", format!("tcp://127.0.0.1:{port}"))
         .env("DOCKER_TLS_VERIFY", "1")
@@ -44,7 +44,7 @@ fn far(t: &Context, xp: Xp) -> Xp {
 
 /// Returns this test's containers in the remote engine.
 fn containers(t: &Context) -> usize {
-    let containers = t.far_engine().0.containers(&[]);
+    let containers = t.remote_engine().0.containers(&[]);
     let marks = [t.folder().display().to_string(), t.prefix().to_owned()];
     let text = containers.iter().map(ToString::to_string);
     text.filter(|text| marks.iter().any(|mark| text.contains(mark)))
@@ -55,7 +55,7 @@ fn containers(t: &Context) -> usize {
 fn volumes(t: &Context) -> (Vec<String>, Vec<String>) {
     let cache_dir = t.dir().join(".xp").display().to_string();
     let number = number(t);
-    let engine = &t.far_engine().0;
+    let engine = &t.remote_engine().0;
     let of_builds = format!("label=x-platform.folder={number}:{cache_dir}");
     let kept = format!("label=x-platform.cache={}", t.dir().display());
     (engine.volumes(&of_builds), engine.volumes(&kept))
@@ -70,7 +70,7 @@ fn number(t: &Context) -> String {
 /// Returns this test's only container in the remote engine.
 fn container(t: &Context) -> String {
     let folder = t.dir().display().to_string();
-    let containers = t.far_engine().0.containers(&[]);
+    let containers = t.remote_engine().0.containers(&[]);
     let mut own = containers
         .iter()
         .filter(|it| it.to_string().contains(&folder));
@@ -80,7 +80,7 @@ fn container(t: &Context) -> String {
 }
 
 #[track_caller]
-fn nothing_is_left(t: &Context) {
+fn assert_nothing_left(t: &Context) {
     wait_until("no container is left", || containers(t) == 0);
     wait_until("no volume of a build is left", || volumes(t).0.is_empty());
 }
@@ -93,14 +93,14 @@ fn content(engine: &Engine, image: &str) -> String {
 }
 
 /// A script that creates every kind of file that can be in an image.
-const MAKES_ALL: &str = "sed -i s/one/two/ same-size; rm gone; rm -r folder; echo file > folder\n\
+const CREATE_ALL_KINDS: &str = "sed -i s/one/two/ same-size; rm gone; rm -r folder; echo file > folder\n\
     mkdir -p out/empty 'out/with space'; echo x > \"out/with space/$(printf 'd%.0s' $(seq 90))\"\n\
     ln -s /etc/passwd out/absolute; ln -s ../same-size out/relative; ln out/hard1 out/hard2 2>/dev/null || { echo h > out/hard1; ln out/hard1 out/hard2; }\n\
     printf '#!/bin/sh\\n' > out/run; chmod 750 out/run; chmod 600 private; chmod 700 deep\n\
     dd if=/dev/urandom of=out/random bs=1M count=1 2>/dev/null; rm out/random; dd if=/dev/zero of=out/big bs=1M count=16 2>/dev/null\n\
     (sleep 1000 &) ; cat .git/HEAD > out/commit; [ -d .git/objects ] && ls /workspace > out/ls";
 
-fn the_same_image_is_built_near_and_far(t: &Context) {
+fn local_and_remote_images_are_identical(t: &Context) {
     let long = format!("deep/{}/{}", "a".repeat(80), "b".repeat(80));
     let files = [
         ("same-size", "one\n"),
@@ -112,7 +112,7 @@ fn the_same_image_is_built_near_and_far(t: &Context) {
         ("umläut/ß", "x"),
     ];
     let app = App::new(t, &files, "");
-    app.set_scripts("", &MAKES_ALL.split('\n').collect::<Vec<_>>());
+    app.set_scripts("", &CREATE_ALL_KINDS.split('\n').collect::<Vec<_>>());
     let output = app.build().success();
     assert!(!output.stderr.contains("sent"), "{output}");
     let near = content(t.engine(), &app.image_of_head());
@@ -121,7 +121,7 @@ fn the_same_image_is_built_near_and_far(t: &Context) {
         "{near}"
     );
 
-    let (engine, _) = t.far_engine();
+    let (engine, _) = t.remote_engine();
     let mount = format!("type=bind,src={},dst=/x", t.dir().display());
     let refused = engine.docker(["create", "--mount", &mount, engine.busybox()]);
     assert!(
@@ -130,19 +130,19 @@ fn the_same_image_is_built_near_and_far(t: &Context) {
     );
     far(t, app.build()).success();
     assert_eq!(content(engine, &app.image_of_head()), near);
-    nothing_is_left(t);
+    assert_nothing_left(t);
     // The same over ssh.
     engine.remove_image(&app.image_of_head());
     by_ssh(t, app.build(), "").success();
     assert_eq!(content(engine, &app.image_of_head()), near);
-    nothing_is_left(t);
+    assert_nothing_left(t);
     // The local engine has no volume of any of them.
     assert_eq!(t.engine().volumes("label=x-platform.cache"), [""; 0]);
 }
 
 /// Makes a command use the remote engine over ssh, with these additional ssh options.
 fn by_ssh(t: &Context, xp: Xp, options: &str) -> Xp {
-    let (engine, _) = t.far_engine();
+    let (engine, _) = t.remote_engine();
     engine.busybox();
     let socket = engine.host().strip_prefix("unix://").expect("a socket");
     let port = t.sshd().port();
@@ -168,7 +168,7 @@ fn path_with_ssh(t: &Context, options: &str) -> String {
     )
 }
 
-fn ssh_leads_to_the_engine_and_says_why_it_does_not(t: &Context) {
+fn engines_over_ssh_work_and_errors_are_explained(t: &Context) {
     let app = App::with_scripts(t, "", &["echo made > made"]);
     by_ssh(t, app.build(), "").success();
     let program = [
@@ -184,7 +184,7 @@ fn ssh_leads_to_the_engine_and_says_why_it_does_not(t: &Context) {
     terminal.type_keys("hello\r");
     terminal.wait_for("got hello");
     assert_eq!(terminal.wait().0.code(), Some(3));
-    nothing_is_left(t);
+    assert_nothing_left(t);
 
     by_ssh(t, t.xp(["build", "--force"]), "-o UserKnownHostsFile=none")
         .failure(3)
@@ -225,7 +225,7 @@ fn ssh_leads_to_the_engine_and_says_why_it_does_not(t: &Context) {
 
 /// Creates a context with Docker itself.
 fn create_context(t: &Context, name: &str) {
-    let (_, port) = t.far_engine();
+    let (_, port) = t.remote_engine();
     let tls = t.client_certificate().display();
     let engine = format!(
         "host=tcp://127.0.0.1:{port},ca={tls}/ca.pem,cert={tls}/cert.pem,key={tls}/key.pem"
@@ -238,9 +238,9 @@ fn create_context(t: &Context, name: &str) {
     );
 }
 
-fn contexts_of_docker_are_followed(t: &Context) {
+fn docker_contexts_are_used(t: &Context) {
     let app = App::with_scripts(t, "", &["echo made > made"]);
-    let (engine, _) = t.far_engine();
+    let (engine, _) = t.remote_engine();
     engine.busybox();
     create_context(t, "far");
     let with_context = |xp: Xp| xp.env_remove("DOCKER_HOST").env("DOCKER_CONTEXT", "far");
@@ -261,8 +261,8 @@ fn contexts_of_docker_are_followed(t: &Context) {
     terminal.type_keys("hello\r");
     terminal.wait_for("got hello");
     assert!(terminal.wait().0.success());
-    nothing_is_left(t);
-    // As set by `docker context use`.
+    assert_nothing_left(t);
+    // Same as `docker context use`.
     process::succeed(
         Command::new("docker")
             .env("DOCKER_CONFIG", t.docker_config())
@@ -283,7 +283,7 @@ fn contexts_of_docker_are_followed(t: &Context) {
     t.xp(["build"])
         .env(
             "DOCKER_HOST",
-            format!("tcp://127.0.0.1:{}", t.far_engine().1),
+            format!("tcp://127.0.0.1:{}", t.remote_engine().1),
         )
         .env("DOCKER_TLS_VERIFY", "1")
         .env("DOCKER_CERT_PATH", t.folder())
@@ -291,7 +291,7 @@ fn contexts_of_docker_are_followed(t: &Context) {
         .stderr_contains("ca.pem cannot be read");
 }
 
-fn caches_stay_and_mounts_are_copied(t: &Context) {
+fn caches_persist_and_mounts_are_copied(t: &Context) {
     fs::write(t.home().join("token"), "secret token\n").expect("a file");
     let files = [("web/page", "x"), ("web/modules/of-host", "x")];
     let app = App::new(t, &files, "");
@@ -307,12 +307,12 @@ fn caches_stay_and_mounts_are_copied(t: &Context) {
         log.contains("from before\nsecret token\nsecret token\n1234"),
         "{second}\n{log}"
     );
-    let content = content(&t.far_engine().0, &app.image_of_head());
+    let content = content(&t.remote_engine().0, &app.image_of_head());
     assert!(
         content.contains("./web/page") && content.contains("./other"),
         "{content}"
     );
-    // As with an engine that mounts them.
+    // Same as with an engine that mounts them.
     assert!(
         !content.contains("modules/m") && !content.contains("token"),
         "{content}"
@@ -323,7 +323,7 @@ fn caches_stay_and_mounts_are_copied(t: &Context) {
     assert_eq!(caches.count(), 2, "{kept:?}");
 }
 
-fn what_the_engine_cannot_have_is_said(t: &Context) {
+fn unsupported_settings_are_reported(t: &Context) {
     fs::write(t.home().join("token"), "x").expect("a file");
     let app = App::with_scripts(t, "mounts: ['~/token:/run/token']", &["true"]);
     far(t, app.build())
@@ -342,31 +342,31 @@ fn what_the_engine_cannot_have_is_said(t: &Context) {
         "socket: true\nuser: '1234:1234'",
         &["[ -w /var/run/docker.sock ] && ls -ln /var/run/docker.sock"],
     );
-    let socket = t.far_engine().0.host().replace("unix://", "");
+    let socket = t.remote_engine().0.host().replace("unix://", "");
     process::succeed(Command::new("chgrp").args(["4321", &socket]));
     process::succeed(Command::new("chmod").args(["660", &socket]));
     far(t, app.build()).success();
     assert!(String::from_utf8_lossy(&app.log(3, "build")).contains("4321"));
-    nothing_is_left(t);
+    assert_nothing_left(t);
 }
 
-fn a_failing_script_leaves_nothing(t: &Context) {
+fn a_failing_script_leaves_no_leftovers(t: &Context) {
     let app = App::with_scripts(t, "", &["echo half > half", "exit 7"]);
     let output = far(t, app.build()).failure(1);
     assert!(output.stderr.contains("`exit 7` exited with 7"), "{output}");
     assert!(!output.stderr.contains("docker run"), "{output}");
-    nothing_is_left(t);
+    assert_nothing_left(t);
 }
 
-fn a_kill_leaves_nothing(t: &Context) {
+fn a_kill_leaves_no_leftovers(t: &Context) {
     let app = App::with_scripts(t, "", &["echo begun; sleep 1000"]);
     let mut running = far(t, app.build()).spawn();
     running.wait_for_output("app | begun");
     assert_eq!((containers(t), volumes(t).0.len()), (1, 1));
     running.kill();
-    nothing_is_left(t);
+    assert_nothing_left(t);
     // A run that was killed before its container started.
-    let (engine, _) = t.far_engine();
+    let (engine, _) = t.remote_engine();
     let label = format!(
         "x-platform.folder={}:{}",
         number(t),
@@ -390,10 +390,10 @@ fn a_kill_leaves_nothing(t: &Context) {
     running.signal(rustix::process::Signal::INT);
     let output = running.wait();
     assert_eq!(output.status.code(), Some(130), "{output}");
-    nothing_is_left(t);
+    assert_nothing_left(t);
 }
 
-fn files_of_another_user_come_back_as_the_callers(t: &Context) {
+fn files_of_another_user_are_copied_back_as_the_callers(t: &Context) {
     use std::os::unix::fs::MetadataExt as _;
     let app = App::with_scripts(
         t,
@@ -406,12 +406,12 @@ fn files_of_another_user_come_back_as_the_callers(t: &Context) {
     assert_eq!(app.read("made"), "1234\n5678\n");
     let metadata = fs::metadata(app.export("made")).expect("it is there");
     assert_eq!(metadata.uid(), rustix::process::getuid().as_raw());
-    // The next build recreates it, whatever its modes.
+    // The next build recreates it, regardless of its modes.
     app.repository.commit(&[("file", "2")], "Second");
     far(t, app.build()).success();
 }
 
-fn objects_of_git_are_sent_once(t: &Context) {
+fn git_objects_are_sent_once(t: &Context) {
     let large: String = (0..40_000)
         .map(|number| format!("{:x}", number * 7919))
         .collect();
@@ -425,7 +425,7 @@ fn objects_of_git_are_sent_once(t: &Context) {
     assert!(app.read("objects").ends_with("/run/xp-objects/0\n"));
     let (_, kept) = volumes(t);
     assert_eq!(kept.len(), 1, "{kept:?}");
-    let (engine, _) = t.far_engine();
+    let (engine, _) = t.remote_engine();
     let mount = format!("{}:/o", kept[0]);
     let times = || {
         let list = [
@@ -467,7 +467,7 @@ fn objects_of_git_are_sent_once(t: &Context) {
     assert!(times().lines().count() > after.lines().count());
 }
 
-/// A service with a cloned working copy, whose script works like a compiler.
+/// A service with a cloned working copy and a script that works like a compiler.
 fn compiled(t: &Context) -> (App<'_>, User<'_>) {
     let app = App::new(
         t,
@@ -497,11 +497,11 @@ fn working_copies_stay_incremental(t: &Context) {
     assert_eq!(t.read("src/app/b.o"), "bb\n");
     assert_eq!(user.git(&["status", "--porcelain"]).trim(), "M b.c");
     assert!(!t.exists("src/app/.git/objects/info/alternates"));
-    nothing_is_left(t);
+    assert_nothing_left(t);
     drop(app);
 }
 
-fn what_is_edited_meanwhile_stays(t: &Context) {
+fn concurrent_edits_are_kept(t: &Context) {
     let (app, user) = compiled(t);
     app.set_scripts("", &["echo script > a.c; echo script > b.c; echo made > made.o; rm -f c.o; echo begun; until [ -e /tmp/go ]; do sleep 0.1; done"]);
     user.write("c.o", "old");
@@ -510,7 +510,7 @@ fn what_is_edited_meanwhile_stays(t: &Context) {
     user.write("a.c", "edited\n");
     user.write("c.o", "edited too");
     user.write("new.o", "new");
-    let (engine, _) = t.far_engine();
+    let (engine, _) = t.remote_engine();
     let id = container(t);
     assert!(
         engine
@@ -533,7 +533,7 @@ fn what_is_edited_meanwhile_stays(t: &Context) {
     assert_eq!(t.read("src/app/made.o"), "made\n");
 }
 
-fn commands_run_on_what_is_here_and_bring_it_back(t: &Context) {
+fn commands_run_on_uploaded_files_and_copy_them_back(t: &Context) {
     let (_app, user) = compiled(t);
     user.write("a.c", "uncommitted\n");
     let run = [
@@ -547,10 +547,10 @@ fn commands_run_on_what_is_here_and_bring_it_back(t: &Context) {
     far(t, t.xp(run)).failure(4).stdout_contains("uncommitted");
     assert_eq!(t.read("src/app/made"), "made\n");
     assert!(!t.exists("src/app/b.c"));
-    nothing_is_left(t);
+    assert_nothing_left(t);
 }
 
-fn links_that_a_script_leaves_lead_nowhere_else(t: &Context) {
+fn links_created_by_scripts_are_not_followed(t: &Context) {
     let outside = t.folder().join("outside");
     fs::create_dir_all(&outside).expect("a folder");
     fs::write(outside.join("file"), "precious").expect("a file");
@@ -562,7 +562,7 @@ fn links_that_a_script_leaves_lead_nowhere_else(t: &Context) {
     );
     app.set_scripts("", &[&link]);
     far(t, app.build()).success();
-    let (engine, _) = t.far_engine();
+    let (engine, _) = t.remote_engine();
     let content = content(engine, &app.image_of_head());
     assert!(
         content.contains("./folder symbolic link") && !content.contains("./folder/file"),
@@ -583,7 +583,7 @@ fn links_that_a_script_leaves_lead_nowhere_else(t: &Context) {
     assert_eq!(names, [Path::new(&outside).join("file")]);
 }
 
-fn a_container_that_is_removed_takes_no_file_of_the_working_copy_with_it(t: &Context) {
+fn a_removed_container_does_not_delete_local_files(t: &Context) {
     let (app, user) = compiled(t);
     app.set_scripts("", &["echo begun; sleep 1000"]);
     user.write("folder/mine", "not committed");
@@ -607,13 +607,13 @@ fn a_container_that_is_removed_takes_no_file_of_the_working_copy_with_it(t: &Con
     ] {
         let mut running = far(t, xp).spawn();
         running.wait_for_output(begun);
-        let removed = t.far_engine().0.docker(["rm", "-f", &container(t)]);
+        let removed = t.remote_engine().0.docker(["rm", "-f", &container(t)]);
         assert!(removed.status.success());
         let output = running.wait();
         assert!(!output.status.success(), "{output}");
         assert!(output.stderr.contains("exited while"), "{output}");
         assert_eq!(files(), before, "{output}");
-        nothing_is_left(t);
+        assert_nothing_left(t);
     }
 }
 
@@ -635,7 +635,7 @@ impl Drop for Small {
     }
 }
 
-fn what_cannot_be_written_here_stays_in_its_container(t: &Context) {
+fn results_that_cannot_be_written_stay_in_the_container(t: &Context) {
     let (app, _) = compiled(t);
     let small = Small::new(t.dir().join("src/app/small"));
     let program = "dd if=/dev/zero of=small/big bs=1M count=1 2>/dev/null; echo made > made";
@@ -651,13 +651,13 @@ fn what_cannot_be_written_here_stays_in_its_container(t: &Context) {
     // The next build does not touch it, and the printed command works.
     far(t, t.xp(["build"])).success();
     let copy: Vec<&str> = copy.trim_matches('`').split(' ').skip(1).collect();
-    let mut client = t.far_engine().0.client();
+    let mut client = t.remote_engine().0.client();
     process::succeed(client.args(copy).current_dir(t.dir()));
     assert_eq!(t.read(&format!("app-{id}/made")), "made\n");
     assert_eq!(t.read(&format!("app-{id}/small/big")).len(), 1 << 20);
-    let removed = t.far_engine().0.docker(["rm", "-fv", &id]);
+    let removed = t.remote_engine().0.docker(["rm", "-fv", &id]);
     assert!(removed.status.success());
-    nothing_is_left(t);
+    assert_nothing_left(t);
     // For a build, the error says that the results are lost.
     let _small = Small::new(t.dir().join("src/app/small"));
     app.set_scripts(
@@ -669,10 +669,10 @@ fn what_cannot_be_written_here_stays_in_its_container(t: &Context) {
         output.stderr.contains("were not copied back are lost"),
         "{output}"
     );
-    nothing_is_left(t);
+    assert_nothing_left(t);
 }
 
-fn a_context_may_be_a_link(t: &Context) {
+fn a_context_can_be_a_symlink(t: &Context) {
     let files = [("real/file", "x")];
     let app = App::new(t, &files, "");
     let dockerfile = format!("FROM {}\nCOPY . /src\n", t.engine().busybox());
@@ -690,7 +690,7 @@ fn a_context_may_be_a_link(t: &Context) {
     let near = content(t.engine(), &app.image_of_head());
     assert!(near.contains("./made"), "{near}");
     far(t, app.build()).success();
-    let (engine, _) = t.far_engine();
+    let (engine, _) = t.remote_engine();
     assert_eq!(content(engine, &app.image_of_head()), near);
     // A script may replace a folder with one, too.
     app.repository.commit(&[("real/file", "y")], "Second");

@@ -12,18 +12,18 @@ use crate::context::Context;
 use crate::services::Services;
 
 pub const CASES: &[Case] = cases![
-    every_run_has_a_page,
-    a_page_goes_where_it_is_wanted,
-    a_page_is_shown_in_the_browser,
-    what_is_missing_is_said,
-    junit_tells_of_every_phase,
-    a_page_has_no_secret,
+    every_run_has_a_report,
+    a_report_can_be_written_to_any_path,
+    a_report_can_be_opened_in_the_browser,
+    missing_things_are_reported,
+    junit_has_every_phase,
+    reports_contain_no_secrets,
 ];
 
-fn every_run_has_a_page(t: &Context) {
+fn every_run_has_a_report(t: &Context) {
     t.xp(["report"])
         .failure(2)
-        .stderr_contains("there is no x-platform.yml");
+        .stderr_contains("could not find x-platform.yml");
     let app = App::with_scripts(t, "", &["echo begun; until [ -e go ]; do sleep 0.1; done"]);
     t.xp(["report"])
         .failure(2)
@@ -42,7 +42,7 @@ fn every_run_has_a_page(t: &Context) {
     build.kill();
     let killed = page("killed");
     assert!(killed.contains("data-result=\"cut off\"") && killed.contains("<h3>Killed</h3>"));
-    // As it may be found, with an incomplete last line.
+    // With an incomplete last line, as after a kill.
     let record = t.dir().join(".xp/logs/1/run.jsonl");
     let text = fs::read(&record).expect("the record");
     fs::write(&record, &text[..text.len() - 9]).expect("the record can be written");
@@ -76,7 +76,7 @@ fn every_run_has_a_page(t: &Context) {
     assert!(synced.contains("data-unit=\"app\" data-result=\"done\""));
 }
 
-fn a_page_goes_where_it_is_wanted(t: &Context) {
+fn a_report_can_be_written_to_any_path(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     app.build().success();
     let beside = t.xp(["report"]).success();
@@ -119,7 +119,7 @@ fn a_page_goes_where_it_is_wanted(t: &Context) {
         .stderr_contains("hint: `-o FILE` writes it elsewhere");
 }
 
-fn a_page_is_shown_in_the_browser(t: &Context) {
+fn a_report_can_be_opened_in_the_browser(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     app.build().success();
     t.xp(["report", "--open"])
@@ -136,12 +136,12 @@ fn a_page_is_shown_in_the_browser(t: &Context) {
         .stderr_contains("`--open` requires an HTML page in a file");
 }
 
-fn what_is_missing_is_said(t: &Context) {
+fn missing_things_are_reported(t: &Context) {
     let app = App::with_scripts(t, "", &["echo printed"]);
     app.build().success();
     t.xp(["report", "--run", "7"])
         .failure(2)
-        .stderr_contains("there is no run 7")
+        .stderr_contains("run 7 not found")
         .stderr_contains("recorded runs: 1");
     // A log and a record were removed: the rest is shown.
     fs::remove_file(t.dir().join(".xp/logs/1/app/build.log")).expect("the log");
@@ -154,7 +154,7 @@ fn what_is_missing_is_said(t: &Context) {
     assert!(page.stdout.contains("ended before its plan was known"));
 }
 
-fn junit_tells_of_every_phase(t: &Context) {
+fn junit_has_every_phase(t: &Context) {
     let services = Services::new(t, &["base", "top", "other"]);
     services.manifest(&[
         (
@@ -182,7 +182,7 @@ fn junit_tells_of_every_phase(t: &Context) {
     assert_eq!(verdict("base", "image").as_deref(), Some("skipped"));
     assert_eq!(verdict("top", "image").as_deref(), Some("skipped"));
     assert_eq!(verdict("other", "build").as_deref(), Some("passed"));
-    // Existing images are not rebuilt, and the report says so.
+    // Existing images are not rebuilt, and the report shows it.
     t.xp(["build", "other"]).success();
     t.xp(["report", "--format", "junit", "-o", "junit.xml"])
         .success();
@@ -228,7 +228,7 @@ print(json.dumps(found))
     serde_json::from_str(&read.stdout).expect("JSON")
 }
 
-fn a_page_has_no_secret(t: &Context) {
+fn reports_contain_no_secrets(t: &Context) {
     let app = App::with_scripts(
         t,
         "env: { TOKEN: '${{ env.SECRET }}' }",

@@ -12,9 +12,9 @@ use crate::context::Context;
 use crate::services::Services;
 
 pub const CASES: &[Case] = cases![
-    a_page_is_clicked_through,
-    a_page_works_without_its_script,
-    thousands_of_units_stay_usable,
+    a_report_works_in_a_browser,
+    a_report_works_without_javascript,
+    a_report_of_thousands_of_units_is_usable,
 ];
 
 /// Three runs of three services: `top` needs `base`, and `other` fails with malicious output.
@@ -40,7 +40,7 @@ fn page(t: &Context) -> PathBuf {
     t.dir().join(".xp/logs/3/report.html")
 }
 
-fn a_page_is_clicked_through(t: &Context) {
+fn a_report_works_in_a_browser(t: &Context) {
     let file = page(t);
     let mut browser = Browser::start(t.folder(), 1280, 800);
     browser.open(&file);
@@ -161,7 +161,7 @@ fn a_page_is_clicked_through(t: &Context) {
     assert_eq!(browser.errors(), [""; 0]);
 }
 
-fn a_page_works_without_its_script(t: &Context) {
+fn a_report_works_without_javascript(t: &Context) {
     let file = page(t);
     let mut browser = Browser::start(t.folder(), 1280, 800);
     browser.call(
@@ -185,7 +185,7 @@ fn a_page_works_without_its_script(t: &Context) {
     assert_eq!(browser.errors(), [""; 0]);
 }
 
-fn thousands_of_units_stay_usable(t: &Context) {
+fn a_report_of_thousands_of_units_is_usable(t: &Context) {
     const UNITS: usize = 2000;
     t.manifest(&format!(
         "services:\n  a:\n    dir: a\n    git: {{remote: /nowhere}}\n    docker: {{image: {}}}\n",

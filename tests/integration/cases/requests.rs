@@ -15,11 +15,11 @@ use crate::world::{Gateway, GitServerKind, Mark, RegistryKind, Reply, Request};
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    services_that_need_nothing_cost_a_request_a_remote_and_two_an_image,
-    a_commit_without_a_branch_costs_one_request_an_image,
+    up_to_date_services_cost_one_request_per_remote_and_two_per_image,
+    a_bare_commit_costs_one_request_per_image,
     services_of_one_remote_share_its_request,
-    images_are_asked_for_while_remotes_are,
-    the_engine_is_asked_for_what_the_plan_needs,
+    images_and_remotes_are_queried_concurrently,
+    the_engine_is_queried_only_for_needed_images,
 ];
 
 /// The names of the services in these tests; each image has its service's name.
@@ -36,7 +36,7 @@ fn counted(requests: &[Request]) -> BTreeMap<String, usize> {
     counts
 }
 
-fn services_that_need_nothing_cost_a_request_a_remote_and_two_an_image(t: &Context) {
+fn up_to_date_services_cost_one_request_per_remote_and_two_per_image(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let repositories = SERVICES.map(|name| (name, small::repository(t, name)));
     let references = repositories
@@ -73,7 +73,7 @@ fn services_that_need_nothing_cost_a_request_a_remote_and_two_an_image(t: &Conte
     assert_eq!(kept.count(), 1);
 }
 
-fn a_commit_without_a_branch_costs_one_request_an_image(t: &Context) {
+fn a_bare_commit_costs_one_request_per_image(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let repository = small::repository(t, "zbackend");
     let commit = repository.head();
@@ -107,7 +107,7 @@ fn services_of_one_remote_share_its_request(t: &Context) {
 }
 
 /// The last known state is queried immediately; it does not affect the result.
-fn images_are_asked_for_while_remotes_are(t: &Context) {
+fn images_and_remotes_are_queried_concurrently(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let gateway = Arc::new(Gateway::before(registry.host(), |_| Reply::Forward));
     let looks = {
@@ -140,7 +140,7 @@ fn images_are_asked_for_while_remotes_are(t: &Context) {
     build(&[]).stdout_contains("skipped");
     assert_eq!(looks(), before + 2, "each is asked for once");
 
-    // Another commit has other images.
+    // A different commit has different images.
     repository.commit(&[("content", "another")], "Go on");
     let before = looks();
     awaited.store(before + 2, Ordering::SeqCst);
@@ -177,7 +177,7 @@ fn images_are_asked_for_while_remotes_are(t: &Context) {
 
 /// Returns the images requested from an engine, sorted, including duplicates. A list of images must name them; the
 /// further names in it are left out.
-fn asked_of_engine(engine: &Gateway) -> Vec<String> {
+fn images_queried(engine: &Gateway) -> Vec<String> {
     let requests = engine.requests();
     let is_about_images = |it: &&Request| it.method == "GET" && it.path.contains("/images/");
     let asked = requests.iter().filter(is_about_images);
@@ -204,7 +204,7 @@ fn asked_of_engine(engine: &Gateway) -> Vec<String> {
     asked
 }
 
-fn the_engine_is_asked_for_what_the_plan_needs(t: &Context) {
+fn the_engine_is_queried_only_for_needed_images(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let repositories = SERVICES.map(|name| (name, small::repository(t, name)));
     let references = repositories
@@ -217,7 +217,7 @@ fn the_engine_is_asked_for_what_the_plan_needs(t: &Context) {
         let engine = Gateway::before(&format!("127.0.0.1:{port}"), |_| Reply::Forward);
         let address = format!("tcp://{}", engine.host());
         let run = xp.env("DOCKER_HOST", &address).success();
-        (asked_of_engine(&engine), run)
+        (images_queried(&engine), run)
     };
     let images = repositories.each_ref().map(|(name, repository)| {
         let image = format!("{}/{}", registry.host(), t.image(name));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::builder::{as_stranger, assert_owned_by};
+use super::builder::{as_unknown_user, assert_owned_by};
 use crate::app::App;
 use crate::case::Case;
 use crate::context::Context;
@@ -18,33 +18,33 @@ use crate::world::RegistryKind;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    streams_stay_apart,
-    input_reaches_its_end,
-    exit_codes_are_the_programs,
-    what_cannot_be_run_is_said,
-    interrupts_reach_the_program_and_what_it_started,
-    other_signals_reach_the_program_alone,
-    output_that_nobody_reads_ends_the_program,
-    suspension_stops_the_program_too,
-    a_session_of_outside_is_no_problem,
-    files_are_the_callers,
-    files_of_root_are_given_back,
-    caches_are_those_of_builds,
-    variables_are_those_of_builds,
-    the_current_folder_is_that_of_the_container,
-    the_current_folder_names_the_service,
-    nothing_but_the_engine_is_asked,
-    a_missing_builder_image_is_made,
-    a_failing_builder_image_is_told,
-    builds_go_on_beside_it,
-    what_one_has_mounted_another_leaves,
-    a_killed_one_leaves_nothing,
-    an_interrupt_ends_the_making_of_an_image,
-    what_a_killed_one_left_is_removed,
-    what_is_missing_is_said,
+    streams_are_separate,
+    end_of_input_is_forwarded,
+    exit_codes_are_passed_through,
+    programs_that_cannot_be_run_are_reported,
+    interrupts_reach_the_program_and_its_children,
+    other_signals_reach_only_the_program,
+    a_closed_output_ends_the_program,
+    suspending_xp_stops_the_program,
+    a_session_from_outside_the_namespace_works,
+    files_belong_to_the_caller,
+    file_ownership_is_restored,
+    caches_are_shared_with_builds,
+    variables_are_the_same_as_in_builds,
+    the_current_folder_is_mapped_into_the_container,
+    the_current_folder_selects_the_service,
+    only_the_engine_is_queried,
+    a_missing_builder_image_is_built,
+    a_failing_builder_image_is_reported,
+    builds_can_run_concurrently,
+    mount_points_in_use_are_not_removed,
+    a_killed_session_leaves_no_leftovers,
+    an_interrupt_stops_an_image_build,
+    leftovers_of_a_killed_session_are_removed,
+    missing_things_are_reported,
 ];
 
-/// A platform whose service has a working copy.
+/// A platform with a service that has a working copy.
 fn synced<'a>(t: &'a Context, keys: &str) -> App<'a> {
     let app = App::with_scripts(t, keys, &["true"]);
     t.xp(["sync"]).success();
@@ -55,7 +55,7 @@ fn run(t: &Context, script: &str) -> Xp {
     t.xp(["run", "app", "--", "sh", "-c", script])
 }
 
-fn streams_stay_apart(t: &Context) {
+fn streams_are_separate(t: &Context) {
     synced(t, "");
     let script = "printf 'a\\0b\\001\\r\\n'; printf 'c' >&2; printf '\\002no line end'";
     let output = run(t, script).success();
@@ -66,7 +66,7 @@ fn streams_stay_apart(t: &Context) {
     assert_eq!(output.stdout.len(), 3_000_000);
 }
 
-fn input_reaches_its_end(t: &Context) {
+fn end_of_input_is_forwarded(t: &Context) {
     synced(t, "");
     let text = format!("\0\u{1}\u{4}\n{}", "long ".repeat(100_000));
     let output = run(t, "cat").stdin(&text).success();
@@ -81,7 +81,7 @@ fn input_reaches_its_end(t: &Context) {
     run(t, "true").stdin(&text).success();
 }
 
-fn exit_codes_are_the_programs(t: &Context) {
+fn exit_codes_are_passed_through(t: &Context) {
     synced(t, "");
     for code in [1, 2, 3, 42, 130, 255] {
         let output = run(t, &format!("exit {code}")).failure(code);
@@ -93,7 +93,7 @@ fn exit_codes_are_the_programs(t: &Context) {
     assert!(t.containers().is_empty());
 }
 
-fn what_cannot_be_run_is_said(t: &Context) {
+fn programs_that_cannot_be_run_are_reported(t: &Context) {
     synced(t, "");
     let output = t.xp(["run", "app", "--", "frobnicate", "-x"]).failure(127);
     let image = t.engine().busybox();
@@ -105,7 +105,7 @@ fn what_cannot_be_run_is_said(t: &Context) {
         )
     );
     let output = t.xp(["run", "app", "--", "cd /; it's"]).failure(127);
-    output.stderr_contains("hint: a shell command line needs a shell: `-- sh -c '");
+    output.stderr_contains("hint: shell syntax requires a shell: `-- sh -c '");
     let output = t
         .xp(["run", "app", "--workdir", "/no where", "--", "true"])
         .failure(126);
@@ -118,12 +118,12 @@ fn what_cannot_be_run_is_said(t: &Context) {
     output.stderr_contains("the variable is not set");
     let output = t.xp(["run", "ap", "--", "true"]).failure(2);
     output
-        .stderr_contains("there is no service `ap`")
+        .stderr_contains("unknown service `ap`")
         .stderr_contains("did you mean `app`");
     assert!(t.containers().is_empty());
 }
 
-fn interrupts_reach_the_program_and_what_it_started(t: &Context) {
+fn interrupts_reach_the_program_and_its_children(t: &Context) {
     synced(t, "");
     let mut running = run(t, "echo begun; sleep 1000; echo not reached").spawn();
     running.wait_for_output("begun");
@@ -151,7 +151,7 @@ fn interrupts_reach_the_program_and_what_it_started(t: &Context) {
     assert!(t.containers().is_empty());
 }
 
-fn other_signals_reach_the_program_alone(t: &Context) {
+fn other_signals_reach_only_the_program(t: &Context) {
     synced(t, "");
     for (signal, name, code) in [
         (Signal::TERM, "TERM", 143),
@@ -176,7 +176,7 @@ fn other_signals_reach_the_program_alone(t: &Context) {
     assert!(t.containers().is_empty());
 }
 
-fn output_that_nobody_reads_ends_the_program(t: &Context) {
+fn a_closed_output_ends_the_program(t: &Context) {
     synced(t, "");
     let script = format!(
         "{} run app -- yes | head -n 2; echo ${{PIPESTATUS:-}}",
@@ -192,7 +192,7 @@ fn output_that_nobody_reads_ends_the_program(t: &Context) {
     output.stderr_contains("error: cannot write the output of the program");
 }
 
-fn suspension_stops_the_program_too(t: &Context) {
+fn suspending_xp_stops_the_program(t: &Context) {
     synced(t, "");
     let xp = env!("CARGO_BIN_EXE_xp");
     // A waiting shell in the same session could continue it.
@@ -221,7 +221,7 @@ fn suspension_stops_the_program_too(t: &Context) {
 }
 
 /// In a PID namespace, the session and group of a process that entered it have no number.
-fn a_session_of_outside_is_no_problem(t: &Context) {
+fn a_session_from_outside_the_namespace_works(t: &Context) {
     synced(t, "");
     let xp = env!("CARGO_BIN_EXE_xp");
     let script = format!(
@@ -241,32 +241,32 @@ fn a_session_of_outside_is_no_problem(t: &Context) {
         .stdout_contains("/dev/pts/");
 }
 
-fn files_are_the_callers(t: &Context) {
+fn files_belong_to_the_caller(t: &Context) {
     let app = App::with_scripts(t, "cache: [ /cache ]", &["true"]);
-    as_stranger(t, &app, ["sync"]).success();
+    as_unknown_user(t, &app, ["sync"]).success();
     let script = "id -u; id -g; whoami; echo $HOME; touch $HOME/x /cache/file made; mkdir -p a/b";
-    let output = as_stranger(t, &app, ["run", "app", "--", "sh", "-c", script]).success();
+    let output = as_unknown_user(t, &app, ["run", "app", "--", "sh", "-c", script]).success();
     assert_eq!(output.stdout, "12345\n12345\nxp\n/home/xp\n");
     assert!(t.exists("src/app/made"));
     assert_owned_by(&t.dir(), 12345);
 }
 
-fn files_of_root_are_given_back(t: &Context) {
+fn file_ownership_is_restored(t: &Context) {
     let app = App::with_scripts(t, "user: root\ncache: [ /cache ]", &["true"]);
-    as_stranger(t, &app, ["sync"]).success();
+    as_unknown_user(t, &app, ["sync"]).success();
     let script = "id -u; touch made; exit 3";
-    let output = as_stranger(t, &app, ["run", "app", "--", "sh", "-c", script]).failure(3);
+    let output = as_unknown_user(t, &app, ["run", "app", "--", "sh", "-c", script]).failure(3);
     assert_eq!(output.stdout, "0\n");
     assert_owned_by(&t.dir(), 12345);
     let script = "mkdir below; touch below/file; echo made; sleep 1000";
-    let mut running = as_stranger(t, &app, ["run", "app", "--", "sh", "-c", script]).spawn();
+    let mut running = as_unknown_user(t, &app, ["run", "app", "--", "sh", "-c", script]).spawn();
     running.wait_for_output("made");
     running.kill();
     wait_until("the container is gone", || t.containers().is_empty());
     assert_owned_by(&t.dir(), 12345);
 }
 
-fn caches_are_those_of_builds(t: &Context) {
+fn caches_are_shared_with_builds(t: &Context) {
     let keys = "cache: [ /cache, /workspace/node_modules ]";
     let app = App::with_scripts(t, keys, &["echo built > /cache/file"]);
     app.build().success();
@@ -285,7 +285,7 @@ fn caches_are_those_of_builds(t: &Context) {
     assert!(t.exists(".xp/CACHEDIR.TAG"));
 }
 
-fn variables_are_those_of_builds(t: &Context) {
+fn variables_are_the_same_as_in_builds(t: &Context) {
     let keys = "env: { A: manifest, TOKEN: \"${{ env.SECRET }}\" }";
     let app = synced(t, keys);
     let script =
@@ -322,7 +322,7 @@ fn variables_are_those_of_builds(t: &Context) {
     assert_eq!(output.stdout, "caller 1\n");
 }
 
-fn the_current_folder_is_that_of_the_container(t: &Context) {
+fn the_current_folder_is_mapped_into_the_container(t: &Context) {
     let app = App::with_scripts(t, "workdir: /go/src/app", &["true"]);
     app.repository
         .commit(&[("cmd/tool/main.go", "")], "Add a tool");
@@ -351,7 +351,7 @@ fn the_current_folder_is_that_of_the_container(t: &Context) {
     assert_eq!(output.stdout, "/tmp\n");
 }
 
-fn the_current_folder_names_the_service(t: &Context) {
+fn the_current_folder_selects_the_service(t: &Context) {
     let platform = Services::new(t, &["back", "front"]);
     let keys = |keys: &str| format!("{keys}\n    {}", platform.scripts("true"));
     platform.manifest(&[("back", keys("")), ("front", keys(""))]);
@@ -375,7 +375,7 @@ fn the_current_folder_names_the_service(t: &Context) {
     output.stderr_contains("belongs to several services: `back`, `front`");
 }
 
-fn nothing_but_the_engine_is_asked(t: &Context) {
+fn only_the_engine_is_queried(t: &Context) {
     let app = App::new(t, &[], "");
     let registry = t.own_registry(RegistryKind::Open);
     let builder = t.builder("tools", &format!("FROM {}\n", t.engine().busybox()), &[]);
@@ -389,14 +389,14 @@ fn nothing_but_the_engine_is_asked(t: &Context) {
     );
     t.manifest(&manifest);
     app.build().success();
-    // Neither of them could answer.
+    // Neither of them could respond.
     fs::remove_dir_all(app.repository.path()).expect("the remote can be removed");
     drop(registry);
     t.xp(["build"]).failure(3);
     assert_eq!(run(t, "echo here").success().stdout, "here\n");
 }
 
-fn a_missing_builder_image_is_made(t: &Context) {
+fn a_missing_builder_image_is_built(t: &Context) {
     let app = App::new(t, &[], "");
     let dockerfile = format!("FROM {}\nRUN echo made > /made\n", t.engine().busybox());
     let builder = t.builder("tools", &dockerfile, &[]);
@@ -415,7 +415,7 @@ fn a_missing_builder_image_is_made(t: &Context) {
     );
 }
 
-fn a_failing_builder_image_is_told(t: &Context) {
+fn a_failing_builder_image_is_reported(t: &Context) {
     let app = App::new(t, &[], "");
     let dockerfile = format!("FROM {}\nRUN echo a reason; exit 3\n", t.engine().busybox());
     let builder = t.builder("tools", &dockerfile, &[]);
@@ -426,7 +426,7 @@ fn a_failing_builder_image_is_told(t: &Context) {
     output.stderr_contains("\n  debug with:\n    docker build ");
 }
 
-fn builds_go_on_beside_it(t: &Context) {
+fn builds_can_run_concurrently(t: &Context) {
     let app = synced(t, "");
     let mut running = run(
         t,
@@ -457,7 +457,7 @@ fn builds_go_on_beside_it(t: &Context) {
     assert_eq!(left, 0);
 }
 
-fn what_one_has_mounted_another_leaves(t: &Context) {
+fn mount_points_in_use_are_not_removed(t: &Context) {
     let app = App::with_scripts(t, "cache: [ /workspace/node_modules ]", &["true"]);
     t.xp(["sync"]).success();
     let wait = |name: &str| {
@@ -477,7 +477,7 @@ fn what_one_has_mounted_another_leaves(t: &Context) {
     assert!(!t.exists("src/app/node_modules"));
 }
 
-fn an_interrupt_ends_the_making_of_an_image(t: &Context) {
+fn an_interrupt_stops_an_image_build(t: &Context) {
     let app = App::new(t, &[], "");
     let dockerfile = format!(
         "FROM {}\nRUN echo begun; sleep 1000\n",
@@ -496,7 +496,7 @@ fn an_interrupt_ends_the_making_of_an_image(t: &Context) {
     assert!(t.containers().is_empty());
 }
 
-fn a_killed_one_leaves_nothing(t: &Context) {
+fn a_killed_session_leaves_no_leftovers(t: &Context) {
     synced(t, "");
     let mut running = run(t, "echo begun; sleep 1000").spawn();
     running.wait_for_output("begun");
@@ -505,9 +505,9 @@ fn a_killed_one_leaves_nothing(t: &Context) {
     wait_until("the container is gone", || t.containers().is_empty());
 }
 
-fn what_a_killed_one_left_is_removed(t: &Context) {
+fn leftovers_of_a_killed_session_are_removed(t: &Context) {
     let app = synced(t, "");
-    // As left by an xp that was killed between creating and starting a container.
+    // Simulates an xp that was killed between creating and starting a container.
     let mark = t.dir().join(".xp/sessions/1-0");
     let create = || {
         t.write(".xp/sessions/1-0", "");
@@ -526,11 +526,10 @@ fn what_a_killed_one_left_is_removed(t: &Context) {
     assert!(!mark.exists());
 }
 
-fn what_is_missing_is_said(t: &Context) {
+fn missing_things_are_reported(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     let output = run(t, "true").failure(2);
-    output
-        .stderr_contains("error: there is no working copy of `app`\nhint: `xp sync app` clones it");
+    output.stderr_contains("error: `app` has no working copy\nhint: `xp sync app` clones it");
     t.xp(["sync"]).success();
     let host = format!("tcp://127.0.0.1:{}", t.closed_port());
     let output = run(t, "true").env("DOCKER_HOST", host).failure(3);

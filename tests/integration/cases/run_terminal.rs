@@ -8,12 +8,12 @@ use crate::wait::wait_until;
 pub const CASES: &[Case] = cases![
     programs_have_a_terminal,
     keys_reach_the_program,
-    any_byte_is_shown,
-    the_terminal_is_left_as_it_was,
+    any_byte_is_forwarded,
+    the_terminal_is_restored,
     a_closed_terminal_ends_the_program,
-    a_terminal_is_had_only_at_both_ends,
-    a_shell_says_where_it_is,
-    a_shell_takes_its_input_from_a_pipe,
+    a_terminal_requires_one_on_both_sides,
+    the_prompt_shows_the_service,
+    a_shell_reads_from_a_pipe,
 ];
 
 fn synced(t: &Context) -> App<'_> {
@@ -69,7 +69,7 @@ fn keys_reach_the_program(t: &Context) {
     assert_eq!(screen.trim(), "ready\nline\nline");
 }
 
-fn any_byte_is_shown(t: &Context) {
+fn any_byte_is_forwarded(t: &Context) {
     synced(t);
     // Each piece separately, because a connection might interpret a single one.
     let script = "for byte in 0 1 2 377; do printf \"\\\\$byte\"; sleep 0.3; done; echo end";
@@ -83,7 +83,7 @@ fn any_byte_is_shown(t: &Context) {
     assert!(terminal.wait().0.success());
 }
 
-fn the_terminal_is_left_as_it_was(t: &Context) {
+fn the_terminal_is_restored(t: &Context) {
     synced(t);
     let xp = env!("CARGO_BIN_EXE_xp");
     let after = |command: &str, keys: &str| {
@@ -143,7 +143,7 @@ fn a_closed_terminal_ends_the_program(t: &Context) {
     wait_until("the container is gone", || t.containers().is_empty());
 }
 
-fn a_terminal_is_had_only_at_both_ends(t: &Context) {
+fn a_terminal_requires_one_on_both_sides(t: &Context) {
     synced(t);
     let xp = env!("CARGO_BIN_EXE_xp");
     let run = |options: &str| {
@@ -171,7 +171,7 @@ fn a_terminal_is_had_only_at_both_ends(t: &Context) {
     assert_eq!(output.stdout, "x\r\nx\r\n");
 }
 
-fn a_shell_says_where_it_is(t: &Context) {
+fn the_prompt_shows_the_service(t: &Context) {
     synced(t);
     let mut terminal = t.xp(["shell", "app"]).in_terminal(80, 24);
     terminal.wait_for("app:/workspace$ ");
@@ -197,7 +197,7 @@ fn a_shell_says_where_it_is(t: &Context) {
     wait_until("the container is gone", || t.containers().is_empty());
 }
 
-fn a_shell_takes_its_input_from_a_pipe(t: &Context) {
+fn a_shell_reads_from_a_pipe(t: &Context) {
     synced(t);
     let output = t.xp(["shell", "app"]).stdin("pwd\nexit 5\n").failure(5);
     assert_eq!(

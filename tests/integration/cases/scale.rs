@@ -15,14 +15,14 @@ use crate::repository::git_command;
 use crate::world::{GitServerKind, Mark};
 
 pub const CASES: &[Case] = cases![
-    many_services_and_remotes_need_few_files_and_little_memory,
-    services_of_one_remote_cost_it_one_request,
-    a_repository_of_many_files_needs_little_memory,
+    many_services_use_few_files_and_little_memory,
+    services_of_one_remote_take_one_request,
+    a_repository_of_many_files_uses_little_memory,
 ];
 
 /// Cases that take minutes.
 pub const LONG: &[Case] = cases![
-    a_log_of_a_gigabyte_is_kept_whole,
+    a_log_of_a_gigabyte_is_complete,
     a_context_of_five_gibibytes_is_sent,
 ];
 
@@ -37,7 +37,7 @@ pub fn is_full() -> bool {
     std::env::var_os("XP_SCALE").is_some_and(|value| value == "full")
 }
 
-fn many_services_and_remotes_need_few_files_and_little_memory(t: &Context) {
+fn many_services_use_few_files_and_little_memory(t: &Context) {
     let (remotes, services) = if is_full() { (500, 2000) } else { (100, 400) };
     let repository = small::repository(t, "all");
     for number in 0..remotes {
@@ -65,7 +65,7 @@ fn many_services_and_remotes_need_few_files_and_little_memory(t: &Context) {
     assert_eq!(registry.len(), 3 * services, "three requests an image");
 }
 
-fn services_of_one_remote_cost_it_one_request(t: &Context) {
+fn services_of_one_remote_take_one_request(t: &Context) {
     let repository = small::repository(t, "all");
     let services = (0..200).map(|number| {
         let name = format!("s{number}");
@@ -78,7 +78,7 @@ fn services_of_one_remote_cost_it_one_request(t: &Context) {
     assert_eq!(requests.len(), 1, "{requests:?}");
 }
 
-fn a_repository_of_many_files_needs_little_memory(t: &Context) {
+fn a_repository_of_many_files_uses_little_memory(t: &Context) {
     let files = if is_full() { 100_000 } else { 20_000 };
     let repository = small::repository(t, "large");
     let mut text = format!(
@@ -107,7 +107,7 @@ fn a_repository_of_many_files_needs_little_memory(t: &Context) {
     assert_eq!(count.stdout.trim(), (files + 2).to_string());
 }
 
-fn a_log_of_a_gigabyte_is_kept_whole(t: &Context) {
+fn a_log_of_a_gigabyte_is_complete(t: &Context) {
     let line = "yes 0123456789012345678901234567890123456789 | head -c 1000000000";
     let app = App::with_scripts(t, "", &[line]);
     let output = app.build().arg("--quiet");

@@ -6,11 +6,11 @@ use crate::context::Context;
 
 pub const CASES: &[Case] = cases![
     failure_names_what_failed_and_where,
-    script_of_several_lines_ends_at_the_first_failure,
+    a_script_of_several_lines_stops_at_the_first_failure,
     exit_codes_are_explained,
-    phases_run_in_order_and_tests_can_be_left_out,
-    much_output_needs_little_memory,
-    odd_output_is_shown_cleanly_and_logged_whole,
+    phases_run_in_order_and_tests_can_be_skipped,
+    a_lot_of_output_uses_little_memory,
+    unusual_output_is_cleaned_and_logged_unchanged,
     script_has_no_input,
     timeout_ends_a_script_and_an_image_build,
 ];
@@ -65,7 +65,7 @@ fn failure_names_what_failed_and_where(t: &Context) {
     assert!(!app.is_built());
 }
 
-fn script_of_several_lines_ends_at_the_first_failure(t: &Context) {
+fn a_script_of_several_lines_stops_at_the_first_failure(t: &Context) {
     let script =
         "name=value\nif [ $name = value ]; then\n  echo \"it is ${name}\"\nfi\nfalse\necho never";
     let app = App::with_scripts(t, "", &[script]);
@@ -94,7 +94,7 @@ fn exit_codes_are_explained(t: &Context) {
         .stderr_contains("hint: 137: ");
 }
 
-fn phases_run_in_order_and_tests_can_be_left_out(t: &Context) {
+fn phases_run_in_order_and_tests_can_be_skipped(t: &Context) {
     let keys = format!(
         "dockerBuilder: {{ image: {}, network: none }}\n\
          scripts:\n  test: [ \"echo test >> order\" ]\n  build: [ \"echo build >> order\" ]\n  \
@@ -110,7 +110,7 @@ fn phases_run_in_order_and_tests_can_be_left_out(t: &Context) {
     assert_eq!(order, "prepare\nbuild");
 }
 
-fn much_output_needs_little_memory(t: &Context) {
+fn a_lot_of_output_uses_little_memory(t: &Context) {
     let lines = [
         "yes | head -c 20000000",
         "yes 0123456789012345678901234567890123456789 | head -c 80000000; echo; echo the end; exit 1",
@@ -133,7 +133,7 @@ fn much_output_needs_little_memory(t: &Context) {
     assert!(log.ends_with(b"the end\n"));
 }
 
-fn odd_output_is_shown_cleanly_and_logged_whole(t: &Context) {
+fn unusual_output_is_cleaned_and_logged_unchanged(t: &Context) {
     let lines = [
         r"printf 'bad: \377\376 ok\n'",
         r"printf '\033[31mred\033[0m \033]0;title\007 10%%\r100%%\r\n'",

@@ -17,19 +17,19 @@ use crate::working_copy::User;
 use crate::world::{Gateway, GitServerKind, RegistryKind, Reply};
 
 pub const CASES: &[Case] = cases![
-    each_state_of_a_working_copy_is_told,
+    each_state_of_a_working_copy_is_shown,
     images_are_verified_stale_or_unverified,
-    nothing_is_changed_by_looking,
+    a_status_changes_nothing,
     a_train_is_shown_by_its_references,
-    a_remote_that_does_not_answer_hides_nothing_else,
-    a_registry_that_refuses_hides_nothing_else,
-    an_engine_that_does_not_run_hides_nothing_else,
-    a_working_copy_that_cannot_be_read_hides_nothing_else,
-    a_variable_that_is_not_set_concerns_its_service,
-    offline_asks_nobody,
-    offline_knows_what_was_fetched,
-    what_offline_does_not_know_is_said,
-    json_is_for_scripts,
+    an_unresponsive_remote_does_not_hide_other_results,
+    a_refusing_registry_does_not_hide_other_results,
+    an_unreachable_engine_does_not_hide_other_results,
+    an_unreadable_working_copy_does_not_hide_other_results,
+    an_unset_variable_affects_only_its_service,
+    offline_contacts_no_server,
+    offline_uses_fetched_commits,
+    unknown_commits_are_reported_offline,
+    json_has_all_fields,
 ];
 
 fn json(output: &Output) -> Value {
@@ -52,7 +52,7 @@ fn cells(output: &Output, service: &str) -> Vec<String> {
         .collect()
 }
 
-fn each_state_of_a_working_copy_is_told(t: &Context) {
+fn each_state_of_a_working_copy_is_shown(t: &Context) {
     let names = [
         "ahead", "behind", "clean", "conflict", "detached", "diverged", "foreign", "missing",
         "modified", "moved", "topic", "unborn",
@@ -117,7 +117,7 @@ fn each_state_of_a_working_copy_is_told(t: &Context) {
         ("topic", "topic".to_owned()),
         ("unborn", "no commit".to_owned()),
     ] {
-        // The commit is the remote's current one, whatever exists locally.
+        // The commit is the remote's current one, regardless of local commits.
         assert_eq!(cells(&status, name), [name, &short(name), "-", &shown]);
     }
     assert_eq!(
@@ -194,7 +194,7 @@ fn everything(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
     entries.collect()
 }
 
-fn nothing_is_changed_by_looking(t: &Context) {
+fn a_status_changes_nothing(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, "", &[("zbackend", &repository)]);
     t.xp(["sync"]).success();
@@ -235,7 +235,7 @@ fn a_train_is_shown_by_its_references(t: &Context) {
         cells(&status, "zfrontend")[..4],
         ["zfrontend", "TASK-981", &topic[..8], "-"]
     );
-    // Its image would be another one.
+    // Its image would be different.
     let cell = |status: &Output| cells(status, "zbackend")[1..4].to_vec();
     assert_eq!(cell(&status), ["master", &backend.head()[..8], "-"]);
     t.xp(["build", "--branch", "TASK-981"]).success();
@@ -247,7 +247,7 @@ fn a_train_is_shown_by_its_references(t: &Context) {
         .stdout_contains("zbackend");
 }
 
-fn a_remote_that_does_not_answer_hides_nothing_else(t: &Context) {
+fn an_unresponsive_remote_does_not_hide_other_results(t: &Context) {
     let (backend, frontend) = (
         small::repository(t, "zbackend"),
         small::repository(t, "zfrontend"),
@@ -284,7 +284,7 @@ fn a_remote_that_does_not_answer_hides_nothing_else(t: &Context) {
     status.stderr_contains("hint: did you mean `master` instead of `origin/mastre`?");
 }
 
-fn a_registry_that_refuses_hides_nothing_else(t: &Context) {
+fn a_refusing_registry_does_not_hide_other_results(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let gateway = Gateway::before(registry.host(), |incoming| {
         match incoming.path.contains("zfrontend/manifests/") && incoming.method == "HEAD" {
@@ -325,7 +325,7 @@ fn a_registry_that_refuses_hides_nothing_else(t: &Context) {
     t.xp(["status", "--offline", "zbackend"]).success();
 }
 
-fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
+fn an_unreachable_engine_does_not_hide_other_results(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, t.registry().host(), &[("zbackend", &repository)]);
     t.xp(["build"]).success();
@@ -346,7 +346,7 @@ fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
     }
 }
 
-fn a_working_copy_that_cannot_be_read_hides_nothing_else(t: &Context) {
+fn an_unreadable_working_copy_does_not_hide_other_results(t: &Context) {
     let (backend, frontend) = (
         small::repository(t, "zbackend"),
         small::repository(t, "zfrontend"),
@@ -362,7 +362,7 @@ fn a_working_copy_that_cannot_be_read_hides_nothing_else(t: &Context) {
     status.stderr_contains("src/zfrontend");
 }
 
-fn a_variable_that_is_not_set_concerns_its_service(t: &Context) {
+fn an_unset_variable_affects_only_its_service(t: &Context) {
     let (backend, frontend) = (
         small::repository(t, "zbackend"),
         small::repository(t, "zfrontend"),
@@ -387,7 +387,7 @@ fn a_variable_that_is_not_set_concerns_its_service(t: &Context) {
     status.stderr_contains("environment variable `NUMBER` is not set");
 }
 
-fn offline_asks_nobody(t: &Context) {
+fn offline_contacts_no_server(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let repository = small::repository(t, "zbackend");
     let service = small::service(t, "zbackend", &repository.url_http(), "", "");
@@ -419,7 +419,7 @@ fn offline_asks_nobody(t: &Context) {
     assert_eq!(requests.len(), 1, "{requests:?}");
 }
 
-fn offline_knows_what_was_fetched(t: &Context) {
+fn offline_uses_fetched_commits(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let first = repository.head();
     repository.tag("v1");
@@ -476,7 +476,7 @@ fn offline_knows_what_was_fetched(t: &Context) {
     );
 }
 
-fn what_offline_does_not_know_is_said(t: &Context) {
+fn unknown_commits_are_reported_offline(t: &Context) {
     let registry = t.registry().host();
     let (backend, frontend) = (
         small::repository(t, "zbackend"),
@@ -495,7 +495,7 @@ fn what_offline_does_not_know_is_said(t: &Context) {
         assert!(!status.stdout.contains("REGISTRY"), "{status}");
         status
             .stderr_contains("error: the commit of zfrontend is not known locally")
-            .stderr_contains("hint: `xp sync` fetches");
+            .stderr_contains("hint: run `xp sync` to fetch");
         let all = t.xp(["status", "--offline", "--format", "json"]).failure(3);
         let one = &json(&all)["services"][1];
         let word = if host.is_empty() {
@@ -513,7 +513,7 @@ fn what_offline_does_not_know_is_said(t: &Context) {
     t.xp(["status", "--offline"]).success();
 }
 
-fn json_is_for_scripts(t: &Context) {
+fn json_has_all_fields(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let first = repository.head();
     small::platform(t, t.registry().host(), &[("zbackend", &repository)]);

@@ -9,14 +9,14 @@ use crate::services::Services;
 use crate::wait::wait_until;
 
 pub const CASES: &[Case] = cases![
-    bars_show_what_runs,
+    bars_show_running_services,
     bars_fit_a_narrow_terminal,
     hundreds_of_services_fit_a_low_terminal,
-    transfers_are_told_in_bytes,
-    wide_characters_and_escapes_keep_their_place,
+    transfers_show_bytes,
+    wide_characters_and_escapes_are_aligned,
     interrupt_leaves_a_clean_screen,
     failure_is_shown_without_bars,
-    nothing_to_do_is_just_the_table,
+    nothing_to_do_prints_only_the_table,
 ];
 
 /// A script that prints a line, tries to clear the screen, and waits for the file `go`.
@@ -29,7 +29,7 @@ const SPINNERS: &[char] = &[
     '⠇', '⠏', '⠹',
 ];
 
-fn bars_show_what_runs(t: &Context) {
+fn bars_show_running_services(t: &Context) {
     let platform = Services::new(t, &["front", "a-longer-name"]);
     platform.manifest(&["front", "a-longer-name"].map(|name| (name, platform.scripts(SCRIPT))));
     let terminal = t.xp(["build", "--jobs", "2"]).in_terminal(80, 24);
@@ -192,7 +192,7 @@ fn interrupt_leaves_a_clean_screen(t: &Context) {
     assert!(has("echoctl") && has("echo"), "{after}");
 }
 
-fn transfers_are_told_in_bytes(t: &Context) {
+fn transfers_show_bytes(t: &Context) {
     // Random bytes take time, because they do not compress.
     let app = App::with_scripts(t, "", &["head -c 60000000 /dev/urandom > blob"]);
     let manifest = t.read("x-platform.yml");
@@ -210,7 +210,7 @@ fn transfers_are_told_in_bytes(t: &Context) {
     assert_no_bars(&screen);
 }
 
-fn wide_characters_and_escapes_keep_their_place(t: &Context) {
+fn wide_characters_and_escapes_are_aligned(t: &Context) {
     let wide = "構築する".repeat(6);
     let script = format!(
         "printf '\\033[2J\\033[9A\\033]0;title\\007\\010\\010{wide}\\n'; until [ -e go ]; do sleep 0.1; done"
@@ -243,7 +243,7 @@ fn failure_is_shown_without_bars(t: &Context) {
     assert!(screen.contains("\n    a reason\n"), "{screen}");
 }
 
-fn nothing_to_do_is_just_the_table(t: &Context) {
+fn nothing_to_do_prints_only_the_table(t: &Context) {
     let app = App::new(t, &[], "");
     app.build().success();
     let (status, screen) = app.build().in_terminal(80, 24).wait();

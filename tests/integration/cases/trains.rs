@@ -9,14 +9,14 @@ use crate::repository::GitRepository;
 use crate::world::Registry;
 
 pub const CASES: &[Case] = cases![
-    one_command_builds_a_coherent_preview_set,
-    a_preview_leaves_the_images_of_the_manifest_alone,
-    a_train_that_goes_on_is_built_again,
-    a_reference_of_a_needed_service_makes_images_of_its_own,
+    one_command_builds_a_consistent_preview,
+    a_preview_does_not_change_regular_images,
+    a_moved_train_is_rebuilt,
+    a_reference_of_a_needed_service_creates_variants,
     a_branch_that_is_the_manifests_commit_changes_nothing,
     a_branch_that_no_repository_has_is_an_error,
-    a_branch_of_services_that_are_not_selected_is_none,
-    a_remote_that_cannot_be_asked_for_the_branch_is_named,
+    a_branch_may_exist_only_in_unselected_services,
+    an_unreachable_remote_is_named,
 ];
 
 /// `back` is built from `front`, `front` from `base`; `other` is independent.
@@ -111,7 +111,7 @@ fn sorted<const N: usize>(tags: [String; N]) -> Vec<String> {
     tags
 }
 
-fn one_command_builds_a_coherent_preview_set(t: &Context) {
+fn one_command_builds_a_consistent_preview(t: &Context) {
     let product = Product::new(t);
     let topic = product.commit_topic("base", "topic");
     let plan = t.xp(["plan", "--branch", "TASK-981"]).success();
@@ -157,7 +157,7 @@ fn one_command_builds_a_coherent_preview_set(t: &Context) {
     assert_eq!(again.stdout.matches("skipped").count(), 4, "{again}");
 }
 
-fn a_preview_leaves_the_images_of_the_manifest_alone(t: &Context) {
+fn a_preview_does_not_change_regular_images(t: &Context) {
     let product = Product::new(t);
     t.xp(["build"]).success();
     let before = product.all_tags();
@@ -182,7 +182,7 @@ fn a_preview_leaves_the_images_of_the_manifest_alone(t: &Context) {
     assert_eq!(product.all_tags(), after);
 }
 
-fn a_train_that_goes_on_is_built_again(t: &Context) {
+fn a_moved_train_is_rebuilt(t: &Context) {
     let product = Product::new(t);
     product.commit_topic("base", "topic");
     t.xp(["build", "--branch", "TASK-981"]).success();
@@ -227,7 +227,7 @@ fn a_train_that_goes_on_is_built_again(t: &Context) {
     );
 }
 
-fn a_reference_of_a_needed_service_makes_images_of_its_own(t: &Context) {
+fn a_reference_of_a_needed_service_creates_variants(t: &Context) {
     let product = Product::new(t);
     t.xp(["build"]).success();
     let before = product.all_tags();
@@ -254,7 +254,7 @@ fn a_reference_of_a_needed_service_makes_images_of_its_own(t: &Context) {
         "it has nothing to do with it"
     );
 
-    // The commit of the manifest's branch is the same, whatever its name.
+    // The commit of the manifest's branch is the same, regardless of the name.
     let master = format!("base={}", product.head("base"));
     for reference in [master.as_str(), "base=master", "base=HEAD"] {
         let build = t.xp(["build", "--reference", reference]).success();
@@ -302,15 +302,15 @@ fn a_branch_that_no_repository_has_is_an_error(t: &Context) {
     product.repositories["other"].tag("v1.0");
     t.xp(["build", "--branch", "v1.0"])
         .failure(3)
-        .stderr_contains("hint: `--branch` uses a branch in the repositories that have it");
+        .stderr_contains("hint: `--branch` requires the branch in at least one repository");
     assert_eq!(product.all_tags(), BTreeMap::new());
     assert!(!t.exists("src"));
 }
 
-fn a_branch_of_services_that_are_not_selected_is_none(t: &Context) {
+fn a_branch_may_exist_only_in_unselected_services(t: &Context) {
     let product = Product::new(t);
     product.commit_topic("front", "topic");
-    // As in a CI job that builds one of many services: the others have the branch.
+    // Like a CI job that builds one of many services: the others have the branch.
     let build = t.xp(["build", "other", "--branch", "TASK-981"]).success();
     build.stdout_contains("On TASK-981: 0 of 1 services.");
     assert!(product.tags("other").contains(&"TASK-981".to_owned()));
@@ -319,7 +319,7 @@ fn a_branch_of_services_that_are_not_selected_is_none(t: &Context) {
         .stderr_contains("did you mean `TASK-981`");
 }
 
-fn a_remote_that_cannot_be_asked_for_the_branch_is_named(t: &Context) {
+fn an_unreachable_remote_is_named(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let closed = format!("http://127.0.0.1:{}/x.git", t.closed_port());
     let services = small::service(t, "zbackend", &repository.url_http(), "", "")

@@ -17,9 +17,9 @@ use crate::world::{Gateway, Registry, RegistryKind, Reply, Store};
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    who_comes_second_takes_the_first_ones_images,
-    an_image_of_another_recipe_is_pushed_over,
-    many_folders_make_the_same_images,
+    the_second_run_uses_the_images_of_the_first,
+    an_image_with_another_recipe_is_replaced,
+    concurrent_folders_build_the_same_images,
 ];
 
 /// A service with a builder folder; each build of either results in another image.
@@ -103,7 +103,7 @@ impl Gate {
     }
 }
 
-fn who_comes_second_takes_the_first_ones_images(t: &Context) {
+fn the_second_run_uses_the_images_of_the_first(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let gate = Arc::new(Gate::default());
     let gateway = gate.before(&registry);
@@ -159,7 +159,7 @@ fn who_comes_second_takes_the_first_ones_images(t: &Context) {
 fn overtaken<R>(gate: &Gate, build: Xp, first: impl FnOnce() -> R) -> (R, Output) {
     let mut second = build.spawn();
     second.wait_for_output(" | image: docker build");
-    // Its next query is whether another run was faster.
+    // Its next query checks whether another run was first.
     gate.is_set.store(true, Ordering::SeqCst);
     wait_until("the builder is built", || {
         gate.is_reached.load(Ordering::SeqCst)
@@ -171,7 +171,7 @@ fn overtaken<R>(gate: &Gate, build: Xp, first: impl FnOnce() -> R) -> (R, Output
     (done, second)
 }
 
-fn an_image_of_another_recipe_is_pushed_over(t: &Context) {
+fn an_image_with_another_recipe_is_replaced(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let gate = Arc::new(Gate::default());
     let gateway = gate.before(&registry);
@@ -196,7 +196,7 @@ fn an_image_of_another_recipe_is_pushed_over(t: &Context) {
     first.stdout_contains("scripts.build changed");
 }
 
-fn many_folders_make_the_same_images(t: &Context) {
+fn concurrent_folders_build_the_same_images(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let platform = Platform::new(t, registry.host(), t.engine().busybox());
     let folders = ["one", "two", "three"].map(|name| platform.copy(name));

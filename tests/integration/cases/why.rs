@@ -6,13 +6,13 @@ use crate::context::Context;
 use crate::repository::GitRepository;
 
 pub const CASES: &[Case] = cases![
-    every_input_is_told_with_its_place,
-    a_service_that_does_not_exist_yet_is_explained_too,
+    every_input_is_shown_with_its_location,
+    an_unbuilt_service_is_explained,
     another_image_of_the_service_is_compared,
-    an_image_that_nobody_has_is_refused,
-    an_image_of_no_registry_is_looked_for_in_the_engine_alone,
-    no_value_that_may_be_secret_is_shown,
-    one_service_is_explained,
+    a_missing_image_is_an_error,
+    an_image_without_a_registry_is_looked_up_in_the_engine,
+    possible_secrets_are_not_shown,
+    only_one_service_can_be_explained,
 ];
 
 struct Product<'t> {
@@ -75,7 +75,7 @@ fn cells<'o>(output: &'o str, input: &str) -> Vec<&'o str> {
     std::iter::once(mark.trim()).chain(cells).collect()
 }
 
-fn every_input_is_told_with_its_place(t: &Context) {
+fn every_input_is_shown_with_its_location(t: &Context) {
     let product = Product::new(t);
     t.xp(["build"]).env("WORD", "canary-3").success();
     let same = product.why(&[]).success();
@@ -133,7 +133,7 @@ fn every_input_is_told_with_its_place(t: &Context) {
     assert_eq!(changed.matches("\n* ").count(), 1, "{changed}");
 }
 
-fn a_service_that_does_not_exist_yet_is_explained_too(t: &Context) {
+fn an_unbuilt_service_is_explained(t: &Context) {
     let product = Product::new(t);
     let output = product.why(&[]).success().stdout;
     assert!(output.contains("\nregistry  absent\n"), "{output}");
@@ -166,18 +166,18 @@ fn another_image_of_the_service_is_compared(t: &Context) {
     }
 }
 
-fn an_image_that_nobody_has_is_refused(t: &Context) {
+fn a_missing_image_is_an_error(t: &Context) {
     let product = Product::new(t);
     let nowhere = product.why(&["--against", "nightly"]).failure(3);
     nowhere
-        .stderr_contains("there is no image")
+        .stderr_contains("image not found: ")
         .stderr_contains(":nightly")
-        .stderr_contains("takes a tag, branch, commit or digest of")
+        .stderr_contains("pass a tag, branch, commit or digest of")
         .does_not_contain("40 digits");
     let short = product.why(&["--against", &product.backend.head()[..8]]);
     short
         .failure(3)
-        .stderr_contains("hint: if it is a commit, write all 40 digits of its SHA-1");
+        .stderr_contains("hint: to specify a commit, use the full 40-digit SHA-1");
     product
         .why(&["--against", ""])
         .failure(2)
@@ -186,7 +186,7 @@ fn an_image_that_nobody_has_is_refused(t: &Context) {
     wrong.stderr_contains("`a b:c` is not a tag, branch, digest or image");
 }
 
-fn an_image_of_no_registry_is_looked_for_in_the_engine_alone(t: &Context) {
+fn an_image_without_a_registry_is_looked_up_in_the_engine(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, "", &[("zbackend", &repository)]);
     t.xp(["why", "zbackend"])
@@ -195,7 +195,7 @@ fn an_image_of_no_registry_is_looked_for_in_the_engine_alone(t: &Context) {
         .does_not_contain("registry ");
 }
 
-fn no_value_that_may_be_secret_is_shown(t: &Context) {
+fn possible_secrets_are_not_shown(t: &Context) {
     let product = Product::new(t);
     let why = product.why(&[]).success().does_not_contain("canary");
     let secret = cells(&why.stdout, "docker.args.SECRET ");
@@ -204,7 +204,7 @@ fn no_value_that_may_be_secret_is_shown(t: &Context) {
     plan.success().does_not_contain("canary");
 }
 
-fn one_service_is_explained(t: &Context) {
+fn only_one_service_can_be_explained(t: &Context) {
     let product = Product::new(t);
     product.why(&["zfrontend"]).failure(2);
     t.xp(["why", "z*"])

@@ -16,26 +16,26 @@ use crate::world::{
 };
 
 pub const CASES: &[Case] = cases![
-    engine_is_the_chosen_one,
+    engine_is_the_selected_one,
     an_unknown_engine_is_an_error,
     engine_runs_a_container,
     engine_builds_with_a_network,
-    engine_knows_its_images_and_containers,
-    open_registry_takes_a_push,
-    registry_with_login_refuses_a_wrong_one,
-    registry_with_tls_takes_a_push,
-    registry_with_tls_and_login_refuses_a_wrong_one,
+    engine_lists_images_and_containers,
+    open_registry_accepts_a_push,
+    registry_with_authentication_rejects_a_wrong_login,
+    registry_with_tls_accepts_a_push,
+    registry_with_tls_rejects_a_wrong_login,
     registry_of_a_test_can_be_killed,
     git_over_each_transport,
-    git_with_a_wrong_login_is_refused,
+    git_rejects_a_wrong_login,
     git_history_changes_reach_the_server,
     git_requests_are_counted,
-    program_runs_with_its_own_surroundings,
+    programs_run_in_an_isolated_environment,
     program_is_interrupted_and_killed,
     program_runs_in_a_terminal,
 ];
 
-fn engine_is_the_chosen_one(t: &Context) {
+fn engine_is_the_selected_one(t: &Context) {
     let chosen = chosen_engine().expect("a choice that the test run began with");
     let product = t.engine().product();
     if !t.engine().is_private() {
@@ -97,7 +97,7 @@ fn engine_builds_with_a_network(t: &Context) {
     assert_eq!(t.engine().run(&image, ["cat", "/result"]), "built");
 }
 
-fn engine_knows_its_images_and_containers(t: &Context) {
+fn engine_lists_images_and_containers(t: &Context) {
     let engine = t.engine();
     let image = t.image("zbackend");
     assert_eq!(engine.image(&image), None);
@@ -130,7 +130,7 @@ fn engine_knows_its_images_and_containers(t: &Context) {
     assert_eq!(engine.image(&image), None);
 }
 
-fn open_registry_takes_a_push(t: &Context) {
+fn open_registry_accepts_a_push(t: &Context) {
     let registry = t.registry();
     let mark = registry.mark();
     assert_pushed(t, registry, push(t, registry));
@@ -157,11 +157,11 @@ fn open_registry_takes_a_push(t: &Context) {
     assert_eq!(registry.tags(&t.image("pushed")), [""; 0]);
 }
 
-fn registry_with_login_refuses_a_wrong_one(t: &Context) {
+fn registry_with_authentication_rejects_a_wrong_login(t: &Context) {
     assert_login_matters(t, t.registry_of(RegistryKind::Auth));
 }
 
-fn registry_with_tls_takes_a_push(t: &Context) {
+fn registry_with_tls_accepts_a_push(t: &Context) {
     let registry = t.registry_of(RegistryKind::Tls);
     assert_pushed(t, registry, push(t, registry));
     let url = format!("https://{}/v2/", registry.host());
@@ -178,7 +178,7 @@ fn registry_with_tls_takes_a_push(t: &Context) {
     assert!(fetch(&[Path::new("--cacert"), t.ca_certificate()]).success());
 }
 
-fn registry_with_tls_and_login_refuses_a_wrong_one(t: &Context) {
+fn registry_with_tls_rejects_a_wrong_login(t: &Context) {
     assert_login_matters(t, t.registry_of(RegistryKind::TlsAuth));
 }
 
@@ -217,7 +217,7 @@ fn git_over_each_transport(t: &Context) {
     assert!(t.sshd().client_key().exists() && t.sshd().known_hosts().exists());
 }
 
-fn git_with_a_wrong_login_is_refused(t: &Context) {
+fn git_rejects_a_wrong_login(t: &Context) {
     let repository = t.git_repo("zbackend");
     repository.commit(&[], "Start");
     for url in [
@@ -276,7 +276,7 @@ fn git_requests_are_counted(t: &Context) {
     assert!(requests.iter().all(|request| request.status == 200));
 }
 
-fn program_runs_with_its_own_surroundings(t: &Context) {
+fn programs_run_in_an_isolated_environment(t: &Context) {
     let builder = t.builder("go", "FROM scratch\n", &[("install.sh", "#!/bin/sh\n")]);
     assert!(t.exists(&format!("{builder}/install.sh")));
     t.manifest("services: {}\n");

@@ -1,4 +1,4 @@
-//! `bin/x-platform`: xp in a container, as if it ran outside.
+//! `bin/x-platform`: xp in a container behaves as on the host.
 
 use std::fs;
 use std::io;
@@ -22,47 +22,47 @@ use crate::wait::wait_until;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
-    a_build_is_the_same,
+    a_build_is_the_same_as_without_the_wrapper,
     files_belong_to_the_caller,
-    files_of_root_belong_to_root,
-    a_subfolder_and_strange_names_are_no_problem,
-    worktrees_and_borrowed_objects_are_seen,
+    root_owns_files_of_root,
+    subfolders_and_unusual_names_work,
+    worktrees_and_borrowed_objects_are_mounted,
     failures_keep_their_exit_code,
     signals_reach_xp,
-    nothing_works_on_for_a_client_that_was_killed,
-    a_terminal_is_one_in_there,
-    variables_go_by_their_names,
-    the_home_is_that_of_the_caller,
+    a_killed_client_stops_everything,
+    a_terminal_is_passed_through,
+    variables_are_passed_by_name,
+    the_home_folder_is_the_callers,
     a_working_copy_is_built_in_place,
-    what_is_not_mounted_is_said,
-    an_image_that_is_missing_is_said,
-    an_image_is_built_from_its_sources,
-    an_engine_that_is_missing_is_said,
-    an_engine_elsewhere_is_refused,
-    an_engine_elsewhere_without_ssh_is_refused,
-    an_engine_of_a_context_is_found,
-    a_job_in_a_container_uses_it_as_well,
-    the_home_of_a_job_stays,
-    relative_paths_of_variables_are_seen,
-    a_home_that_is_the_root_is_no_problem,
-    folders_of_the_system_are_not_mounted,
-    a_loop_keeps_its_input,
-    a_line_break_in_a_path_is_refused,
+    missing_mounts_are_reported,
+    a_missing_image_is_reported,
+    the_image_is_built_from_its_sources,
+    a_missing_engine_is_reported,
+    a_remote_engine_is_rejected,
+    a_remote_engine_without_ssh_is_rejected,
+    the_engine_of_a_context_is_used,
+    a_job_in_a_container_can_use_the_wrapper,
+    the_home_folder_of_a_job_is_kept,
+    relative_paths_in_variables_are_mounted,
+    the_home_folder_can_be_the_root,
+    system_folders_are_not_mounted,
+    standard_input_of_a_loop_is_not_consumed,
+    a_line_break_in_a_path_is_rejected,
     an_exported_cdpath_changes_nothing,
-    agents_of_virtual_machines_are_only_where_they_are,
-    podman_in_a_virtual_machine_is_refused,
+    agents_of_virtual_machines_are_mounted_if_available,
+    podman_in_a_virtual_machine_is_rejected,
 ];
 
-/// A user that the machine does not know.
-const STRANGER: u32 = 12345;
+/// A user that does not exist on the machine.
+const UNKNOWN_UID: u32 = 12345;
 
 /// Returns the wrapper with these arguments, and the image with this xp.
 fn wrapper<const N: usize>(t: &Context, arguments: [&str; N]) -> Xp {
     let xp = t.program(&script(), arguments);
-    surroundings(t, xp)
+    environment(t, xp)
 }
 
-fn surroundings(t: &Context, xp: Xp) -> Xp {
+fn environment(t: &Context, xp: Xp) -> Xp {
     xp.env("XBUILDER_IMAGE", image_of_xp(t))
         .env("XDG_RUNTIME_DIR", runtime(t))
         // The folder with the tests' repositories.
@@ -80,7 +80,7 @@ fn runtime(t: &Context) -> PathBuf {
 }
 
 /// Returns the wrapper, run by a user other than root.
-fn as_stranger<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str; N]) -> Xp {
+fn as_unknown_user<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str; N]) -> Xp {
     let socket = t.engine().host().strip_prefix("unix://").expect("a socket");
     let group = fs::metadata(socket).expect("the engine's socket").gid();
     let script = t.folder().join("x-platform");
@@ -93,10 +93,10 @@ fn as_stranger<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str; N])
     let mut xp = t.program("setpriv", ["--reuid", "12345", "--regid", "12345"]);
     xp = xp.arg("--groups").arg(group.to_string()).arg(script);
     let xp = arguments.into_iter().fold(xp, |xp, it| xp.arg(it));
-    surroundings(t, xp)
+    environment(t, xp)
 }
 
-fn a_build_is_the_same(t: &Context) {
+fn a_build_is_the_same_as_without_the_wrapper(t: &Context) {
     let app = App::with_scripts(
         t,
         "cache: [ /cache ]",
@@ -110,7 +110,7 @@ fn a_build_is_the_same(t: &Context) {
     let list = t.engine().run(&app.image_of_head(), ["ls", "/src"]);
     assert!(list.contains("made"), "{list}");
     assert_eq!(t.containers(), [Value::Null; 0]);
-    // Each finds what the other has built.
+    // Each one finds the images that the other has built.
     t.xp(["plan", "--exit-code"]).success();
     wrapper(t, ["plan", "--exit-code"]).success();
     assert!(
@@ -131,25 +131,25 @@ fn files_belong_to_the_caller(t: &Context) {
     let lines =
         ["id -u > user; id -g >> user; touch $HOME/file /cache/file; mkdir -p a/b; touch a/b/c"];
     let app = App::with_scripts(t, "cache: [ /cache ]", &lines);
-    as_stranger(t, &app, ["build"]).success();
+    as_unknown_user(t, &app, ["build"]).success();
     assert_eq!(app.read("user"), "12345\n12345\n");
-    assert_owned_by(&t.dir(), STRANGER);
+    assert_owned_by(&t.dir(), UNKNOWN_UID);
     // Scripts that run as root do not leave files owned by root either.
     app.set_scripts(
         "user: root\ncache: [ /cache ]",
         &["id -u > user; touch /cache/root"],
     );
-    as_stranger(t, &app, ["build", "--force"]).success();
+    as_unknown_user(t, &app, ["build", "--force"]).success();
     assert_eq!(app.read("user"), "0\n");
-    assert_owned_by(&t.dir(), STRANGER);
-    as_stranger(t, &app, ["sync"]).success();
-    as_stranger(t, &app, ["build", "--local", "--force"]).success();
+    assert_owned_by(&t.dir(), UNKNOWN_UID);
+    as_unknown_user(t, &app, ["sync"]).success();
+    as_unknown_user(t, &app, ["build", "--local", "--force"]).success();
     for folder in [t.dir(), t.home(), runtime(t)] {
-        assert_owned_by(&folder, STRANGER);
+        assert_owned_by(&folder, UNKNOWN_UID);
     }
 }
 
-fn files_of_root_belong_to_root(t: &Context) {
+fn root_owns_files_of_root(t: &Context) {
     let app = App::with_scripts(
         t,
         "user: \"4321:4322\"\ncache: [ /cache ]",
@@ -160,7 +160,7 @@ fn files_of_root_belong_to_root(t: &Context) {
     assert_owned_by(&t.dir(), uid());
 }
 
-fn a_subfolder_and_strange_names_are_no_problem(t: &Context) {
+fn subfolders_and_unusual_names_work(t: &Context) {
     let app = App::with_scripts(t, "cache: [ /cache ]", &["touch made /cache/made"]);
     let folder = t.folder().join("a, \"b\": 'c' $d");
     fs::rename(t.dir(), &folder).expect("the folder can be renamed");
@@ -168,7 +168,7 @@ fn a_subfolder_and_strange_names_are_no_problem(t: &Context) {
     fs::create_dir_all(&below).expect("a folder");
     wrapper(t, ["build"]).dir(&below).success();
     assert!(folder.join(".xp/build/app/made").exists());
-    // By its path, from elsewhere, and through a link.
+    // By absolute path from another folder, and through a link.
     let link = t.folder().join("link");
     symlink(&folder, &link).expect("a link");
     for name in ["-C", "-f"] {
@@ -183,12 +183,12 @@ fn a_subfolder_and_strange_names_are_no_problem(t: &Context) {
     assert!(app.is_built());
 }
 
-fn worktrees_and_borrowed_objects_are_seen(t: &Context) {
+fn worktrees_and_borrowed_objects_are_mounted(t: &Context) {
     let app = App::with_scripts(t, "", &["cat file .git > read"]);
     t.xp(["sync"]).success();
     let elsewhere = t.folder().join("elsewhere");
     fs::create_dir_all(&elsewhere).expect("a folder");
-    // The working copy is a git worktree, whose repository is elsewhere.
+    // The working copy is a git worktree with its repository elsewhere.
     let copy = t.dir().join("src/app");
     fs::rename(&copy, elsewhere.join("main")).expect("the working copy can be moved");
     let path = copy.display().to_string();
@@ -247,7 +247,7 @@ fn signals_reach_xp(t: &Context) {
     }
 }
 
-fn nothing_works_on_for_a_client_that_was_killed(t: &Context) {
+fn a_killed_client_stops_everything(t: &Context) {
     let app = App::with_scripts(t, "", &["echo begun; sleep 1000"]);
     let mut running = wrapper(t, ["build"]).spawn();
     running.wait_for_output("app | begun");
@@ -259,7 +259,7 @@ fn nothing_works_on_for_a_client_that_was_killed(t: &Context) {
     wrapper(t, ["build"]).success();
 }
 
-fn a_terminal_is_one_in_there(t: &Context) {
+fn a_terminal_is_passed_through(t: &Context) {
     let _app = App::with_scripts(t, "", &["true"]);
     t.xp(["sync"]).success();
     // The docker client sends the container's terminal size only after the start.
@@ -279,7 +279,7 @@ fn a_terminal_is_one_in_there(t: &Context) {
 
 /// Returns a client that logs its arguments, and the log file. It runs the real one, except for what these
 /// branches of a `case` handle.
-fn client_that_tells(t: &Context, branches: &str) -> (PathBuf, PathBuf) {
+fn logging_client(t: &Context, branches: &str) -> (PathBuf, PathBuf) {
     let told = t.folder().join("told");
     let client = t.folder().join("client");
     let text = format!(
@@ -290,10 +290,10 @@ fn client_that_tells(t: &Context, branches: &str) -> (PathBuf, PathBuf) {
     (client, told)
 }
 
-fn variables_go_by_their_names(t: &Context) {
+fn variables_are_passed_by_name(t: &Context) {
     let keys = "env: { COLOUR: \"${{ env.COLOUR }}\", BOTH: \"${{env.ONE}}-${{ env.TWO }}\" }";
     let app = App::with_scripts(t, keys, &["echo $COLOUR $BOTH $CI > variables"]);
-    let (client, told) = client_that_tells(t, "");
+    let (client, told) = logging_client(t, "");
     let build = wrapper(t, ["build"])
         .env("XBUILDER_ENGINE", &client)
         .env("COLOUR", "deep red")
@@ -348,7 +348,7 @@ fn variables_go_by_their_names(t: &Context) {
     .stdout_contains("by its name");
 }
 
-fn the_home_is_that_of_the_caller(t: &Context) {
+fn the_home_folder_is_the_callers(t: &Context) {
     t.write("../home/.ssh/key", "key");
     let socket = t.folder().join("agent.sock");
     let _agent = UnixListener::bind(&socket).expect("a socket");
@@ -378,7 +378,7 @@ fn a_working_copy_is_built_in_place(t: &Context) {
     assert!(!t.exists("src/app/node_modules"), "only mounted upon");
 }
 
-fn what_is_not_mounted_is_said(t: &Context) {
+fn missing_mounts_are_reported(t: &Context) {
     t.write("../home/own/file", "own");
     let app = App::with_scripts(t, "mounts: [ \"~/own:/own\" ]", &["cat /own/file"]);
     // The rest of the home folder is not there.
@@ -395,20 +395,20 @@ fn what_is_not_mounted_is_said(t: &Context) {
     wrapper(t, ["plan"])
         .env("XBUILDER_MOUNTS", "/no/such/folder")
         .failure(3)
-        .stderr_contains("error: XBUILDER_MOUNTS names /no/such/folder, and nothing is there");
+        .stderr_contains("error: XBUILDER_MOUNTS contains /no/such/folder, which does not exist");
 }
 
-fn an_image_that_is_missing_is_said(t: &Context) {
+fn a_missing_image_is_reported(t: &Context) {
     let image = format!("127.0.0.1:{}/x-platform:1", t.closed_port());
     let run = t.program(&script(), ["plan"]).env("XBUILDER_IMAGE", &image);
     run.failure(3)
         .stderr_contains(&format!(
-            "error: the engine has no image {image}, and it cannot be pulled"
+            "error: the engine does not have the image {image}, and it cannot be pulled"
         ))
-        .stderr_contains("hint: let XBUILDER_IMAGE name an image of xp");
+        .stderr_contains("hint: set XBUILDER_IMAGE to an xp image");
 }
 
-fn an_image_is_built_from_its_sources(t: &Context) {
+fn the_image_is_built_from_its_sources(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     let image = t.image("built:1");
     let text = fs::read_to_string(script()).expect("the wrapper");
@@ -423,33 +423,33 @@ fn an_image_is_built_from_its_sources(t: &Context) {
     crate::repository::write_file(&sources.join("docker/Dockerfile"), &dockerfile);
     let build = || {
         let script = t.dir().join("bin/x-platform").display().to_string();
-        let xp = surroundings(t, t.program(&script, ["build"]));
+        let xp = environment(t, t.program(&script, ["build"]));
         xp.env_remove("XBUILDER_IMAGE")
             .env("XBUILDER_SOURCES", &sources)
     };
     build().success().stderr_contains(&format!(
-        "the engine has no image {image}: it is built from "
+        "the engine does not have the image {image}; building it from "
     ));
     assert!(app.is_built());
     build()
         .success()
-        .does_not_contain("the engine has no image");
+        .does_not_contain("the engine does not have the image");
 }
 
-fn an_engine_that_is_missing_is_said(t: &Context) {
+fn a_missing_engine_is_reported(t: &Context) {
     let run = wrapper(t, ["plan"]).env("DOCKER_HOST", "unix:///no/such.sock");
     run.failure(3)
-        .stderr_contains("error: the container engine does not answer\ncause: ")
-        .stderr_contains("hint: is it started");
+        .stderr_contains("error: the container engine is not responding\ncause: ")
+        .stderr_contains("hint: check that it is running");
     wrapper(t, ["plan"])
         .env("XBUILDER_ENGINE", "no-such-client")
         .failure(3)
-        .stderr_contains("error: there is no `no-such-client` in the PATH");
+        .stderr_contains("error: `no-such-client` not found on PATH");
 }
 
-fn an_engine_elsewhere_is_refused(t: &Context) {
+fn a_remote_engine_is_rejected(t: &Context) {
     let run = wrapper(t, ["plan"]).env("DOCKER_HOST", "ssh://nobody@127.0.0.1:1");
-    run.failure(3).stderr_contains("does not answer");
+    run.failure(3).stderr_contains("is not responding");
 }
 
 /// Forwards a port to the engine's socket, like engines without a socket.
@@ -479,27 +479,27 @@ pub(super) fn port_of_engine(t: &Context) -> u16 {
     port
 }
 
-fn an_engine_elsewhere_without_ssh_is_refused(t: &Context) {
+fn a_remote_engine_without_ssh_is_rejected(t: &Context) {
     let address = format!("tcp://0.0.0.0:{}", port_of_engine(t));
-    // By its name, it is an engine on this machine.
+    // By its address, it is an engine on this machine.
     let _app = App::with_scripts(t, "", &["true"]);
     wrapper(t, ["plan"]).env("DOCKER_HOST", &address).success();
     // Now it is one on another machine.
     let branch = "info*) docker \"$@\" | sed \"s/|$(uname -n)|/|builder-7|/\" ;;";
-    let (client, told) = client_that_tells(t, branch);
+    let (client, told) = logging_client(t, branch);
     let plan = wrapper(t, ["plan"])
         .env("DOCKER_HOST", &address)
         .env("XBUILDER_ENGINE", client);
     plan.failure(3)
         .stderr_contains(&format!(
-            "error: the engine at {address} does not see the folders of this machine"
+            "error: the engine at {address} cannot access the folders of this machine"
         ))
-        .stderr_contains("hint: install xp itself here");
+        .stderr_contains("hint: install xp on this machine");
     let told = fs::read_to_string(told).expect("what the client was told");
     assert!(!told.contains("run --rm"), "{told}");
 }
 
-fn an_engine_of_a_context_is_found(t: &Context) {
+fn the_engine_of_a_context_is_used(t: &Context) {
     let app = App::with_scripts(t, "", &["touch made"]);
     let engine = format!("host=tcp://127.0.0.1:{}", port_of_engine(t));
     let docker = |arguments: &[&str]| {
@@ -556,7 +556,7 @@ fn in_job<const N: usize>(t: &Context, image: &str, options: [&str; N], command:
     command.iter().fold(run, |run, word| run.arg(word))
 }
 
-fn a_job_in_a_container_uses_it_as_well(t: &Context) {
+fn a_job_in_a_container_can_use_the_wrapper(t: &Context) {
     let app = App::with_scripts(t, "cache: [ /cache ]", &["touch made /cache/made"]);
     // Most images' sed supports less than busybox's; busybox's shell would use its own.
     let image = image_of_job(t, &["dash", "sed"]);
@@ -573,7 +573,7 @@ fn a_job_in_a_container_uses_it_as_well(t: &Context) {
     assert_eq!(t.containers(), [Value::Null; 0]);
 }
 
-fn the_home_of_a_job_stays(t: &Context) {
+fn the_home_folder_of_a_job_is_kept(t: &Context) {
     t.write("../home/own/token", "token");
     let app = App::with_scripts(t, "mounts: [ \"~/own:/own\" ]", &["cat /own/token > read"]);
     let image = image_of_job(t, &[]);
@@ -599,12 +599,12 @@ fn the_home_of_a_job_stays(t: &Context) {
     assert!(app.export("made").exists());
 }
 
-fn relative_paths_of_variables_are_seen(t: &Context) {
+fn relative_paths_in_variables_are_mounted(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     t.write("k.yml", "");
     fs::create_dir_all(t.dir().join("below")).expect("a folder");
     crate::repository::write_file(&t.folder().join("k2.yml"), "");
-    let (client, told) = client_that_tells(t, "");
+    let (client, told) = logging_client(t, "");
     wrapper(t, ["build"])
         .env("XBUILDER_ENGINE", client)
         .env("DOCKER_CONFIG", "../docker")
@@ -619,16 +619,16 @@ fn relative_paths_of_variables_are_seen(t: &Context) {
     }
 }
 
-fn a_home_that_is_the_root_is_no_problem(t: &Context) {
+fn the_home_folder_can_be_the_root(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     wrapper(t, ["build"]).env("HOME", "/").success();
     assert!(app.is_built());
 }
 
-fn folders_of_the_system_are_not_mounted(t: &Context) {
+fn system_folders_are_not_mounted(t: &Context) {
     let _app = App::with_scripts(t, "", &["true"]);
     wrapper(t, ["build"]).success();
-    let (client, told) = client_that_tells(t, "");
+    let (client, told) = logging_client(t, "");
     wrapper(t, ["report", "--format", "junit", "-o", "/dev/stdout"])
         .env("XBUILDER_ENGINE", client)
         .run();
@@ -639,28 +639,28 @@ fn folders_of_the_system_are_not_mounted(t: &Context) {
         wrapper(t, ["plan"])
             .dir(folder)
             .failure(3)
-            .stderr_contains("of the system cannot be given to a container")
-            .stderr_contains("hint: go into the folder of a platform");
+            .stderr_contains("cannot be mounted into a container")
+            .stderr_contains("hint: change to a platform's folder");
     }
 }
 
-fn a_loop_keeps_its_input(t: &Context) {
+fn standard_input_of_a_loop_is_not_consumed(t: &Context) {
     let _app = App::with_scripts(t, "", &["true"]);
     let lines =
         "while read -r line; do \"$0\" plan >/dev/null || exit 1; echo \"took $line\"; done";
     let program = t.program("sh", ["-c", lines, &script()]);
-    surroundings(t, program)
+    environment(t, program)
         .stdin("one\ntwo\nthree\n")
         .success()
         .stdout_contains("took one\ntook two\ntook three\n");
 }
 
-fn a_line_break_in_a_path_is_refused(t: &Context) {
+fn a_line_break_in_a_path_is_rejected(t: &Context) {
     let folder = t.folder().join("a\nb");
     fs::create_dir_all(&folder).expect("a folder");
     let refused = |xp: Xp| {
         xp.failure(3)
-            .stderr_contains("error: there is a line break in the path ")
+            .stderr_contains("contains a line break, which this script does not support")
             .stderr_contains("a?b")
             .stderr_contains("hint: rename the folder");
     };
@@ -668,7 +668,7 @@ fn a_line_break_in_a_path_is_refused(t: &Context) {
     refused(wrapper(t, ["plan", "-C"]).arg(&folder));
     refused(wrapper(t, ["plan"]).env("XP_CACHE_DIR", &folder));
     refused(wrapper(t, ["plan"]).env("XBUILDER_MOUNTS", &folder));
-    // Even at the very end, where shells like to lose it.
+    // Even a trailing one, which shells tend to strip.
     let folder = t.folder().join("a?b\n");
     fs::create_dir_all(&folder).expect("a folder");
     refused(wrapper(t, ["plan"]).dir(&folder));
@@ -694,16 +694,16 @@ fn on_darwin(t: &Context, xp: Xp) -> Xp {
     xp.env("PATH", format!("{}:{path}", folder.display()))
 }
 
-fn agents_of_virtual_machines_are_only_where_they_are(t: &Context) {
+fn agents_of_virtual_machines_are_mounted_if_available(t: &Context) {
     let socket = t.folder().join("agent.sock");
     let _agent = UnixListener::bind(&socket).expect("a socket");
     let _app = App::with_scripts(t, "", &["true"]);
     let of_desktop = "/run/host-services/ssh-auth.sock";
     for (system, has_agent) in [("Docker Desktop", true), ("Ubuntu 24.04 LTS", false)] {
-        // There is no such machine here, so only the command is checked.
+        // This test does not run on a Mac, so only the command is checked.
         let branches =
             format!("info*) docker \"$@\" | sed 's/^[^|]*|/{system}|/' ;;\nrun*) exit 0 ;;");
-        let (client, told) = client_that_tells(t, &branches);
+        let (client, told) = logging_client(t, &branches);
         let plan = wrapper(t, ["plan"])
             .env("XBUILDER_ENGINE", client)
             .env("SSH_AUTH_SOCK", &socket);
@@ -719,11 +719,11 @@ fn agents_of_virtual_machines_are_only_where_they_are(t: &Context) {
     }
 }
 
-fn podman_in_a_virtual_machine_is_refused(t: &Context) {
+fn podman_in_a_virtual_machine_is_rejected(t: &Context) {
     let branches = "--version) echo podman version 5.4.0 ;;\n\
         *RemoteSocket*) echo unix:///run/user/501/podman/podman.sock ;;\n\
         info*) echo \"can't evaluate field\" >&2; exit 125 ;;";
-    let (client, _) = client_that_tells(t, branches);
+    let (client, _) = logging_client(t, branches);
     let plan = || {
         let plan = wrapper(t, ["plan"]).env_remove("DOCKER_HOST");
         plan.env("XBUILDER_ENGINE", &client)
@@ -731,10 +731,10 @@ fn podman_in_a_virtual_machine_is_refused(t: &Context) {
     on_darwin(t, plan())
         .failure(3)
         .stderr_contains("error: the engine is Podman in a virtual machine")
-        .stderr_contains("hint: install xp itself here")
+        .stderr_contains("hint: install xp on this machine")
         .does_not_contain("systemctl");
     plan()
         .failure(3)
-        .stderr_contains("error: there is no socket at /run/user/501/podman/podman.sock")
+        .stderr_contains("error: no socket at /run/user/501/podman/podman.sock")
         .stderr_contains("systemctl --user start podman.socket");
 }

@@ -17,7 +17,7 @@ use crate::world::{Engine, Gateway, Registry, RegistryKind, Reply};
 use crate::xp::Xp;
 
 use platform::{Platform, REPOSITORIES};
-pub use state::{Folder, half_files, processes_of};
+pub use state::{Folder, partial_files, processes_of};
 
 /// A platform with its own engine and registry.
 pub struct Siege<'t> {
@@ -80,7 +80,7 @@ impl<'t> Siege<'t> {
     }
 
     /// Restores the state before the first build.
-    pub fn begin_anew(&mut self) {
+    pub fn restart(&mut self) {
         self.registry = self.t.own_registry(RegistryKind::Open);
         self.gateway.move_before(self.registry.host());
         for name in self.engine.images_with_prefix(self.gateway.host()) {
@@ -104,14 +104,14 @@ impl<'t> Siege<'t> {
 
     /// Runs an undisturbed build and returns its duration.
     pub fn run_undisturbed(&mut self) -> Duration {
-        self.begin_anew();
+        self.restart();
         let begun = Instant::now();
         let output = self.xp(["build"]).success();
         let took = begun.elapsed();
-        self.demand_order(&output);
+        self.assert_order(&output);
         let outcome = self.outcome();
         match &self.undisturbed {
-            Some(before) => outcome.demand_equal(before, &output),
+            Some(before) => outcome.assert_equal(before, &output),
             None => self.undisturbed = Some(outcome),
         }
         took
@@ -119,26 +119,26 @@ impl<'t> Siege<'t> {
 
     /// Asserts the same state as after an undisturbed run.
     #[track_caller]
-    pub fn demand_outcome(&self, output: &Output) {
-        self.demand_order(output);
+    pub fn assert_outcome(&self, output: &Output) {
+        self.assert_order(output);
         let undisturbed = self.undisturbed.as_ref().expect("a run before");
-        self.outcome().demand_equal(undisturbed, output);
+        self.outcome().assert_equal(undisturbed, output);
         let plan = self.xp(["plan"]).success();
         assert!(plan.stdout.contains("Nothing to do"), "{plan}\n{output}");
     }
 
     /// Asserts that no container and no temporary file of xp is left.
     #[track_caller]
-    pub fn demand_stopped(&self, output: &Output) {
+    pub fn assert_stopped(&self, output: &Output) {
         let containers = self.containers();
         assert!(containers.is_empty(), "{containers:?} after {output}");
-        self.demand_nothing_half(output);
+        self.assert_nothing_partial(output);
     }
 
     #[track_caller]
-    fn demand_order(&self, output: &Output) {
+    fn assert_order(&self, output: &Output) {
         wait_until("no container is left", || self.containers().is_empty());
-        self.demand_nothing_half(output);
+        self.assert_nothing_partial(output);
         if self.engine.is_private() {
             assert_eq!(self.engine.volumes("dangling=true"), [""; 0], "{output}");
             assert_eq!(self.engine.volumes("dangling=false"), [""; 0], "{output}");
@@ -152,7 +152,8 @@ impl<'t> Siege<'t> {
             assert_eq!(networks, "", "{output}");
         }
         for name in REPOSITORIES {
-            self.platform.demand_users_own(self.t, name, output);
+            self.platform
+                .assert_user_files_unchanged(self.t, name, output);
         }
         assert_eq!(
             Folder::of(&self.t.home()).differences(&self.home),
@@ -162,14 +163,14 @@ impl<'t> Siege<'t> {
     }
 
     #[track_caller]
-    fn demand_nothing_half(&self, output: &Output) {
+    fn assert_nothing_partial(&self, output: &Output) {
         let temporary = Folder::of(&self.temporary);
         assert!(temporary.is_empty(), "{temporary:?} after {output}");
         let lock = std::fs::File::open(self.t.dir().join(".xp/lock"));
         if let Ok(lock) = lock {
             lock.try_lock().expect("nobody holds the lock");
         }
-        let half = half_files(&self.t.dir());
+        let half = partial_files(&self.t.dir());
         assert_eq!(half, [""; 0], "{output}");
         let processes = processes_of(self.t.folder());
         assert_eq!(processes, [""; 0], "{output}");
@@ -210,14 +211,14 @@ impl<'t> Siege<'t> {
             images,
             in_engine: self.engine.images_with_prefix(self.gateway.host()),
             own_files: state::own_files(&self.t.dir().join(".xp")),
-            working_copies: self.platform.moved_along(self.t),
+            working_copies: self.platform.updated_working_copies(self.t),
         }
     }
 }
 
 impl Outcome {
     #[track_caller]
-    fn demand_equal(&self, expected: &Self, output: &Output) {
+    fn assert_equal(&self, expected: &Self, output: &Output) {
         let names = |outcome: &Self| outcome.images.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(self), names(expected), "the images, {output}");
         for (name, image) in &self.images {

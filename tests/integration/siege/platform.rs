@@ -29,7 +29,7 @@ const MOVED: [&str; 4] = [".git/index", ".git/logs", ".git/objects", ".git/refs/
 /// The setup, and the state that must not change.
 pub struct Platform {
     image_repositories: Vec<String>,
-    users_own: BTreeMap<&'static str, Folder>,
+    user_files: BTreeMap<&'static str, Folder>,
 }
 
 impl Platform {
@@ -98,7 +98,7 @@ impl Platform {
             [&base, &frontend, &backend, &mono, &modules],
         ));
 
-        users_work(t, [&base, &frontend, &backend]);
+        create_user_changes(t, [&base, &frontend, &backend]);
         // The platform builds the commits pushed after this.
         base.commit(&[("edited", "2\n"), ("new", "2\n")], "Second");
         frontend.git(&["rm", "--quiet", "goes/away"]);
@@ -108,10 +108,10 @@ impl Platform {
         let names = ["zbase", "zfrontend", "zbackend", "zone", "ztwo", "zmodules"];
         let mut image_repositories: Vec<String> = names.map(|name| t.image(name)).into();
         image_repositories.push(format!("{}/{builder}", t.prefix()));
-        let users_own = REPOSITORIES.map(|name| (name, users_own(t, name)));
+        let user_files = REPOSITORIES.map(|name| (name, user_files(t, name)));
         Self {
             image_repositories,
-            users_own: users_own.into(),
+            user_files: user_files.into(),
         }
     }
 
@@ -122,14 +122,14 @@ impl Platform {
 
     /// Asserts that a working copy with a user's changes is unchanged.
     #[track_caller]
-    pub fn demand_users_own(&self, t: &Context, name: &str, output: &Output) {
-        let differences = users_own(t, name).differences(&self.users_own[name]);
+    pub fn assert_user_files_unchanged(&self, t: &Context, name: &str, output: &Output) {
+        let differences = user_files(t, name).differences(&self.user_files[name]);
         assert_eq!(differences, [""; 0], "{name}, {output}");
     }
 
     /// Returns the cloned or updated working copies, and asserts that they are complete.
     #[track_caller]
-    pub fn moved_along(&self, t: &Context) -> BTreeMap<String, Folder> {
+    pub fn updated_working_copies(&self, t: &Context) -> BTreeMap<String, Folder> {
         let names = ["zfrontend", "mono", "zmodules"];
         for name in names.iter().chain(&REPOSITORIES) {
             let dir = format!("src/{name}");
@@ -140,7 +140,7 @@ impl Platform {
         }
         let folder = |name: &str| {
             let folder = Folder::of(&t.dir().join("src").join(name));
-            folder.without(|path| MOVED.iter().any(|left_out| path.starts_with(left_out)))
+            folder.without(|path| MOVED.iter().any(|moved| path.starts_with(moved)))
         };
         names
             .iter()
@@ -149,13 +149,13 @@ impl Platform {
     }
 }
 
-fn users_own(t: &Context, name: &str) -> Folder {
+fn user_files(t: &Context, name: &str) -> Folder {
     let folder = Folder::of(&t.dir().join("src").join(name));
     folder.without(|path| FETCHED.iter().any(|fetched| path.starts_with(fetched)))
 }
 
 /// Clones three of the repositories as the user, with changes in two of them.
-fn users_work(t: &Context, repositories: [&GitRepository; 3]) {
+fn create_user_changes(t: &Context, repositories: [&GitRepository; 3]) {
     for (repository, name) in repositories.iter().zip(["zbase", "zfrontend", "zbackend"]) {
         let url = match name {
             "zbase" => repository.url_file(),

@@ -37,9 +37,9 @@ impl Folder {
     }
 
     /// Returns it without the paths that match a predicate.
-    pub fn without(mut self, is_left_out: impl Fn(&str) -> bool) -> Self {
+    pub fn without(mut self, is_excluded: impl Fn(&str) -> bool) -> Self {
         self.0
-            .retain(|path, _| !is_left_out(&path.to_string_lossy()));
+            .retain(|path, _| !is_excluded(&path.to_string_lossy()));
         self
     }
 
@@ -76,16 +76,16 @@ impl fmt::Debug for Folder {
 }
 
 /// Returns the leftovers of interrupted operations: locks, temporary files, incomplete clones.
-pub fn half_files(folder: &Path) -> Vec<String> {
+pub fn partial_files(folder: &Path) -> Vec<String> {
     let entries = WalkDir::new(folder).into_iter().flatten();
     let paths = entries.map(|entry| {
         let path = entry.path().strip_prefix(folder).expect("below it");
         path.display().to_string()
     });
-    paths.filter(|path| is_half(path)).collect()
+    paths.filter(|path| is_partial(path)).collect()
 }
 
-fn is_half(path: &str) -> bool {
+fn is_partial(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let is_new = name.starts_with('.') && name.ends_with(".new");
     let is_clone = path.starts_with(".xp/clone/") || name.starts_with(".xp-clone-");

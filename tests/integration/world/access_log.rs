@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::process;
 
-/// An answered request.
+/// A completed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub method: String,
@@ -54,14 +54,14 @@ impl AccessLog {
         Mark(self.complete().len())
     }
 
-    /// Returns the requests answered since a position, from any client.
+    /// Returns the requests completed since a position, from any client.
     pub fn since(&self, mark: Mark) -> Vec<Request> {
         let text = self.complete();
         text[mark.0..].lines().filter_map(parse).collect()
     }
 
-    /// Returns the log once it contains all requests answered before this call. Servers write the
-    /// log after the answer, so this sends a request as a fence.
+    /// Returns the log once it contains all requests completed before this call. Servers write the log after the
+    /// response, so this sends a request as a fence.
     fn complete(&self) -> String {
         let number = self.fences.fetch_add(1, Ordering::Relaxed);
         let fence = format!("{FENCE}{number} ");

@@ -57,7 +57,7 @@ impl Engine {
 
     /// Starts an engine that cannot access this machine's files, and returns it with its TLS port. The
     /// harness itself uses its socket.
-    pub(super) fn start_far(
+    pub(super) fn start_remote(
         starter: &Starter,
         directory: &Path,
         certificates: &Certificates,

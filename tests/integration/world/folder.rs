@@ -21,7 +21,7 @@ impl Folder {
     /// Creates the folder, after removing those of killed test runs.
     pub fn new() -> Self {
         let parent = std::env::temp_dir();
-        clear_left_overs(&parent);
+        remove_leftovers(&parent);
         // The name is short because the length of socket paths is limited.
         let path = parent.join(super::run_prefix());
         fs::create_dir_all(path.join(TESTS)).expect("a folder for the test world");
@@ -46,7 +46,7 @@ impl Folder {
     }
 }
 
-fn clear_left_overs(parent: &Path) {
+fn remove_leftovers(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else {
         return;
     };

@@ -45,8 +45,8 @@ impl Incoming {
 pub enum Reply {
     /// Forward to the upstream server.
     Forward,
-    /// Answer with a status, headers and a body.
-    Answer(u16, Vec<(&'static str, String)>, String),
+    /// Respond with a status, headers and a body.
+    Response(u16, Vec<(&'static str, String)>, String),
     /// Simulate a connection fault.
     Broken(Fault),
 }
@@ -54,26 +54,26 @@ pub enum Reply {
 /// A connection fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Reset before the answer.
+    /// Reset before the response.
     Reset,
-    /// Close in the middle of the answer.
+    /// Close in the middle of the response.
     Truncated,
-    /// Never answer; keep the connection open.
+    /// Never respond; keep the connection open.
     Silent,
     /// Like `Silent`, and do not read a large body either.
     Unread,
-    /// Stall in the middle of the answer; keep the connection open.
+    /// Stall in the middle of the response; keep the connection open.
     Stalled,
-    /// Change one byte of the answer: the second to last of the body.
+    /// Change one byte of the response: the second to last of the body.
     Changed,
-    /// Answer in small chunks.
+    /// Respond in small chunks.
     Slow,
 }
 
 impl Reply {
-    /// An answer with only a status.
+    /// A response with only a status.
     pub fn status(status: u16) -> Self {
-        Self::Answer(status, Vec::new(), String::new())
+        Self::Response(status, Vec::new(), String::new())
     }
 
     /// A registry error.
@@ -85,15 +85,15 @@ impl Reply {
         Self::json(status, &body)
     }
 
-    /// A JSON answer.
+    /// A JSON response.
     pub fn json(status: u16, body: &str) -> Self {
         let media_type = vec![("Content-Type", "application/json".to_owned())];
-        Self::Answer(status, media_type, body.to_owned())
+        Self::Response(status, media_type, body.to_owned())
     }
 }
 
 /// Maximum size of a body passed to the script.
-const MOST_READ: u64 = 64 * 1024;
+const MAX_SCRIPT_BODY: u64 = 64 * 1024;
 
 /// First byte of a TLS connection.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -203,8 +203,8 @@ impl Shared {
     /// Serves one request per connection, for simplicity.
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         let mut reader = BufReader::new(client.try_clone()?);
-        // An engine tries TLS first. Docker 20.10 treats a closed connection as a server without TLS; newer
-        // versions expect the answer of an HTTP server to invalid requests.
+        // An engine tries TLS first. Docker 20.10 treats a closed connection as a server without TLS; newer versions
+        // expect an HTTP error response to invalid requests.
         if reader.fill_buf()?.first() == Some(&TLS_HANDSHAKE) {
             client.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
             return client.shutdown(Shutdown::Write);
@@ -220,7 +220,7 @@ impl Shared {
         // A small body is read for the script; a large one is streamed.
         let length = incoming.header("content-length").unwrap_or("0");
         let mut body = Vec::new();
-        if let Ok(length @ ..=MOST_READ) = length.parse() {
+        if let Ok(length @ ..=MAX_SCRIPT_BODY) = length.parse() {
             reader.by_ref().take(length).read_to_end(&mut body)?;
         }
         incoming.body = String::from_utf8_lossy(&body).into_owned();
@@ -245,25 +245,25 @@ impl Shared {
                 Ok(())
             }
             Reply::Broken(fault) => {
-                // A server that waits for EOF would delay its answer.
+                // A server that waits for EOF would delay its response.
                 let rest = incoming.header("content-length").unwrap_or("0").parse();
                 let rest = rest.unwrap_or(0_u64).saturating_sub(body.len() as u64);
                 reader.by_ref().take(rest).read_to_end(&mut body)?;
                 self.note(&incoming, 0);
-                let answer = self.answer(&head, &body)?;
-                self.spoil(fault, answer, client)
+                let response = self.response(&head, &body)?;
+                self.spoil(fault, response, client)
             }
-            Reply::Answer(status, headers, text) => {
+            Reply::Response(status, headers, text) => {
                 self.note(&incoming, status);
-                let mut answer = format!("HTTP/1.1 {status} Scripted\r\nConnection: close\r\n");
+                let mut response = format!("HTTP/1.1 {status} Scripted\r\nConnection: close\r\n");
                 for (name, value) in headers {
-                    answer.push_str(&format!("{name}: {value}\r\n"));
+                    response.push_str(&format!("{name}: {value}\r\n"));
                 }
-                answer.push_str(&format!("Content-Length: {}\r\n\r\n", text.len()));
+                response.push_str(&format!("Content-Length: {}\r\n\r\n", text.len()));
                 if incoming.method != "HEAD" {
-                    answer.push_str(&text);
+                    response.push_str(&text);
                 }
-                client.write_all(answer.as_bytes())?;
+                client.write_all(response.as_bytes())?;
                 client.shutdown(Shutdown::Write)
             }
         }
@@ -305,44 +305,44 @@ impl Shared {
         copied.map(drop)
     }
 
-    /// Returns the complete answer of the upstream server.
-    fn answer(&self, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+    /// Returns the complete response of the upstream server.
+    fn response(&self, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
         let upstream = self.upstream.lock().expect("not poisoned").clone();
         let mut server = TcpStream::connect(upstream.expect("a server behind"))?;
         server.write_all(closing(head).as_bytes())?;
         server.write_all(body)?;
-        let mut answer = Vec::new();
-        server.read_to_end(&mut answer)?;
-        Ok(answer)
+        let mut response = Vec::new();
+        server.read_to_end(&mut response)?;
+        Ok(response)
     }
 
-    /// Sends an answer with a fault.
-    fn spoil(&self, fault: Fault, mut answer: Vec<u8>, mut client: TcpStream) -> io::Result<()> {
-        let end_of_head = answer.windows(4).position(|it| it == b"\r\n\r\n");
+    /// Sends a response with a fault.
+    fn spoil(&self, fault: Fault, mut response: Vec<u8>, mut client: TcpStream) -> io::Result<()> {
+        let end_of_head = response.windows(4).position(|it| it == b"\r\n\r\n");
         let start = end_of_head.map_or(0, |at| at + 4);
-        // An answer without a body is cut in the middle of its headers.
-        let middle = match answer.len() - start {
+        // A response without a body is truncated in the middle of its headers.
+        let middle = match response.len() - start {
             0 => start / 2,
             length => start + length / 2,
         };
         match fault {
             Fault::Changed => {
-                if let Some(byte) = answer[start..].iter_mut().rev().nth(1) {
+                if let Some(byte) = response[start..].iter_mut().rev().nth(1) {
                     *byte ^= 1;
                 }
-                client.write_all(&answer)?;
+                client.write_all(&response)?;
             }
             Fault::Slow => {
-                for part in answer.chunks(answer.len().div_ceil(8).max(1)) {
+                for part in response.chunks(response.len().div_ceil(8).max(1)) {
                     thread::sleep(Duration::from_millis(150));
                     client.write_all(part)?;
                 }
             }
             Fault::Stalled => {
-                client.write_all(&answer[..middle])?;
+                client.write_all(&response[..middle])?;
                 self.hold(&client);
             }
-            _ => client.write_all(&answer[..middle])?,
+            _ => client.write_all(&response[..middle])?,
         }
         client.shutdown(Shutdown::Both)
     }

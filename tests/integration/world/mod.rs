@@ -39,10 +39,10 @@ pub const USER: &str = "xp";
 /// The password of [`USER`].
 pub const PASSWORD: &str = "secret";
 /// Another user, with special characters in the password.
-pub const AWKWARD_USER: &str = "o'brien@example.com";
-/// The password of [`AWKWARD_USER`]. At any offset, its Base64 encoding has characters that differ in
+pub const SPECIAL_USER: &str = "o'brien@example.com";
+/// The password of [`SPECIAL_USER`]. At any offset, its Base64 encoding has characters that differ in
 /// the URL-safe alphabet.
-pub const AWKWARD_PASSWORD: &str = "a:~~~???>>>\"\\$%ü";
+pub const SPECIAL_PASSWORD: &str = "a:~~~???>>>\"\\$%ü";
 
 /// Returns the name prefix of everything a test run creates in shared places.
 pub fn run_prefix() -> String {
@@ -65,7 +65,7 @@ pub struct World {
     folder: Folder,
     starter: Starter,
     engine: Lazy<Engine>,
-    far_engine: Lazy<(Engine, u16)>,
+    remote_engine: Lazy<(Engine, u16)>,
     registries: [Lazy<Registry>; RegistryKind::COUNT],
     git_servers: [Lazy<GitServer>; GitServerKind::COUNT],
     sshd: Lazy<Sshd>,
@@ -101,7 +101,7 @@ impl World {
             folder: Folder::new(),
             starter: Starter::new(),
             engine: Lazy::new(),
-            far_engine: Lazy::new(),
+            remote_engine: Lazy::new(),
             registries: [const { Lazy::new() }; RegistryKind::COUNT],
             git_servers: [const { Lazy::new() }; GitServerKind::COUNT],
             sshd: Lazy::new(),
@@ -118,10 +118,10 @@ impl World {
     }
 
     /// Returns an engine that cannot access this machine's files, and its TLS port.
-    pub fn far_engine(&self) -> &(Engine, u16) {
-        self.far_engine.get(|| {
+    pub fn remote_engine(&self) -> &(Engine, u16) {
+        self.remote_engine.get(|| {
             let directory = self.directory("far");
-            Engine::start_far(&self.starter, &directory, self.certificates())
+            Engine::start_remote(&self.starter, &directory, self.certificates())
         })
     }
 
@@ -216,7 +216,11 @@ impl World {
     pub fn stop(&self) {
         thread::scope(|scope| {
             scope.spawn(|| self.engine.started().map(Engine::stop));
-            scope.spawn(|| self.far_engine.started().map(|(engine, _)| engine.stop()));
+            scope.spawn(|| {
+                self.remote_engine
+                    .started()
+                    .map(|(engine, _)| engine.stop())
+            });
             for registry in self.registries.iter().filter_map(Lazy::started) {
                 scope.spawn(|| registry.stop());
             }
@@ -246,7 +250,7 @@ impl World {
                 let mut command = Command::new("htpasswd");
                 process::succeed(command.args(["-nbB", "-C", "4", user, password]))
             };
-            let lines = [line(USER, PASSWORD), line(AWKWARD_USER, AWKWARD_PASSWORD)];
+            let lines = [line(USER, PASSWORD), line(SPECIAL_USER, SPECIAL_PASSWORD)];
             let lines = lines.each_ref().map(|line| line.trim_end()).join("\n");
             std::fs::write(&path, lines).map_err(|error| error.to_string())?;
             Ok(path)

@@ -160,7 +160,7 @@ impl Registry {
             .sum()
     }
 
-    /// Returns the number of open uploads to a repository. For a cancelled upload the registry keeps the
+    /// Returns the number of open uploads to a repository. For a canceled upload the registry keeps the
     /// folder, but not its data and start time.
     pub fn open_uploads(&self, repository: &str) -> usize {
         let uploads = fs::read_dir(self.repository(repository).join("_uploads"));

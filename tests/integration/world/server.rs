@@ -74,8 +74,8 @@ impl Server {
         }
     }
 
-    /// Starts a server on a free port, which is passed as the first argument. If the port is taken in
-    /// the meantime, another one is tried.
+    /// Starts a server on a free port, which is passed as the first argument. If the port is taken in the meantime,
+    /// another one is tried.
     pub fn start_on_port(
         starter: &Starter,
         kind: &str,

@@ -7,7 +7,7 @@ const pageReference = /\b(href|src)="\.\/([^"]+)"/g;
 
 /**
  * Writes index.html and the files that it refers to, directly or through imports, to `dist`.
- * Every file but the page is named by its content, so that browsers may keep it for ever.
+ * All files except the page are named by their content, so that browsers can cache them forever.
  */
 export async function makeDist(src, dist) {
   await rm(dist, { recursive: true, force: true });

@@ -1,4 +1,4 @@
-// Makes dist/ from src/: `npm run dist`.
+// Builds dist/ from src/: `npm run dist`.
 import { fileURLToPath } from 'node:url';
 import { makeDist } from './bundle.js';
 

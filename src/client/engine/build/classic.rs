@@ -13,11 +13,11 @@ use super::{BuildFailure, BuildWatcher, ContextProgress, ImageBuild, by_engine_n
 use crate::client::engine::build::context::ContextFolder;
 use crate::client::engine::build::session::counted;
 use crate::client::engine::transfer::images::to_engine;
-use crate::client::engine::transfer::messages::to_the_end;
+use crate::client::engine::transfer::messages::ignore_trailing_bytes;
 use crate::client::engine::{Engine, EngineError};
 
 impl Engine {
-    /// Builds an image with `POST /build`. This builder looks for images in the engine before it asks a registry.
+    /// Builds an image with `POST /build`. This builder looks for images in the engine before it queries a registry.
     pub(super) async fn build_classic(
         &self,
         build: &ImageBuild<'_>,
@@ -51,7 +51,7 @@ impl Engine {
             Some(credentials.collect()),
             Some(body_try_stream(archive)),
         );
-        let mut messages = Box::pin(to_the_end(messages));
+        let mut messages = Box::pin(ignore_trailing_bytes(messages));
         let mut log = BuildLog::default();
         loop {
             let message = tokio::select! {

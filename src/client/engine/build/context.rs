@@ -18,7 +18,7 @@ const OUTSIDE_DOCKERFILE: &str = ".dockerfile.xp";
 /// The maximum size of a `.dockerignore`, in bytes: each of its lines is matched against each file.
 const MAX_IGNORE_FILE_SIZE: u64 = 64 * 1024;
 
-/// A folder whose files are sent to the engine.
+/// A folder to send to the engine.
 #[derive(Debug)]
 pub struct ContextFolder {
     folder: PathBuf,
@@ -42,7 +42,7 @@ pub enum ContextError {
     #[error("the build context {} is not a folder", .0.display())]
     NoFolder(PathBuf),
     /// A symbolic link leads outside.
-    #[error("{} leads outside the service's files by a symbolic link, or its target does not exist", .0.display())]
+    #[error("{} is a symbolic link that points outside the service's files, or its target does not exist", .0.display())]
     LeadsOut(PathBuf),
     /// A `.dockerignore` is a folder, a pipe or a device.
     #[error("{} is not a file", .0.display())]
@@ -150,15 +150,15 @@ impl ContextFolder {
         })
     }
 
-    /// Excludes a folder, whatever the `.dockerignore` says.
+    /// Excludes a folder, regardless of `.dockerignore`.
     pub fn without(mut self, folder: Option<&Path>) -> Self {
         // A folder that does not exist needs no exclusion.
         self.excluded_folder = folder.and_then(|folder| fs::canonicalize(folder).ok());
         self
     }
 
-    /// Leaves out everything but some files and folders, relative to `root`, and the Dockerfile; without any, nothing
-    /// is left out.
+    /// Restricts the context to these files and folders, relative to `root`, and the Dockerfile. An empty list means no
+    /// restriction.
     ///
     /// # Errors
     ///
@@ -211,8 +211,8 @@ impl ContextFolder {
                 .path()
                 .strip_prefix(&self.folder)
                 .map_err(io::Error::other)?;
-            let is_left_out = self.excluded_folder.as_deref() == Some(entry.path());
-            if is_left_out || !self.is_selected(entry.path(), kept) {
+            let is_excluded = self.excluded_folder.as_deref() == Some(entry.path());
+            if is_excluded || !self.is_selected(entry.path(), kept) {
                 if !entry.file_type().is_dir() {
                     continue;
                 }

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_odd_lines() {
+    fn comments_and_unusual_lines_are_parsed() {
         assert!(!excludes("# x\n\n  \n.\n/\n", "x"));
         assert!(excludes(" x/ ", "x/y"));
         assert!(excludes("./a/../b", "b"));

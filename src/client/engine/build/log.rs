@@ -9,9 +9,9 @@ use bytes::Bytes;
 /// Converts the messages of a build to lines.
 #[derive(Default)]
 pub(super) struct BuildLog {
-    /// The steps whose start was printed.
+    /// The steps that were printed as started.
     started: HashSet<String>,
-    /// The steps whose end was printed.
+    /// The steps that were printed as finished.
     ended: HashSet<String>,
     /// The image id that the classic builder reported.
     id: Option<String>,

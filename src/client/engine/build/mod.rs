@@ -30,10 +30,10 @@ use crate::model::image::Registry;
 /// The interval at which the progress of sending the context is reported.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How often an image is built if the engine fails because of other builds at the same moment.
+/// The number of attempts to build an image if the engine fails because of concurrent builds.
 const ATTEMPTS: u32 = 8;
 
-const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// The inputs of an image build.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct ImageBuild<'a> {
     /// If not empty, the only files and folders of the context to send, relative to `root`.
     pub selected: &'a [String],
     /// A folder in the context to exclude.
-    pub left_out: Option<&'a Path>,
+    pub excluded: Option<&'a Path>,
     /// The Dockerfile.
     pub dockerfile: &'a Path,
     /// The target stage; `None` for the last one.
@@ -78,7 +78,7 @@ impl Engine {
     ///
     /// Base images that the engine has are used from there; only others are pulled from a registry.
     ///
-    /// The build is cancelled when the returned future is dropped.
+    /// The build is canceled when the returned future is dropped.
     ///
     /// # Errors
     ///
@@ -90,7 +90,7 @@ impl Engine {
     ) -> Result<String, EngineError> {
         let context = ContextFolder::open(build.root, build.context, build.dockerfile)?
             .only(build.root, build.selected)?
-            .without(build.left_out);
+            .without(build.excluded);
         let context = Arc::new(context);
         if !self.buildkit {
             return Ok(self.build_classic(build, context, watcher).await?);
@@ -117,7 +117,7 @@ impl Engine {
                 // Another build exported the same image concurrently. A retry finds all steps in the cache.
                 BuildFailure::Engine(error)
                     if error.is_simultaneous_export() && attempt < ATTEMPTS => {}
-                // The cache still lists a step whose files were removed with a canceled build. It usually notices in
+                // The cache still lists a step, but its files were removed with a canceled build. It usually notices in
                 // the next build; if not, the steps are run again.
                 BuildFailure::Engine(error)
                     if error.is_missing_snapshot() && attempt < ATTEMPTS =>
@@ -127,12 +127,12 @@ impl Engine {
                 failure => return Err(failure.into()),
             }
             attempt += 1;
-            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+            tokio::time::sleep(RETRY_DELAY).await;
         }
     }
 }
 
-/// What may change between the attempts of a build.
+/// Settings that may change between the attempts of a build.
 #[derive(Debug, Clone, Copy)]
 struct SolveMethod {
     sending: Sending,
@@ -172,8 +172,8 @@ impl<'a> ContextProgress<'a> {
         }
     }
 
-    /// Reports the number of sent bytes if it has changed, so that the output of the build stays visible when
-    /// everything is sent.
+    /// Reports the number of sent bytes only if it has changed, to keep the build's output visible once everything is
+    /// sent.
     fn report(&mut self) {
         let bytes = self.bytes.load(Ordering::Relaxed);
         if bytes != self.reported {

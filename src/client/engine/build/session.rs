@@ -145,7 +145,7 @@ impl BuildKitSession {
     }
 }
 
-/// Answers the health checks that the engine sends every few seconds.
+/// Responds to the health checks that the engine sends every few seconds.
 struct HealthService;
 
 #[async_trait]

@@ -70,7 +70,7 @@ impl Engine {
             .max_decoding_message_size(LARGEST_MESSAGE);
         let request = SolveRequest {
             r#ref: format!("xp-{}{}", nonce(), nonce()),
-            // Engines before 23 know only this field, and later ones still read it.
+            // Engines older than 23 support only this field, and newer ones still read it.
             exporter_deprecated: EXPORTER.to_owned(),
             session: session.id().to_owned(),
             frontend: "dockerfile.v0".to_owned(),
@@ -109,8 +109,8 @@ impl Engine {
         _ = tokio::time::timeout(LOG_GRACE, rest).await;
         sent.report();
         match solved {
-            Ok(answer) => {
-                let id = answer.into_inner().exporter_response.remove(IMAGE_ID);
+            Ok(response) => {
+                let id = response.into_inner().exporter_response.remove(IMAGE_ID);
                 let without_id = || EngineError::Refused {
                     action: ACTION.to_owned(),
                     message: "BuildKit returned no image id".to_owned(),

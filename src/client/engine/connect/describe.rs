@@ -9,7 +9,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn describe(&self) -> Result<EngineDescription, EngineError> {
         let failed = |error| EngineError::new("describe itself", error);
         let (version, info) =

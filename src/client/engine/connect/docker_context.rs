@@ -46,7 +46,7 @@ pub enum DockerContextError {
         why: String,
     },
     /// TLS is requested, but its files are not configured.
-    #[error("DOCKER_TLS_VERIFY is set, but there is no folder with certificates")]
+    #[error("DOCKER_TLS_VERIFY is set, but no certificate folder is configured")]
     NoCertificates,
 }
 
@@ -70,7 +70,7 @@ impl Diagnostic for DockerContextError {
                 ]
             }
             Self::NoCertificates => vec![
-                "set DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem; there is no default, as neither HOME nor DOCKER_CONFIG is set".to_owned(),
+                "set DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem; the default is unknown because neither HOME nor DOCKER_CONFIG is set".to_owned(),
             ],
             Self::Unreadable { name, .. } => vec![format!(
                 "run `docker context inspect {name}` for details; DOCKER_HOST overrides any context"

@@ -97,7 +97,7 @@ impl EngineEndpoint {
         let tcp = async |host: &str| {
             let stream = tokio::time::timeout(limit, TcpStream::connect(host));
             let stream = stream.await.map_err(|_| io::ErrorKind::TimedOut)??;
-            // Keys that are typed in a terminal must arrive at once.
+            // Keystrokes in a terminal must be sent immediately.
             _ = stream.set_nodelay(true);
             keep_alive(&stream);
             io::Result::Ok(stream)
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unanswered_handshake_times_out() {
+    async fn a_hanging_handshake_times_out() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let endpoint = EngineEndpoint::parse(&EngineSettings {

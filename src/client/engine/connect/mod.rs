@@ -1,4 +1,4 @@
-//! Connections to an engine, and what it says about itself.
+//! Connections to an engine, and the facts it reports.
 
 pub mod describe;
 pub mod docker_context;

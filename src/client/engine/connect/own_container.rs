@@ -102,7 +102,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn own_container(&self) -> Result<Option<OwnContainer>, EngineError> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let mount_points = read("/proc/self/mountinfo");

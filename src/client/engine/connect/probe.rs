@@ -1,4 +1,4 @@
-//! Detects whether the engine sees the files of this machine.
+//! Detects whether the engine can access the files of this machine.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,7 @@ use crate::client::engine::{Engine, EngineError, FileAccess};
 const UNLOCKED: &str = "unseen-";
 const LOCKED: &str = "seen-";
 
-/// A file for the engine to see, which is removed on drop. It is locked, so that files of killed processes can be
-/// recognized.
+/// A file for the engine to find, removed on drop. It is locked, so that files of killed processes can be recognized.
 struct Probe {
     path: PathBuf,
     _lock: File,

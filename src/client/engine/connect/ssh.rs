@@ -124,7 +124,7 @@ impl SshHost {
                 let why = format!("failed to run `ssh`: {error}");
                 io::Error::new(error.kind(), why)
             })?;
-        let missing = || io::Error::other("ssh has no pipes");
+        let missing = || io::Error::other("cannot open pipes to ssh");
         let mut stderr = OutputTail::of(child.stderr.take());
         Ok(SshStream {
             output: child.stdout.take().ok_or_else(missing)?,
@@ -180,7 +180,7 @@ impl AsyncWrite for SshStream {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
         match ready!(Pin::new(input).poll_write(cx, bytes)) {
-            // The read side reports the error message of ssh, which says more than "broken pipe".
+            // The read side reports the error message of ssh, which is more informative than "broken pipe".
             Err(_) if self.exit_message.is_some() => Poll::Ready(Ok(bytes.len())),
             written => Poll::Ready(written),
         }
@@ -241,7 +241,7 @@ pub fn hint(address: &str, message: &str) -> String {
             None => host.host.clone(),
         };
         return format!(
-            "if that machine really has a new key, remove the old one with `ssh-keygen -R {name}`"
+            "if the machine's key was changed intentionally, remove the old one with `ssh-keygen -R {name}`"
         );
     }
     if contains(&["host key verification failed", "host key is known for"]) {
@@ -280,7 +280,7 @@ pub fn hint(address: &str, message: &str) -> String {
         "is the docker daemon running",
     ]) {
         return format!(
-            "start the engine on {}, or give the path of its socket: ssh://{user}{}/path/docker.sock",
+            "start the engine on {}, or specify the path of its socket: ssh://{user}{}/path/docker.sock",
             host.host, host.host
         );
     }

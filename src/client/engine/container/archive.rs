@@ -1,4 +1,4 @@
-//! Copies files to and from containers, for engines that do not see the files of this machine.
+//! Copies files to and from containers, for engines that cannot access the files of this machine.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -100,7 +100,7 @@ impl BuilderContainer {
         let action = "send the results of the build";
         let first = match archive.next().await {
             Some(Err(error)) => match EngineError::new(action, error) {
-                // This may mean that the container is gone. It must be if the mount point itself is not found.
+                // The container may be gone. It must be if the mount point itself is not found.
                 error if error.status() == Some(404) => {
                     if place.part.as_os_str().is_empty() {
                         return Err(EngineError::ContainerGone);
@@ -180,10 +180,10 @@ impl BuilderContainer {
             input.write_all(format!("{line}\n").as_bytes()).await?;
             input.flush().await?;
             // The shell reads its commands in order: once it responds to the second, it has read the first.
-            let answered = self.answered.notified();
+            let responded = self.responded.notified();
             input.write_all(b"answer\n").await?;
             input.flush().await?;
-            answered.await;
+            responded.await;
             std::io::Result::Ok(())
         };
         match tokio::time::timeout(RESPONSE_TIMEOUT, sent).await {
@@ -227,7 +227,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn volume(&self, name: &str) -> Result<Option<HashMap<String, String>>, EngineError> {
         match self.docker.inspect_volume(name).await {
             Ok(volume) => Ok(Some(volume.labels)),
@@ -259,7 +259,7 @@ impl Engine {
             .map_err(|error| EngineError::new("create a volume", error))
     }
 
-    /// Removes the unused volumes with all of these labels, which are left behind if somebody else removes the
+    /// Removes the unused volumes with all of these labels, which are left behind if another program removes the
     /// container.
     pub async fn remove_volumes(&self, labels: &HashMap<String, String>) {
         let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));

@@ -30,7 +30,7 @@ const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest interval when polling the engine.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often to poll for the exit code of a script whose output has ended.
+/// The number of attempts to get the exit code of a script after its output has ended.
 const END_ATTEMPTS: u32 = 25;
 
 /// A builder container that was not started yet. It must be started or removed.
@@ -51,7 +51,7 @@ pub struct BuilderContainer {
     /// Commands to the shell, one per line. Closing it ends the container.
     pub input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
     /// Notified when the shell responds.
-    pub answered: Arc<Notify>,
+    pub responded: Arc<Notify>,
     /// Whether the shell restores the owner of files when the connection ends.
     restores_owner: bool,
 }
@@ -121,8 +121,8 @@ impl CreatedContainer {
             });
         }
         // Drain the output, which consists only of responses of the main shell.
-        let answered = Arc::new(Notify::new());
-        let notify = answered.clone();
+        let responded = Arc::new(Notify::new());
+        let notify = responded.clone();
         tokio::spawn(async move {
             while let Some(chunk) = output.next().await {
                 if chunk.is_ok_and(|chunk| {
@@ -139,7 +139,7 @@ impl CreatedContainer {
             id: self.id.clone(),
             user: spec.user,
             input: Mutex::new(input),
-            answered,
+            responded,
             restores_owner: spec.restores_owner(),
         })
     }
@@ -247,7 +247,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn remove_leftovers(&self, label: &str, value: &str) -> Result<usize, EngineError> {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
         let options = ListContainersOptionsBuilder::default()

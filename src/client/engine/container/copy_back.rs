@@ -1,7 +1,7 @@
 //! Unpacks the files that are copied back from a container into a folder of this machine.
 //!
-//! The archive is not trusted: no entry is written outside the folder, whatever its name, and whatever links the
-//! archive or the folder has.
+//! The archive is not trusted: no entry is written outside the folder, regardless of its name and of links in the
+//! archive or the folder.
 
 mod closed;
 mod compare;
@@ -38,7 +38,7 @@ pub struct CopyBackTarget {
     /// The files that were sent from the folder.
     pub sent: SentFiles,
     /// Excluded paths in the folder, such as mount points.
-    pub left_out: Vec<PathBuf>,
+    pub excluded: Vec<PathBuf>,
     /// Whether the user may work in the folder; then local changes since it was sent are kept.
     pub is_shared: bool,
 }
@@ -55,13 +55,13 @@ pub struct CopyBackReport {
     /// Files that were changed on both sides; the local ones were kept.
     pub kept: Vec<PathBuf>,
     /// Devices and other special files, which are not copied back.
-    pub odd: Vec<PathBuf>,
+    pub special_files: Vec<PathBuf>,
     /// Whether the part is a link in the container, so that nothing was copied.
     pub is_link: bool,
 }
 
-/// Unpacks the archive of a folder, whose names begin with that of the folder. `None` means that the folder was removed
-/// in the container.
+/// Unpacks the archive of a folder; all names begin with the folder's name. `None` means that the folder was removed in
+/// the container.
 ///
 /// Files that were removed in the container are removed here only after the whole archive was read.
 ///
@@ -109,7 +109,7 @@ pub fn unpack(
             continue;
         }
         let full = place.folder.join(path);
-        if let Some(found) = look(&full)?.filter(Metadata::is_dir)
+        if let Some(found) = metadata_if_exists(&full)?.filter(Metadata::is_dir)
             && found.mode() & 0o7777 != *mode
         {
             fs::set_permissions(&full, Permissions::from_mode(*mode)).map_err(named(&full))?;
@@ -132,8 +132,8 @@ impl Unpacker<'_> {
     fn unpack_entry(&mut self, mut entry: Entry<'_, impl Read>) -> io::Result<()> {
         let name = entry.path_bytes().into_owned();
         let path = self.relative_path(&name)?;
-        let is_left_out = |path: &Path| self.place.left_out.iter().any(|it| path.starts_with(it));
-        if is_left_out(&path) {
+        let is_excluded = |path: &Path| self.place.excluded.iter().any(|it| path.starts_with(it));
+        if is_excluded(&path) {
             return Ok(());
         }
         let kind = entry.header().entry_type();
@@ -173,13 +173,13 @@ impl Unpacker<'_> {
             EntryType::Link => {
                 let target = entry.link_name_bytes().unwrap_or_default().into_owned();
                 let target = self.relative_path(&target)?;
-                if is_left_out(&target) {
+                if is_excluded(&target) {
                     return Ok(());
                 }
                 self.hard_link(&path, &target, mode)
             }
             _ => {
-                self.report.odd.push(path);
+                self.report.special_files.push(path);
                 Ok(())
             }
         }
@@ -212,16 +212,17 @@ impl Unpacker<'_> {
         let mode = mode & 0o7777;
         let full = self.place.folder.join(path);
         // A folder that exists only as a parent of a mount point is created only if a file is in it.
-        let is_mount_parent = self.place.left_out.iter().any(|it| it.starts_with(path))
+        let is_mount_parent = self.place.excluded.iter().any(|it| it.starts_with(path))
             && !self.place.sent.contains_key(path);
-        if is_mount_parent && !(self.has_real_parents(path) && look(&full)?.is_some()) {
+        if is_mount_parent && !(self.has_real_parents(path) && metadata_if_exists(&full)?.is_some())
+        {
             return Ok(());
         }
-        // First of all, because a link in a parent could lead anywhere.
+        // Check this first, because a link in a parent could lead anywhere.
         if !self.make_parents(path)? {
             return Ok(());
         }
-        let found = look(&full)?;
+        let found = metadata_if_exists(&full)?;
         if let Some(found) = &found
             && found.is_dir()
         {
@@ -250,7 +251,7 @@ impl Unpacker<'_> {
         if !self.make_parents(path)? {
             return Ok(());
         }
-        let found = look(&full)?;
+        let found = metadata_if_exists(&full)?;
         let mut same = None;
         if let Some(found) = &found
             && found.is_file()
@@ -367,7 +368,7 @@ impl Unpacker<'_> {
         if !self.make_parents(path)? {
             return Ok(());
         }
-        let found = look(&full)?;
+        let found = metadata_if_exists(&full)?;
         let is_same = found.as_ref().is_some_and(Metadata::is_symlink)
             && fs::read_link(&full).is_ok_and(|now| now.as_os_str() == target);
         if is_same || !self.may_replace(path, found.as_ref(), None)? {
@@ -388,7 +389,7 @@ impl Unpacker<'_> {
         if !self.make_parents(target)? || !self.make_parents(path)? {
             return Ok(());
         }
-        let Some(metadata) = look(&source)?.filter(Metadata::is_file) else {
+        let Some(metadata) = metadata_if_exists(&source)?.filter(Metadata::is_file) else {
             return Ok(());
         };
         let remote = RemoteFile {
@@ -426,7 +427,7 @@ impl Unpacker<'_> {
         for name in parent.components() {
             below.push(name);
             let full = self.place.folder.join(&below);
-            match look(&full)? {
+            match metadata_if_exists(&full)? {
                 Some(found) if found.is_dir() => {}
                 Some(_) if self.place.is_shared => {
                     self.keep(&below);
@@ -446,7 +447,7 @@ impl Unpacker<'_> {
     }
 }
 
-fn look(path: &Path) -> io::Result<Option<Metadata>> {
+fn metadata_if_exists(path: &Path) -> io::Result<Option<Metadata>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -3,17 +3,17 @@
 use crate::base::shell::quoted;
 use crate::client::engine::container::spec::{ContainerSpec, HOME};
 
-/// What the main shell prints when the container is prepared.
+/// Printed by the main shell when the container is prepared.
 pub const READY: &str = "xp-ready";
 
-/// What it prints to confirm that it has read all previous commands.
+/// Printed to confirm that it has read all previous commands.
 pub const RESPONSE: &str = "xp-here";
 
 /// Returns the script of the main shell. It runs as root and uses few programs besides the shell: an image may lack
 /// `grep` and the like.
 ///
-/// It is a single command, which the shell reads to its end before it executes any of it. So `read` cannot consume a
-/// part of the script as its input.
+/// It is a single command, which the shell reads to its end before it executes any of it. This prevents `read` from
+/// consuming a part of the script as its input.
 pub fn main_script(spec: &ContainerSpec) -> String {
     let (uid, gid) = spec.user;
     let mut script = String::from("{ exec 2> /dev/null\n");
@@ -44,14 +44,14 @@ known=; while IFS=: read -r name _ id _; do [ "$id" = {gid} ] && known=1; done <
     }
     script.push_str(&format!(
         "echo {READY}\nstay=\nwhile read -r signal process; do\n\
-         case $signal in answer) echo {RESPONSE} ;; stay) stay=1 ;; *) kill \"-$signal\" \"$process\" ;; esac\ndone\n"
+         case $signal in response) echo {RESPONSE} ;; stay) stay=1 ;; *) kill \"-$signal\" \"$process\" ;; esac\ndone\n"
     ));
     if spec.restores_owner() {
         // End all other processes, so that no script creates files after the change of owner.
         script.push_str("kill -9 -1\n");
         script.push_str(&chown(&spec.written, spec.owner));
     }
-    // So that the user can copy results whose transfer failed.
+    // Lets the user copy results after a failed transfer.
     script.push_str("[ -z \"$stay\" ] || while sleep 3600; do :; done\n}\n");
     script
 }

@@ -198,8 +198,8 @@ impl BuilderContainer {
         _ = input.flush().await;
     }
 
-    /// Returns the exit code of a program whose output has ended. If a signal ended it, this is 128 plus the signal's
-    /// number.
+    /// Returns the exit code of a program after its output has ended. If a signal ended it, this is 128 plus the
+    /// signal's number.
     ///
     /// # Errors
     ///

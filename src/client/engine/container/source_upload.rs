@@ -33,7 +33,7 @@ pub enum UploadItem {
         /// The owner in the container; `None` for the same as here.
         owner: Option<(u32, u32)>,
         /// Excluded paths on this machine.
-        left_out: Vec<PathBuf>,
+        excluded: Vec<PathBuf>,
         /// Whether it will be copied back, so that the sent files must be recorded.
         is_copied_back: bool,
         /// Whether it may be removed before it is sent.
@@ -105,7 +105,7 @@ impl SourceUpload {
         self.sent.clone()
     }
 
-    /// Returns the archive, whose names are relative to the container's root.
+    /// Returns the archive, with names relative to the container's root.
     pub fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         pipe::written(move |writer| {
             let mut sent = SentFiles::new();
@@ -143,7 +143,7 @@ fn write(
             from,
             to,
             owner,
-            left_out,
+            excluded,
             is_copied_back,
             may_be_missing,
         } => {
@@ -158,7 +158,7 @@ fn write(
                     }
                     Err(error) => return Err(error.into()),
                 };
-                if left_out.iter().any(|path| path == entry.path()) {
+                if excluded.iter().any(|path| path == entry.path()) {
                     if entry.file_type().is_dir() {
                         entries.skip_current_dir();
                     }
@@ -192,7 +192,7 @@ fn write(
     }
 }
 
-/// Returns whether a file is a temporary one of a copy back. Removes it if its process was killed.
+/// Returns whether a file is a temporary file of a copy back. Removes it if its process was killed.
 fn is_incoming(entry: &walkdir::DirEntry) -> bool {
     let name = entry.file_name().to_str();
     let process = name.and_then(|name| name.strip_prefix(INCOMING));
@@ -337,7 +337,7 @@ mod tests {
                 from: folder.path().join("gone"),
                 to: "/work".into(),
                 owner: None,
-                left_out: Vec::new(),
+                excluded: Vec::new(),
                 is_copied_back: false,
                 may_be_missing,
             };
@@ -379,7 +379,7 @@ mod tests {
             from: folder.path().to_owned(),
             to: "/work".into(),
             owner: Some((7, 8)),
-            left_out: vec![folder.path().join("out")],
+            excluded: vec![folder.path().join("out")],
             is_copied_back: true,
             may_be_missing: false,
         }]);

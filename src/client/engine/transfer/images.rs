@@ -13,7 +13,7 @@ use futures_util::stream::{self, Stream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
 
-use super::messages::to_the_end;
+use super::messages::ignore_trailing_bytes;
 use crate::client::engine::{Engine, EngineError};
 use crate::client::registry::Credentials;
 use crate::model::image::ImageReference;
@@ -44,7 +44,7 @@ impl TransferProgress {
     /// Returns whether a message differs from the last one about its layer.
     ///
     /// Some engines repeat the state of each layer twenty times a second.
-    fn is_news(&mut self, message: &TransferMessage) -> bool {
+    fn is_new(&mut self, message: &TransferMessage) -> bool {
         let state = (message.status.clone(), message.detail.clone());
         let before = self.last.insert(message.layer.clone(), state.clone());
         before != Some(state)
@@ -152,7 +152,7 @@ impl Engine {
         let engine = self.without_timeout();
         let messages = engine.create_image(Some(options.build()), None, credentials.map(to_engine));
         let action = format!("pull {image}");
-        let messages = to_the_end(messages)
+        let messages = ignore_trailing_bytes(messages)
             .map_ok(|message| TransferMessage {
                 layer: message.id,
                 status: message.status,
@@ -274,7 +274,7 @@ async fn follow(
         if let Some(detail) = message.refusal {
             return Err(EngineError::refused(action, detail));
         }
-        if transfer.is_news(&message) {
+        if transfer.is_new(&message) {
             last_progress = Instant::now();
         }
         let status = message.status.as_deref();
@@ -321,13 +321,13 @@ mod tests {
     #[test]
     fn only_new_messages_are_progress() {
         let mut transfer = TransferProgress::default();
-        let mut is_news = |layer, current| transfer.is_news(&pushing(layer, current));
-        assert!(is_news("a", 10) && is_news("b", 50));
+        let mut is_new = |layer, current| transfer.is_new(&pushing(layer, current));
+        assert!(is_new("a", 10) && is_new("b", 50));
         // An engine with the containerd image store reports each layer twenty times a second.
-        assert!(!is_news("a", 10) && !is_news("b", 50) && !is_news("a", 10));
-        assert!(is_news("a", 11) && !is_news("b", 50));
+        assert!(!is_new("a", 10) && !is_new("b", 50) && !is_new("a", 10));
+        assert!(is_new("a", 11) && !is_new("b", 50));
         // The layer was restarted.
-        assert!(is_news("a", 0) && is_news("a", 10));
+        assert!(is_new("a", 0) && is_new("a", 10));
     }
 
     #[tokio::test]

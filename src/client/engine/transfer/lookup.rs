@@ -1,9 +1,9 @@
 //! Looks up images: only the ones that matter, never all that the engine has.
 //!
-//! An engine with the classic store answers for one image in a few milliseconds, so each image is inspected,
-//! several at once. With the containerd store, inspecting one image reads the records of all images, and listing
-//! all images takes about 12 ms for each, because the engine computes sizes. There, xp lists by name, some names
-//! at a time: the cost depends on the number of names, not on what else the engine has.
+//! An engine with the classic store inspects an image in a few milliseconds, so each image is inspected, several at
+//! once. With the containerd store, inspecting one image reads the records of all images, and listing all images takes
+//! about 12 ms for each, because the engine computes sizes. There, xp lists by name, some names at a time: the cost
+//! depends on the number of names, not on what else the engine has.
 
 use std::collections::HashMap;
 
@@ -52,7 +52,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn images(
         &self,
         queries: impl IntoIterator<Item = ImageQuery>,
@@ -78,10 +78,11 @@ impl Engine {
     /// Inspects each image. The response has the further names of the image.
     async fn inspect_images(&self, queries: Vec<ImageQuery>) -> Result<EngineImages, EngineError> {
         let requests = queries.into_iter().map(|query| self.inspect(query.name));
-        let mut answers = futures_util::stream::iter(requests).buffer_unordered(self.concurrency());
+        let mut responses =
+            futures_util::stream::iter(requests).buffer_unordered(self.concurrency());
         let mut by_name = EngineImages::new();
-        while let Some(answer) = answers.try_next().await? {
-            let Some(image) = answer else { continue };
+        while let Some(response) = responses.try_next().await? {
+            let Some(image) = response else { continue };
             let names = [&image.repo_tags, &image.repo_digests];
             let names: Vec<String> = names.into_iter().flatten().flatten().cloned().collect();
             let found = engine_image(image);
@@ -103,10 +104,11 @@ impl Engine {
             };
             self.docker.list_images(Some(options))
         });
-        let mut answers = futures_util::stream::iter(requests).buffer_unordered(self.concurrency());
+        let mut responses =
+            futures_util::stream::iter(requests).buffer_unordered(self.concurrency());
         let mut by_name = EngineImages::new();
-        while let Some(answer) = answers.next().await {
-            let images = answer.map_err(|error| EngineError::new("look up images", error))?;
+        while let Some(response) = responses.next().await {
+            let images = response.map_err(|error| EngineError::new("look up images", error))?;
             for image in images {
                 let ImageSummary {
                     id,
@@ -137,7 +139,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn image(&self, name: &ImageReference) -> Result<Option<EngineImage>, EngineError> {
         Ok(self.inspect(name.clone()).await?.map(engine_image))
     }
@@ -146,7 +148,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn content(
         &self,
         image: &ImageReference,
@@ -158,7 +160,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// If the engine does not answer.
+    /// If the engine does not respond.
     pub async fn content_of_id(&self, id: &str) -> Result<Option<ImageContent>, EngineError> {
         Ok(self.inspect_named(id).await?.map(content))
     }

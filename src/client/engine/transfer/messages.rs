@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt as _};
 /// The library parses a message as soon as it is complete. If the line end of the last message arrives in a separate
 /// chunk, the library waits for another message and reports an error when there is none. A truncated message is a
 /// different error, because the HTTP response is then incomplete.
-pub fn to_the_end<T>(
+pub fn ignore_trailing_bytes<T>(
     messages: impl Stream<Item = Result<T, Error>>,
 ) -> impl Stream<Item = Result<T, Error>> {
     messages.take_while(|message| {
@@ -53,7 +53,7 @@ mod tests {
         });
         let engine = Docker::connect_with_http(&address, 10, bollard::API_DEFAULT_VERSION).unwrap();
         let options = CreateImageOptionsBuilder::default().from_image("x").build();
-        let messages = to_the_end(engine.create_image(Some(options), None, None));
+        let messages = ignore_trailing_bytes(engine.create_image(Some(options), None, None));
         let messages: Vec<_> = messages.collect().await;
         let count = messages.len();
         match messages.into_iter().find_map(Result::err) {
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_end_may_be_a_chunk_of_its_own() {
+    async fn a_line_end_may_be_a_separate_chunk() {
         const ONE: &str = "{\"status\":\"one\"}\r\n";
         assert_eq!(pull(&[ONE, ONE, ""]).await, Ok(2));
         assert_eq!(

@@ -33,7 +33,7 @@ pub struct PushMessage {
     pub progress_detail: Option<ProgressDetail>,
     #[serde(rename = "errorDetail")]
     pub error_detail: Option<ErrorDetail>,
-    /// Further data, whose form depends on the message.
+    /// Additional data; its form depends on the message.
     aux: Option<Value>,
 }
 
@@ -95,7 +95,11 @@ impl Engine {
         if !status.is_success() {
             let body = lines.next().await?.unwrap_or_default();
             let message = String::from_utf8_lossy(&body);
-            return Err(EngineError::answered(action, status.as_u16(), &message));
+            return Err(EngineError::from_response(
+                action,
+                status.as_u16(),
+                &message,
+            ));
         }
         Ok(stream::try_unfold(lines, |mut lines| async move {
             let Some(line) = lines.next().await? else {

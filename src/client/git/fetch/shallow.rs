@@ -10,7 +10,7 @@ use crate::client::git::progress::OperationContext;
 use crate::client::git::{GitClient, GitError, WorkingCopy};
 use crate::model::source::{GitScheme, GitUrl};
 
-/// Returns the commits whose parents a shallow clone lacks.
+/// Returns the boundary commits of a shallow clone, which lack their parents.
 pub fn boundary(repository: &Repository) -> HashSet<Oid> {
     let text = fs::read_to_string(repository.commondir().join("shallow")).unwrap_or_default();
     text.lines()

@@ -1,8 +1,8 @@
 //! The last commit that touched some paths, for many sets of paths in one walk.
 //!
-//! The result is that of `git log -1 -- <paths>`: at a commit, continue with the first parent in which all the
-//! paths are the same; if there is no such parent, this is the commit. So a merge counts only if it differs
-//! from each of its parents, and a rename into a path touches it.
+//! The result is that of `git log -1 -- <paths>`: at a commit, continue with the first parent in which all the paths
+//! are the same; if there is no such parent, this is the commit. A merge therefore counts only if it differs from each
+//! of its parents, and a rename into a path touches it.
 //!
 //! Path sets at the same commit are walked together, so that a thousand services cost little more than one:
 //! the walk compares each commit with its parents once, and opens only trees that differ and contain a path
@@ -40,7 +40,7 @@ pub struct PathsAt {
 pub enum LastTouch {
     /// The commit.
     Commit(CommitId),
-    /// None: the paths do not exist in the whole history.
+    /// The paths do not exist in the history.
     Never,
     /// Unknown: the history is incomplete, as in a shallow clone.
     BeyondHistory,
@@ -73,7 +73,7 @@ impl WorkingCopy {
         }
         let results = walk.results.into_iter();
         Ok(results
-            .map(|answer| answer.unwrap_or(LastTouch::BeyondHistory))
+            .map(|response| response.unwrap_or(LastTouch::BeyondHistory))
             .collect())
     }
 }
@@ -84,7 +84,7 @@ type PathSets = HashSet<usize>;
 struct Walk<'a> {
     repository: &'a Repository,
     odb: Odb<'a>,
-    /// The commits whose parents a shallow clone lacks.
+    /// The boundary commits of a shallow clone, which lack their parents.
     boundary: HashSet<Oid>,
     trie: PathTrie,
     /// The trie nodes of each set's paths.
@@ -160,7 +160,7 @@ impl<'a> Walk<'a> {
     /// Moves each set on to a parent, or records its result.
     fn step(&mut self, id: Oid, mut sets: PathSets) -> Result<(), git2::Error> {
         if self.boundary.contains(&id) && self.has_parents(id)? {
-            self.answer(&sets, LastTouch::BeyondHistory);
+            self.response(&sets, LastTouch::BeyondHistory);
             return Ok(());
         }
         let commit = self.repository.find_commit(id)?;
@@ -183,10 +183,10 @@ impl<'a> Walk<'a> {
             for set in &touched {
                 sets.remove(set);
             }
-            self.answer(&sets, LastTouch::Never);
+            self.response(&sets, LastTouch::Never);
             sets = touched;
         }
-        self.answer(&sets, LastTouch::Commit(id.into()));
+        self.response(&sets, LastTouch::Commit(id.into()));
         Ok(())
     }
 
@@ -201,9 +201,9 @@ impl<'a> Walk<'a> {
             .is_some_and(|line| line.starts_with(b"parent ")))
     }
 
-    fn answer(&mut self, sets: &PathSets, answer: LastTouch) {
+    fn response(&mut self, sets: &PathSets, response: LastTouch) {
         for set in sets {
-            self.results[*set] = Some(answer);
+            self.results[*set] = Some(response);
             for end in &self.ends_of[*set] {
                 self.trie.remove(*end);
             }
@@ -228,7 +228,7 @@ impl<'a> Walk<'a> {
             .collect())
     }
 
-    /// Collects the trie nodes whose entries differ between two trees.
+    /// Collects the trie nodes that differ between two trees.
     fn compare(
         &mut self,
         node: NodeId,

@@ -98,7 +98,7 @@ pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
             | ErrorCode::UnbornBranch,
             _,
         )
-        // These have no error code of their own: an invalid spelling.
+        // libgit2 has no specific error code for an invalid spelling.
         | (_, ErrorClass::Invalid | ErrorClass::Regex) => match revision.split_once(':') {
             Some((commit, path)) if is_commit(&repository, commit) => RevisionError::NoFile {
                 revision: commit.to_owned(),

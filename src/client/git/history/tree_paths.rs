@@ -22,7 +22,7 @@ pub enum PathKind {
 }
 
 impl WorkingCopy {
-    /// Returns the content of a file in a commit; `None` if there is no file.
+    /// Returns the content of a file in a commit; `None` if it does not exist.
     ///
     /// # Errors
     ///

@@ -24,7 +24,7 @@ use crate::client::git::{GitClient, GitError};
 use crate::client::output_tail::OutputTail;
 use crate::model::source::GitUrl;
 
-/// The name of the program, and of its Debian package.
+/// The name of the program and of its Debian package.
 pub(super) const PROGRAM: &str = "git-lfs";
 
 /// The maximum size of a packet's content.
@@ -197,17 +197,17 @@ impl LfsProcess {
     /// Negotiates version and capabilities; returns whether responses may be delayed.
     async fn handshake(&mut self) -> Option<bool> {
         self.send(&["git-filter-client", "version=2"]).await?;
-        let answer = self.list().await?;
-        if !answer.contains(&b"version=2".to_vec()) {
+        let response = self.list().await?;
+        if !response.contains(&b"version=2".to_vec()) {
             return None;
         }
         self.send(&["capability=clean", "capability=smudge", "capability=delay"])
             .await?;
-        let answer = self.list().await?;
-        if !answer.contains(&b"capability=smudge".to_vec()) {
+        let response = self.list().await?;
+        if !response.contains(&b"capability=smudge".to_vec()) {
             return None;
         }
-        Some(answer.contains(&b"capability=delay".to_vec()))
+        Some(response.contains(&b"capability=delay".to_vec()))
     }
 
     async fn request(&mut self, pointer: &Pointer, can_delay: bool, content: &[u8]) -> Option<()> {

@@ -9,7 +9,7 @@ use crate::client::git::refs::remote::{Advertisement, InvalidRefs};
 use crate::client::git::transport::http::HttpRemote;
 use crate::client::git::transport::limits::Purpose;
 use crate::client::git::transport::stream::StreamConnection;
-use crate::client::git::unsupported::of_object_format;
+use crate::client::git::unsupported::unsupported_object_format;
 use crate::client::git::{GitClient, GitError, RemoteRefs};
 use crate::model::source::{CommitId, GitReference, GitScheme, GitUrl};
 
@@ -133,10 +133,10 @@ impl GitClient {
             }
             Advertisement::Version2 => {
                 connection.write(&ls_refs(prefixes)).await?;
-                let answer = read_message(&mut connection, &mut reader).await?;
+                let reply = read_message(&mut connection, &mut reader).await?;
                 connection.write(b"0000").await.ok();
                 connection.finish().await;
-                RemoteRefs::from_ls_refs(&answer).map_err(|invalid| invalid_refs(url, invalid))
+                RemoteRefs::from_ls_refs(&reply).map_err(|invalid| invalid_refs(url, invalid))
             }
         }
     }
@@ -221,7 +221,7 @@ fn invalid_refs(url: &GitUrl, invalid: InvalidRefs) -> GitError {
     match invalid {
         InvalidRefs::ServerMessage(message) => GitError::from_server(url, &message),
         InvalidRefs::OtherObjectFormat => {
-            let (why, hint) = of_object_format();
+            let (why, hint) = unsupported_object_format();
             let what = format!("cannot read the git repository {url}");
             GitError::new(GitErrorKind::Protocol, what)
                 .because(why)

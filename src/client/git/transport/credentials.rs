@@ -155,7 +155,7 @@ impl GitCredentials {
     }
 }
 
-/// There is no login left to try.
+/// All logins were tried.
 pub struct NoLogin {
     /// The message of a credential helper.
     pub helper_message: Option<String>,
@@ -201,12 +201,12 @@ async fn run_helper(
         .spawn()
         .map_err(|cause| Some(format!("cannot run `git credential`: {cause}")))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A helper need not read its input.
+        // A helper may not read its input.
         let _ = stdin.write_all(helper_input(url, login).as_bytes()).await;
     }
     match tokio::time::timeout(HELPER_TIMEOUT, child.wait_with_output()).await {
         Err(_) => Err(Some(format!(
-            "git's credential helper did not answer within {} s",
+            "git's credential helper did not respond within {} s",
             HELPER_TIMEOUT.as_secs()
         ))),
         Ok(Err(cause)) => Err(Some(format!("git's credential helper failed: {cause}"))),

@@ -86,7 +86,7 @@ impl HttpRemote {
         body: Vec<u8>,
     ) -> Result<Option<Response>, GitError> {
         let response = self.send(&HttpCall::upload_pack(body, true)).await?;
-        let answers = response.status() == StatusCode::OK
+        let responses = response.status() == StatusCode::OK
             && content_type(&response) == "application/x-git-upload-pack-result";
         match response.status() {
             // Requesting the advertisement would not help. Old servers may reject the request with 500.
@@ -96,7 +96,7 @@ impl HttpRemote {
             {
                 self.expect_success(response).map(Some)
             }
-            _ => Ok(answers.then_some(response)),
+            _ => Ok(responses.then_some(response)),
         }
     }
 
@@ -289,7 +289,7 @@ impl HttpRemote {
                 GitErrorKind::Authentication,
                 format!("the server requires a user and a password for {}", self.url),
             )
-            .with_hint("add them to ~/.netrc or to a git credential helper, or check the URL: servers also require them if a repository does not exist"),
+            .with_hint("add them to ~/.netrc or to a git credential helper, or check the URL: servers also require them for repositories that do not exist"),
         };
         match helper_message {
             Some(helper_message) => error.because(helper_message),

@@ -125,7 +125,8 @@ impl WorkingCopy {
                 self.remove_xp_reference("moving");
                 return Ok(Err(NotMoved::InTheWay(conflicts)));
             }
-            // Another process locked the index meanwhile: the files are written, and the next run finishes the move.
+            // Another process locked the index in the meantime. The files are written, and the next run finishes the
+            // move.
             Err(cause) if cause.code() == ErrorCode::Locked => return Ok(Err(NotMoved::Locked)),
             Err(cause) => {
                 if !finish && self.roll_back(&wanted).is_ok() {

@@ -20,7 +20,7 @@ struct SparsePattern {
     glob: Vec<u8>,
     is_negative: bool,
     is_folder: bool,
-    /// It matches whole paths, not names at any depth.
+    /// Matches whole paths, not names at any depth.
     is_anchored: bool,
 }
 

@@ -16,7 +16,7 @@ const UNFINISHED: &str = "_git2_";
 
 /// A lock created within this time after xp started is assumed to be its own if other processes are not
 /// visible.
-const SOON: Duration = Duration::from_secs(60);
+const STARTUP_WINDOW: Duration = Duration::from_secs(60);
 
 /// Files that exist only in containers, where the host's processes are not visible.
 const CONTAINER_MARKERS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
@@ -44,7 +44,7 @@ pub fn remove_stale_locks(dir: &Path, since: SystemTime) -> bool {
     // Git holds the other locks only briefly, but this one while the user edits a commit message, possibly in
     // a process that is not visible here.
     let may_be_held = |path: &Path| {
-        path.ends_with("index.lock") && is_in_container() && is_since(path, since + SOON)
+        path.ends_with("index.lock") && is_in_container() && is_since(path, since + STARTUP_WINDOW)
     };
     // If a lock cannot be removed, the operation that it blocks reports it.
     found

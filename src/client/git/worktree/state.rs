@@ -251,7 +251,7 @@ impl WorkingCopy {
                             || self.is_partially_written(path, wanted))
                 }
             };
-            // The index entry, too, must be that of one of the two commits.
+            // The index entry must also match one of the two commits.
             let in_index = index.get_path(path, 0).map(|entry| entry.id);
             let before = self.repository.head()?.peel_to_tree()?.get_path(path).ok();
             let index_is_known = in_index == wanted.as_ref().map(TreeEntry::id)
@@ -282,7 +282,7 @@ impl WorkingCopy {
             || blob.content().starts_with(&with_lf_line_endings(&found))
     }
 
-    /// Returns the blob id of a file's content; `None` if there is no file.
+    /// Returns the blob id of a file's content; `None` if the file does not exist.
     pub fn hash(&self, path: &Path) -> Result<Option<git2::Oid>, git2::Error> {
         let file = self.dir.join(path);
         let Ok(metadata) = file.symlink_metadata() else {

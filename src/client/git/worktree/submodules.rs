@@ -29,7 +29,7 @@ use crate::model::source::{CommitId, GitScheme, GitUrl, ResolvedReference};
 /// The maximum nesting depth; deeper nesting is a mistake, or an attempt to fill the disk.
 const MAX_DEPTH: usize = 24;
 
-/// How often to retry a lock held by another thread or xp process.
+/// The interval between attempts to take a lock held by another thread or process.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Sources and targets of submodules.

@@ -16,7 +16,7 @@ use git2::{ConfigLevel, IndexEntry, Repository};
 use sha1::{Digest as _, Sha1};
 
 pub use self::unchecked::compare_unmarked;
-use self::unchecked::{is_below, left_out, unchecked_changes};
+use self::unchecked::{excluded, is_below, unchecked_changes};
 use super::index_file::index_of;
 use super::status::{Scope, Untracked, differences};
 use crate::client::git::{GitError, WorkingCopy};
@@ -50,14 +50,14 @@ impl WorkingCopy {
         if changes.paths.is_empty() {
             return Ok(None);
         }
-        let is_named = |path: &&Vec<u8>| !changes.left_out.contains(*path);
+        let is_named = |path: &&Vec<u8>| !changes.excluded.contains(*path);
         let named = changes.paths.iter().filter(is_named).take(NAMED_PATHS);
         Ok(Some(TreeChanges {
             paths: named
                 .map(|path| String::from_utf8_lossy(path).into_owned())
                 .collect(),
             count: changes.paths.len(),
-            left_out: changes.left_out.len(),
+            excluded: changes.excluded.len(),
             digest: changes.hasher.finish(),
         }))
     }
@@ -137,7 +137,7 @@ struct RepositoryChanges {
     /// The paths that differ, in byte order.
     paths: Vec<Vec<u8>>,
     /// Those of them that are outside a sparse checkout.
-    left_out: BTreeSet<Vec<u8>>,
+    excluded: BTreeSet<Vec<u8>>,
 }
 
 fn changes(
@@ -179,8 +179,8 @@ fn changes(
         }
     }
     paths.extend(changed);
-    let left_out = left_out(&index, dir, below);
-    paths.extend(left_out.iter().cloned());
+    let excluded = excluded(&index, dir, below);
+    paths.extend(excluded.iter().cloned());
     let mut hasher = TreeHasher::default();
     for path in &paths {
         add(&mut hasher, dir, path, depth)?;
@@ -188,7 +188,7 @@ fn changes(
     Ok(RepositoryChanges {
         hasher,
         paths: paths.into_iter().collect(),
-        left_out,
+        excluded,
     })
 }
 

@@ -60,7 +60,7 @@ fn missing(
         None => tip.short(),
     };
     Ok(InvalidGitPath {
-        message: format!("service `{service}`: there is no `{path}` in {reference} of {remote}"),
+        message: format!("service `{service}`: `{path}` does not exist in {reference} of {remote}"),
         near: copy.sibling_folders(tip, path),
         help,
         path: path.to_owned(),

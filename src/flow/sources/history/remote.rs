@@ -1,4 +1,4 @@
-//! The services of one remote, and the working copy whose history is searched for all of them.
+//! The services of one remote, and the working copy with the history to search.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::model::source::{CommitId, GitUrl, ResolvedReference};
 /// The maximum number of missing paths for which the removing commit is searched.
 const MAX_EXPLAINED: usize = 10;
 
-/// The services of one remote whose commits are not cached.
+/// The services of one remote without cached commits.
 #[derive(Debug, Clone)]
 pub(super) struct RemoteSearch {
     pub(super) url: GitUrl,

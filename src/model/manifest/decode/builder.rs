@@ -145,7 +145,7 @@ fn builder_image(text: &str) -> Result<BuilderImage, String> {
             Err(error) => Err(error.to_string()),
         };
     };
-    // People write a tag out of habit (`:newest`), but the content id decides.
+    // Users write a tag out of habit (`:newest`), but the content ID determines the image.
     let (name, tag) = folder.split_once(':').unwrap_or((folder, "newest"));
     let name: BuilderName = name.parse().map_err(|error| format!("{error}"))?;
     let reference: Result<ImageReference, _> = format!("{}:{tag}", name.repository()).parse();

@@ -247,12 +247,12 @@ impl<'n> DecodedValue<'n> {
             (NodeKind::Scalar { block: false, text }, "a list") if !text.is_empty() => {
                 Some(format!("write it as a list with one item: `- {text}`"))
             }
-            // YAML parses `- echo a: b` as a mapping, which surprises people.
+            // YAML parses `- echo a: b` as a mapping, which is surprising.
             (NodeKind::Mapping(entries), "a string") if entries.len() == 1 => {
                 let span = self.node.span.first_line(text);
                 let line = text.get(span.start..span.end)?;
                 (!line.starts_with('{') && line.contains(": "))
-                    .then(|| format!("`: ` makes it a mapping; quote the string: `'{line}'`"))
+                    .then(|| format!("`: ` makes this a mapping; quote the string: `'{line}'`"))
             }
             _ => None,
         }

@@ -91,7 +91,7 @@ fn images(cx: &mut DecodeContext, value: &DecodedValue) -> BTreeMap<ServiceName,
             let names = cx.services.iter().map(ServiceName::as_str);
             let hint = suggest::hint(&entry.key, "known services", names);
             let span = entry.key_span.first_line(cx.text);
-            let message = format!("there is no service `{}`", entry.key);
+            let message = format!("unknown service `{}`", entry.key);
             cx.report(SourceProblem::at(span, message).maybe_help(hint));
             continue;
         };
@@ -157,7 +157,7 @@ fn environment(
     require(
         context.is_some(),
         "context",
-        "add its kubeconfig context, the only one xp will use: `kubectl config get-contexts` lists them"
+        "add its kubeconfig context, the only one that xp uses; `kubectl config get-contexts` lists contexts"
             .to_owned(),
     );
     require(

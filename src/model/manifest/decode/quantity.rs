@@ -35,7 +35,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 /// Parses `512m`, `2g`, `1.5GiB` or a number of bytes; units are powers of 1024, as in Docker.
 pub(super) fn memory(text: &str) -> Result<u64, String> {
     let invalid =
-        || format!("invalid amount of memory `{text}`: expected a value such as `512m` or `2g`");
+        || format!("invalid memory size `{text}`: expected a value such as `512m` or `2g`");
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
@@ -60,7 +60,7 @@ pub(super) fn memory(text: &str) -> Result<u64, String> {
         // The engine uses a signed number.
         _ if i64::try_from(bytes).is_err() => Err(invalid()),
         0..0x60_0000 => Err(format!(
-            "invalid amount of memory `{text}`: the engine needs at least `6m`"
+            "invalid memory size `{text}`: the engine requires at least `6m`"
         )),
         bytes => Ok(bytes),
     }
@@ -73,7 +73,7 @@ pub(super) fn cpus(text: &str) -> Result<u64, String> {
             "invalid number of CPUs `{text}`: expected a value such as `2` or `0.5`"
         )),
         Some(0..10_000_000) => Err(format!(
-            "invalid number of CPUs `{text}`: the engine needs at least `0.01`"
+            "invalid number of CPUs `{text}`: the engine requires at least `0.01`"
         )),
         Some(billionths) => Ok(billionths),
     }

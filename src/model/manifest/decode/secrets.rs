@@ -38,7 +38,7 @@ fn source(cx: &mut DecodeContext, value: &DecodedValue) -> Option<SecretSource> 
     // A value in the manifest would not be secret.
     if let NodeKind::Scalar { .. } = value.node.kind {
         let message = format!(
-            "{} must be the source of the secret, not the secret itself",
+            "{} must specify where to find the secret, not the secret itself",
             value.subject()
         );
         cx.report(

@@ -388,7 +388,7 @@ fn explicit_needs(
                 let hint = suggest::hint(text.text, "known services", names);
                 let span = text.span.first_line(cx.text);
                 cx.report(
-                    SourceProblem::at(span, format!("there is no service `{}`", text.text))
+                    SourceProblem::at(span, format!("unknown service `{}`", text.text))
                         .maybe_help(hint),
                 );
             }

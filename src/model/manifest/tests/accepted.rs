@@ -226,7 +226,7 @@ fn a_byte_order_mark_and_windows_line_ends_are_ignored() {
 }
 
 #[test]
-fn anchors_and_merge_keys_work_in_moderation() {
+fn anchors_and_merge_keys_are_supported() {
     let manifest = accepted(
         "\
 services:
@@ -350,7 +350,7 @@ fn dependency_order_and_selection() {
     assert_eq!(select(&["d", "a", "a"]).unwrap(), "ad");
     assert_eq!(select(&["*"]).unwrap(), "abcd");
     let error = select(&["zz*", "a", "q", "q"]).unwrap_err();
-    assert_eq!(error.to_string(), "there is no service `zz*`, `q`");
+    assert_eq!(error.to_string(), "unknown service `zz*`, `q`");
     assert_eq!(error.hints(), ["known services: `a`, `b`, `c`, `d`"]);
     let manifest = accepted(SMALLEST);
     let error = manifest.select(&["zbakend"]).unwrap_err();

@@ -34,7 +34,7 @@ fn environments_are_parsed() {
     assert_eq!(production.timeout, Duration::from_secs(600));
     assert_eq!(
         deploy.environment("prodction").unwrap_err().to_string(),
-        "the manifest has no environment `prodction`"
+        "unknown environment `prodction`"
     );
 }
 
@@ -74,7 +74,7 @@ fn problems_are_reported() {
         ),
         (
             &format!("path: k\nimages: {{othr: x}}\n{STAGING}"),
-            "there is no service `othr` (did you mean `other`?)",
+            "unknown service `othr` (did you mean `other`?)",
         ),
         (
             &format!("path: k\nimages: {{other: 'x:1'}}\n{STAGING}"),
@@ -90,7 +90,7 @@ fn problems_are_reported() {
         ),
         (
             "path: k\nenvironments: {s: {overlay: o, namespace: n}}\n",
-            "environment `s` has no `context` (add its kubeconfig context, the only one xp will use",
+            "environment `s` has no `context` (add its kubeconfig context, the only one that xp uses",
         ),
         (
             "path: k\nenvironments: {s: {overlay: o, context: -c, namespace: n}}\n",

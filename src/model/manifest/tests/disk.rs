@@ -44,17 +44,17 @@ fn a_file_that_is_not_text_is_refused() {
     assert_eq!(
         refused(folder, ""),
         [
-            "the manifest is empty (it needs `services`, each with `dir`, `git.remote` and `docker.image`)"
+            "the manifest is empty (add `services`, each with `dir`, `git.remote` and `docker.image`)"
         ]
     );
     assert_eq!(
         refused(folder, vec![b'#'; (10 << 20) + 1]),
-        ["the manifest is larger than 10 MiB: is it the right file?"]
+        ["the manifest is larger than 10 MiB; is this the right file?"]
     );
     assert_eq!(
         refused(folder, vec![b'#'; 10 << 20]),
         [
-            "the manifest is empty (it needs `services`, each with `dir`, `git.remote` and `docker.image`)"
+            "the manifest is empty (add `services`, each with `dir`, `git.remote` and `docker.image`)"
         ]
     );
 }
@@ -67,7 +67,7 @@ fn a_file_that_cannot_be_read_is_refused() {
     assert_eq!(
         short(&error),
         [
-            "manifest not found (run xp in a folder that contains x-platform.yml or below one, or pass its path with `-f FILE`)"
+            "manifest not found (run xp in the folder that contains x-platform.yml or in a subfolder, or pass its path with `-f FILE`)"
         ]
     );
     assert!(error.to_string().contains(&missing.display().to_string()));
@@ -75,7 +75,7 @@ fn a_file_that_cannot_be_read_is_refused() {
         short(&load(folder.path()).unwrap_err()),
         ["the manifest is a folder (pass the path of a file in it)"]
     );
-    // Not even root can read the memory of a process at 0, while permissions would not stop root.
+    // Root ignores permissions, but cannot read a process's memory at address 0.
     let error = load(Path::new("/proc/self/mem")).unwrap_err().to_string();
     assert!(
         error.starts_with("error: cannot read the manifest: "),
@@ -84,7 +84,7 @@ fn a_file_that_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn a_dir_that_leaves_by_a_symbolic_link_is_refused() {
+fn a_dir_through_a_symbolic_link_is_rejected() {
     use std::os::unix::fs::symlink;
     let outside = tempfile::tempdir().unwrap();
     let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use super::{accepted, refused, refuses, with};
 
 #[test]
-fn working_copies_that_overlap() {
+fn overlapping_working_copies_are_rejected() {
     let outside = "(move one of them so that neither contains the other)";
     refuses(
         "dir: o/a",
@@ -26,7 +26,7 @@ fn working_copies_that_overlap() {
     refuses(
         "dir: o",
         &[
-            "4:10 services `other` and `a` have the same `dir` but different remotes (a working copy has only one remote: give each service its own `dir`)",
+            "4:10 services `other` and `a` have the same `dir` but different remotes (a working copy has only one remote: give each service a different `dir`)",
         ],
     );
 }
@@ -61,8 +61,7 @@ fn working_copies_with_similar_paths() {
 
 #[test]
 fn two_services_with_one_image() {
-    let help =
-        "(give each service its own image: otherwise they would overwrite each other's tags)";
+    let help = "(give each service a different image, or they will overwrite each other's tags)";
     refuses(
         "docker: {image: o}",
         &[&format!(
@@ -89,7 +88,7 @@ fn needs() {
     refuses(
         "needs: [othr, a, other]",
         &[
-            "4:13 there is no service `othr` (did you mean `other`?)",
+            "4:13 unknown service `othr` (did you mean `other`?)",
             "4:19 service `a` needs itself",
         ],
     );

@@ -132,7 +132,7 @@ fn mistakes_in_defaults_are_shown_there_and_once() {
 }
 
 #[test]
-fn no_text_makes_it_panic() {
+fn no_input_panics() {
     // Every prefix, and every manifest with one string inserted: errors are fine, panics are not.
     let text =
         with("docker: {image: a, tags: ['ä-${{ env.X }}']}\nscripts: {build: [\"a\\n${{ x }}\"]}")

@@ -1,4 +1,4 @@
-//! The schema, the decoder, the example and the committed file agree.
+//! Consistency of the schema, the decoder, the example and the committed file.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -220,7 +220,7 @@ fn the_example_is_valid_and_shows_every_key() {
     }
 }
 
-/// The commented keys of the example must be valid too, because people uncomment them.
+/// The commented keys of the example must be valid too, because users uncomment them.
 #[test]
 fn the_example_is_valid_when_uncommented() {
     let text = std::fs::read_to_string(in_repository("x-platform.yml.example")).unwrap();

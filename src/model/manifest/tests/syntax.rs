@@ -4,7 +4,7 @@ use super::{SMALLEST, refused, refuses, with};
 
 #[test]
 fn not_a_manifest() {
-    let init = "(it needs `services`, each with `dir`, `git.remote` and `docker.image`)";
+    let init = "(add `services`, each with `dir`, `git.remote` and `docker.image`)";
     assert_eq!(refused(""), [format!("the manifest is empty {init}")]);
     assert_eq!(
         refused("# only a comment\n---\n"),

@@ -222,11 +222,11 @@ fn builders() {
     );
     assert_eq!(
         builder("memory: lots"),
-        ["4:29 invalid amount of memory `lots`: expected a value such as `512m` or `2g`"]
+        ["4:29 invalid memory size `lots`: expected a value such as `512m` or `2g`"]
     );
     assert_eq!(
         builder("memory: 2"),
-        ["4:29 invalid amount of memory `2`: the engine needs at least `6m`"]
+        ["4:29 invalid memory size `2`: the engine requires at least `6m`"]
     );
     assert_eq!(
         builder("cpus: two"),
@@ -297,7 +297,7 @@ fn secrets_of_an_image() {
     assert_eq!(
         one("secrets: {npm: abc}"),
         [
-            "4:39 `docker.secrets.npm` must be the source of the secret, not the secret itself (write `{env: NAME}` for an environment variable, or `{file: PATH}` for a file)"
+            "4:39 `docker.secrets.npm` must specify where to find the secret, not the secret itself (write `{env: NAME}` for an environment variable, or `{file: PATH}` for a file)"
         ]
     );
     for (source, end) in [("{}", ""), ("{env: A, file: b}", ", not both")] {
@@ -345,7 +345,7 @@ fn scripts() {
     assert_eq!(
         scripts("- echo a: b"),
         [
-            "7:11 an item of `scripts.build` must be a string, not a mapping (`: ` makes it a mapping; quote the string: `'echo a: b'`)"
+            "7:11 an item of `scripts.build` must be a string, not a mapping (`: ` makes this a mapping; quote the string: `'echo a: b'`)"
         ]
     );
     assert_eq!(
@@ -389,7 +389,7 @@ fn placeholders() {
     );
     assert_eq!(
         argument("${{ services.othr.image }}"),
-        ["6:18 there is no service `othr` (did you mean `other`?)"]
+        ["6:18 unknown service `othr` (did you mean `other`?)"]
     );
     assert_eq!(
         argument("${{ services.other.imag }}"),

@@ -37,7 +37,7 @@ fn a_missing_newest_tag_is_set() {
     platform.inventory.engine.insert(by_digest, built);
     assert_eq!(
         shown(&platform.plan(&["back"]))[0],
-        "builders/go tag: in the engine; to set: newest [tag]"
+        "builders/go tag: in the engine; tags to update: newest [tag]"
     );
 }
 

@@ -39,12 +39,12 @@ impl<'p> FoundImages<'p> {
     }
 
     fn labels(&self, service: &str, needs: &str, recipe: Option<&str>) -> Labels {
-        let today = self.recipes[&name(service)].to_string();
+        let current = self.recipes[&name(service)].to_string();
         let needs = (
             LABEL_NEEDED_IMAGES.to_owned(),
             format!(r#"{{"front":"{needs}"}}"#),
         );
-        let recipe = recipe.map_or(today, str::to_owned);
+        let recipe = recipe.map_or(current, str::to_owned);
         [(LABEL_RECIPE.to_owned(), recipe), needs].into()
     }
 
@@ -131,7 +131,7 @@ fn images_are_rebuilt_if_needed_images_changed() {
     // An engine records the digest of the manifest or of the configuration, depending on its image store.
     for same in [digest("front", "a").to_string(), sha("c"), "c".repeat(64)] {
         assert!(
-            found(&same).starts_with("back tag: in the registry; to set: "),
+            found(&same).starts_with("back tag: in the registry; tags to update: "),
             "{same}"
         );
     }
@@ -171,7 +171,9 @@ fn an_image_with_an_earlier_recipe_is_reused() {
     };
     let (tag, decided) = found("", &sha("c"));
     assert!(
-        decided.starts_with(&format!("back tag: in the registry as {tag}; to set: ")),
+        decided.starts_with(&format!(
+            "back tag: in the registry as {tag}; tags to update: "
+        )),
         "{decided}"
     );
     assert!(decided.contains(&commit("back").to_string()), "{decided}");
@@ -184,7 +186,7 @@ fn an_image_with_an_earlier_recipe_is_reused() {
 #[test]
 fn identity_tags_are_queried_only_if_useful() {
     let platform = platform();
-    let asked = |found: FoundImages<'_>| {
+    let queried = |found: FoundImages<'_>| {
         platform.draft(&["back"], |draft| {
             draft.identities(&found.inventory, &platform.folders(&draft))
         })
@@ -192,13 +194,13 @@ fn identity_tags_are_queried_only_if_useful() {
     let good = FoundImages::new(&platform)
         .front("a", "c")
         .registry("", "a", &sha("c"), None);
-    assert_eq!(asked(good), []);
+    assert_eq!(queried(good), []);
     let stale = FoundImages::new(&platform)
         .front("a", "c")
         .registry("", "a", &sha("d"), None);
     let tag = stale.identity("back");
-    assert_eq!(asked(stale), [platform.image("back", tag.as_str())]);
-    let absent = asked(FoundImages::new(&platform).front("a", "c"));
+    assert_eq!(queried(stale), [platform.image("back", tag.as_str())]);
+    let absent = queried(FoundImages::new(&platform).front("a", "c"));
     assert_eq!(absent, [], "the image was not looked up");
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Returns the services whose images are queried in the engine.
+/// Returns the services with images to query in the engine.
 fn queried(platform: &TestPlatform, selected: &[&str]) -> Vec<String> {
     let selected: BTreeSet<_> = selected.iter().map(|service| name(service)).collect();
     let env = |_: &str| Some("7".to_owned());
@@ -40,7 +40,7 @@ fn each_service_and_its_dependencies_are_queried_once() {
 }
 
 #[test]
-fn without_pulls_the_registrys_answer_suffices() {
+fn without_pulls_the_registrys_response_suffices() {
     let no_pull = |platform: TestPlatform| platform.options(|options| options.pull = false);
     let complete = || no_pull(TestPlatform::new().complete("back").complete("front"));
     let nothing: [&str; 0] = [];

@@ -5,7 +5,7 @@ use super::*;
 use crate::model::recipe::{LABEL_LOCAL, LABEL_VERSION, Recipe};
 use crate::model::source::{GitFolders, TreeChanges, TreeHasher, WorkingTree};
 
-/// Makes a service built in place, with these changed files.
+/// Makes a service build in place, with these changed files.
 fn in_place(mut platform: TestPlatform, service: &str, changed: &[&str]) -> TestPlatform {
     platform.options.push = false;
     let mut hasher = TreeHasher::default();
@@ -13,7 +13,7 @@ fn in_place(mut platform: TestPlatform, service: &str, changed: &[&str]) -> Test
         hasher.file(path.as_bytes(), false, [1; 20]);
     }
     let changes = TreeChanges {
-        left_out: 0,
+        excluded: 0,
         digest: hasher.finish(),
         count: changed.len(),
         paths: changed.iter().map(|path| (*path).to_owned()).collect(),
@@ -124,7 +124,7 @@ fn local_builds_are_never_pushed() {
         let plan = platform.plan(&["front"]);
         assert_eq!(
             shown(&plan),
-            ["front tag: in the engine; to set: extra, master [tag]"]
+            ["front tag: in the engine; tags to update: extra, master [tag]"]
         );
         assert!(matches!(plan.units[0].steps[0], Step::EngineTag { .. }));
     }
@@ -132,7 +132,7 @@ fn local_builds_are_never_pushed() {
 
 #[test]
 fn registries_are_queried_only_for_clean_working_copies() {
-    let asked = |platform: &TestPlatform| {
+    let queried = |platform: &TestPlatform| {
         let selected = BTreeSet::from([name("front")]);
         let (options, env) = (&platform.options, |_: &str| None);
         let draft = PlanDraft::new(
@@ -144,11 +144,11 @@ fn registries_are_queried_only_for_clean_working_copies() {
         );
         draft.unwrap().images()
     };
-    assert_eq!(asked(&TestPlatform::new()).len(), 2);
+    assert_eq!(queried(&TestPlatform::new()).len(), 2);
     let clean = in_place(TestPlatform::new(), "front", &[]);
-    assert_eq!(asked(&clean), [clean.image("front", "")]);
+    assert_eq!(queried(&clean), [clean.image("front", "")]);
     let dirty = in_place(TestPlatform::new(), "front", &["a"]);
-    assert_eq!(asked(&dirty), []);
+    assert_eq!(queried(&dirty), []);
 }
 
 #[test]

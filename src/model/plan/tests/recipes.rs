@@ -197,10 +197,10 @@ fn a_current_image_in_the_engine_prevents_a_build() {
         let layout = Layout::new(PathBuf::from("/p/.xp"));
         shown(&decided.complete(&BTreeMap::new(), &layout).unwrap())
     };
-    let today = recipe(&platform, "front").to_string();
+    let current = recipe(&platform, "front").to_string();
     let options = Options::default();
     assert_eq!(
-        decided(&options, &today),
+        decided(&options, &current),
         [
             "front push: the registry's image differs: docker.context is new, docker.file is new \
              [push tag tag]"
@@ -211,7 +211,7 @@ fn a_current_image_in_the_engine_prevents_a_build() {
         push: false,
         ..options
     };
-    assert!(decided(&no_push, &today)[0].starts_with("front tag: in the engine; --no-push"));
+    assert!(decided(&no_push, &current)[0].starts_with("front tag: in the engine; --no-push"));
 }
 
 #[test]
@@ -324,11 +324,11 @@ pub(super) fn labels(plan: &Plan, service: &str) -> BTreeMap<String, String> {
     { image }.next_back().unwrap()
 }
 
-/// Anybody who can push can move a tag, so the image's label is checked too.
+/// Anyone who can push can move a tag, so the image's label is checked too.
 #[test]
 fn an_image_of_another_commit_is_stale() {
     let platform = everywhere();
-    let today = recipe(&platform, "front").to_string();
+    let current = recipe(&platform, "front").to_string();
     let selected = BTreeSet::from([name("front")]);
     let (options, env) = (Options::default(), |_: &str| None);
     let decided = |revision: CommitId| {
@@ -341,7 +341,7 @@ fn an_image_of_another_commit_is_stale() {
         )
         .unwrap();
         let labels: Labels = [
-            (LABEL_RECIPE.to_owned(), today.clone()),
+            (LABEL_RECIPE.to_owned(), current.clone()),
             (LABEL_REVISION.to_owned(), revision.to_string()),
         ]
         .into();

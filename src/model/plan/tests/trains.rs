@@ -150,7 +150,7 @@ fn dependents_on_the_train_are_variants_too() {
 }
 
 #[test]
-fn a_branch_without_commits_of_its_own_makes_no_variant() {
+fn a_branch_without_new_commits_is_not_a_variant() {
     let mut platform = platform(&[("base", ReferenceOrigin::Branch)]);
     let source = platform.sources.get_mut(&name("base")).unwrap();
     source.manifest_reference = Some(ResolvedReference {
@@ -160,7 +160,7 @@ fn a_branch_without_commits_of_its_own_makes_no_variant() {
     let tags = tags(&platform.plan(ALL));
     assert_eq!(tags["front"][0], commit("front").to_string());
     assert_eq!(tags["front"][1..3], ["master", "T"]);
-    // It is built as the manifest's branch; otherwise it would be another image.
+    // It is built as the manifest's branch; otherwise, it would be a different image.
     let version = |platform: &TestPlatform| {
         let plan = platform.plan(&["base"]);
         let steps = &plan.units.last().unwrap().steps;
@@ -192,7 +192,7 @@ fn a_reference_of_one_service_makes_a_variant_by_its_name() {
     assert_eq!(one["other"][1..], ["master"]);
     assert_eq!(plan.train, None);
     assert!(plan.shows_references());
-    // Another reference, another image.
+    // A different reference results in a different image.
     let both = platform(&[
         ("base", ReferenceOrigin::Reference),
         ("front", ReferenceOrigin::Reference),

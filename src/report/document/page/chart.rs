@@ -43,7 +43,7 @@ pub fn is_needed(report: &RunReport<'_>) -> bool {
 struct Chart<'a> {
     report: &'a RunReport<'a>,
     logs: HashMap<(usize, &'a str), String>,
-    /// The duration of the full width.
+    /// The duration that the full width represents.
     seconds: f64,
 }
 
@@ -89,7 +89,7 @@ fn legend() -> Markup {
                 span { i.{ "bar swatch p-" (phase) } {} (text) }
             }
             span { i.bar.swatch.critical {} "◆ critical path" }
-            span { i.wait {} "waiting for a free job" }
+            span { i.wait {} "waiting for a free job slot" }
             span.zoom.script hidden {
                 button #farther type="button" aria-label="Zoom out" { "−" }
                 button #closer type="button" aria-label="Zoom in" { "+" }
@@ -172,7 +172,7 @@ impl Chart<'_> {
                 }
                 div.track {
                     @if span.waited() > 0.01 {
-                        i.wait title={ "ready; waited " (time(span.waited())) " for a free job" }
+                        i.wait title={ "ready; waited " (time(span.waited())) " for a free job slot" }
                             style=(self.position(span.ready, span.ready + span.waited())) {}
                     }
                     @if let Some(work) = unit.work {
@@ -267,19 +267,19 @@ impl Chart<'_> {
     /// Returns the critical path as a list.
     fn path(&self) -> Markup {
         let timeline = &self.report.timeline;
-        let left_out = timeline.path.len().saturating_sub(LINKS);
+        let excluded = timeline.path.len().saturating_sub(LINKS);
         html! {
             p.path-text { "◆ Critical path, which determined when the run ended:" }
             ol.path {
                 @if timeline.work_start > 0.0 {
                     li { span.link { "planning " small { (time(timeline.work_start)) } } }
                 }
-                @if left_out > 0 { li { small { (left_out) " more" } } }
-                @for link in &timeline.path[left_out..] {
+                @if excluded > 0 { li { small { (excluded) " more" } } }
+                @for link in &timeline.path[excluded..] {
                     @let span = &timeline.spans[link.unit];
                     li {
                         @if matches!(link.cause, StartReason::Job) {
-                            small { "after waiting for a free job:" }
+                            small { "after waiting for a free job slot:" }
                             " "
                         }
                         span.link {

@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(end(&file, 14, 8).unwrap(), (b"three\n".to_vec(), 8));
         // The file grew after its size was read.
         assert_eq!(end(&file, 8, 100).unwrap(), (b"one\ntwo\n".to_vec(), 0));
-        // A single long line is cut.
+        // A single long line is truncated.
         assert_eq!(end(&file, 14, 4).unwrap(), (b"ree\n".to_vec(), 10));
     }
 }

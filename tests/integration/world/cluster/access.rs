@@ -1,4 +1,4 @@
-//! Who may do what, what is refused on demand, and the kubeconfig of a client.
+//! Permissions, requests that fail on demand, and kubeconfigs.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use super::controller::Outcome;
 use super::resources::Resource;
 use super::status::Status;
 
-/// Whom a kubeconfig's context logs in as.
+/// The user of a kubeconfig context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// `deployer`, who may do everything.
+    /// `deployer`, with full access.
     Full,
-    /// `viewer`, who may read.
+    /// `viewer`, with read-only access.
     ReadOnly,
-    /// `restricted`, who may do everything but write Deployments.
+    /// `restricted`, with full access except for writing Deployments.
     NoDeployments,
     /// A token that the server does not know.
     Stranger,
-    /// `deployer`, at an address where no server listens.
+    /// `deployer`, at an address on which no server listens.
     Nowhere,
 }
 
@@ -39,7 +39,7 @@ impl Access {
         format!("token-of-{}", self.user())
     }
 
-    /// Returns whose token an `Authorization` header has.
+    /// Returns the user of the token in an `Authorization` header.
     pub fn of(header: &str) -> Option<Self> {
         let token = header.strip_prefix("Bearer ")?;
         Self::KNOWN
@@ -52,7 +52,7 @@ impl Access {
         self.user()
     }
 
-    /// Refuses what the user may not do.
+    /// Returns an error if the user lacks permission.
     pub fn check(
         self,
         verb: &str,
@@ -83,34 +83,34 @@ impl Access {
     }
 }
 
-/// What becomes of a request that a test wants to fail.
+/// How a request fails.
 #[derive(Clone, Debug)]
 pub enum Refusal {
-    /// 403, as an admission webhook or a quota would, with this reason.
+    /// 403 with this reason, like an admission webhook or a quota.
     Forbidden(String),
     /// 500 with this message.
     InternalError(String),
-    /// 503: the server has no time.
+    /// 503: the server is overloaded.
     Unavailable,
     /// The connection is reset.
     Reset,
-    /// The answer comes late, as it is.
+    /// The regular response is delayed.
     Late(Duration),
 }
 
-/// What holds in one namespace.
+/// The behavior of one namespace.
 #[derive(Default)]
 pub struct Rules {
-    /// A method, a resource, and what becomes of such requests.
+    /// Requests that fail: method, resource, and how.
     pub refusals: Vec<(String, String, Refusal)>,
     /// How long a rollout takes.
     pub rollout_time: Duration,
-    /// Parts of images, and what becomes of rollouts with them.
+    /// Image substrings, and the outcome of rollouts that use them.
     pub outcomes: Vec<(String, Outcome)>,
 }
 
 impl Rules {
-    /// Returns what becomes of a request, where it is refused.
+    /// Returns how a request fails; `None` if it does not.
     pub fn refusal(&self, method: &str, resource: &str) -> Option<Refusal> {
         let is_meant = |(of, on, _): &&(String, String, _)| of == method && on == resource;
         self.refusals

@@ -1,4 +1,4 @@
-//! What is asked for, and the answer.
+//! API requests and responses.
 
 use serde_json::{Value, json};
 
@@ -10,25 +10,25 @@ use super::status::Status;
 use super::store::{Key, State, key};
 use super::{managers, patch, table, validation};
 
-/// A request that is about objects.
+/// A request for objects.
 pub struct Call<'a> {
     pub request: &'a Incoming,
     pub resource: &'static Resource,
     pub namespace: String,
-    /// Empty where it is about all.
+    /// Empty for a request about all objects.
     pub name: String,
 }
 
-/// What is answered.
-pub enum Answer {
-    /// A code and an object.
+/// The response.
+pub enum Response {
+    /// A status code and an object.
     Object(u16, Value),
-    /// Changes as they come, after that revision.
+    /// A stream of the changes after a revision.
     Watch(Watch),
 }
 
 impl<'a> Call<'a> {
-    /// Reads the path of a request.
+    /// Parses the path of a request.
     pub fn read(request: &'a Incoming) -> Result<Self, Status> {
         let path = request.path.trim_matches('/');
         let words: Vec<&str> = path.split('/').collect();
@@ -50,7 +50,7 @@ impl<'a> Call<'a> {
         {
             return Err(Status::unknown_path());
         }
-        // A namespace is where it is the namespace of.
+        // A Namespace object is stored in the namespace of the same name.
         let namespace = if resource.namespaced { namespace } else { name };
         Ok(Self {
             request,
@@ -60,7 +60,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    /// Returns what the request does, as roles name it.
+    /// Returns the verb of the request, as in roles.
     pub fn verb(&self) -> &'static str {
         match (self.request.method.as_str(), self.name.is_empty()) {
             ("GET", _) if self.is_watch() => "watch",
@@ -74,13 +74,13 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Does what is asked for.
-    pub fn answer(&self, state: &mut State, access: Access) -> Result<Answer, Status> {
+    /// Executes the request.
+    pub fn answer(&self, state: &mut State, access: Access) -> Result<Response, Status> {
         let verb = self.verb();
         access.check(verb, self.resource, &self.namespace, &self.name)?;
         match verb {
-            "watch" => return Ok(Answer::Watch(self.watch(state))),
-            "list" => return Ok(Answer::Object(200, self.list(state))),
+            "watch" => return Ok(Response::Watch(self.watch(state))),
+            "list" => return Ok(Response::Object(200, self.list(state))),
             "get" => {
                 let object = self.found(state)?;
                 let one = std::slice::from_ref(&object);
@@ -88,7 +88,7 @@ impl<'a> Call<'a> {
                     true => table::table(one, self.resource.plural, state.revision()),
                     false => object,
                 };
-                return Ok(Answer::Object(200, answer));
+                return Ok(Response::Object(200, answer));
             }
             "create" => return self.create(state),
             "delete" => return self.delete(state),
@@ -97,7 +97,7 @@ impl<'a> Call<'a> {
                 for object in listed["items"].as_array().into_iter().flatten() {
                     state.delete(&self.key_of(text(&object["metadata"]["name"])), true);
                 }
-                return Ok(Answer::Object(200, listed));
+                return Ok(Response::Object(200, listed));
             }
             _ => {}
         }
@@ -118,16 +118,16 @@ impl<'a> Call<'a> {
         };
         let revision = &new["metadata"]["resourceVersion"];
         if !revision.is_null() && *revision != old["metadata"]["resourceVersion"] {
-            return Err(Status::changed_meanwhile(self.resource, &self.name));
+            return Err(Status::conflict(self.resource, &self.name));
         }
         self.check_fields(&new)?;
         let new = self.store(state, Some(&old), new, |old, new, manager| {
             managers::update(old, new, manager);
         })?;
-        Ok(Answer::Object(200, new))
+        Ok(Response::Object(200, new))
     }
 
-    fn create(&self, state: &mut State) -> Result<Answer, Status> {
+    fn create(&self, state: &mut State) -> Result<Response, Status> {
         let mut body = self.body()?;
         let prefix = text(&body["metadata"]["generateName"]).to_owned();
         if body["metadata"]["name"].is_null() && !prefix.is_empty() {
@@ -147,10 +147,10 @@ impl<'a> Call<'a> {
         }
         self.check_fields(&body)?;
         let new = self.store(state, None, body, managers::update)?;
-        Ok(Answer::Object(201, new))
+        Ok(Response::Object(201, new))
     }
 
-    fn apply(&self, state: &mut State, old: Option<&Value>) -> Result<Answer, Status> {
+    fn apply(&self, state: &mut State, old: Option<&Value>) -> Result<Response, Status> {
         let mut config = self.body()?;
         let manager = self.request.parameter("fieldManager");
         if manager.is_empty() {
@@ -179,10 +179,10 @@ impl<'a> Call<'a> {
         let force = self.request.parameter("force") == "true";
         let applied = managers::apply(old, &config, manager, force)?;
         let new = self.store(state, old, applied, |_, _, _| {})?;
-        Ok(Answer::Object(if old.is_some() { 200 } else { 201 }, new))
+        Ok(Response::Object(if old.is_some() { 200 } else { 201 }, new))
     }
 
-    /// Completes, checks and writes an object, unless it is a dry run.
+    /// Sets defaults, validates, and stores the object unless this is a dry run.
     fn store(
         &self,
         state: &mut State,
@@ -284,7 +284,7 @@ impl<'a> Call<'a> {
         )))
     }
 
-    fn delete(&self, state: &mut State) -> Result<Answer, Status> {
+    fn delete(&self, state: &mut State) -> Result<Response, Status> {
         let object = self.found(state)?;
         let options = self.body().unwrap_or_default();
         let policy = options["propagationPolicy"].as_str().unwrap_or_default();
@@ -302,7 +302,7 @@ impl<'a> Call<'a> {
             "kind": "Status", "apiVersion": "v1", "metadata": {},
             "status": "Success", "details": details,
         });
-        Ok(Answer::Object(200, status))
+        Ok(Response::Object(200, status))
     }
 
     fn found(&self, state: &State) -> Result<Value, Status> {
@@ -342,7 +342,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// A member that is null says nothing.
+/// A null member counts as absent.
 fn without_nulls(value: &mut Value) {
     match value {
         Value::Object(members) => {

@@ -1,4 +1,4 @@
-//! What controllers and nodes do with workloads: pods come, and the status tells of them.
+//! Simulates controllers and nodes: creates pods and updates the status of workloads.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
@@ -9,29 +9,29 @@ use super::pods;
 use super::resources::Resource;
 use super::store::{Key, State, key, now, owner_reference};
 
-/// How a rollout ends.
+/// The outcome of a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All pods get ready.
+    /// All pods become ready.
     Succeeds,
     /// The image cannot be pulled.
     PullFails,
-    /// The program ends as soon as it was started.
+    /// The program exits immediately.
     Crashes,
-    /// The pods stay as they are: creating their containers.
+    /// The pods keep creating their containers.
     Hangs,
 }
 
-/// A rollout under way, or done.
+/// A rollout, in progress or complete.
 pub struct Rollout {
-    /// Stands for the template and the number of pods.
+    /// Identifies the template and the number of pods.
     of: String,
-    /// `None` when it is over, or hangs.
+    /// `None` if it is complete or hangs.
     due: Option<Instant>,
     over: bool,
 }
 
-/// Does what is due, and returns how long nothing else will be.
+/// Does all work that is due, and returns the time until the next.
 pub fn work(state: &mut State) -> Duration {
     let now = Instant::now();
     let mut pause = Duration::from_secs(1);
@@ -50,7 +50,7 @@ pub fn work(state: &mut State) -> Duration {
     pause
 }
 
-/// Returns when there is more to do for the workload.
+/// Reconciles a workload, and returns when to do it again.
 fn reconcile(state: &mut State, key: &Key, now: Instant) -> Option<Instant> {
     let mut workload = state.get(key)?.clone();
     let template = &workload["spec"]["template"];
@@ -96,7 +96,7 @@ fn reconcile(state: &mut State, key: &Key, now: Instant) -> Option<Instant> {
         set_status(&mut workload, &hash, count, Phase::Begun);
     }
     let rollout = state.rollouts.get_mut(key)?;
-    // One that hung may go on.
+    // A rollout that hung may continue.
     if !rollout.over && rollout.due.is_none() && outcome != Outcome::Hangs {
         rollout.due = Some(now);
     }
@@ -135,7 +135,7 @@ fn set_status(workload: &mut Value, hash: &str, count: u64, phase: Phase) {
     let before = workload["status"].clone();
     match workload["kind"].as_str().unwrap_or_default() {
         "Deployment" => {
-            // Until the new pods are ready the old ones serve.
+            // The old pods run until the new ones are ready.
             let old = if done {
                 0
             } else {
@@ -228,7 +228,7 @@ fn condition(of: &str, status: &str, reason: &str, message: &str) -> Value {
     })
 }
 
-/// Makes the set of a Deployment's template, or gives an earlier one the next revision.
+/// Creates the ReplicaSet of a Deployment's template, or sets the next revision on an existing one.
 fn replica_set(
     state: &mut State,
     of: &Key,
@@ -269,7 +269,7 @@ fn replica_set(
         }
     };
     let number = match revision(&set) {
-        // Only the number of pods has changed.
+        // Only the number of pods changed.
         number if number == last && number > 0 => number,
         _ => last + 1,
     };
@@ -279,7 +279,7 @@ fn replica_set(
     state.put(&key, set)
 }
 
-/// Returns a name for content, as the controllers make them. What is empty says nothing.
+/// Returns a short hash of a value, as used in names by controllers. Empty values are ignored.
 fn short_hash(value: &Value) -> String {
     let mut hasher = DefaultHasher::new();
     let mut sorted = value.clone();

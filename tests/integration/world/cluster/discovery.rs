@@ -1,17 +1,16 @@
-//! What a client asks first: which kinds there are, and what their schemas allow.
+//! Discovery: the kinds that the server supports, and their schemas.
 
 use serde_json::{Map, Value, json};
 
 use super::resources::{RESOURCES, Resource, groups};
 
-/// With which media type the whole of a discovery comes in one answer.
+/// The media type of aggregated discovery, which takes a single response.
 pub const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// The media type of [`OLD_SCHEMA`].
 pub const OLD_SCHEMA_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
-/// An older schema as a protocol buffer, which is read for kinds that the server does not have: it
-/// tells its version, 2.0, and nothing else.
+/// An older schema as a protocol buffer, which clients read for unknown kinds. It contains only its version, 2.0.
 pub const OLD_SCHEMA: &str = "\n\u{3}2.0";
 
 const VERBS: &[&str] = &[
@@ -25,7 +24,7 @@ const VERBS: &[&str] = &[
     "watch",
 ];
 
-/// Answers a path of discovery, with its media type; `None` for any other.
+/// Returns the discovery document at a path and its media type; `None` for other paths.
 pub fn answer(path: &str, accept: &str) -> Option<(&'static str, Value)> {
     let aggregated = accept.contains("as=APIGroupDiscoveryList") && accept.contains("v=v2;");
     let plain = |value| Some(("application/json", value));
@@ -65,7 +64,7 @@ pub fn answer(path: &str, accept: &str) -> Option<(&'static str, Value)> {
 }
 
 fn version() -> Value {
-    // Volumes from images are stable from this version on.
+    // Image volumes are stable since this version.
     json!({
         "major": "1", "minor": "33", "gitVersion": "v1.33.1", "gitCommit": "test",
         "gitTreeState": "clean", "buildDate": "2025-05-15T00:00:00Z", "goVersion": "none",
@@ -164,8 +163,8 @@ fn schema_index() -> Value {
     json!({ "paths": paths })
 }
 
-/// The part of a schema that a client reads before it leaves validation to the server: that a
-/// patch takes the parameter `fieldValidation`.
+/// The part of a schema that tells clients to leave validation to the server: patches support the parameter
+/// `fieldValidation`.
 fn schema(group: &str) -> Value {
     let paths: Map<_, _> = of_group(group)
         .map(|resource| {

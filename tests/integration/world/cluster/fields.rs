@@ -1,11 +1,11 @@
-//! Fields of objects by their paths: what server-side apply reckons with.
+//! Field paths, as used by server-side apply.
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-/// One step on the way to a field.
+/// An element of a path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// A member of an object.
@@ -16,11 +16,11 @@ pub enum Step {
     Item(String),
 }
 
-/// The way from an object to a field.
+/// The path of a field in an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Path(pub Vec<Step>);
 
-/// Fields of an object.
+/// A set of fields.
 pub type FieldSet = BTreeSet<Path>;
 
 impl Path {
@@ -33,7 +33,7 @@ impl Path {
         Self([self.0.as_slice(), &[step]].concat())
     }
 
-    /// Tells whether it is an item of a list that has keys: such an item is no value of its own.
+    /// Returns whether it is an item of a list with keys, which has no value itself.
     pub fn is_item(&self) -> bool {
         matches!(self.0.last(), Some(Step::Key(_)))
     }
@@ -59,19 +59,19 @@ impl fmt::Display for Path {
     }
 }
 
-/// How values at a place are merged.
+/// How a value is merged.
 pub enum Shape {
-    /// A member at a time, or an object where that is no matter.
+    /// Member by member.
     Granular,
     /// As a whole.
     Atomic,
-    /// An item at a time, which these members identify.
+    /// Item by item, identified by these members.
     Keyed(&'static [&'static str]),
-    /// An item at a time, which is its own key.
+    /// Item by item, identified by value.
     Set,
 }
 
-/// Returns how a value at that path is merged; what Kubernetes' schemas say of these kinds.
+/// Returns how the value at a path is merged, according to the Kubernetes schemas.
 pub fn shape(path: &Path, value: &Value) -> Shape {
     let Some(Step::Field(name)) = path.0.last() else {
         return Shape::Granular;
@@ -99,7 +99,7 @@ pub fn shape(path: &Path, value: &Value) -> Shape {
     }
 }
 
-/// Returns the keys of an item as JSON. A port without a protocol is one of TCP.
+/// Returns the keys of an item as JSON. The default protocol of a port is TCP.
 pub fn keys_of(item: &Value, names: &[&str]) -> String {
     let value = |name: &str| match &item[name] {
         Value::Null if name == "protocol" => json!("TCP"),
@@ -118,7 +118,7 @@ fn position(items: &[Value], keys: &str) -> Option<usize> {
     items.iter().position(|item| keys_of(item, &names) == keys)
 }
 
-/// Returns the fields that an object has and that a user may own.
+/// Returns the fields of an object that a manager can own.
 pub fn fields_of(object: &Value) -> FieldSet {
     let mut fields = FieldSet::new();
     let root = Path::default();
@@ -163,7 +163,7 @@ fn collect(value: &Value, path: &Path, fields: &mut FieldSet) {
     }
 }
 
-/// Returns what an object has there.
+/// Returns the value at a path.
 pub fn get<'a>(object: &'a Value, path: &Path) -> Option<&'a Value> {
     path.0.iter().try_fold(object, |value, step| match step {
         Step::Field(name) => value.get(name),
@@ -178,7 +178,7 @@ pub fn get<'a>(object: &'a Value, path: &Path) -> Option<&'a Value> {
     })
 }
 
-/// Takes a field away, with the objects and lists that would be left empty above it.
+/// Removes a field, and the objects and lists above it that become empty.
 pub fn remove(value: &mut Value, path: &[Step]) {
     let Some((step, rest)) = path.split_first() else {
         return;
@@ -209,7 +209,7 @@ pub fn remove(value: &mut Value, path: &[Step]) {
     }
 }
 
-/// Writes what one applies over what is there.
+/// Merges an applied configuration into a live object.
 pub fn merge(live: &mut Value, applied: &Value, path: &Path) {
     match (shape(path, applied), live, applied) {
         (Shape::Granular, Value::Object(live), Value::Object(applied)) => {
@@ -242,7 +242,7 @@ pub fn merge(live: &mut Value, applied: &Value, path: &Path) {
     }
 }
 
-/// Writes fields as `managedFields` has them.
+/// Encodes fields in the format of `managedFields`.
 pub fn encode(fields: &FieldSet) -> Value {
     let mut root = json!({});
     let name = |step: &Step| match step {
@@ -258,7 +258,7 @@ pub fn encode(fields: &FieldSet) -> Value {
         if node.is_null() {
             *node = json!({});
         }
-        // Shorter paths come first, so an item is seen before what is in it.
+        // Shorter paths come first, so an item comes before its contents.
         if path.is_item() {
             node["."] = json!({});
         }
@@ -266,7 +266,7 @@ pub fn encode(fields: &FieldSet) -> Value {
     root
 }
 
-/// Reads fields of `managedFields`.
+/// Decodes fields in the format of `managedFields`.
 pub fn decode(encoded: &Value) -> FieldSet {
     let mut fields = FieldSet::new();
     decode_below(encoded, &Path::default(), &mut fields);
@@ -294,7 +294,7 @@ fn decode_below(node: &Value, path: &Path, fields: &mut FieldSet) {
     }
 }
 
-/// Returns paths as a list, a line each.
+/// Formats paths as a list with one line each.
 pub fn lines<'a>(paths: impl Iterator<Item = &'a Path>) -> String {
     paths.fold(String::new(), |mut text, path| {
         let _ = write!(text, "\n- {path}");

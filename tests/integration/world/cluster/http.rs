@@ -1,5 +1,4 @@
-//! HTTP over TLS as far as clients of the server use it: a request after the other, answers with a
-//! length or in chunks.
+//! Minimal HTTP over TLS: sequential requests, and responses with a length or in chunks.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -8,10 +7,10 @@ use std::sync::Arc;
 use reqwest::Url;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// A request as it arrived.
+/// A received request.
 pub struct Incoming {
     pub method: String,
-    /// With the query, as it was sent.
+    /// With the query, as sent.
     pub target: String,
     /// Without the query.
     pub path: String,
@@ -21,12 +20,12 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Returns a header, or nothing; its name is written in lower case.
+    /// Returns a header by its lowercase name; empty if missing.
     pub fn header(&self, name: &str) -> &str {
         find(&self.headers, name)
     }
 
-    /// Returns a parameter of the query, or nothing.
+    /// Returns a query parameter; empty if missing.
     pub fn parameter(&self, name: &str) -> &str {
         find(&self.query, name)
     }
@@ -43,7 +42,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Begins TLS on a connection.
+    /// Starts TLS on a connection.
     pub fn new(tls: Arc<ServerConfig>, tcp: TcpStream) -> Option<Self> {
         tcp.set_nodelay(true).ok()?;
         let session = ServerConnection::new(tls).ok()?;
@@ -51,7 +50,7 @@ impl Connection {
         Some(Self { stream })
     }
 
-    /// Reads a request; `None` where the client has gone.
+    /// Reads a request; `None` if the client has disconnected.
     pub fn read(&mut self) -> io::Result<Option<Incoming>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -83,8 +82,8 @@ impl Connection {
         }))
     }
 
-    /// Writes an answer.
-    pub fn answer(&mut self, code: u16, media_type: &str, body: &str) -> io::Result<()> {
+    /// Writes a response.
+    pub fn respond(&mut self, code: u16, media_type: &str, body: &str) -> io::Result<()> {
         let length = body.len();
         let reason = if code < 400 { "OK" } else { "Refused" };
         let head = format!(
@@ -93,17 +92,17 @@ impl Connection {
         self.write(&(head + body))
     }
 
-    /// Begins an answer whose end is not known yet.
+    /// Starts a chunked response.
     pub fn begin_chunks(&mut self) -> io::Result<()> {
         self.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
     }
 
-    /// Writes a part of such an answer; an empty one is the end.
+    /// Writes a chunk; an empty one ends the response.
     pub fn chunk(&mut self, text: &str) -> io::Result<()> {
         self.write(&format!("{:x}\r\n{text}\r\n", text.len()))
     }
 
-    /// Tells whether the client has gone, or says something though it is not its turn.
+    /// Returns whether the client has disconnected or sent unexpected data.
     pub fn is_over(&mut self) -> bool {
         let tcp = self.stream.get_ref().get_ref();
         let _ = tcp.set_nonblocking(true);
@@ -112,7 +111,7 @@ impl Connection {
         !matches!(seen, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
-    /// Ends the connection as a server does that dies.
+    /// Resets the connection, like a crashing server.
     pub fn reset(self) {
         let tcp = self.stream.get_ref().get_ref();
         let _ = rustix::net::sockopt::set_socket_linger(tcp, Some(std::time::Duration::ZERO));

@@ -1,4 +1,4 @@
-//! Who owns which fields of an object: server-side apply, and what other writes do to it.
+//! Field ownership: server-side apply, and the effect of other writes.
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ impl Entry {
         self.manager == manager && self.operation == operation
     }
 
-    /// Names the manager as conflicts do.
+    /// Formats the manager as in conflict messages.
     fn label(&self) -> String {
         match self.operation.as_str() {
             "Update" => format!(
@@ -72,8 +72,8 @@ fn write_entries(object: &mut Value, mut entries: Vec<Entry>) {
     object["metadata"]["managedFields"] = written.collect();
 }
 
-/// Returns the object after `manager` applied `config`, which owns what it names from now on.
-/// What it named before and names no more goes, unless another manager owns it, too.
+/// Applies `config` as `manager`, which becomes the owner of its fields. Fields that were in its previous configuration
+/// but not in this one are removed, unless another manager owns them too.
 pub fn apply(
     live: Option<&Value>,
     config: &Value,
@@ -124,7 +124,7 @@ pub fn apply(
     Ok(object)
 }
 
-/// Notes that `manager` wrote `object` where `old` was: it owns what it changed.
+/// Records that `manager` replaced `old` with `object`: it becomes the owner of the changed fields.
 pub fn update(old: Option<&Value>, object: &mut Value, manager: &str) {
     let mut entries = entries_of(old.unwrap_or(&Value::Null));
     let before = old.map(fields::fields_of).unwrap_or_default();

@@ -1,8 +1,7 @@
-//! A Kubernetes API server of the test run: as much of one as the real `kubectl` needs to apply,
-//! wait and read. It stores objects, and lets rollouts end as a test wants them to. No container
-//! runs; `docs/contributing.md` says what else there is not.
+//! A Kubernetes API server for tests, with everything that the real `kubectl` needs to apply, wait and read. It stores
+//! objects, and a test chooses how rollouts end. It runs no containers; `docs/contributing.md` lists other limitations.
 //!
-//! Tests share the server and take namespaces of their own, which [`Namespace`] stands for.
+//! Tests share the server; each one uses its own [`Namespace`]s.
 
 mod access;
 mod api;
@@ -40,13 +39,13 @@ use serde_json::{Value, json};
 pub use access::{Access, Refusal};
 pub use controller::Outcome;
 
-use api::{Answer, Call};
+use api::{Call, Response};
 use http::{Connection, Incoming};
 use resources::Resource;
 use status::Status;
 use store::{ClusterRequest, State, key};
 
-/// The server; it ends when it is dropped.
+/// The server; stopped on drop.
 pub struct Cluster {
     host: String,
     authority: String,
@@ -84,7 +83,7 @@ impl Cluster {
                     return;
                 }
                 let server = Arc::clone(&server);
-                // A client that goes away is its own business.
+                // Ignore disconnected clients.
                 thread::spawn(move || server.serve(tcp).ok());
             }
         });
@@ -97,7 +96,7 @@ impl Cluster {
         })
     }
 
-    /// Makes a namespace, which no other test may name alike.
+    /// Creates a namespace; its name must be unique.
     pub fn namespace(&self, name: &str) -> Namespace {
         let resource = Resource::by_plural("namespaces").expect("it is known");
         let mut state = self.shared.state();
@@ -114,19 +113,19 @@ impl Cluster {
         }
     }
 
-    /// Returns a kubeconfig with these contexts, of which the first is the current one.
+    /// Returns a kubeconfig with these contexts; the first one is current.
     pub fn kubeconfig(&self, contexts: &[(&str, Access)]) -> String {
         let nowhere = format!("127.0.0.1:{}", super::closed_port());
         let text = access::kubeconfig(&self.host, &nowhere, &self.authority, contexts);
-        // JSON is YAML.
+        // JSON is valid YAML.
         format!("{text:#}\n")
     }
 
-    /// Ends the server. It may be called twice.
+    /// Stops the server. Idempotent.
     pub fn stop(&self) {
         self.shared.state().stopped = true;
         self.shared.changed.notify_all();
-        // Wakes the thread that accepts connections.
+        // Wake the accept thread.
         let _ = TcpStream::connect(&self.host);
     }
 }
@@ -143,7 +142,7 @@ impl Namespace {
         &self.name
     }
 
-    /// Fails the requests of that method (`PATCH`) for that resource (`deployments`).
+    /// Makes requests with this method (`PATCH`) for this resource (`deployments`) fail.
     pub fn refuse(&self, method: &str, resource: &str, refusal: Refusal) {
         let mut state = self.shared.state();
         let rules = state.rules.entry(self.name.clone()).or_default();
@@ -152,7 +151,7 @@ impl Namespace {
             .push((method.to_owned(), resource.to_owned(), refusal));
     }
 
-    /// Fails no request any more.
+    /// Stops failing requests.
     pub fn refuse_nothing(&self) {
         let mut state = self.shared.state();
         state
@@ -163,7 +162,7 @@ impl Namespace {
             .clear();
     }
 
-    /// Lets rollouts that begin from now on take so long; at first they take no time.
+    /// Sets the duration of rollouts that start from now on; zero by default.
     pub fn rollouts_take(&self, time: Duration) {
         let mut state = self.shared.state();
         state
@@ -173,8 +172,8 @@ impl Namespace {
             .rollout_time = time;
     }
 
-    /// Lets rollouts end like that whose pods have this text in their template, such as a part of
-    /// an image. What was said last holds, and lets go on what hung before.
+    /// Sets the outcome of rollouts with this text in their pod template, such as a part of an image name. The last
+    /// call wins, and lets hanging rollouts continue.
     pub fn rollouts_of(&self, part: &str, outcome: Outcome) {
         let mut state = self.shared.state();
         let rules = state.rules.entry(self.name.clone()).or_default();
@@ -183,7 +182,7 @@ impl Namespace {
         self.shared.changed.notify_all();
     }
 
-    /// Returns an object as it is stored.
+    /// Returns a stored object.
     pub fn object(&self, resource: &str, name: &str) -> Option<Value> {
         let resource = Resource::by_plural(resource).expect("a resource of this server");
         let state = self.shared.state();
@@ -248,26 +247,26 @@ impl Shared {
             let media_type = "application/json";
             let (code, media_type, body) = match self.answer(&request, refusal) {
                 Ok(Done::Found(media_type, body)) => (200, media_type, body),
-                Ok(Done::Called(Answer::Object(code, body))) => (code, media_type, body),
+                Ok(Done::Called(Response::Object(code, body))) => (code, media_type, body),
                 Err(status) => (status.code, media_type, status.body),
                 Ok(Done::Text(media_type, text)) => {
                     self.note(&request, 200);
-                    connection.answer(200, media_type, text)?;
+                    connection.respond(200, media_type, text)?;
                     continue;
                 }
-                Ok(Done::Called(Answer::Watch(watch))) => {
+                Ok(Done::Called(Response::Watch(watch))) => {
                     self.note(&request, 200);
-                    watch::tell(self, &mut connection, watch)?;
+                    watch::stream(self, &mut connection, watch)?;
                     continue;
                 }
             };
             self.note(&request, code);
-            connection.answer(code, media_type, &body.to_string())?;
+            connection.respond(code, media_type, &body.to_string())?;
         }
         Ok(())
     }
 
-    /// Returns what a test wants to become of the request.
+    /// Returns how a test wants the request to fail.
     fn refusal(&self, request: &Incoming) -> Option<Refusal> {
         let call = Call::read(request).ok()?;
         let state = self.state();
@@ -322,11 +321,11 @@ impl Shared {
     }
 }
 
-/// An answer of discovery with its media type, or one about objects.
+/// A discovery document with its media type, or the response about objects.
 enum Done {
     Found(&'static str, Value),
     Text(&'static str, &'static str),
-    Called(Answer),
+    Called(Response),
 }
 
 fn tls(certificate: &Path, key: &Path) -> Result<ServerConfig, String> {

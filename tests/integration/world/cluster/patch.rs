@@ -1,11 +1,11 @@
-//! The patches but server-side apply: merge, strategic merge, JSON patch.
+//! Patches other than server-side apply: merge, strategic merge, and JSON patch.
 
 use serde_json::{Map, Value};
 
 use super::fields::{Path, Shape, keys_of, shape};
 use super::status::Status;
 
-/// Writes a patch of that media type over the object.
+/// Applies a patch of this media type to an object.
 pub fn patch(object: &mut Value, patch: &Value, media_type: &str) -> Result<(), Status> {
     match media_type {
         "application/merge-patch+json" => merge(object, patch),
@@ -69,7 +69,7 @@ fn strategic(value: &mut Value, patch: &Value, path: &Path) {
                 }
             }
         }
-        // As a whole a selector is one value for apply only.
+        // Only server-side apply treats a selector as atomic.
         (_, Value::Object(changes)) => {
             if changes.get("$patch").and_then(Value::as_str) == Some("replace") {
                 *value = Value::Null;
@@ -99,7 +99,7 @@ fn in_item(path: &Path, keys: &str) -> Path {
     path
 }
 
-/// Does one operation of a JSON patch.
+/// Executes an operation of a JSON patch.
 fn operate(object: &mut Value, operation: &Value) -> Result<(), Status> {
     let pointer = operation["path"].as_str().unwrap_or_default();
     let failed = || Status::bad_request(format!("the server rejected our request: no {pointer}"));

@@ -6,7 +6,7 @@ use super::controller::Outcome;
 use super::resources::Resource;
 use super::store::{Key, State, key, now};
 
-/// Makes the pods of a rollout, which do not run yet.
+/// Creates the pods of a rollout, which are not running yet.
 pub fn create(
     state: &mut State,
     of: &Key,
@@ -21,7 +21,7 @@ pub fn create(
     let wanted: Vec<String> = (0..count)
         .map(|number| pod_name(of, hash, number))
         .collect();
-    // Of the same template there may be too many.
+    // There may be too many pods of the same template.
     for name in names(state, of, hash) {
         if !wanted.contains(&name) {
             state.delete(&key(resource, &of.1, &name), true);
@@ -49,11 +49,11 @@ pub fn create(
         state.begin(resource, &of.1, &name, &mut pod);
         set_status(&mut pod, outcome, false);
         let pod = state.put(&key, pod);
-        tell(state, &pod, outcome);
+        add_event(state, &pod, outcome);
     }
 }
 
-/// Lets the pods of a template run, and ends those of others.
+/// Makes the pods of a template ready, and removes those of other templates.
 pub fn make_ready(state: &mut State, of: &Key, hash: &str) {
     let resource = Resource::by_plural("pods").expect("it is known");
     for name in names(state, of, "") {
@@ -78,7 +78,7 @@ fn pod_name(of: &Key, hash: &str, number: u64) -> String {
     }
 }
 
-/// Returns the names of a workload's pods, those of one template where its hash is given.
+/// Returns the names of a workload's pods; with a hash, only those of that template.
 fn names(state: &State, of: &Key, hash: &str) -> Vec<String> {
     let workload = format!("{}/{}", of.0, of.2);
     let pods = state.list("pods", &of.1).into_iter();
@@ -146,8 +146,8 @@ fn set_status(pod: &mut Value, outcome: Outcome, ready: bool) {
     });
 }
 
-/// Leaves the event that says what is wrong with a pod.
-fn tell(state: &mut State, pod: &Value, outcome: Outcome) {
+/// Adds the event that explains why a pod fails.
+fn add_event(state: &mut State, pod: &Value, outcome: Outcome) {
     let image = pod["spec"]["containers"][0]["image"]
         .as_str()
         .unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Reading: lists, pages of them, and what is watched.
+//! Lists, with pagination, and watches.
 
 use serde_json::{Value, json};
 
@@ -8,22 +8,22 @@ use super::selector::Selector;
 use super::store::State;
 use super::table;
 
-/// Which changes a client waits for.
+/// The changes that a client is waiting for.
 pub struct Watch {
     pub resource: &'static Resource,
     pub namespace: String,
     pub selector: Selector,
     pub as_table: bool,
     pub after: u64,
-    /// The objects that there are already.
+    /// The existing objects.
     pub first: Vec<Value>,
-    /// Whether the end of those is told.
+    /// Whether to send a bookmark after them.
     pub marks_first: bool,
     pub seconds: u64,
 }
 
 impl Call<'_> {
-    /// Returns the objects that are asked for, a page of them, as a list or a table.
+    /// Returns a page of the requested objects, as a list or a table.
     pub fn list(&self, state: &State) -> Value {
         let objects = self.selected(state);
         let number = |name: &str| self.request.parameter(name).parse::<usize>().ok();
@@ -48,7 +48,7 @@ impl Call<'_> {
         list
     }
 
-    /// Returns what is to be watched.
+    /// Returns the requested watch.
     pub fn watch(&self, state: &State) -> Watch {
         let marks_first = self.request.parameter("sendInitialEvents") == "true";
         let from = self.request.parameter("resourceVersion");
@@ -105,7 +105,7 @@ impl Call<'_> {
         selector
     }
 
-    /// Tells whether the client wants columns.
+    /// Returns whether the client requests a table.
     pub fn wants_table(&self) -> bool {
         let accept = self
             .request

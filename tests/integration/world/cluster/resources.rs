@@ -1,12 +1,12 @@
 //! The kinds of objects that the server knows.
 
-/// A kind, and how it is reached.
+/// A kind, and its name in paths.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Resource {
     /// Empty for the core group.
     pub group: &'static str,
     pub version: &'static str,
-    /// Its name in paths; no two groups here share one.
+    /// Its name in paths; unique across all groups.
     pub plural: &'static str,
     pub kind: &'static str,
     pub short_names: &'static [&'static str],
@@ -27,7 +27,7 @@ impl Resource {
         }
     }
 
-    /// Returns its name with the group, as messages have it: `deployments.apps`.
+    /// Returns its name with the group, as in messages: `deployments.apps`.
     pub fn qualified(&self) -> String {
         qualify(self.plural, self.group)
     }
@@ -37,7 +37,7 @@ impl Resource {
         qualify(self.kind, self.group)
     }
 
-    /// Tells whether a controller rolls its pods out.
+    /// Returns whether it has rollouts.
     pub fn is_workload(&self) -> bool {
         matches!(
             self.plural,
@@ -77,7 +77,7 @@ const fn grouped(
     }
 }
 
-/// All of them, group by group.
+/// All resources, by group.
 pub const RESOURCES: &[Resource] = &[
     Resource {
         namespaced: false,
@@ -120,7 +120,7 @@ pub const RESOURCES: &[Resource] = &[
     ),
 ];
 
-/// Returns the groups but the core, each once.
+/// Returns the groups other than core, without duplicates.
 pub fn groups() -> Vec<&'static str> {
     let mut groups: Vec<_> = RESOURCES.iter().map(|resource| resource.group).collect();
     groups.dedup();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// What a list or a watch is limited to.
+/// Limits a list or a watch.
 #[derive(Clone, Default)]
 pub struct Selector {
     pub labels: String,
@@ -10,7 +10,7 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Tells whether an object is selected.
+    /// Returns whether an object is selected.
     pub fn selects(&self, object: &Value) -> bool {
         let label = |name: &str| {
             object["metadata"]["labels"][name]
@@ -32,7 +32,7 @@ impl Selector {
     }
 }
 
-/// Splits at the commas that stand outside of parentheses.
+/// Splits at commas outside of parentheses.
 fn terms(selector: &str) -> Vec<String> {
     let mut terms = vec![String::new()];
     let mut depth = 0;
@@ -58,7 +58,7 @@ fn holds(term: &str, value: &dyn Fn(&str) -> Option<String>) -> bool {
         return value(name).as_deref() != Some(expected.trim());
     }
     if let Some((name, expected)) = term.split_once("==").or_else(|| term.split_once('=')) {
-        // A field that is absent is as good as empty.
+        // A missing field counts as empty.
         let found = value(name);
         return found.as_deref().unwrap_or_default() == expected.trim();
     }

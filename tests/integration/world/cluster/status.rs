@@ -1,10 +1,10 @@
-//! The answers of a server that refuses: objects of the kind `Status`, which `kubectl` prints.
+//! Errors as objects of the kind `Status`, which `kubectl` prints.
 
 use serde_json::{Value, json};
 
 use super::resources::Resource;
 
-/// A refusal: the code and the object.
+/// An error: the status code and the object.
 #[derive(Debug)]
 pub struct Status {
     pub code: u16,
@@ -12,20 +12,20 @@ pub struct Status {
 }
 
 impl Status {
-    /// A refusal without details.
+    /// An error without details.
     pub fn new(code: u16, reason: &str, message: impl Into<String>) -> Self {
         let mut body = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {},
             "status": "Failure", "message": message.into(), "code": code,
         });
-        // A plain failure of the server has no reason.
+        // An internal error has no reason.
         if !reason.is_empty() {
             body["reason"] = reason.into();
         }
         Self { code, body }
     }
 
-    /// A refusal that is about an object.
+    /// An error about an object.
     fn about(
         code: u16,
         reason: &str,
@@ -43,7 +43,7 @@ impl Status {
         status
     }
 
-    /// There is no such path.
+    /// The path does not exist.
     pub fn unknown_path() -> Self {
         Self::new(
             404,
@@ -52,13 +52,13 @@ impl Status {
         )
     }
 
-    /// There is no such object.
+    /// The object does not exist.
     pub fn not_found(resource: &Resource, name: &str) -> Self {
         let message = format!("{} {name:?} not found", resource.qualified());
         Self::about(404, "NotFound", message, resource, name, resource.plural)
     }
 
-    /// There is one already.
+    /// The object already exists.
     pub fn already_exists(resource: &Resource, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", resource.qualified());
         Self::about(
@@ -71,8 +71,8 @@ impl Status {
         )
     }
 
-    /// Somebody else has written since the object was read.
-    pub fn changed_meanwhile(resource: &Resource, name: &str) -> Self {
+    /// The object was changed since it was read.
+    pub fn conflict(resource: &Resource, name: &str) -> Self {
         let message = format!(
             "Operation cannot be fulfilled on {} {name:?}: the object has been modified; please \
              apply your changes to the latest version and try again",
@@ -81,7 +81,7 @@ impl Status {
         Self::about(409, "Conflict", message, resource, name, resource.plural)
     }
 
-    /// The object is not what its kind demands.
+    /// The object is invalid.
     pub fn invalid(resource: &Resource, name: &str, field: &str, problem: &str) -> Self {
         let kind = resource.qualified_kind();
         let message = format!("{kind} {name:?} is invalid: {field}: {problem}");
@@ -91,7 +91,7 @@ impl Status {
         status
     }
 
-    /// The user may not do that. What stands before the colon is always the same.
+    /// The user lacks permission. The text before the colon is always the same.
     pub fn forbidden(resource: &Resource, name: &str, because: &str) -> Self {
         let qualified = resource.qualified();
         let message = match name {
@@ -106,7 +106,7 @@ impl Status {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
 
-    /// The request makes no sense.
+    /// The request is invalid.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
     }

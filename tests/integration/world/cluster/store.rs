@@ -1,4 +1,4 @@
-//! What the server stores, and how it changed.
+//! The stored objects and their changes.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::access::Rules;
 use super::controller::Rollout;
 use super::resources::Resource;
 
-/// Where an object is: its resource, its namespace (or none), its name.
+/// The key of an object: resource, namespace (may be empty), and name.
 pub type Key = (&'static str, String, String);
 
 /// An object was written or deleted.
@@ -23,20 +23,20 @@ pub struct Change {
     pub object: Value,
 }
 
-/// A request as it was answered.
+/// A completed request.
 #[derive(Clone, Debug)]
 pub struct ClusterRequest {
     pub method: String,
     /// With the query.
     pub path: String,
-    /// Whose token it had.
+    /// The user, from the token.
     pub user: String,
     pub user_agent: String,
     pub body: String,
     pub status: u16,
 }
 
-/// Everything that the server knows.
+/// The state of the server.
 #[derive(Default)]
 pub struct State {
     objects: BTreeMap<Key, Value>,
@@ -61,7 +61,7 @@ impl State {
         self.objects.get(key)
     }
 
-    /// Returns the objects of a resource, those of all namespaces where none is given.
+    /// Returns the objects of a resource, in all namespaces if none is given.
     pub fn list(&self, plural: &str, namespace: &str) -> Vec<(&Key, &Value)> {
         let of_resource = |(key, _): &(&Key, &Value)| {
             key.0 == plural && (namespace.is_empty() || key.1 == namespace)
@@ -69,7 +69,7 @@ impl State {
         self.objects.iter().filter(of_resource).collect()
     }
 
-    /// Returns the changes after that revision.
+    /// Returns the changes after a revision.
     pub fn changes_after(&self, revision: u64) -> &[Change] {
         let first = self
             .changes
@@ -77,7 +77,7 @@ impl State {
         &self.changes[first..]
     }
 
-    /// Writes an object, unless it is there just so already, and returns it as stored.
+    /// Stores an object unless it is unchanged, and returns the stored version.
     pub fn put(&mut self, key: &Key, mut object: Value) -> Value {
         let old = self.objects.get(key);
         let metadata = &mut object["metadata"];
@@ -95,7 +95,7 @@ impl State {
         object
     }
 
-    /// Deletes an object, and unless told otherwise what it owns.
+    /// Deletes an object and, with `with_dependents`, the objects that it owns.
     pub fn delete(&mut self, key: &Key, with_dependents: bool) -> Option<Value> {
         let mut object = self.objects.remove(key)?;
         self.rollouts.remove(key);
@@ -119,7 +119,7 @@ impl State {
         Some(object)
     }
 
-    /// Gives a new object what the server gives it.
+    /// Sets the metadata of a new object.
     pub fn begin(&mut self, resource: &Resource, namespace: &str, name: &str, object: &mut Value) {
         self.next_id += 1;
         object["apiVersion"] = resource.api_version().into();
@@ -149,7 +149,7 @@ pub fn key(resource: &Resource, namespace: &str, name: &str) -> Key {
     (resource.plural, namespace.to_owned(), name.to_owned())
 }
 
-/// Returns the time as objects have it.
+/// Returns the current time in the format of objects.
 pub fn now() -> String {
     let now = OffsetDateTime::now_utc()
         .replace_nanosecond(0)

@@ -1,4 +1,4 @@
-//! Lists as `kubectl get` shows them: the server makes the columns.
+//! Lists as tables, for `kubectl get`.
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;

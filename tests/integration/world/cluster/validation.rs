@@ -1,4 +1,4 @@
-//! What the kinds demand, and what they have where nothing is said.
+//! Validation and defaults.
 
 use serde_json::{Value, json};
 
@@ -113,8 +113,7 @@ const SERVICE: &[&str] = &[
     "type",
 ];
 
-/// Returns the members that objects of this kind may have, and those of their `spec`. `None` where
-/// everything is accepted.
+/// Returns the members that objects of this kind can have, and those of their `spec`; `None` if anything is accepted.
 fn members(
     kind: &str,
 ) -> (
@@ -180,7 +179,7 @@ fn members(
     }
 }
 
-/// Returns the paths of the fields that the kind does not have.
+/// Returns the paths of unknown fields.
 pub fn unknown_fields(resource: &Resource, object: &Value) -> Vec<String> {
     let mut unknown = Vec::new();
     let mut check = |value: &Value, path: &str, known: &[&str]| {
@@ -226,7 +225,7 @@ fn pod_spec(object: &Value) -> Option<(&Value, &'static str)> {
     }
 }
 
-/// Refuses what the kind does not allow.
+/// Validates an object.
 pub fn check(resource: &Resource, old: Option<&Value>, object: &Value) -> Result<(), Status> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let invalid = |field: &str, problem: &str| Err(Status::invalid(resource, name, field, problem));
@@ -319,7 +318,7 @@ fn is_subdomain(name: &str) -> bool {
         && name.chars().all(|c| is_word(c) || c == '-' || c == '.')
 }
 
-/// Fills in what clients read and manifests leave out; few of the real defaults.
+/// Sets the defaults that clients read; only a few of the real ones.
 pub fn fill_in(resource: &Resource, object: &mut Value) {
     fn set(value: &mut Value, name: &str, default: Value) {
         if value[name].is_null() {
@@ -379,7 +378,7 @@ pub fn fill_in(resource: &Resource, object: &mut Value) {
     }
 }
 
-/// `stringData` is written, never read.
+/// `stringData` is write-only.
 fn encode_strings(secret: &mut Value) {
     use base64::Engine as _;
     let strings = secret

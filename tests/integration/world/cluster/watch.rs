@@ -1,4 +1,4 @@
-//! Changes, told as they come.
+//! Streams changes to clients.
 
 use std::io;
 use std::sync::MutexGuard;
@@ -11,11 +11,11 @@ use super::reading::Watch;
 use super::store::{Change, State};
 use super::{Shared, table};
 
-/// How long a client that has gone may stay unnoticed.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often to check whether the client has disconnected.
+const DISCONNECT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Tells a client what it waits for, until its time is over or it goes.
-pub fn tell(shared: &Shared, connection: &mut Connection, mut watch: Watch) -> io::Result<()> {
+/// Sends changes to a client until the timeout or until it disconnects.
+pub fn stream(shared: &Shared, connection: &mut Connection, mut watch: Watch) -> io::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(watch.seconds);
     connection.begin_chunks()?;
     for object in std::mem::take(&mut watch.first) {
@@ -43,7 +43,9 @@ pub fn tell(shared: &Shared, connection: &mut Connection, mut watch: Watch) -> i
 }
 
 fn wait<'a>(shared: &'a Shared, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    let waited = shared.changed.wait_timeout(state, LOOK_INTERVAL);
+    let waited = shared
+        .changed
+        .wait_timeout(state, DISCONNECT_CHECK_INTERVAL);
     waited.expect("not poisoned").0
 }
 
@@ -71,7 +73,7 @@ fn event(watch: &Watch, kind: &str, object: &Value) -> String {
     format!("{}\n", json!({ "type": kind, "object": object }))
 }
 
-/// Tells that those were all that there are.
+/// Returns the bookmark that marks the end of the existing objects.
 fn bookmark(watch: &Watch) -> String {
     let object = json!({
         "apiVersion": watch.resource.api_version(), "kind": watch.resource.kind,

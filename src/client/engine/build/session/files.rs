@@ -2,7 +2,7 @@
 //!
 //! The engine opens a stream for each of two named folders: the Dockerfile's and the context. The client sends a sorted
 //! list of entries, which ends with an empty one. The engine requests files by their index in that list, and each file
-//! is sent in chunks, of which the last is empty. Ignored files are excluded here, whatever the engine's excludes are.
+//! is sent in chunks, of which the last is empty. Ignored files are excluded here, regardless of the engine's excludes.
 
 mod list;
 mod requested;
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_sent_in_chunks_and_ends_with_an_empty_one() {
+    fn files_are_sent_in_chunks_terminated_by_an_empty_one() {
         let folder = tempfile::tempdir().unwrap();
         let dockerfile = folder.path().join("Dockerfile");
         let path = folder.path().join("large");

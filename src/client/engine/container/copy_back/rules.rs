@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::compare::RemoteFile;
-use super::{Unpacker, look, named};
+use super::{Unpacker, metadata_if_exists, named};
 use crate::client::engine::container::source_upload::Fingerprint;
 
 impl Unpacker<'_> {
@@ -46,14 +46,16 @@ impl Unpacker<'_> {
         if !self.place.is_shared {
             return Ok(true);
         }
-        Ok(match (found, look(&self.place.folder.join(path))?) {
-            (None, None) => true,
-            (Some(found), Some(now)) if found.is_dir() && now.is_dir() => {
-                self.is_tree_unchanged(path)?
-            }
-            (Some(found), Some(now)) => Fingerprint::of(found) == Fingerprint::of(&now),
-            _ => false,
-        })
+        Ok(
+            match (found, metadata_if_exists(&self.place.folder.join(path))?) {
+                (None, None) => true,
+                (Some(found), Some(now)) if found.is_dir() && now.is_dir() => {
+                    self.is_tree_unchanged(path)?
+                }
+                (Some(found), Some(now)) => Fingerprint::of(found) == Fingerprint::of(&now),
+                _ => false,
+            },
+        )
     }
 
     pub(super) fn is_unchanged(&self, path: &Path, found: Option<&Metadata>) -> bool {
@@ -84,7 +86,8 @@ impl Unpacker<'_> {
         let parents = path.ancestors().skip(1);
         let mut parents = parents.filter(|parent| !parent.as_os_str().is_empty());
         parents.all(|it| {
-            look(&self.place.folder.join(it)).is_ok_and(|it| it.is_some_and(|it| it.is_dir()))
+            metadata_if_exists(&self.place.folder.join(it))
+                .is_ok_and(|it| it.is_some_and(|it| it.is_dir()))
         })
     }
 
@@ -94,8 +97,8 @@ impl Unpacker<'_> {
         // In reverse order: the contents of a folder before the folder.
         for path in place.sent.keys().rev() {
             let is_part = path.starts_with(&place.part) && *path != place.part;
-            let is_left_out = place.left_out.iter().any(|it| path.starts_with(it));
-            if !is_part || is_left_out || self.seen.contains(path) {
+            let is_excluded = place.excluded.iter().any(|it| path.starts_with(it));
+            if !is_part || is_excluded || self.seen.contains(path) {
                 continue;
             }
             // A parent may be a link by now.
@@ -103,7 +106,9 @@ impl Unpacker<'_> {
                 continue;
             }
             let full = place.folder.join(path);
-            let Some(found) = look(&full)? else { continue };
+            let Some(found) = metadata_if_exists(&full)? else {
+                continue;
+            };
             if found.is_dir() {
                 // A folder with other files stays.
                 let removed = self.change(&full, || fs::remove_dir(&full));

@@ -32,7 +32,7 @@ impl CopyBackWorld {
             folder: folder.path().to_owned(),
             part: PathBuf::new(),
             sent,
-            left_out: vec![".git".into(), "web/cache".into()],
+            excluded: vec![".git".into(), "web/cache".into()],
             is_shared,
         };
         let archive = tar::Builder::new(Vec::new());
@@ -232,7 +232,7 @@ fn mounts_and_devices_are_not_copied_back() {
     let returned = world.unwrap();
     assert_eq!(world.read(".git/HEAD").as_deref(), Some("ref"));
     assert!(!world.folder.path().join("web").exists());
-    assert_eq!(returned.odd, [PathBuf::from("null")]);
+    assert_eq!(returned.special_files, [PathBuf::from("null")]);
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn a_local_file_that_replaced_a_folder_is_kept() {
     assert_eq!(returned.kept, [PathBuf::from("d")]);
 }
 
-/// An archive during whose unpacking the folder is edited.
+/// An archive that edits the folder while it is unpacked.
 struct EditDuringRead<'a, F: FnMut()> {
     bytes: &'a [u8],
     after: usize,

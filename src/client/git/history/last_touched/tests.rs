@@ -214,11 +214,11 @@ fn merges_of_every_kind() {
     history.git(&["merge", "-q", "--no-ff", "--no-commit", "four"]);
     history.write("shared/lib/file", "evil");
     let evil = history.commit("evil merge");
-    let answer = history.query(&[PathsAt {
+    let response = history.query(&[PathsAt {
         tip: evil,
         paths: vec!["shared".to_owned()],
     }]);
-    assert_eq!(answer, [LastTouch::Commit(evil)]);
+    assert_eq!(response, [LastTouch::Commit(evil)]);
 
     // The same change on both sides, and a merge with `-s ours`.
     history.git(&["switch", "-q", "-c", "six"]);

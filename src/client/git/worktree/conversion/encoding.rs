@@ -58,7 +58,7 @@ pub(super) enum Unsupported {
     #[error("the attribute `working-tree-encoding={0}` names an encoding that xp does not support")]
     Name(String),
     /// The attribute without a value.
-    #[error("the attribute `{0}` has no value; git rejects it, too")]
+    #[error("the attribute `{0}` has no value, which git also rejects")]
     NoValue(&'static str),
     /// A character that `encoding_rs` and glibc encode differently.
     #[error(

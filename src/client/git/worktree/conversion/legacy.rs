@@ -1,4 +1,4 @@
-//! Encodings older than Unicode, using the tables of `encoding_rs` as far as they agree with glibc's.
+//! Encodings older than Unicode, using the tables of `encoding_rs` where they agree with glibc's.
 
 use encoding_rs::{self as tables, EncoderResult};
 

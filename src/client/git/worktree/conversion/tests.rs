@@ -1,4 +1,4 @@
-//! Comparisons with the `iconv` program, and with what git does.
+//! Comparisons with the `iconv` program and with git.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -93,7 +93,7 @@ fn encodings_match_iconv_or_fail() {
         );
         let decoded = encoding.decode(&encoded);
         assert!(decoded.as_deref() == Some(known.as_bytes()), "{name}");
-        // A character that we report as lacking is lacking in iconv, too.
+        // A character that we report as missing is also missing in iconv.
         let lacking: String = lacking.into_iter().collect();
         let mut child = Command::new("iconv")
             .args(["-c", "-f", "UTF-8", "-t", name])

@@ -192,8 +192,8 @@ fn unchecked_files_count() {
         digests.push(world.digest());
         fs::remove_file(&run).unwrap();
         // A build does not get files outside a sparse checkout.
-        let left_out = world.changes("copy").unwrap().left_out;
-        assert_eq!(left_out, usize::from(mark == "skip-worktree"));
+        let excluded = world.changes("copy").unwrap().excluded;
+        assert_eq!(excluded, usize::from(mark == "skip-worktree"));
         digests.push(world.digest());
         world.write("copy/folder/run", "#!/bin/sh\n");
         assert_eq!(world.digest(), "clean", "{mark}");
@@ -211,7 +211,7 @@ fn unchecked_files_count() {
 }
 
 #[test]
-fn converted_line_endings_are_no_difference() {
+fn converted_line_endings_are_not_a_difference() {
     let world = TreeWorld::new();
     world.write("copy/.gitattributes", "text eol=crlf\n");
     world.write("copy/text", "one\r\ntwo\r\n");

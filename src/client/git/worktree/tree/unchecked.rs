@@ -31,12 +31,12 @@ pub fn unchecked_changes(
 }
 
 /// Returns the files outside a sparse checkout, at or below the given paths.
-pub fn left_out(index: &Index, dir: &Path, below: &[String]) -> BTreeSet<Vec<u8>> {
+pub fn excluded(index: &Index, dir: &Path, below: &[String]) -> BTreeSet<Vec<u8>> {
     let entries = index.iter().filter(|entry| is_below(&entry.path, below));
-    let left_out = entries.filter(|entry| is_marked(entry) && !is_present(entry, dir));
+    let excluded = entries.filter(|entry| is_marked(entry) && !is_present(entry, dir));
     // A submodule is not a file.
-    let left_out = left_out.filter(|entry| entry.mode != SUBMODULE);
-    left_out.map(|entry| entry.path).collect()
+    let excluded = excluded.filter(|entry| entry.mode != SUBMODULE);
+    excluded.map(|entry| entry.path).collect()
 }
 
 /// Compares entries that git does not check with their files, and returns the paths that differ.

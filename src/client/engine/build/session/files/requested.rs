@@ -35,7 +35,7 @@ impl RequestedFiles {
             other => {
                 let name = other.unwrap_or_default();
                 Err(Status::permission_denied(format!(
-                    "a build may not read `{name}`"
+                    "the build is not allowed to read `{name}`"
                 )))
             }
         }

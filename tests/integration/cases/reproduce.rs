@@ -2,22 +2,22 @@
 
 use std::fs;
 
-use super::builder::{as_stranger, assert_owned_by};
+use super::builder::{as_unknown_user, assert_owned_by};
 use crate::app::App;
 use crate::case::Case;
 use crate::context::Context;
 use crate::output::Output;
 
 pub const CASES: &[Case] = cases![
-    a_script_fails_again_by_hand,
-    a_script_of_a_working_copy_fails_again_by_hand,
-    a_script_of_root_leaves_nothing_of_root,
-    an_image_build_fails_again_by_hand,
-    no_secret_is_printed,
+    a_failed_script_can_be_reproduced,
+    a_failed_script_of_a_working_copy_can_be_reproduced,
+    a_reproduced_script_leaves_no_files_owned_by_root,
+    a_failed_image_build_can_be_reproduced,
+    secrets_are_not_printed,
     a_shell_opens_where_a_script_failed,
     a_shell_opens_where_a_local_build_failed,
     a_shell_opens_where_an_image_build_failed,
-    where_nothing_failed_no_shell_opens,
+    a_shell_requires_a_failed_build,
 ];
 
 /// Returns the command printed for a failed step.
@@ -40,12 +40,12 @@ const SCRIPT: &str = "echo \"it's $XP_SERVICE at $PWD\" as $(id -u)\n\
     test -w \"$HOME\" && touch $HOME/.x && cat made-before /cache/file && ls .git/HEAD\n\
     exit 7";
 
-fn a_script_fails_again_by_hand(t: &Context) {
+fn a_failed_script_can_be_reproduced(t: &Context) {
     let keys = "workdir: \"/go/src/an app\"\ncache: [ /cache, \"/go/src/an app/web/node_modules\" ]\n\
                 memory: 512m\ncpus: 0.5\nenv: { QUOTED: \"a 'b' \\\"c\\\" $D `e`\" }";
     let before = "echo before > made-before; echo \"$QUOTED\" > /cache/file";
     let app = App::with_scripts(t, keys, &[before, SCRIPT]);
-    let output = as_stranger(t, &app, ["build"]).failure(1);
+    let output = as_unknown_user(t, &app, ["build"]).failure(1);
     let output =
         output.stderr_contains("hint: `xp shell --failed app` opens a shell in its container");
     let printed = "it's app at /go/src/an app as 12345\nbefore\na 'b' \"c\" $D `e`\n.git/HEAD\n";
@@ -58,10 +58,10 @@ fn a_script_fails_again_by_hand(t: &Context) {
     assert!(t.containers().is_empty());
     // Its leftovers do not disturb the next build.
     app.set_scripts(keys, &["true"]);
-    as_stranger(t, &app, ["build"]).success();
+    as_unknown_user(t, &app, ["build"]).success();
 }
 
-fn a_script_of_a_working_copy_fails_again_by_hand(t: &Context) {
+fn a_failed_script_of_a_working_copy_can_be_reproduced(t: &Context) {
     let before = "echo before > made-before; echo cached > /cache/file";
     let app = App::with_scripts(t, "cache: [ /cache ]", &[before, SCRIPT]);
     t.xp(["sync"]).success();
@@ -74,24 +74,24 @@ fn a_script_of_a_working_copy_fails_again_by_hand(t: &Context) {
     );
 }
 
-fn a_script_of_root_leaves_nothing_of_root(t: &Context) {
+fn a_reproduced_script_leaves_no_files_owned_by_root(t: &Context) {
     let app = App::with_scripts(
         t,
         "user: root\ncache: [ /cache ]",
         &["mkdir -p a/b; id -u; exit 9"],
     );
-    let output = as_stranger(t, &app, ["build"]).failure(1);
+    let output = as_unknown_user(t, &app, ["build"]).failure(1);
     let again = repeat(t, &command(&output)).failure(9);
     assert_eq!(again.stdout, "0\n");
     assert_owned_by(&app.export("a"), 12345);
 
     // Another user could not write to the caller's files, so no command is printed.
     app.set_scripts("user: \"4321:4321\"", &["exit 9"]);
-    let output = as_stranger(t, &app, ["build"]).failure(1);
+    let output = as_unknown_user(t, &app, ["build"]).failure(1);
     assert!(!output.stderr.contains("debug with"), "{output}");
 }
 
-fn an_image_build_fails_again_by_hand(t: &Context) {
+fn a_failed_image_build_can_be_reproduced(t: &Context) {
     let dockerfile = format!(
         "FROM {} AS first\nARG A\nRUN echo \"arg: $A\"; cat made; exit 8\nFROM scratch\n",
         t.engine().busybox()
@@ -125,7 +125,7 @@ fn an_image_build_fails_again_by_hand(t: &Context) {
     }
 }
 
-fn no_secret_is_printed(t: &Context) {
+fn secrets_are_not_printed(t: &Context) {
     const SECRET: &str = "s3cret 'value'";
     let keys = "env: { TOKEN: \"to ${{ env.SECRET }} of ${{ service.name }}\" }";
     let app = App::with_scripts(t, keys, &["echo ${#TOKEN}; exit 7"]);
@@ -181,7 +181,7 @@ fn a_shell_opens_where_a_script_failed(t: &Context) {
     let output = output
         .stderr_contains("run 1: app: build: `cat out/file …` exited with 7 (line ")
         .stderr_contains(
-            "the files are in .xp/build/app, as the build left them; the next build replaces them",
+            "using the files that the build left in .xp/build/app; the next build replaces them",
         )
         .stderr_contains("to repeat it in this shell:\n  sh -ec 'cat out/file\nexit 7'\n");
     assert!(output.stderr.lines().count() < 8, "{output}");
@@ -203,9 +203,7 @@ fn a_shell_opens_where_a_local_build_failed(t: &Context) {
         .stdin("cat made; echo $CI; touch mine\n")
         .success();
     assert_eq!(output.stdout, "half\ntrue\n");
-    output.stderr_contains(
-        "the files are those of your working copy, src/app, in their current state",
-    );
+    output.stderr_contains("using the files of your working copy, src/app, in their current state");
     assert!(t.exists("src/app/mine"));
 }
 
@@ -223,11 +221,11 @@ fn a_shell_opens_where_an_image_build_failed(t: &Context) {
     output.stderr_contains("to repeat it outside of this shell:\n  docker build ");
 }
 
-fn where_nothing_failed_no_shell_opens(t: &Context) {
+fn a_shell_requires_a_failed_build(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     let shell = || t.xp(["shell", "--failed", "app"]);
     let output = shell().failure(2);
-    output.stderr_contains("error: there is no build of `app`\nhint: `xp build app` builds it");
+    output.stderr_contains("error: `app` has not been built\nhint: `xp build app` builds it");
     app.build().success();
     let output = shell().failure(2);
     output.stderr_contains(
@@ -241,7 +239,7 @@ fn where_nothing_failed_no_shell_opens(t: &Context) {
     fs::remove_dir_all(app.export("")).expect("the export");
     shell()
         .failure(2)
-        .stderr_contains("error: the files of the build no longer exist");
+        .stderr_contains("error: the files of the build were removed");
     app.set_scripts("", &["echo begun; sleep 1000"]);
     let mut running = app.build().spawn();
     running.wait_for_output("app | begun");
