@@ -23,7 +23,7 @@ pub enum Shell {
 /// Which services
 #[derive(Debug, Default, Args)]
 pub struct Selection {
-    /// Services, such as a, 'z*', a+ (with dependents) or +a (with dependencies) [default: all]
+    /// Services: a, 'z*', a+ (dependents), +a (needs) [default: all]
     #[arg(value_name = "SERVICE")]
     pub names: Vec<String>,
     /// Services, separated by commas

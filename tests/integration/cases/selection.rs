@@ -77,7 +77,7 @@ fn lists_and_relations_select_services(t: &Context) {
     }
     t.xp(["status", "--offline", "lip+"])
         .failure(2)
-        .stderr_contains("error: there is no service `lip`\nhint: did you mean `lib`?");
+        .stderr_contains("error: unknown service `lip`\nhint: did you mean `lib`?");
     // As in a script whose variable is not set.
     t.xp(["build", ""]).failure(2);
     t.xp(["build", "lib,"])
