@@ -188,7 +188,7 @@ impl<'a> TypedLine<'a> {
                     .collect();
                 let form = usage(error).map(|form| format!("write `{form}`"));
                 let is_option = missing.iter().any(|name| name.starts_with("`-"));
-                let suffix = if is_option { " for that" } else { "" };
+                let suffix = if is_option { " with these options" } else { "" };
                 let message = format!("`{}` requires {}{suffix}", self.path, missing.join(" and "));
                 (message, form.or_else(|| self.help()))
             }

@@ -430,7 +430,7 @@ fn a_failing_token_server_is_not_reported_as_a_wrong_login(t: &Context) {
     for (realm, what) in [
         (
             format!("http://127.0.0.1:{closed}/token"),
-            "does not respond",
+            "did not respond",
         ),
         ("nonsense".to_owned(), "is not a valid URL"),
         ("http://HOST/down".to_owned(), "503"),

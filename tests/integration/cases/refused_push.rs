@@ -91,28 +91,29 @@ fn a_refused_push_names_its_cause(t: &Context) {
             503,
             "UNAVAILABLE",
             "down",
-            "hint: the registry, or a proxy in front of it, is failing",
+            "hint: the registry or a proxy in front of it is failing",
         ),
     ]
     .into_iter()
     .enumerate()
     {
         let name = format!("zbackend-{number}");
-        let said = build_twice(t, &name, (status, code, message));
-        assert!(said.contains(hint), "{status} {code}: {said}");
-        let is_about_tag = said.contains("allow overwriting") || said.contains("--trust-commit");
-        assert!(!is_about_tag, "{status} {code}: {said}");
+        let output = build_twice(t, &name, (status, code, message));
+        assert!(output.contains(hint), "{status} {code}: {output}");
+        let is_about_tag =
+            output.contains("allow overwriting") || output.contains("--trust-commit");
+        assert!(!is_about_tag, "{status} {code}: {output}");
     }
 }
 
 fn an_unexplained_refusal_is_queried_from_the_registry(t: &Context) {
     let reply = (403, "DENIED", "the quota of this project is used up");
-    let said = build_twice(t, "zbackend", reply);
+    let output = build_twice(t, "zbackend", reply);
     assert!(
-        said.contains("the quota of this project is used up"),
-        "{said}"
+        output.contains("the quota of this project is used up"),
+        "{output}"
     );
-    assert!(said.contains("limits image size"), "{said}");
+    assert!(output.contains("limits image size"), "{output}");
 }
 
 /// Pushes an image manifest directly, and returns its digest.
