@@ -441,7 +441,7 @@ fn the_top_folder_has_only_expected_files() {
         .collect();
     assert!(
         unexpected.is_empty(),
-        "{unexpected:?} at the top of the repository"
+        "{unexpected:?} at the repository root"
     );
 }
 

@@ -202,11 +202,11 @@ struct DockerSchema {
     /// The image name, without a tag: xp sets the tags.
     #[schemars(example = &"zbackend")]
     image: Option<String>,
-    /// The path of the Dockerfile, relative to the service's folder, or to the top of the repository if it starts
+    /// The path of the Dockerfile, relative to the service's folder, or to the repository root if it starts
     /// with `/`.
     #[schemars(extend("default" = "Dockerfile"))]
     file: Option<String>,
-    /// The build context, relative to the service's folder. `/` is the top of the repository, of which only
+    /// The build context, relative to the service's folder. `/` is the repository root, of which only
     /// `git.path` and `git.include` are exported.
     #[schemars(extend("default" = "."))]
     context: Option<String>,

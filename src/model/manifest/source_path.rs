@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::decode::path::within_context;
 
-/// A path in the source of a service: relative to the service's folder, or to the top of the repository if it starts
+/// A path in the source of a service: relative to the service's folder, or to the repository root if it starts
 /// with `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourcePath(String);
@@ -16,7 +16,7 @@ impl SourcePath {
         let Some(from_top) = text.strip_prefix('/') else {
             let path = within_context(text).map_err(|message| {
                 if text.split('/').any(|part| part == "..") {
-                    format!("{message}; `/` is the top of the repository")
+                    format!("{message}; `/` is the repository root")
                 } else {
                     message
                 }
@@ -48,7 +48,7 @@ impl SourcePath {
         matches!(self.0.as_str(), "." | "/")
     }
 
-    /// Returns whether the path is relative to the top of the repository.
+    /// Returns whether the path is relative to the repository root.
     pub fn is_from_top(&self) -> bool {
         self.0.starts_with('/')
     }

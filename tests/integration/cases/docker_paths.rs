@@ -153,13 +153,13 @@ fn a_path_above_the_repository_is_refused(t: &Context) {
     for (docker, message) in [
         (
             "context: ..",
-            "`..` must not contain `..`; `/` is the top of the repository",
+            "`..` must not contain `..`; `/` is the repository root",
         ),
         ("context: /../x", "must not contain `..`"),
         ("file: /", "`/` is a folder, not a Dockerfile"),
         (
             "file: ../Dockerfile",
-            "must not contain `..`; `/` is the top of the repository",
+            "must not contain `..`; `/` is the repository root",
         ),
     ] {
         workspace.set(API, docker);

@@ -261,7 +261,7 @@ fn images() {
     );
     assert_eq!(
         docker("image: a, file: ../Dockerfile"),
-        ["4:30 `../Dockerfile` must not contain `..`; `/` is the top of the repository"]
+        ["4:30 `../Dockerfile` must not contain `..`; `/` is the repository root"]
     );
     assert_eq!(
         docker("image: a, file: ."),
