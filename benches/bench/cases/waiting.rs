@@ -36,8 +36,9 @@ pub fn run(world: &World) -> Case {
         let builder = new.join("builders/tools");
         fs::create_dir_all(&builder).expect("a folder");
         let dockerfile = format!(
-            "FROM {}\nRUN head -c {mebibytes}M /dev/urandom > /tools-{number}\n",
-            world.base_image()
+            "FROM {}\nRUN head -c {} /dev/urandom > /tools-{number}\n",
+            world.base_image(),
+            mebibytes * 1024 * 1024
         );
         fs::write(builder.join("Dockerfile"), dockerfile).expect("a file");
         folder.set(new);
