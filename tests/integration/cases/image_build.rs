@@ -20,6 +20,7 @@ pub const CASES: &[Case] = cases![
     missing_dockerfile_is_reported,
     links_cannot_copy_host_files_into_the_image,
     a_failing_instruction_is_reported,
+    lines_of_parallel_stages_do_not_mix,
     unsupported_syntax_is_named,
     a_large_context_uses_little_memory,
 ];
@@ -339,6 +340,40 @@ fn a_failing_instruction_is_reported(t: &Context) {
         with(builder, app.build())
             .failure(1)
             .stderr_contains("error: app: image: ");
+    }
+}
+
+fn lines_of_parallel_stages_do_not_mix(t: &Context) {
+    // Each line is printed in three parts, a moment apart, and the last one is left without its line break.
+    let stage = |name: &str| {
+        format!(
+            "FROM {base} AS {name}\n\
+             RUN for i in 1 2 3 4 5 6 7 8; do for part in first second third; do \
+             printf '{name}-%s-%s ' $part $i; sleep 0.05; done; test $i = 8 || echo; done; touch /{name}\n",
+            base = t.engine().busybox()
+        )
+    };
+    let base = t.engine().busybox();
+    let stages = ["red", "green", "blue"];
+    let stage_texts: String = stages.iter().map(|name| stage(name)).collect();
+    let copies: String = stages
+        .iter()
+        .map(|name| format!("COPY --from={name} /{name} /\n"))
+        .collect();
+    let dockerfile = format!("{stage_texts}FROM {base}\n{copies}");
+    let app = App::new(t, &[], "");
+    app.repository
+        .commit(&[("Dockerfile", &dockerfile)], "Stages");
+    for (number, builder) in builders(t).iter().enumerate() {
+        build(builder, &app);
+        let log = String::from_utf8(app.log(number + 1, "image")).expect("text");
+        for name in stages {
+            for i in 1..=8 {
+                let line = format!("{name}-first-{i} {name}-second-{i} {name}-third-{i}");
+                let lines = log.lines().filter(|it| it.trim_end() == line);
+                assert_eq!(lines.count(), 1, "{builder}: {line}\n{log}");
+            }
+        }
     }
 }
 

@@ -6,6 +6,11 @@ use bollard::moby::buildkit::v1::StatusResponse;
 use bollard::models::{BuildInfo, BuildInfoAux};
 use bytes::Bytes;
 
+use super::vertex_lines::VertexLines;
+
+/// What the classic builder and Podman print after the output of a step.
+const INTERJECTIONS: [&str; 3] = [" ---> ", "Removing intermediate container ", "--> "];
+
 /// Converts the messages of a build to lines.
 #[derive(Default)]
 pub(super) struct BuildLog {
@@ -13,6 +18,10 @@ pub(super) struct BuildLog {
     started: HashSet<String>,
     /// The steps that were printed as finished.
     ended: HashSet<String>,
+    /// The output of BuildKit's steps.
+    lines: VertexLines,
+    /// Whether the last output of the classic builder has no line break at its end.
+    is_line_open: bool,
     /// The image id that the classic builder reported.
     id: Option<String>,
 }
@@ -31,6 +40,10 @@ impl BuildLog {
             if let (None, Some(id)) = (&self.id, built) {
                 self.id = Some(id.trim().to_owned());
             }
+            if self.is_line_open && INTERJECTIONS.iter().any(|it| text.starts_with(it)) {
+                output(Bytes::from_static(b"\n"));
+            }
+            self.is_line_open = !text.is_empty() && !text.ends_with('\n');
             output(text.into());
         }
         match message.aux {
@@ -48,20 +61,27 @@ impl BuildLog {
 
     /// Prints a status message of BuildKit.
     pub fn write_status(&mut self, status: StatusResponse, output: &(dyn Fn(Bytes) + Send + Sync)) {
-        for vertex in status.vertexes {
+        for vertex in &status.vertexes {
             if vertex.started.is_some() && self.started.insert(vertex.digest.clone()) {
                 let cached = if vertex.cached { " CACHED" } else { "" };
                 output(format!("{}{cached}\n", vertex.name).into());
             }
-            if vertex.completed.is_some()
-                && self.ended.insert(vertex.digest)
-                && !vertex.error.is_empty()
-            {
-                output(format!("ERROR: {}\n", vertex.error).into());
-            }
         }
         for log in status.logs {
-            output(log.msg.into());
+            let mut written = self.lines.push(&log.vertex, &log.msg);
+            if written.is_none() && self.ended.contains(&log.vertex) {
+                written = self.lines.end(&log.vertex);
+            }
+            written.into_iter().for_each(output);
+        }
+        for vertex in status.vertexes {
+            if vertex.completed.is_none() {
+                continue;
+            }
+            self.lines.end(&vertex.digest).into_iter().for_each(output);
+            if self.ended.insert(vertex.digest) && !vertex.error.is_empty() {
+                output(format!("ERROR: {}\n", vertex.error).into());
+            }
         }
         for warning in status.warnings {
             let mut line = b"warning: ".to_vec();
@@ -69,5 +89,9 @@ impl BuildLog {
             line.push(b'\n');
             output(line.into());
         }
+    }
+    /// Prints what is left when the build has ended.
+    pub fn end(&mut self, output: &(dyn Fn(Bytes) + Send + Sync)) {
+        self.lines.end_all().for_each(output);
     }
 }

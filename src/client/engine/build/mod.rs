@@ -9,6 +9,7 @@ pub mod dockerignore;
 mod log;
 pub mod session;
 mod solve;
+mod vertex_lines;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

@@ -107,6 +107,7 @@ impl Engine {
             }
         };
         _ = tokio::time::timeout(LOG_GRACE, rest).await;
+        log.lines.end(watcher.output);
         sent.report();
         match solved {
             Ok(response) => {
