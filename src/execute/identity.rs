@@ -25,6 +25,8 @@ pub struct Publication<'a> {
     pub used: &'a UsedImages,
     /// The registry's images that the pushed one replaces.
     pub replaced: &'a [Digest],
+    /// Called when the registry was found to have no equivalent image, before anything is sent.
+    pub on_upload: &'a (dyn Fn() + Sync),
 }
 
 impl Publication<'_> {

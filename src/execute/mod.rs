@@ -6,6 +6,8 @@ mod dockerfile_hint;
 mod identity;
 mod image;
 mod in_place;
+mod limit;
+mod milestones;
 mod other_dockerfiles;
 pub mod path_mapping;
 mod publish;
@@ -22,6 +24,7 @@ mod source;
 mod state;
 mod step_error;
 pub mod sync;
+mod turn;
 mod unit;
 mod used_images;
 
@@ -75,7 +78,7 @@ pub struct ExecuteContext {
     pub variables: BTreeMap<String, String>,
     /// Set on cancellation.
     pub cancel: CancellationToken,
-    /// The number of units to run concurrently.
+    /// The number of units to work on concurrently, apart from transfers.
     pub jobs: usize,
     /// Whether to stop at the first failure.
     pub fail_fast: bool,

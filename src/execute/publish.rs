@@ -81,12 +81,14 @@ async fn pull_by_tag(
     Ok(pulled.is_some_and(|pulled| pulled.id == digest.as_str()))
 }
 
-/// Pushes an image of the engine. If the registry has an equivalent image by now, adopts that one instead.
+/// Pushes an image of the engine. If the registry has an equivalent image by now, adopts that one instead; if not,
+/// calls `on_upload` before anything is sent.
 pub async fn push(
     context: &ExecuteContext,
     unit: &Unit,
     step: &PushStep,
     state: &mut UnitState,
+    on_upload: &(dyn Fn() + Sync),
 ) -> Result<(), Stop> {
     let used = match state.used.take() {
         Some(used) => used,
@@ -104,6 +106,7 @@ pub async fn push(
         step,
         used: &used,
         replaced: &replaced,
+        on_upload,
     };
     let pushed = tokio::select! {
         pushed = publish(publication) => pushed,
@@ -140,7 +143,10 @@ async fn publish(it: Publication<'_>) -> Result<Option<Published>, Stop> {
             it.adopt(&found).await?;
             found
         }
-        None => push_by_commit(it, identity).await?,
+        None => {
+            (it.on_upload)();
+            push_by_commit(it, identity).await?
+        }
     };
     if let Some(error) = it.used.moved(context).await {
         return Err(error.superseded().into());
@@ -164,6 +170,7 @@ async fn push_by_content(it: Publication<'_>) -> Result<(), Stop> {
     if adopt_existing(CHECK_TIMEOUT).await? {
         return Ok(());
     }
+    (it.on_upload)();
     match transfer_push(it).await {
         // A registry with immutable tags rejects the second push.
         Err(Stop::Failed(_)) if adopt_existing(RECHECK_TIMEOUT).await? => Ok(()),

@@ -1,155 +1,128 @@
-//! Runs units in dependency order, a limited number concurrently.
+//! Runs units concurrently; each step starts when what it waits for is there.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use super::ExecuteContext;
 use super::state::Published;
+use super::turn::{Turn, Turns};
 use super::unit::{run_held, run_unit};
 use crate::model::event::{Event, Outcome, Unit, UnitSummary};
-use crate::model::plan::{Plan, UnitPlan};
+use crate::model::plan::{Milestone, Plan, UnitPlan};
 
-/// Runs every unit of a plan as soon as its dependencies are done.
+/// Runs every unit of a plan. What a step waits for is decided by the plan.
 ///
 /// A failed unit stops only its dependents, unless `--fail-fast` is set. Every unit with steps emits one
 /// [`Event::UnitFinished`].
 pub async fn run(context: Arc<ExecuteContext>, plan: &Plan) {
-    let mut waiting: BTreeMap<Unit, UnitPlan> = plan
-        .work()
-        .map(|unit| (unit.unit.clone(), unit.clone()))
-        .collect();
-    // If several can start, the order of the plan decides, which is stable.
-    let order: Vec<Unit> = plan.work().map(|unit| unit.unit.clone()).collect();
+    let units = || plan.work().map(|unit| unit.unit.clone());
     context.events.emit(Event::WorkStarted {
-        units: order.clone(),
+        units: units().collect(),
         jobs: context.jobs,
     });
-    let mut done: BTreeSet<Unit> = BTreeSet::new();
-    let mut failed: BTreeSet<Unit> = BTreeSet::new();
+    let turns = Arc::new(Turns::new(units(), context.jobs));
     let mut running = JoinSet::new();
-    let mut held = Vec::new();
-    loop {
-        block(&context, &order, &mut waiting, &mut failed);
-        for unit in &order {
-            if running.len() >= context.jobs || context.cancel.is_cancelled() {
-                break;
-            }
-            let is_ready = waiting
-                .get(unit)
-                .is_some_and(|plan| plan.after.iter().all(|needed| done.contains(needed)));
-            if is_ready && let Some(unit_plan) = waiting.remove(unit) {
-                let context = context.clone();
-                running.spawn(async move { start(&context, unit_plan).await });
-            }
-        }
-        match running.join_next().await {
-            None => break,
-            Some(Ok(result)) if result.outcome == Outcome::Done => {
-                held.extend(result.held);
-                done.insert(result.unit);
-            }
-            Some(Ok(UnitResult { unit, outcome, .. })) => {
-                if context.fail_fast && outcome == Outcome::Failed {
-                    context.cancel.cancel();
-                }
-                failed.insert(unit);
-            }
+    for (position, unit_plan) in plan.work().enumerate() {
+        let (context, turns) = (Arc::clone(&context), Arc::clone(&turns));
+        let unit_plan = unit_plan.clone();
+        running.spawn(async move { start(&context, &turns, unit_plan, position).await });
+    }
+    let (mut held, mut not_started) = (Vec::new(), Vec::new());
+    let mut is_complete = true;
+    while let Some(result) = running.join_next().await {
+        match result {
+            Ok(UnitEnd::Done) => {}
+            Ok(UnitEnd::Held(unit)) => held.push(unit),
+            Ok(UnitEnd::NotDone) => is_complete = false,
+            Ok(UnitEnd::NotStarted { position, unit }) => not_started.push((position, unit)),
             // A panic is a bug in xp, not a failed build: propagate it.
-            Some(Err(error)) => {
+            Err(error) => {
                 if let Ok(panic) = error.try_into_panic() {
                     std::panic::resume_unwind(panic);
                 }
             }
         }
     }
-    let is_complete = failed.is_empty() && waiting.is_empty() && !context.cancel.is_cancelled();
-    for HeldUnit {
-        plan,
-        published,
-        elapsed,
-    } in held
-    {
+    is_complete &= not_started.is_empty() && !context.cancel.is_cancelled();
+    held.sort_by_key(|unit| unit.position);
+    for unit in held {
         // An incomplete run moves no tags; the built images stay.
         let ended = if is_complete {
-            run_held(&context, &plan, published).await
+            run_held(&context, &unit.plan, unit.published).await
         } else {
             UnitSummary::new(Outcome::Done)
         };
-        finish(&context, plan.unit, UnitSummary { elapsed, ..ended });
+        let elapsed = unit.elapsed;
+        finish(&context, unit.plan.unit, UnitSummary { elapsed, ..ended });
     }
-    // Interrupted before these were started.
-    for unit in order.into_iter().filter(|unit| waiting.contains_key(unit)) {
+    // In the order of the plan, which is stable.
+    not_started.sort();
+    for (_, unit) in not_started {
         finish(&context, unit, UnitSummary::new(Outcome::Stopped));
     }
 }
 
-/// Ends the units that depend on a failed one, directly or indirectly.
-fn block(
-    context: &ExecuteContext,
-    order: &[Unit],
-    waiting: &mut BTreeMap<Unit, UnitPlan>,
-    failed: &mut BTreeSet<Unit>,
-) {
-    if context.cancel.is_cancelled() {
-        return;
-    }
-    for unit in order {
-        let Some(plan) = waiting.get(unit) else {
-            continue;
-        };
-        let Some(needed) = plan
-            .after
-            .iter()
-            .find(|needed| failed.contains(*needed))
-            .cloned()
-        else {
-            continue;
-        };
-        waiting.remove(unit);
-        failed.insert(unit.clone());
-        finish(context, unit.clone(), UnitSummary::blocked(needed));
-    }
-}
-
-/// The result of a unit.
-struct UnitResult {
-    unit: Unit,
-    outcome: Outcome,
-    /// Set if it has steps that wait for all other units.
-    held: Option<HeldUnit>,
+/// The end of a unit's steps, except held ones.
+enum UnitEnd {
+    Done,
+    /// It has steps that wait for all other units.
+    Held(Box<HeldUnit>),
+    /// It failed or was stopped.
+    NotDone,
+    /// Interrupted before its first step.
+    NotStarted {
+        position: usize,
+        unit: Unit,
+    },
 }
 
 /// A unit whose remaining steps wait for all other units.
 struct HeldUnit {
     plan: UnitPlan,
+    position: usize,
     published: Option<Published>,
     elapsed: Duration,
 }
 
-async fn start(context: &ExecuteContext, plan: UnitPlan) -> UnitResult {
-    let start = Instant::now();
+async fn start(
+    context: &ExecuteContext,
+    turns: &Turns,
+    plan: UnitPlan,
+    position: usize,
+) -> UnitEnd {
+    let mut turn = Turn::new(context, turns, &plan, position);
+    let (ended, published) = run_unit(context, &plan, &mut turn).await;
+    let (elapsed, is_started) = (turn.worked(), turn.is_started());
+    // What it occupied is free from now on.
+    drop(turn);
     let unit = plan.unit.clone();
-    context
-        .events
-        .emit(Event::UnitStarted { unit: unit.clone() });
-    let (ended, published) = run_unit(context, &plan).await;
-    let elapsed = start.elapsed();
     let outcome = ended.outcome;
-    let held = (outcome == Outcome::Done && plan.held > 0).then_some(HeldUnit {
-        plan,
-        published,
-        elapsed,
-    });
-    if held.is_none() {
-        finish(context, unit.clone(), UnitSummary { elapsed, ..ended });
+    if context.fail_fast && outcome == Outcome::Failed {
+        context.cancel.cancel();
     }
-    UnitResult {
-        unit,
-        outcome,
-        held,
+    if outcome == Outcome::Done && plan.held > 0 {
+        turns.milestones.reach(&unit, Milestone::Final);
+        return UnitEnd::Held(Box::new(HeldUnit {
+            plan,
+            position,
+            published,
+            elapsed,
+        }));
+    }
+    if outcome == Outcome::Stopped && !is_started {
+        turns.milestones.fail(&unit);
+        return UnitEnd::NotStarted { position, unit };
+    }
+    finish(context, unit.clone(), UnitSummary { elapsed, ..ended });
+    // Afterwards, so that a failure is reported before the units that it blocks.
+    if outcome == Outcome::Done {
+        turns.milestones.reach(&unit, Milestone::Final);
+        UnitEnd::Done
+    } else {
+        turns.milestones.fail(&unit);
+        UnitEnd::NotDone
     }
 }
 

@@ -23,6 +23,8 @@ pub struct UnitState {
     pub used: Option<UsedImages>,
     /// The image in the registry, once it is pushed.
     pub published: Option<Published>,
+    /// The ID of the builder image that the scripts were started in.
+    pub toolchain: Option<String>,
     /// The object store of the working copy.
     pub objects: Option<PathBuf>,
     /// Its alternates, which must be mounted at the same paths.

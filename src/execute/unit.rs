@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use super::builder::RunningBuilder;
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
+use super::turn::{Halt, Turn};
 use super::{ExecuteContext, builder, image, in_place, publish, secrets, source};
 use crate::execute::reproduce;
-use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary};
-use crate::model::plan::{ImageStep, Step, UnitPlan};
+use crate::model::event::{Event, Outcome, Phase, UnitSummary};
+use crate::model::plan::{ImageStep, Milestone, Step, UnitPlan};
 
-/// How often an image is built while other runs keep replacing its needed images.
+/// How often an image is built while other runs keep replacing what it is built from.
 const MAX_BUILDS: usize = 4;
 
 /// Runs the steps of a unit, except those held until all other units are done; never leaves a container behind.
@@ -19,9 +20,10 @@ const MAX_BUILDS: usize = 4;
 pub async fn run_unit(
     context: &ExecuteContext,
     plan: &UnitPlan,
+    turn: &mut Turn<'_>,
 ) -> (UnitSummary, Option<Published>) {
     let mut state = UnitState::default();
-    let ended = run_steps(context, plan, plan.first_steps(), &mut state).await;
+    let ended = run_steps(context, plan, plan.first_steps(), &mut state, Some(turn)).await;
     (ended, state.published)
 }
 
@@ -35,7 +37,7 @@ pub async fn run_held(
         published,
         ..UnitState::default()
     };
-    run_steps(context, plan, plan.held_steps(), &mut state).await
+    run_steps(context, plan, plan.held_steps(), &mut state, None).await
 }
 
 async fn run_steps(
@@ -43,21 +45,16 @@ async fn run_steps(
     plan: &UnitPlan,
     steps: &[Step],
     state: &mut UnitState,
+    mut turn: Option<&mut Turn<'_>>,
 ) -> UnitSummary {
     let mut runner = UnitRunner {
         context,
-        unit: &plan.unit,
+        plan,
         state,
         running: None,
         deadline: None,
     };
-    let _guard = match &plan.in_place {
-        None => None,
-        Some(folder) => match in_place::lock(context, folder).await {
-            None => return UnitSummary::new(Outcome::Stopped),
-            guard => guard,
-        },
-    };
+    let mut working_copy = None;
     if let Err(error) = secrets::check(context, steps) {
         return UnitSummary::failed(error.in_phase(Phase::Image, None));
     }
@@ -65,12 +62,6 @@ async fn run_steps(
     let (mut position, mut builds) = (0, 1);
     let image_step = steps.iter().position(|it| matches!(it, Step::Image(_)));
     while let Some(step) = steps.get(position) {
-        position += 1;
-        if runner.deadline.is_none() && matches!(step, Step::Container(_) | Step::Image(_)) {
-            runner.deadline = plan
-                .timeout
-                .map(|timeout| (Instant::now() + timeout, timeout));
-        }
         // The first other step ends the scripts, and with them the container.
         if !matches!(step, Step::Script(_)) {
             let image = match step {
@@ -82,7 +73,52 @@ async fn run_steps(
                 break;
             }
         }
-        match runner.step(step).await {
+        if let Some(turn) = &mut turn {
+            match turn.enter(position).await {
+                Ok(waited) => runner.postpone(waited),
+                Err(Halt::Cancelled) => {
+                    ended = UnitSummary::new(Outcome::Stopped);
+                    break;
+                }
+                Err(Halt::Blocked(needed)) => {
+                    ended = UnitSummary::blocked(needed);
+                    break;
+                }
+            }
+        }
+        // Not before the unit has a job: another one that needs a job may have the working copy.
+        if let (None, Some(folder)) = (&working_copy, &plan.in_place) {
+            working_copy = in_place::lock(context, folder).await;
+            if working_copy.is_none() {
+                ended = UnitSummary::new(Outcome::Stopped);
+                break;
+            }
+        }
+        if matches!(step, Step::Image(_)) {
+            match runner.toolchain_moved().await {
+                Ok(None) => {}
+                Ok(Some(note)) if builds < MAX_BUILDS => {
+                    builds += 1;
+                    context.events.emit(Event::note(note));
+                    position = 0;
+                    continue;
+                }
+                Ok(Some(note)) => {
+                    let error = StepError::plain(note)
+                        .hint("wait for the other runs to finish and run xp again");
+                    ended = UnitSummary::failed(error.in_phase(Phase::Image, None));
+                    break;
+                }
+                Err(error) => {
+                    let error = error.with_engine(&context.engine).await;
+                    ended = UnitSummary::failed(error.in_phase(Phase::Image, None));
+                    break;
+                }
+            }
+        }
+        position += 1;
+        runner.limit_time(step);
+        match runner.step(step, turn.as_deref()).await {
             Ok(()) => {}
             Err(Stop::Cancelled) => {
                 ended = UnitSummary::new(Outcome::Stopped);
@@ -134,18 +170,51 @@ async fn run_steps(
 
 struct UnitRunner<'a> {
     context: &'a ExecuteContext,
-    unit: &'a Unit,
+    plan: &'a UnitPlan,
     state: &'a mut UnitState,
     running: Option<RunningBuilder>,
     deadline: Option<(Instant, Duration)>,
 }
 
 impl UnitRunner<'_> {
-    async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+    /// Starts the unit's timeout with its first script or its image.
+    fn limit_time(&mut self, step: &Step) {
+        if self.deadline.is_none() && matches!(step, Step::Container(_) | Step::Image(_)) {
+            let timeout = self.plan.timeout;
+            self.deadline = timeout.map(|timeout| (Instant::now() + timeout, timeout));
+        }
+    }
+
+    /// Extends the unit's timeout by a wait for others.
+    fn postpone(&mut self, waited: Duration) {
+        if let Some((deadline, _)) = &mut self.deadline {
+            *deadline += waited;
+        }
+    }
+
+    /// Returns a note if the scripts ran in another builder image than the one that is final now.
+    async fn toolchain_moved(&mut self) -> Result<Option<String>, StepError> {
+        let Some(before) = self.state.toolchain.take() else {
+            return Ok(None);
+        };
+        let Some(container) = self.plan.container() else {
+            return Ok(None);
+        };
+        let now = self.context.engine.image(&container.image).await?;
+        if now.is_some_and(|now| now.id == before) {
+            return Ok(None);
+        }
+        Ok(Some(format!(
+            "{}: another run replaced {} while the scripts ran in it; running them again",
+            self.plan.unit, container.image
+        )))
+    }
+
+    async fn step(&mut self, step: &Step, turn: Option<&Turn<'_>>) -> Result<(), Stop> {
         if self.context.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        let (unit, phase) = (self.unit.clone(), step.phase());
+        let (unit, phase) = (self.plan.unit.clone(), step.phase());
         let events = &self.context.events;
         events.emit(Event::StepStarted {
             unit: unit.clone(),
@@ -153,7 +222,7 @@ impl UnitRunner<'_> {
             title: step.describe(&self.context.folder),
         });
         let start = Instant::now();
-        self.run(step).await?;
+        self.run(step, turn).await?;
         events.emit(Event::StepFinished {
             unit,
             phase,
@@ -162,8 +231,8 @@ impl UnitRunner<'_> {
         Ok(())
     }
 
-    async fn run(&mut self, step: &Step) -> Result<(), Stop> {
-        let (context, unit) = (self.context, self.unit);
+    async fn run(&mut self, step: &Step, turn: Option<&Turn<'_>>) -> Result<(), Stop> {
+        let (context, unit) = (self.context, &self.plan.unit);
         match step {
             // These two run on a blocking thread and are stopped by the cancellation token.
             Step::Sync(step) => source::run_sync(&context.sources, unit, step).await,
@@ -171,6 +240,11 @@ impl UnitRunner<'_> {
                 source::run_export(&context.sources, unit, step, self.state).await
             }
             Step::Container(step) => {
+                if self.plan.has_own_builder() {
+                    // Before the container is created, so that a builder that is replaced now is noticed.
+                    let image = context.engine.image(&step.image).await;
+                    self.state.toolchain = image.map_err(StepError::from)?.map(|image| image.id);
+                }
                 let started = builder::start(context, unit, step, self.state, self.stopped());
                 self.running = Some(started.await?);
                 Ok(())
@@ -184,7 +258,14 @@ impl UnitRunner<'_> {
                 self.state.used = Some(self.bounded(built).await?);
                 Ok(())
             }
-            Step::Push(step) => publish::push(context, unit, step, self.state).await,
+            Step::Push(step) => {
+                let on_upload = || {
+                    if let Some(turn) = turn {
+                        turn.reach(Milestone::Usable);
+                    }
+                };
+                publish::push(context, unit, step, self.state, &on_upload).await
+            }
             Step::Pull { image, digest } => {
                 publish::pull(context, unit, image, digest.as_ref()).await
             }

@@ -79,7 +79,7 @@ pub struct UnitDocument {
     /// The recipe: a digest of each build input, by manifest key
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<BTreeMap<String, String>>,
-    /// The names of the units that must be finished first
+    /// The names of the units that it uses
     pub after: Vec<String>,
     /// The steps, in order
     pub steps: Vec<StepDocument>,
@@ -129,4 +129,7 @@ pub struct StepDocument {
     pub phase: String,
     /// A description, without values of variables and build arguments
     pub text: String,
+    /// The names of the units that the step waits for
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
 }

@@ -142,6 +142,16 @@ fn failure(unit: &Unit, step: &FailedStep) -> String {
     text
 }
 
+/// Returns what a unit waits for: other units, or else a free job.
+pub fn waiting(needs: &[Unit]) -> String {
+    let names: Vec<String> = needs.iter().map(ToString::to_string).collect();
+    if names.is_empty() {
+        "waiting for a free job".to_owned()
+    } else {
+        format!("waiting for {}", names.join(", "))
+    }
+}
+
 /// Returns the result of a unit in one line.
 pub fn outcome_line(ended: &UnitSummary, color: bool) -> String {
     let took = elapsed(ended.elapsed);
@@ -161,7 +171,8 @@ pub fn outcome_line(ended: &UnitSummary, color: bool) -> String {
                 step.message.lines().next().unwrap_or_default()
             )
         }
-        (_, _, Some(needed)) => format!("not started: {needed} failed"),
+        (_, _, Some(needed)) if ended.elapsed.is_zero() => format!("not started: {needed} failed"),
+        (_, _, Some(needed)) => format!("stopped after {took}: {needed} failed"),
         (Outcome::Done, ..) => format!("{} in {took}", painted("done", 32)),
         _ if ended.elapsed.is_zero() => "not started".to_owned(),
         _ => format!("stopped after {took}"),

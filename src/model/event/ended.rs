@@ -17,7 +17,7 @@ pub enum Outcome {
     Done,
     /// A step failed
     Failed,
-    /// Not started, because a unit that it needs failed
+    /// Not started or stopped, because a unit that it needs failed
     Blocked,
     /// Stopped or not started, because the run was interrupted or another unit failed
     Stopped,
@@ -28,7 +28,7 @@ pub enum Outcome {
 pub struct UnitSummary {
     /// The outcome
     pub outcome: Outcome,
-    /// The duration in seconds
+    /// The duration in seconds, without waits for other units and for a free job
     #[serde(rename = "seconds", with = "seconds")]
     #[schemars(with = "f64")]
     pub elapsed: Duration,

@@ -50,8 +50,19 @@ pub enum Event {
         /// The names of the units
         #[schemars(with = "Vec<String>")]
         units: Vec<Unit>,
-        /// The maximum number of concurrent units
+        /// The maximum number of concurrent units, apart from syncs, pulls and pushes
         jobs: usize,
+    },
+    /// A unit waits before its first step or its next one, which ends the wait
+    UnitWaiting {
+        /// The unit
+        unit: Unit,
+        /// The phase of the step
+        phase: Phase,
+        /// The units that it waits for; if empty, for a free job or transfer
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(with = "Vec<String>")]
+        needs: Vec<Unit>,
     },
     /// Work on a unit started
     UnitStarted {

@@ -101,6 +101,11 @@ impl Phase {
         Self::Rollout,
     ];
 
+    /// Returns whether the steps of the phase take one of the jobs, unlike those that wait for a network.
+    pub const fn takes_job(self) -> bool {
+        !matches!(self, Self::Sync | Self::Pull | Self::Push | Self::Tag)
+    }
+
     /// Returns the phase's name, as in the log's file name.
     pub const fn as_str(self) -> &'static str {
         match self {

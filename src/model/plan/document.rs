@@ -82,9 +82,15 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
         steps: unit
             .steps
             .iter()
-            .map(|step| StepDocument {
+            .enumerate()
+            .map(|(position, step)| StepDocument {
                 phase: step.phase().to_string(),
                 text: step.describe(folder),
+                after: unit
+                    .waits(position)
+                    .iter()
+                    .map(|wait| wait.unit.to_string())
+                    .collect(),
             })
             .collect(),
     }

@@ -31,6 +31,7 @@ mod step;
 mod tests;
 mod transfer_refusal;
 mod variant;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -52,6 +53,7 @@ pub use step::{
 };
 pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};
+pub use wait::{Milestone, Occupied, UsableFrom, Wait};
 
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, ImageRepository, Tag};
@@ -153,7 +155,7 @@ pub struct UnitPlan {
     pub changes: Vec<RecipeChange>,
     /// The current recipe of a service; `None` if nothing depends on it.
     pub recipe: Option<Recipe>,
-    /// The units that must be finished first.
+    /// The units that it uses; see [`UnitPlan::waits`] for the steps that wait for them.
     pub after: Vec<Unit>,
     /// The steps, in order; empty if there is nothing to do.
     pub steps: Vec<Step>,

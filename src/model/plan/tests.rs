@@ -8,6 +8,7 @@ mod local;
 mod parts;
 mod recipes;
 mod trains;
+mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

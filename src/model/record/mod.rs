@@ -15,6 +15,8 @@ pub use crate::model::plan_document::{
     ChangeDocument, DecisionCounts, DecisionDocument, PLAN_VERSION, PlanDocument, StepDocument,
     TrainDocument, UnitDocument, UnitKind,
 };
+#[cfg(test)]
+pub use run::WaitRecord;
 pub use run::{RunRecord, StepRecord, UnitRecord};
 
 /// The version of the format. Not incremented when events and fields are added.

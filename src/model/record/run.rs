@@ -61,6 +61,19 @@ pub struct UnitRecord {
     pub failure: Option<FailedStep>,
     /// Its steps, in order.
     pub steps: Vec<StepRecord>,
+    /// Its waits, in order.
+    pub waits: Vec<WaitRecord>,
+}
+
+/// A wait before a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WaitRecord {
+    /// The units that it waited for; if empty, for a free job or transfer.
+    pub needs: Vec<String>,
+    /// Seconds from the start of the run to its own start.
+    pub start: f64,
+    /// Seconds from the start of the run to its end; `None` if unknown.
+    pub end: Option<f64>,
 }
 
 /// One step.
@@ -78,6 +91,28 @@ pub struct StepRecord {
 }
 
 impl UnitRecord {
+    /// Returns whether it is waiting, or was when the record ended.
+    pub fn is_waiting(&self) -> bool {
+        self.waits.last().is_some_and(|wait| wait.end.is_none())
+    }
+
+    /// Returns how long it worked until it ended, or until `end`: without its waits.
+    pub fn worked(&self, end: f64) -> f64 {
+        let end = self.end.unwrap_or(end);
+        let waits = self.waits.iter();
+        let waited = waits.map(|wait| {
+            let wait_end = wait.end.unwrap_or(end).min(end);
+            (wait_end - wait.start.max(self.start)).max(0.0)
+        });
+        (end - self.start - waited.sum::<f64>()).max(0.0)
+    }
+
+    fn end_wait(&mut self, at: f64) {
+        if let Some(wait) = self.waits.last_mut() {
+            wait.end.get_or_insert(at);
+        }
+    }
+
     /// Returns its phases in order, without duplicates.
     pub fn phases(&self) -> Vec<&str> {
         let mut phases: Vec<&str> = Vec::new();
@@ -150,9 +185,25 @@ impl RunRecord {
             Event::WorkStarted { jobs, .. } => {
                 (self.jobs, self.work_start) = (Some(jobs), Some(at));
             }
-            Event::UnitStarted { unit } => _ = self.unit_mut(&unit, at),
+            Event::UnitWaiting { unit, needs, .. } => {
+                let unit = self.unit_mut(&unit, at);
+                unit.end_wait(at);
+                unit.waits.push(WaitRecord {
+                    needs: needs.iter().map(ToString::to_string).collect(),
+                    start: at,
+                    end: None,
+                });
+            }
+            Event::UnitStarted { unit } => {
+                let unit = self.unit_mut(&unit, at);
+                unit.end_wait(at);
+                // The first event may have been that of a wait.
+                unit.start = at;
+            }
             Event::StepStarted { unit, phase, title } => {
-                self.unit_mut(&unit, at).steps.push(StepRecord {
+                let unit = self.unit_mut(&unit, at);
+                unit.end_wait(at);
+                unit.steps.push(StepRecord {
                     phase: phase.to_string(),
                     title,
                     start: at,
@@ -168,6 +219,7 @@ impl RunRecord {
             }
             Event::UnitFinished { unit, ended } => {
                 let unit = self.unit_mut(&unit, at);
+                unit.end_wait(at);
                 unit.end = Some(at);
                 unit.outcome = Some(ended.outcome);
                 unit.blocked_by = ended.blocked_by.map(|needed| needed.to_string());
@@ -205,6 +257,7 @@ impl RunRecord {
                     blocked_by: None,
                     failure: None,
                     steps: Vec::new(),
+                    waits: Vec::new(),
                 });
                 self.units.len() - 1
             }
@@ -275,6 +328,48 @@ mod tests {
         let steps: Vec<_> = a.steps.iter().map(|it| (it.end, it.done)).collect();
         assert_eq!(steps, [(Some(2.0), true), (Some(3.0), false)]);
         assert_eq!(run.unit("b").unwrap().blocked_by.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn waits_end_with_the_next_step() {
+        let text = [
+            line(
+                1.0,
+                r#""event":"unit-waiting","unit":"a","phase":"sync","needs":["b"]"#,
+            ),
+            line(3.0, r#""event":"unit-waiting","unit":"a","phase":"sync""#),
+            line(4.0, r#""event":"unit-started","unit":"a""#),
+            line(
+                4.0,
+                r#""event":"step-started","unit":"a","phase":"build","title":"make""#,
+            ),
+            line(
+                6.0,
+                r#""event":"step-finished","unit":"a","phase":"build","seconds":2"#,
+            ),
+            line(
+                6.0,
+                r#""event":"unit-waiting","unit":"a","phase":"image","needs":["b","c"]"#,
+            ),
+        ];
+        let mut run = RunRecord::read(&text.join("\n"));
+        let a = run.unit("a").unwrap();
+        assert!(a.is_waiting());
+        let waits: Vec<_> = a
+            .waits
+            .iter()
+            .map(|it| (it.needs.len(), it.start, it.end))
+            .collect();
+        assert_eq!(
+            waits,
+            [(1, 1.0, Some(3.0)), (0, 3.0, Some(4.0)), (2, 6.0, None)]
+        );
+        assert_eq!((a.start, a.worked(10.0)), (4.0, 2.0));
+        let end = r#""event":"unit-finished","unit":"a","outcome":"blocked","seconds":2,"blocked_by":"b""#;
+        run.add(serde_json::from_str(&line(9.0, end)).unwrap());
+        let a = run.unit("a").unwrap();
+        assert!(!a.is_waiting());
+        assert_eq!((a.end, a.worked(10.0)), (Some(9.0), 2.0));
     }
 
     #[test]

@@ -123,7 +123,7 @@ fn comparison_key(run: &RunRecord) -> String {
 }
 
 fn successful_seconds(unit: &UnitRecord) -> Option<f64> {
-    (unit.outcome == Some(Outcome::Done)).then_some(unit.end? - unit.start)
+    (unit.outcome == Some(Outcome::Done)).then_some(unit.worked(unit.end?))
 }
 
 fn phases(unit: &UnitRecord) -> String {

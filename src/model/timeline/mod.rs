@@ -4,19 +4,20 @@
 
 mod history;
 mod path;
-
-use std::collections::HashMap;
+mod stretch;
 
 pub use history::{DurationComparison, RunHistory};
 pub use path::{PathLink, StartReason};
+use stretch::Stretch;
 
 use crate::model::event::Outcome;
 use crate::model::record::{RunRecord, UnitRecord};
 
 /// When each unit of a run was ready, and when it ran.
 ///
-/// A unit is *ready* when its dependencies are finished. Then it waits for a free job (`--jobs`). The dependencies come
-/// from the plan; without a plan, as with `xp sync`, units have none.
+/// A unit is *ready* when everything is there that its first step uses. Then it waits for a free job (`--jobs`). It may
+/// wait again before later steps. What steps use comes from the plan; without a plan, as with `xp sync`, they use
+/// nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timeline {
     /// When the run ended; the last known time if it was killed or is still running.
@@ -29,6 +30,8 @@ pub struct Timeline {
     pub path: Vec<PathLink>,
     /// The maximum number of concurrent units, if known.
     pub jobs: Option<usize>,
+    /// The total time of steps that took a job.
+    busy: f64,
     longest_chain: f64,
 }
 
@@ -37,26 +40,14 @@ pub struct Timeline {
 pub struct UnitTimes {
     /// The unit's name.
     pub unit: String,
-    /// When its dependencies were finished.
+    /// When everything was there that its first step uses.
     pub ready: f64,
     /// When it started.
     pub start: f64,
     /// When it ended.
     pub end: f64,
-    /// The indexes of its dependencies that ran too.
-    pub after: Vec<usize>,
-}
-
-impl UnitTimes {
-    /// Returns how long it ran.
-    pub fn seconds(&self) -> f64 {
-        self.end - self.start
-    }
-
-    /// Returns how long it waited for a free job.
-    pub fn waited(&self) -> f64 {
-        (self.start - self.ready).max(0.0)
-    }
+    /// How long it worked, without waits.
+    pub worked: f64,
 }
 
 impl Timeline {
@@ -64,44 +55,27 @@ impl Timeline {
     pub fn new(run: &RunRecord, now: f64) -> Self {
         let end = run.seconds.max(now);
         let work_start = run.work_start.unwrap_or(end);
-        let worked: Vec<&UnitRecord> = run.units.iter().filter(|unit| was_started(unit)).collect();
-        let indexes: HashMap<&str, usize> = worked
-            .iter()
-            .enumerate()
-            .map(|(index, unit)| (unit.name.as_str(), index))
-            .collect();
-        let planned: HashMap<&str, &[String]> = run
-            .plan
-            .iter()
-            .flat_map(|plan| &plan.units)
-            .map(|unit| (unit.name.as_str(), unit.after.as_slice()))
-            .collect();
-        let mut spans: Vec<UnitTimes> = worked
-            .iter()
-            .map(|unit| {
-                let needed = planned.get(unit.name.as_str()).copied().unwrap_or_default();
-                UnitTimes {
-                    unit: unit.name.clone(),
-                    ready: work_start,
-                    start: unit.start,
-                    end: unit.end.unwrap_or(end),
-                    after: needed
-                        .iter()
-                        .filter_map(|name| indexes.get(name.as_str()).copied())
-                        .collect(),
-                }
-            })
-            .collect();
-        for index in 0..spans.len() {
-            let needed = spans[index].after.iter().map(|needed| spans[*needed].end);
-            spans[index].ready = needed.fold(work_start, f64::max).min(spans[index].start);
-        }
+        let worked = run.units.iter().filter(|unit| was_started(unit));
+        let mut worked: Vec<&UnitRecord> = worked.collect();
+        // The first event of a unit may be that of a wait.
+        worked.sort_by(|a, b| a.start.total_cmp(&b.start));
+        let stretches = stretch::stretches(run, &worked, work_start, end);
+        let first = |index: usize| stretches.iter().find(|it| it.unit == index);
+        let spans = worked.iter().enumerate().map(|(index, unit)| UnitTimes {
+            unit: unit.name.clone(),
+            ready: first(index).map_or(unit.start, |it| it.ready),
+            start: unit.start,
+            end: unit.end.unwrap_or(end),
+            worked: unit.worked(end),
+        });
+        let busy = stretches.iter().filter(|it| it.takes_job);
         Self {
             end,
             work_start,
-            path: path::critical(&spans, run.jobs),
-            longest_chain: path::longest_chain(&spans),
-            spans,
+            spans: spans.collect(),
+            path: path::critical(&stretches, run.jobs),
+            busy: busy.map(Stretch::seconds).sum(),
+            longest_chain: path::longest_chain(&stretches),
             jobs: run.jobs,
         }
     }
@@ -112,11 +86,10 @@ impl Timeline {
         ends.fold(self.work_start, f64::max)
     }
 
-    /// Returns the average number of concurrent units; `None` without work.
+    /// Returns the average number of jobs in use; `None` without work.
     pub fn parallelism(&self) -> Option<f64> {
-        let busy: f64 = self.spans.iter().map(UnitTimes::seconds).sum();
         let time = self.work_end() - self.work_start;
-        (time > 0.0).then(|| busy / time)
+        (time > 0.0).then(|| self.busy / time)
     }
 
     /// Returns the minimum duration of the same run with unlimited jobs: planning plus the longest dependency chain,
@@ -128,9 +101,10 @@ impl Timeline {
     }
 }
 
-/// Returns whether a unit ran. Units that were blocked or stopped before they started only have an end.
+/// Returns whether a unit ran. Units that were blocked or stopped before they started only have waits and an end.
 fn was_started(unit: &UnitRecord) -> bool {
-    !unit.steps.is_empty() || !matches!(unit.outcome, Some(Outcome::Blocked | Outcome::Stopped))
+    let is_without_work = matches!(unit.outcome, Some(Outcome::Blocked | Outcome::Stopped));
+    !unit.steps.is_empty() || !(is_without_work || unit.is_waiting())
 }
 
 #[cfg(test)]

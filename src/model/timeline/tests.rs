@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::record::StepRecord;
+use crate::model::record::{StepRecord, WaitRecord};
 
 /// A unit: its name, start and end, and dependencies.
 type TimelineRow<'a> = (&'a str, f64, f64, &'a [&'a str]);
@@ -47,6 +47,7 @@ fn unit(name: &str, steps: &[(&str, f64, f64)]) -> UnitRecord {
         blocked_by: None,
         failure: None,
         steps,
+        waits: Vec::new(),
     }
 }
 
@@ -73,7 +74,8 @@ fn the_path_follows_dependencies() {
     let expected = [link("a", StartReason::Start), link("c", StartReason::Needs)];
     assert_eq!(path(8, rows), expected);
     let timeline = Timeline::new(&run(8, rows), 0.0);
-    assert_eq!(timeline.spans[2].ready, 5.0);
+    let c = timeline.spans.iter().find(|it| it.unit == "c").unwrap();
+    assert_eq!(c.ready, 5.0);
     assert!((timeline.lower_bound() - 8.999).abs() < 1e-9);
     assert!((timeline.parallelism().unwrap() - 14.998 / 8.0).abs() < 1e-3);
 }
@@ -90,9 +92,81 @@ fn a_unit_that_waited_for_a_job_follows_the_one_that_had_it() {
     let expected = [link("b", StartReason::Start), link("d", StartReason::Job)];
     assert_eq!(path(2, rows), expected);
     let timeline = Timeline::new(&run(2, rows), 0.0);
-    assert_eq!(timeline.spans[3].waited(), 3.0);
+    let d = &timeline.spans[3];
+    assert_eq!(d.start - d.ready, 3.0);
     // Without a limit, `b` alone would have taken as long as `a` and `d`.
     assert_eq!(timeline.lower_bound(), 6.0);
+}
+
+/// A builder that is pushed for long, and a service that runs its scripts meanwhile.
+fn run_with_a_long_push() -> RunRecord {
+    let units = serde_json::json!([
+        {"name": "builders/go", "kind": "builder", "image": "x", "decision": "build", "reason": "", "changes": [],
+            "after": [], "steps": [{"phase": "image", "text": ""}, {"phase": "push", "text": ""}]},
+        {"name": "a", "kind": "service", "image": "x", "decision": "build", "reason": "", "changes": [],
+            "after": ["builders/go"], "steps": [{"phase": "sync", "text": "", "after": ["builders/go"]},
+            {"phase": "build", "text": ""}, {"phase": "image", "text": "", "after": ["builders/go"]}]}]);
+    let plan = serde_json::json!({"version": 1, "units": units,
+        "counts": {"skip": 0, "tag": 0, "pull": 0, "push": 0, "build": 2}});
+    let mut a = unit(
+        "a",
+        &[
+            ("sync", 4.0, 5.0),
+            ("build", 5.0, 8.0),
+            ("image", 20.0, 21.0),
+        ],
+    );
+    let wait = |start, end| WaitRecord {
+        needs: vec!["builders/go".to_owned()],
+        start,
+        end: Some(end),
+    };
+    a.waits = vec![wait(1.0, 4.0), wait(8.0, 20.0)];
+    RunRecord {
+        plan: Some(serde_json::from_value(plan).unwrap()),
+        jobs: Some(1),
+        work_start: Some(1.0),
+        units: vec![
+            unit("builders/go", &[("image", 1.0, 4.0), ("push", 4.0, 20.0)]),
+            a,
+        ],
+        seconds: 21.0,
+        exit: Some(0),
+        ..RunRecord::default()
+    }
+}
+
+#[test]
+fn steps_that_wait_for_a_push_are_on_the_path_with_it() {
+    let run = run_with_a_long_push();
+    let timeline = Timeline::new(&run, 0.0);
+    let path: Vec<_> = timeline.path.iter().map(|it| (it.unit, it.cause)).collect();
+    assert_eq!(path, [(0, StartReason::Start), (1, StartReason::Needs)]);
+    let a = &timeline.spans[1];
+    assert_eq!((a.ready, a.start, a.worked), (4.0, 4.0, 5.0));
+    // Neither the push nor the sync takes a job.
+    assert_eq!(timeline.parallelism(), Some(7.0 / 20.0));
+    assert_eq!(timeline.lower_bound(), 21.0);
+}
+
+#[test]
+fn steps_without_a_wait_do_not_hide_that_scripts_ran_meanwhile() {
+    let mut run = run_with_a_long_push();
+    // The push ends first: now the scripts are what takes long.
+    run.units[0].steps[1].end = Some(6.0);
+    run.units[0].end = Some(6.0);
+    run.units[1].waits.pop();
+    for step in &mut run.units[1].steps {
+        (step.start, step.end) = match step.phase.as_str() {
+            "build" => (5.0, Some(20.0)),
+            _ => (step.start, step.end),
+        };
+    }
+    let timeline = Timeline::new(&run, 0.0);
+    let path: Vec<_> = timeline.path.iter().map(|it| (it.unit, it.cause)).collect();
+    assert_eq!(path, [(0, StartReason::Start), (1, StartReason::Needs)]);
+    assert_eq!(timeline.lower_bound(), 21.0);
+    assert_eq!(timeline.spans[1].worked, 17.0);
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub enum UnitStatus {
     /// The run was killed while it was running.
     CutOff,
     Running,
-    /// Not started yet.
+    /// Waiting for another unit or a free job, perhaps to start.
     Waiting,
     /// The run ended before it started.
     NotStarted,
@@ -77,6 +77,8 @@ impl UnitStatus {
     /// Returns the status of a unit in a run.
     pub fn new(plan: Option<&UnitDocument>, work: Option<&UnitRecord>, state: RunState) -> Self {
         let is_running = state == RunState::Running;
+        let is_waiting = work.is_some_and(UnitRecord::is_waiting);
+        let has_steps = work.is_some_and(|work| !work.steps.is_empty());
         let has_work = plan.is_none_or(|plan| !plan.steps.is_empty());
         match work.map(|work| work.outcome) {
             Some(Some(Outcome::Done)) => match plan.map(|plan| &plan.decision) {
@@ -90,7 +92,9 @@ impl UnitStatus {
             Some(Some(Outcome::Failed)) => Self::Failed,
             Some(Some(Outcome::Blocked)) => Self::Blocked,
             Some(Some(Outcome::Stopped)) => Self::Stopped,
+            Some(None) if is_running && is_waiting => Self::Waiting,
             Some(None) if is_running => Self::Running,
+            Some(None) if is_waiting && !has_steps => Self::NotStarted,
             Some(None) => Self::CutOff,
             None if !has_work => Self::Skipped,
             None if is_running => Self::Waiting,

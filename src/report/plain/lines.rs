@@ -37,6 +37,8 @@ struct RunningUnit {
     since: Instant,
     last_output: Instant,
     transfer: Option<ActiveTransfer>,
+    /// What it waits for, if it waits before its next step.
+    waiting: Option<String>,
 }
 
 impl Lines {
@@ -75,6 +77,17 @@ impl Lines {
                 }
             }
             Event::Interrupted => self.say("interrupted: stopping running steps"),
+            Event::UnitWaiting { unit, phase, needs } => {
+                let waiting = summary::waiting(needs);
+                if self.settings.verbose && self.running.contains_key(unit) {
+                    let line = self.line_about(unit, &format!("{phase}: {waiting}"));
+                    self.groups.print_of(unit, &line);
+                }
+                self.touch(unit, Some(*phase));
+                if let Some(running) = self.running.get_mut(unit) {
+                    running.waiting = Some(waiting);
+                }
+            }
             Event::UnitStarted { unit } => {
                 let line = self.line_about(unit, "started");
                 self.groups.begin(unit, &line);
@@ -84,6 +97,7 @@ impl Lines {
                     since: now,
                     last_output: now,
                     transfer: None,
+                    waiting: None,
                 };
                 self.running.insert(unit.clone(), running);
             }
@@ -193,8 +207,12 @@ impl Lines {
                 None => String::new(),
             };
             let colon = if phase.is_empty() { "" } else { ": " };
+            let state = match &running.waiting {
+                Some(waiting) => format!("{waiting}, {took} so far"),
+                None => format!("still running after {took}{amounts}"),
+            };
             text.push_str(&format!(
-                "{}{unit} | {phase}{colon}still running after {took}{amounts}\n",
+                "{}{unit} | {phase}{colon}{state}\n",
                 stamp(&self.settings)
             ));
         }
@@ -279,6 +297,7 @@ impl Lines {
                 running.phase = phase;
                 running.since = running.last_output;
                 running.transfer = None;
+                running.waiting = None;
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Redrawn ten times a second rather than on each event, so the cost does not depend on the amount of output.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Instant;
 
 use super::row::{Columns, RowDetail, UnitRow};
@@ -46,6 +46,8 @@ struct RunTotals {
     /// Bytes of finished pushes, and of those in progress.
     pushed: u64,
     pushing: HashMap<Unit, u64>,
+    /// The units that wait for other units, and for which.
+    waiting: BTreeMap<Unit, Vec<Unit>>,
 }
 
 impl Bars {
@@ -101,9 +103,21 @@ impl Bars {
                     longest_name: names.max().unwrap_or(0),
                     pushed: 0,
                     pushing: HashMap::new(),
+                    waiting: BTreeMap::new(),
                 });
             }
+            Event::UnitWaiting { unit, needs, .. } => {
+                if let Some(row) = self.row(unit) {
+                    row.is_waiting = true;
+                }
+                self.end_push(unit);
+                self.end_wait(unit);
+                if let (Some(run), false) = (&mut self.run, needs.is_empty()) {
+                    run.waiting.insert(unit.clone(), needs.clone());
+                }
+            }
             Event::UnitStarted { unit } => {
+                self.end_wait(unit);
                 let row = Some(UnitRow::new(unit.clone(), Instant::now()));
                 match self.running.iter_mut().find(|slot| slot.is_none()) {
                     Some(slot) => *slot = row,
@@ -116,8 +130,10 @@ impl Bars {
                     row.splitter = LineSplitter::default();
                     row.title = first_line(title);
                     row.detail = RowDetail::Nothing;
+                    row.is_waiting = false;
                 }
                 self.end_push(unit);
+                self.end_wait(unit);
                 if self.settings.verbose {
                     self.print(&format!("{unit} | {phase}: {}", first_line(title)));
                 }
@@ -163,6 +179,7 @@ impl Bars {
                     *slot = None;
                 }
                 self.end_push(unit);
+                self.end_wait(unit);
                 if let Some(run) = &mut self.run {
                     run.done += 1;
                     run.failed += usize::from(ended.outcome == Outcome::Failed);
@@ -256,7 +273,8 @@ impl Bars {
         };
         // One row for the scrolling lines, and one for the footer.
         let room = size.rows.saturating_sub(2 + rows.len());
-        let running: Vec<&UnitRow> = self.running.iter().flatten().collect();
+        let running = self.running.iter().flatten();
+        let running: Vec<&UnitRow> = running.filter(|row| !row.is_waiting).collect();
         let shown = match running.len() {
             all if all <= room => all,
             _ => room.saturating_sub(1),
@@ -269,7 +287,9 @@ impl Bars {
             let more = format!("  … and {} more", running.len() - shown);
             rows.push(fit(&more, 0));
         }
-        rows.push(run.footer(now, running.len(), size.columns.saturating_sub(1)));
+        let working = running.iter();
+        let working = working.filter(|row| row.phase.is_none_or(Phase::takes_job));
+        rows.push(run.footer(now, working.count(), size.columns.saturating_sub(1)));
         rows
     }
 
@@ -295,6 +315,12 @@ impl Bars {
         }
     }
 
+    fn end_wait(&mut self, unit: &Unit) {
+        if let Some(run) = &mut self.run {
+            run.waiting.remove(unit);
+        }
+    }
+
     fn hide_control_keys(&mut self) {
         if self.hidden_keys.is_none() {
             self.hidden_keys = NoControlEcho::begin();
@@ -310,14 +336,15 @@ impl Bars {
 
 impl RunTotals {
     /// Returns the footer, without the least important parts if there is no room.
-    fn footer(&self, now: Instant, running: usize, columns: usize) -> String {
+    fn footer(&self, now: Instant, working: usize, columns: usize) -> String {
         let pushed = self.pushed + self.pushing.values().sum::<u64>();
         let done = format!("{} of {} done", self.done, self.units);
         let time = elapsed(now.duration_since(self.started));
         // Least important first.
         let mut parts = [
             (pushed > 0).then(|| format!("{} pushed", bytes(pushed))),
-            (running > 0).then(|| format!("{running} of {} jobs", self.jobs)),
+            self.waits(),
+            (working > 0).then(|| format!("{working} of {} jobs", self.jobs)),
             (self.failed > 0).then(|| format!("{} failed", self.failed)),
         ];
         for dropped in 0..=parts.len() {
@@ -335,6 +362,18 @@ impl RunTotals {
             }
         }
         shortened(&done, columns)
+    }
+
+    /// Returns how many units wait for others, and for which.
+    fn waits(&self) -> Option<String> {
+        let needs: BTreeSet<&Unit> = self.waiting.values().flatten().collect();
+        let mut names = needs.iter().map(ToString::to_string);
+        let names = match needs.len() {
+            0 => return None,
+            1 | 2 => names.collect::<Vec<_>>().join(" and "),
+            more => format!("{} and {} more", names.next().unwrap_or_default(), more - 1),
+        };
+        Some(format!("{} waiting for {names}", self.waiting.len()))
     }
 }
 

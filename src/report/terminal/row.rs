@@ -32,6 +32,8 @@ pub struct UnitRow {
     pub title: String,
     pub detail: RowDetail,
     pub splitter: LineSplitter,
+    /// Whether it waits before its next step; then its row is hidden.
+    pub is_waiting: bool,
 }
 
 /// The latest activity of a step.
@@ -81,6 +83,7 @@ impl UnitRow {
             title: String::new(),
             detail: RowDetail::Nothing,
             splitter: LineSplitter::default(),
+            is_waiting: false,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::case::Case;
 use crate::context::Context;
 use crate::services::Services;
+use crate::wait::wait_until;
 
 pub const CASES: &[Case] = cases![
     build_makes_an_image_once,
@@ -211,6 +212,7 @@ fn fail_fast_stops_everything(t: &Context) {
             platform.scripts("until [ -e go ]; do sleep 0.1; done; exit 5"),
         ),
         ("b", platform.scripts("echo begun; sleep 1000")),
+        ("c", "needs: [ b ]".to_owned()),
     ]);
     let mut running = t.xp(["build", "--jobs", "2", "--fail-fast"]).spawn();
     running.wait_for_output("b | begun");
@@ -234,18 +236,26 @@ fn so_many_jobs_run_at_once(t: &Context) {
     let wait = platform.scripts("echo waiting; until [ -e go ]; do sleep 0.1; done");
     platform.manifest(&["a", "b", "c"].map(|name| (name, wait.clone())));
     let mut running = t.xp(["build", "--jobs", "2"]).spawn();
-    running.wait_for_output("a | waiting");
-    running.wait_for_output("b | waiting");
+    // Syncs take no job, so any two may be first.
+    let is_waiting = |name: &str| running.printed().contains(&format!("{name} | waiting"));
+    let waiting = || ["a", "b", "c"].into_iter().filter(|name| is_waiting(name));
+    wait_until("two jobs", || waiting().count() == 2);
     // Enough time for a third one to start, if that were allowed.
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(t.containers().len(), 2);
-    assert!(!running.printed().contains("c | "));
+    let [first, second] = waiting().collect::<Vec<_>>()[..] else {
+        panic!("two are waiting")
+    };
+    let third = ["a", "b", "c"]
+        .into_iter()
+        .find(|it| ![first, second].contains(it));
+    let third = third.expect("the other one");
     let go =
         |name: &str| fs::write(t.dir().join(format!(".xp/build/{name}/go")), "").expect("it runs");
-    go("b");
-    running.wait_for_output("c | waiting");
-    go("a");
-    go("c");
+    go(first);
+    running.wait_for_output(&format!("{third} | waiting"));
+    go(second);
+    go(third);
     let output = running.wait();
     assert!(output.status.success(), "{output}");
     assert!(t.containers().is_empty());

@@ -42,6 +42,7 @@ fn interrupt_says_what_was_finished(t: &Context) {
     };
     manifest("echo begun; sleep 1000");
     let mut running = t.xp(["build"]).spawn();
+    running.wait_for_output("first | done in ");
     running.wait_for_output("second | begun");
     let output = interrupt(running);
     assert!(output.row("first").contains(" built "), "{output}");

@@ -74,6 +74,7 @@ mod status;
 mod terminal;
 mod trains;
 mod two_at_once;
+mod waiting;
 mod why;
 mod world;
 mod wrapper;
@@ -157,6 +158,7 @@ pub fn all() -> Vec<Case> {
         terminal::CASES,
         trains::CASES,
         two_at_once::CASES,
+        waiting::CASES,
         why::CASES,
         world::CASES,
         wrapper::CASES,

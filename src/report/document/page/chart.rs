@@ -89,7 +89,7 @@ fn legend() -> Markup {
                 span { i.{ "bar swatch p-" (phase) } {} (text) }
             }
             span { i.bar.swatch.critical {} "◆ critical path" }
-            span { i.wait {} "waiting for a free job" }
+            span { i.wait {} "waiting for another unit or a free job" }
             span.zoom.script hidden {
                 button #farther type="button" aria-label="Zoom out" { "−" }
                 button #closer type="button" aria-label="Zoom in" { "+" }
@@ -171,16 +171,40 @@ impl Chart<'_> {
                     a href={ "#unit-" (unit_index) } title=(unit.name) { (unit.name) }
                 }
                 div.track {
-                    @if span.waited() > 0.01 {
-                        i.wait title={ "ready; waited " (time(span.waited())) " for a free job" }
-                            style=(self.position(span.ready, span.ready + span.waited())) {}
-                    }
                     @if let Some(work) = unit.work {
+                        (self.waits(span, work))
                         @for index in 0..work.steps.len() {
                             (self.step_bar(unit_index, work, index, critical))
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// Returns the waits of a unit. Records of earlier versions have none, only the times of units.
+    fn waits(&self, span: &UnitTimes, work: &UnitRecord) -> Markup {
+        let job = || "waited for a free job".to_owned();
+        let recorded = work.waits.iter().map(|wait| {
+            let why = match wait.needs.as_slice() {
+                [] => job(),
+                needs => format!("waited for {}", needs.join(", ")),
+            };
+            (
+                wait.start,
+                wait.end.unwrap_or_else(|| self.report.end(work)),
+                why,
+            )
+        });
+        let before = work
+            .waits
+            .is_empty()
+            .then(|| (span.ready, span.start, job()));
+        let waits = recorded.chain(before);
+        let waits = waits.filter(|(start, end, _)| end - start > 0.01);
+        html! {
+            @for (start, end, why) in waits {
+                i.wait title={ (why) ": " (time(end - start)) } style=(self.position(start, end)) {}
             }
         }
     }
@@ -284,7 +308,7 @@ impl Chart<'_> {
                         }
                         span.link {
                             (span.unit) " "
-                            small { (time(span.seconds())) (self.longest_phase(&span.unit)) }
+                            small { (time(span.worked)) (self.longest_phase(&span.unit)) }
                         }
                     }
                 }

@@ -73,7 +73,7 @@ fn one(
                 }
                 @if !not_started.is_empty() {
                     li {
-                        b { "not started" }
+                        b { "blocked" }
                         (abbreviated(not_started, NAMED))
                     }
                 }

@@ -47,7 +47,7 @@ fn row(report: &RunReport<'_>, index: usize, unit: &ReportedUnit<'_>, phases: &[
             th scope="row" { (unit.name) }
             td.result.(status.class()) { (unit.sign()) " " (status.as_str()) }
             @if let Some(work) = unit.work.filter(|work| !work.steps.is_empty()) {
-                @let seconds = report.end(work) - work.start;
+                @let seconds = work.worked(report.timeline.end);
                 td.time { (time(seconds)) }
                 td.usual {
                     @if let Some(earlier) = report.history.unit(work) { (comparison(&earlier, seconds)) }

@@ -66,6 +66,51 @@ fn rows_do_not_move_when_a_unit_ends_and_another_starts() {
 }
 
 #[test]
+fn waiting_units_have_no_row_and_are_counted_with_what_they_wait_for() {
+    let mut bars = bars(5);
+    (0..2).for_each(|number| start(&mut bars, number));
+    let step = |bars: &mut Bars, number: usize, phase| {
+        bars.take(&Event::StepStarted {
+            unit: unit(number),
+            phase,
+            title: String::new(),
+        });
+    };
+    let wait = |bars: &mut Bars, number: usize, needs: &[usize]| {
+        bars.take(&Event::UnitWaiting {
+            unit: unit(number),
+            phase: Phase::Image,
+            needs: needs.iter().map(|it| unit(*it)).collect(),
+        });
+    };
+    let footer = |bars: &Bars| rows(bars, SIZE).pop().unwrap();
+    step(&mut bars, 0, Phase::Push);
+    step(&mut bars, 1, Phase::Build);
+    assert_eq!(footer(&bars), "0 of 5 done, 1 of 4 jobs, 12s");
+    wait(&mut bars, 1, &[0]);
+    // Not started yet.
+    wait(&mut bars, 2, &[0]);
+    assert_eq!(shown(&bars), ["s0"]);
+    assert_eq!(footer(&bars), "0 of 5 done, 2 waiting for s0, 12s");
+    wait(&mut bars, 3, &[0, 1]);
+    assert_eq!(footer(&bars), "0 of 5 done, 3 waiting for s0 and s1, 12s");
+    wait(&mut bars, 4, &[2]);
+    assert_eq!(
+        footer(&bars),
+        "0 of 5 done, 4 waiting for s0 and 2 more, 12s"
+    );
+    // A free job is not worth mentioning: the number of jobs says that.
+    wait(&mut bars, 4, &[]);
+    step(&mut bars, 1, Phase::Image);
+    finish(&mut bars, 3, UnitSummary::blocked(unit(0)));
+    assert_eq!(
+        footer(&bars),
+        "1 of 5 done, 1 of 4 jobs, 1 waiting for s0, 12s"
+    );
+    assert_eq!(shown(&bars), ["s0", "s1"]);
+}
+
+#[test]
 fn a_low_terminal_shows_the_footer_and_the_number_of_hidden_rows() {
     let mut bars = bars(300);
     (0..100).for_each(|number| start(&mut bars, number));
@@ -89,8 +134,7 @@ fn a_low_terminal_shows_the_footer_and_the_number_of_hidden_rows() {
 #[test]
 fn the_footer_drops_parts_that_do_not_fit() {
     let mut bars = bars(300);
-    start(&mut bars, 0);
-    start(&mut bars, 1);
+    (0..3).for_each(|number| start(&mut bars, number));
     for (number, bytes) in [(0, 3_000_000), (1, 1_000_000)] {
         bars.take(&Event::Progress {
             unit: unit(number),
