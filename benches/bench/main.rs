@@ -33,6 +33,7 @@ const CASES: &[(&str, Run)] = &[
     ("start", cases::start::run),
     ("context", cases::context::run),
     ("planning", cases::planning::run),
+    ("waiting", cases::waiting::run),
 ];
 
 fn main() -> ExitCode {

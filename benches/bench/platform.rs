@@ -66,11 +66,12 @@ impl<'a> Platform<'a> {
 
     /// Commits a new, unique source file to a service.
     pub fn change(&self, service: &str, content: &str) {
-        commit(
-            self.world,
-            &self.repository(service),
-            &[("source", content)],
-        );
+        self.change_file(service, "source", content);
+    }
+
+    /// Commits a file to a service.
+    pub fn change_file(&self, service: &str, path: &str, content: &str) {
+        commit(self.world, &self.repository(service), &[(path, content)]);
     }
 
     /// Returns the image prefix of a contestant.
@@ -80,9 +81,17 @@ impl<'a> Platform<'a> {
 
     /// Creates the folder of a contestant, with an xp manifest of the first services.
     pub fn folder(&self, whose: &str, count: usize, images: &str) -> PathBuf {
+        self.folder_of(whose, count, images, &self.world.base_image())
+    }
+
+    /// Like [`Self::folder`], with all services, whose scripts run in a builder.
+    pub fn folder_with_builder(&self, whose: &str, images: &str, builder: &str) -> PathBuf {
+        self.folder_of(whose, self.services.len(), images, builder)
+    }
+
+    fn folder_of(&self, whose: &str, count: usize, images: &str, builder: &str) -> PathBuf {
         let folder = self.world.part(&format!("{}-{whose}-{count}", self.name));
         let mut manifest = format!("version: 1\nregistry: {images}\nservices:\n");
-        let base = self.world.base_image();
         for service in &self.services[..count] {
             let url = self.url(service);
             _ = write!(
@@ -92,7 +101,7 @@ impl<'a> Platform<'a> {
             if self.has_scripts {
                 _ = write!(
                     manifest,
-                    "    dockerBuilder: {{image: '{base}', network: none}}\n    scripts: {{build: [sh make.sh]}}\n"
+                    "    dockerBuilder: {{image: '{builder}', network: none}}\n    scripts: {{build: [sh make.sh]}}\n"
                 );
             }
         }
@@ -110,6 +119,42 @@ impl<'a> Platform<'a> {
             );
         }
         fs::write(folder.join("docker-compose.yml"), text).expect("a file");
+    }
+
+    /// Writes a bake file for services in `src` of a folder.
+    pub fn write_bake_file(&self, folder: &Path, count: usize, images: &str) {
+        let services = self.services[..count].iter();
+        let targets: Vec<String> = services
+            .map(|service| {
+                format!(
+                    "\"{service}\": {{\"context\": \"src/{service}\", \"tags\": [\"{images}/{service}:bake\"]}}"
+                )
+            })
+            .collect();
+        let text = format!(
+            "{{\"group\": {{\"default\": {{\"targets\": {:?}}}}}, \"target\": {{{}}}}}\n",
+            &self.services[..count],
+            targets.join(", ")
+        );
+        fs::write(folder.join("docker-bake.json"), text).expect("a file");
+    }
+
+    /// Clones all services into `src` of a folder and runs their scripts, for programs that do neither.
+    pub fn prepare_sources(&self, folder: &Path, count: usize) {
+        for service in &self.services[..count] {
+            let mut clone = self.world.git(folder);
+            clone.args([
+                "clone",
+                "--quiet",
+                &self.url(service),
+                &format!("src/{service}"),
+            ]);
+            self.world.succeed(&mut clone);
+            let mut make = self.world.command("sh");
+            make.arg("make.sh")
+                .current_dir(folder.join("src").join(service));
+            self.world.succeed(&mut make);
+        }
     }
 
     /// Returns a baseline script of `scripts/`, which reads the services from standard input.

@@ -1,11 +1,11 @@
-//! A relay that adds latency between a client and a server, and counts traffic.
+//! A relay that adds latency between a client and a server, limits what the client sends, and counts traffic.
 //!
 //! The kernel of many machines has no `netem`. Here each direction is delayed by half a round trip, and
 //! the first data of a client by one more, the time it takes to connect.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -33,6 +33,10 @@ pub struct Relay {
 #[derive(Default)]
 struct Shared {
     round_trip_micros: AtomicU64,
+    /// Bytes per second from all clients together; 0 for no limit.
+    upload_rate: AtomicU64,
+    /// When the bytes sent so far are through.
+    upload_end: Mutex<Option<Instant>>,
     connections: AtomicU64,
     bytes: AtomicU64,
 }
@@ -68,6 +72,13 @@ impl Relay {
             .store(micros, Ordering::Relaxed);
     }
 
+    /// Limits what clients send, in bytes per second; `None` for no limit.
+    pub fn set_upload_rate(&self, rate: Option<u64>) {
+        self.shared
+            .upload_rate
+            .store(rate.unwrap_or(0), Ordering::Relaxed);
+    }
+
     /// Returns the traffic since the start.
     pub fn passed(&self) -> Passed {
         Passed {
@@ -81,6 +92,21 @@ impl Shared {
     fn round_trip(&self) -> Duration {
         Duration::from_micros(self.round_trip_micros.load(Ordering::Relaxed))
     }
+
+    /// Returns when that many bytes of a client are through.
+    fn uploaded(&self, bytes: usize) -> Instant {
+        let now = Instant::now();
+        let rate = self.upload_rate.load(Ordering::Relaxed);
+        if rate == 0 {
+            return now;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a time for people")]
+        let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        let mut end = self.upload_end.lock().expect("not poisoned");
+        let through = end.map_or(now, |end| end.max(now)) + takes;
+        *end = Some(through);
+        through
+    }
 }
 
 async fn relay(client: TcpStream, server: u16, shared: Arc<Shared>) {
@@ -93,17 +119,18 @@ async fn relay(client: TcpStream, server: u16, shared: Arc<Shared>) {
     _ = server.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let there = hold_up(from_client, to_server, connected, Arc::clone(&shared));
-    let back = hold_up(from_server, to_client, connected, shared);
+    let there = hold_up(from_client, to_server, connected, Arc::clone(&shared), true);
+    let back = hold_up(from_server, to_client, connected, shared, false);
     tokio::join!(there, back);
 }
 
-/// Forwards data and EOF, delayed by half a round trip.
+/// Forwards data and EOF, delayed by half a round trip, and by the limit of uploads.
 async fn hold_up(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     earliest: Instant,
     shared: Arc<Shared>,
+    is_upload: bool,
 ) {
     // Enough chunks to fill a long and fast line. Bounded, because a reader that stops must block the writer.
     let (sender, mut held) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
@@ -111,7 +138,13 @@ async fn hold_up(
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
             shared.bytes.fetch_add(length as u64, Ordering::Relaxed);
-            let due = Instant::now().max(earliest) + shared.round_trip() / 2;
+            let mut due = Instant::now().max(earliest) + shared.round_trip() / 2;
+            if is_upload {
+                let through = shared.uploaded(length);
+                // Like a full line, so that the client notices.
+                sleep_until(through).await;
+                due = due.max(through);
+            }
             if sender.send((due, buffer[..length].to_vec())).await.is_err() {
                 break;
             }

@@ -161,6 +161,11 @@ impl World {
         self.git_relay.set_round_trip(round_trip);
     }
 
+    /// Limits uploads to the registry, in bytes per second; `None` for no limit.
+    pub fn set_upload_rate(&self, rate: Option<u64>) {
+        self.registry_relay.set_upload_rate(rate);
+    }
+
     /// Returns the number of requests so far.
     pub fn counters(&self) -> Counters {
         let passed: [Passed; 2] = [self.registry_relay.passed(), self.git_relay.passed()];
@@ -206,6 +211,26 @@ impl World {
         let mut command = self.command(env!("CARGO_BIN_EXE_xp"));
         command.args(arguments).current_dir(folder);
         command
+    }
+
+    /// Returns a command of another xp in a folder, to compare with: that of `XP_BENCH_BEFORE`.
+    pub fn xp_before(&self, folder: &Path, arguments: &[&str]) -> Option<Command> {
+        let mut command = self.command(variable("XP_BENCH_BEFORE")?);
+        command.args(arguments).current_dir(folder);
+        Some(command)
+    }
+
+    /// Returns the program of buildx: a plugin of Debian 13, which the roots of the newer test engines contain as well.
+    pub fn buildx(&self) -> Option<PathBuf> {
+        let engines = variable("XP_TEST_ENGINES")
+            .map_or_else(|| Path::new(SOURCES).join("target/engines"), PathBuf::from);
+        let roots = [
+            PathBuf::from("/"),
+            engines.join("debian13"),
+            engines.join("sid"),
+        ];
+        let plugins = roots.map(|root| root.join("usr/libexec/docker/cli-plugins/docker-buildx"));
+        plugins.into_iter().find(|plugin| plugin.is_file())
     }
 
     /// Returns a docker command.

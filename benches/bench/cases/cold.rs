@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
 
-use super::nothing::compose_command;
+use super::nothing::{bake_command, compose_command};
 use crate::measure::{Contestant, Ratio, in_turns};
 use crate::platform::Platform;
 use crate::result::{Case, Table, Target, spread};
@@ -62,30 +62,51 @@ pub fn run(world: &World) -> Case {
             begin("compose");
             // Clones and script results are prepared, because it cannot create them.
             let folder = here();
-            for service in platform.services() {
-                let mut clone = world.git(&folder);
-                clone.args([
-                    "clone",
-                    "--quiet",
-                    &platform.url(service),
-                    &format!("src/{service}"),
-                ]);
-                world.succeed(&mut clone);
-                let mut make = world.command("sh");
-                make.arg("make.sh")
-                    .current_dir(folder.join("src").join(service));
-                world.succeed(&mut make);
-            }
+            platform.prepare_sources(&folder, count);
             platform.write_compose_file(&folder, count, &images("compose"));
         }),
     ];
+    if let Some(buildx) = world.buildx() {
+        let bake = Contestant::new("docker buildx bake, without git and scripts", move || {
+            bake_command(world, &buildx, &here())
+        });
+        contestants.push(bake.prepared(|| {
+            begin("bake");
+            let folder = here();
+            platform.prepare_sources(&folder, count);
+            platform.write_bake_file(&folder, count, &images("bake"));
+        }));
+    }
+    let eight = Contestant::new("`xp build --jobs 8`", || {
+        world.xp(&here(), &["build", "--quiet", "--jobs", "8"])
+    });
+    contestants.push(eight.prepared(|| begin("xp8")));
+    if world.xp_before(world.folder(), &[]).is_some() {
+        for (name, jobs) in [
+            ("`xp build`, before", ""),
+            ("`xp build --jobs 8`, before", "8"),
+        ] {
+            let before = Contestant::new(name, move || {
+                let jobs = if jobs.is_empty() {
+                    vec![]
+                } else {
+                    vec!["--jobs", jobs]
+                };
+                let arguments = [vec!["build", "--quiet"], jobs].concat();
+                let command = world.xp_before(&here(), &arguments);
+                command.expect("it was there")
+            });
+            contestants.push(before.prepared(move || begin("before")));
+        }
+    }
     if world.size() == Size::Tiny {
         contestants.retain(|it| !it.name.ends_with("2 at once") && !it.name.ends_with("8 at once"));
     }
     let measured = in_turns(world, rounds, contestants);
     let script = Ratio::of(&measured[1], &measured[0]);
-    let parallel = measured[2..measured.len() - 1]
+    let parallel = measured
         .iter()
+        .filter(|it| it.name.starts_with("script, "))
         .min_by_key(|it| it.time())
         .expect("one at least");
     let beside = Ratio::of(&measured[0], parallel);
@@ -94,8 +115,8 @@ pub fn run(world: &World) -> Case {
         title: "(b) Build everything",
         setup: format!(
             "{count} services, each with a repository, a script of three commands in a container, and a Dockerfile of two lines. \
-             Each round starts with new commits, an empty folder and no images. docker-compose gets working copies in which the \
-             scripts have already run."
+             Each round starts with new commits, an empty folder and no images. docker-compose and bake get working copies in \
+             which the scripts have already run."
         ),
         targets: vec![
             Target {

@@ -10,3 +10,4 @@ pub mod refs;
 pub mod start;
 pub mod sync;
 pub mod unrelated;
+pub mod waiting;

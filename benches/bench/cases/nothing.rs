@@ -38,6 +38,13 @@ pub fn run(world: &World) -> Case {
         world.succeed(&mut world.xp(&xp, &["build", "--quiet"]));
         let compose = (size <= 50 && world.size() != Size::Tiny)
             .then(|| compose(world, &platform, &parallel, size));
+        let bake = world.buildx().filter(|_| size <= 50);
+        let bake = bake.map(|buildx| {
+            (
+                bake_folder(world, &platform, &parallel, size, &buildx),
+                buildx,
+            )
+        });
         for round_trip in [Duration::ZERO, ROUND_TRIP] {
             let rounds = match size {
                 500.. => 3,
@@ -62,6 +69,12 @@ pub fn run(world: &World) -> Case {
                     Contestant::new("docker-compose", || compose_command(world, folder)),
                 );
             }
+            if let Some((folder, buildx)) = bake.as_ref().filter(|_| takes_part) {
+                contestants.insert(
+                    contestants.len() - 1,
+                    Contestant::new("docker buildx bake", || bake_command(world, buildx, folder)),
+                );
+            }
             world.set_round_trip(round_trip);
             let measured = in_turns(world, rounds, contestants);
             world.set_round_trip(Duration::ZERO);
@@ -76,7 +89,7 @@ pub fn run(world: &World) -> Case {
         name: "nothing",
         title: "(a) Nothing to do",
         setup: "Every service has its own git repository; the registry and the engine have its image. The script fetches, resets, checks out \
-                and looks for the image in the engine; docker-compose builds from its cache and pushes, and ignores git. The lower bound is \
+                and looks for the image in the engine; docker-compose and bake build from their cache and push, and ignore git. The lower bound is \
                 one `curl` for the references of all remotes, then one for all images, then one for the engine's list."
             .to_owned(),
         tables,
@@ -163,6 +176,36 @@ fn compose<'a>(world: &World, platform: &Platform<'a>, parallel: &Path, size: us
     );
     world.succeed(&mut compose_command(world, &folder));
     folder
+}
+
+fn bake_folder(
+    world: &World,
+    platform: &Platform<'_>,
+    parallel: &Path,
+    size: usize,
+    buildx: &Path,
+) -> PathBuf {
+    let images = platform.images("bake");
+    let folder = platform.folder("bake", size, &images);
+    platform.write_bake_file(&folder, size, &images);
+    world.succeed(
+        world
+            .command("cp")
+            .arg("-R")
+            .arg(parallel.join("src"))
+            .arg(&folder),
+    );
+    world.succeed(&mut bake_command(world, buildx, &folder));
+    folder
+}
+
+/// Builds and pushes by `docker buildx bake`, with the engine's own BuildKit.
+pub fn bake_command(world: &World, buildx: &Path, folder: &Path) -> std::process::Command {
+    let mut command = world.command(buildx);
+    command.args(["bake", "--push", "--progress", "quiet"]);
+    command.args(["--file", "docker-bake.json"]);
+    command.current_dir(folder);
+    command
 }
 
 /// Builds and pushes by docker-compose.
