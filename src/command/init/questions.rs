@@ -78,15 +78,28 @@ pub async fn ask_for(
     Ok(())
 }
 
+/// Asks whether to add paths to `.gitignore`.
+pub async fn may_ignore(settings: &Settings, paths: &[String]) -> Result<bool, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::outside(format!("cannot receive signals: {error}")))?;
+    let question = format!("Add {} to .gitignore?", paths.join(", "));
+    let color = settings.report.color;
+    let answer = answer(&question, "yes", color, &mut interrupt).await?;
+    Ok(matches!(
+        answer.to_ascii_lowercase().as_str(),
+        "" | "y" | "yes"
+    ))
+}
+
 /// Waits for an answer. Ctrl-C and end of input cancel `xp init`.
 async fn answer(
-    question: &'static str,
+    question: &str,
     default: &str,
     color: bool,
     interrupt: &mut Signal,
 ) -> Result<String, Failure> {
-    let default = default.to_owned();
-    let line = tokio::task::spawn_blocking(move || ask(question, &default, color));
+    let (question, default) = (question.to_owned(), default.to_owned());
+    let line = tokio::task::spawn_blocking(move || ask(&question, &default, color));
     let line = tokio::select! {
         line = line => joined(line),
         _ = interrupt.recv() => Ok(None),

@@ -17,6 +17,8 @@ pub struct ManifestTarget {
     pub file: Option<PathBuf>,
     /// The file's name in messages.
     pub shown: String,
+    /// Whether the user named the file.
+    pub is_named: bool,
 }
 
 /// A path relative to the manifest's folder.
@@ -31,6 +33,7 @@ impl ManifestTarget {
         let is_printed = args.dry_run || args.output.as_deref() == Some(Path::new("-"));
         let named = args.output.as_ref().filter(|_| !is_printed);
         let named = named.or(settings.file.as_ref()).cloned();
+        let is_named = named.is_some();
         let shown = named.unwrap_or_else(|| PathBuf::from(DEFAULT_NAME));
         let file = settings.directory.join(&shown);
         let folder = file.parent().unwrap_or(Path::new("/"));
@@ -50,19 +53,31 @@ impl ManifestTarget {
             return Err(Failure::usage(message));
         }
         let shown = shown.display().to_string();
-        // Fail before asking any questions.
-        if !is_printed && !args.force && fs::symlink_metadata(&file).is_ok() {
-            return Err(Failure::usage(format!(
-                "{shown} already exists and was not changed\n\
-                 hint: `--dry-run` prints the new manifest; `--force` replaces the file and keeps the old one as \
-                 {shown}.old"
-            )));
+        if !is_printed {
+            check_free(&file, &shown, args.force)?;
         }
         let file = file.file_name().map(|name| folder.join(name));
         Ok(Self {
             file: file.filter(|_| !is_printed),
             folder,
             shown,
+            is_named,
+        })
+    }
+
+    /// Moves the destination to the top of the repository that contains its folder, which is `below` there.
+    pub fn at_top(self, top: &Path, below: &str, force: bool) -> Result<Self, Failure> {
+        let up = "../".repeat(below.split('/').count());
+        let shown = format!("{up}{}", self.shown);
+        let file = self.file.map(|_| top.join(DEFAULT_NAME));
+        if let Some(file) = &file {
+            check_free(file, &shown, force)?;
+        }
+        Ok(Self {
+            file,
+            folder: top.to_owned(),
+            shown,
+            is_named: self.is_named,
         })
     }
 
@@ -90,4 +105,16 @@ impl ManifestTarget {
             Inside::File(inside.to_owned())
         })
     }
+}
+
+/// Fails, before any questions are asked, if the file exists and may not be replaced.
+fn check_free(file: &Path, shown: &str, force: bool) -> Result<(), Failure> {
+    if force || fs::symlink_metadata(file).is_err() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{shown} already exists and was not changed\n\
+         hint: `--dry-run` prints the new manifest; `--force` replaces the file and keeps the old one as \
+         {shown}.old"
+    )))
 }

@@ -73,7 +73,17 @@ pub(super) fn working_copies(root: &Path, own_files: &Path) -> io::Result<FoundW
     Ok(found)
 }
 
-fn is_working_copy(folder: &Path) -> bool {
+/// Returns the nearest working copy above a folder, and the folder's path in it.
+pub(super) fn enclosing(folder: &Path) -> Option<(&Path, String)> {
+    let top = folder
+        .ancestors()
+        .skip(1)
+        .find(|above| is_working_copy(above))?;
+    let below = folder.strip_prefix(top).ok()?.to_str()?;
+    join_path(".", below).map(|below| (top, below))
+}
+
+pub(super) fn is_working_copy(folder: &Path) -> bool {
     // `.git` is a file in linked worktrees and submodules.
     folder.join(".git").symlink_metadata().is_ok()
 }

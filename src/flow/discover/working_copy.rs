@@ -53,6 +53,14 @@ pub(super) fn survey(root: &Path, dir: &str) -> Result<Option<Repository>, GitEr
     with_files(&copy, head, repository).map(Some)
 }
 
+/// Returns whether git ignores a path of a working copy.
+pub(super) fn ignores(root: &Path, path: &str) -> bool {
+    match WorkingCopy::open(root) {
+        Ok(Opened::WorkingCopy(copy)) => copy.ignores(path),
+        _ => false,
+    }
+}
+
 /// Returns the remote of a working copy, without credentials, if it has one.
 pub(super) fn remote(dir: &Path) -> Option<GitUrl> {
     let Ok(Opened::WorkingCopy(copy)) = WorkingCopy::open(dir) else {

@@ -33,6 +33,20 @@ pub fn registries(dockerfile: &str, args: &BTreeMap<String, String>) -> BTreeSet
     DockerfileImages::of(dockerfile, args).found
 }
 
+/// An image that a build starts from or copies out of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageUse {
+    /// The image, with arguments expanded.
+    pub image: String,
+    /// The argument that is the whole reference, as in `FROM ${BASE}`.
+    pub argument: Option<String>,
+}
+
+/// Returns the images that a build starts from or copies out of, except its own stages and `scratch`.
+pub fn image_uses(dockerfile: &str, args: &BTreeMap<String, String>) -> Vec<ImageUse> {
+    DockerfileImages::of(dockerfile, args).uses
+}
+
 /// A stage of a Dockerfile.
 struct Stage {
     /// Its name in lower case; empty if it has none.
@@ -49,6 +63,7 @@ struct DockerfileImages<'a> {
     values: BTreeMap<String, String>,
     stages: Vec<Stage>,
     found: BTreeSet<Registry>,
+    uses: Vec<ImageUse>,
 }
 
 impl<'a> DockerfileImages<'a> {
@@ -59,6 +74,7 @@ impl<'a> DockerfileImages<'a> {
             values: BTreeMap::new(),
             stages: Vec::new(),
             found: BTreeSet::new(),
+            uses: Vec::new(),
         };
         for instruction in Dockerfile::parse(dockerfile).instructions {
             bases.read(&instruction);
@@ -121,9 +137,14 @@ impl<'a> DockerfileImages<'a> {
         }
     }
 
-    fn add(&mut self, image: &str) {
-        let image = self.image(image);
+    fn add(&mut self, word: &str) {
+        let image = self.image(word);
         let is_stage = self.stage_before(&image, self.stages.len()).is_some() || image == "scratch";
+        if !is_stage && !image.is_empty() {
+            let image = image.clone();
+            let argument = sole_argument(&unquoted(word)).map(str::to_owned);
+            self.uses.push(ImageUse { image, argument });
+        }
         if let (false, Ok(image)) = (is_stage, image.parse::<ImageReference>()) {
             let registry = image.repository().registry().cloned();
             self.found
@@ -165,6 +186,19 @@ impl<'a> DockerfileImages<'a> {
         }
         expanded + rest
     }
+}
+
+/// Returns the argument that a word consists of: `$NAME`, `${NAME}` or `${NAME:-default}`.
+fn sole_argument(word: &str) -> Option<&str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let rest = word.strip_prefix('$')?;
+    let Some(inner) = rest.strip_prefix('{') else {
+        return rest.chars().all(is_name).then_some(rest);
+    };
+    let (inner, after) = braced(inner)?;
+    let (name, modifier) = inner.split_at(inner.find(|c| !is_name(c)).unwrap_or(inner.len()));
+    let is_default = modifier.is_empty() || modifier.trim_start_matches(':').starts_with('-');
+    (after.is_empty() && is_default).then_some(name)
 }
 
 /// Splits a text at the brace that closes an open one.
@@ -259,6 +293,28 @@ mod tests {
             ["docker.io"]
         );
         assert_eq!(found("FROM ${\nFROM\nCOPY --from\nARG\n\\", &[]), [""; 0]);
+    }
+
+    #[test]
+    fn uses_of_images_name_their_argument() {
+        let dockerfile = "ARG BASE\nARG TOOL=acme/tool\nARG TAG\nFROM ${BASE} AS base\nFROM \"$TOOL\" AS tool\n\
+            FROM acme/x:${TAG:-1}\nFROM base\nCOPY --from=acme/y /a /b\nFROM ${NONE}\nFROM ${TOOL}x\n";
+        let args = BTreeMap::from([("BASE".to_owned(), "acme/base".to_owned())]);
+        let uses = image_uses(dockerfile, &args);
+        let shown: Vec<(&str, Option<&str>)> = uses
+            .iter()
+            .map(|it| (it.image.as_str(), it.argument.as_deref()))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                ("acme/base", Some("BASE")),
+                ("acme/tool", Some("TOOL")),
+                ("acme/x:1", None),
+                ("acme/y", None),
+                ("acme/toolx", None),
+            ]
+        );
     }
 
     #[test]

@@ -11,8 +11,10 @@ pub struct DockerfileInputs {
     pub arguments: Vec<String>,
     /// Images in `FROM` and `COPY --from`, except its own stages.
     pub images: Vec<String>,
-    /// Paths copied from the build context, except those with variables or patterns.
+    /// Paths used from the build context, except those with variables or patterns.
     pub copied: Vec<String>,
+    /// Whether it uses paths with variables or patterns.
+    pub has_patterns: bool,
 }
 
 /// Returns the inputs of a Dockerfile.
@@ -43,8 +45,16 @@ pub fn inputs(text: &str) -> DockerfileInputs {
                 Some(_) => {}
                 // A trigger copies from the context of another build.
                 None if instruction.is_trigger => {}
-                None => inputs.copied.extend(sources(&instruction)),
+                None => {
+                    let (plain, others) = sources(&instruction);
+                    inputs.copied.extend(plain);
+                    inputs.has_patterns |= others;
+                }
             },
+            "RUN" if !instruction.is_trigger => {
+                let mounts = instruction.flag("mount");
+                inputs.copied.extend(mounts.filter_map(mounted));
+            }
             _ => {}
         }
     }
@@ -75,24 +85,42 @@ fn take_image(
     }
 }
 
-/// Returns the paths that an instruction copies from the context, except those with variables or patterns.
-fn sources(instruction: &Instruction) -> Vec<String> {
+/// Returns the path in the context that a bind mount of `RUN` uses.
+fn mounted(mount: &str) -> Option<String> {
+    let value = |names: &[&str]| {
+        mount.split(',').find_map(|option| {
+            let (name, value) = option.split_once('=')?;
+            names.contains(&name).then_some(value)
+        })
+    };
+    let is_bind = value(&["type"]).is_none_or(|kind| kind == "bind");
+    if !is_bind || value(&["from"]).is_some() {
+        return None;
+    }
+    let source = value(&["source", "src"]).unwrap_or(".");
+    Some(source.trim_start_matches('/').to_owned()).filter(|source| !source.contains('$'))
+}
+
+/// Returns the paths that an instruction copies from the context, except those with variables or patterns, and
+/// whether there are such.
+fn sources(instruction: &Instruction) -> (Vec<String>, bool) {
     let all: Vec<String> = match serde_json::from_str(&instruction.arguments) {
         Ok(list) => list,
         Err(_) => instruction.words().map(str::to_owned).collect(),
     };
     let Some((_, sources)) = all.split_last() else {
-        return Vec::new();
+        return (Vec::new(), false);
     };
+    let is_pattern = |source: &String| source.contains(['$', '*', '?', '[']);
+    let has_patterns = sources.iter().any(is_pattern);
     let is_plain = |source: &&String| {
         !source.contains(['$', '*', '?', '[', '<', '"'])
             && !source.contains("://")
             && !source.contains("@")
     };
     let sources = sources.iter().filter(is_plain);
-    sources
-        .map(|source| source.trim_start_matches('/').to_owned())
-        .collect()
+    let plain = sources.map(|source| source.trim_start_matches('/').to_owned());
+    (plain.collect(), has_patterns)
 }
 
 #[cfg(test)]
@@ -122,6 +150,7 @@ COPY --from=alpine:3 /y /y
 COPY --from=frontend /page /page
 COPY [\"a b\", \"out/app\", \"/app/\"]
 ADD https://h/x *.txt $X dist /app/
+RUN --mount=type=bind,source=package.json,target=/p --mount=type=cache,target=/c --mount=from=build,src=/o true
 COPY <<TEXT /etc/x
 COPY inner /
 TEXT
@@ -134,7 +163,16 @@ ONBUILD COPY --from=alpine:4 /z /z
         assert_eq!(inputs.images, ["shop/base:latest", "alpine:3", "alpine:4"]);
         assert_eq!(
             inputs.copied,
-            ["go.mod", "go.sum", ".", "a b", "out/app", "dist"]
+            [
+                "go.mod",
+                "go.sum",
+                ".",
+                "a b",
+                "out/app",
+                "dist",
+                "package.json"
+            ]
         );
+        assert!(inputs.has_patterns);
     }
 }

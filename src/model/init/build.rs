@@ -1,5 +1,7 @@
 //! An image build as defined by another tool's file.
 
+use std::collections::BTreeSet;
+
 /// An image build as defined by another tool's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
@@ -9,6 +11,8 @@ pub struct Build {
     pub file: String,
     /// The image name as written, including the tag.
     pub image: Option<String>,
+    /// The image name that the tool uses if `image` is not set.
+    pub default_image: Option<String>,
     pub context: BuildContext,
     /// The Dockerfile, relative to the context; `None` for `Dockerfile`.
     pub dockerfile: Option<String>,
@@ -18,8 +22,49 @@ pub struct Build {
     pub args: Vec<(String, ArgValue)>,
     /// The builds that must come first, by their names in the same file.
     pub needs: Vec<String>,
-    /// What could not be converted.
+    /// The build secrets by id.
+    pub secrets: Vec<(String, BuildSecret)>,
+    /// Whether the ssh agent is forwarded.
+    pub ssh: bool,
+    /// Tags in addition to the one of `image`.
+    pub tags: Vec<String>,
+    /// Keys that have no equivalent in a manifest.
+    pub unsupported: BTreeSet<String>,
+    /// What else could not be converted.
     pub todos: Vec<String>,
+}
+
+impl Build {
+    /// A build of which only the context is known.
+    pub fn new(context: BuildContext) -> Self {
+        Self {
+            name: String::new(),
+            file: String::new(),
+            image: None,
+            default_image: None,
+            context,
+            dockerfile: None,
+            target: None,
+            args: Vec::new(),
+            needs: Vec::new(),
+            secrets: Vec::new(),
+            ssh: false,
+            tags: Vec::new(),
+            unsupported: BTreeSet::new(),
+            todos: Vec::new(),
+        }
+    }
+}
+
+/// Where the value of a build secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildSecret {
+    /// An environment variable.
+    Variable(String),
+    /// A file: absolute, starting with `~/`, or relative to the platform's folder.
+    File(String),
+    /// Unusable, with the reason.
+    Unknown(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

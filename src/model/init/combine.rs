@@ -1,6 +1,8 @@
 //! Combines the repositories and builds of all sources into one draft.
 
+mod dockerfile_names;
 mod dockerfiles;
+mod unlikely;
 
 use std::collections::BTreeSet;
 
@@ -12,7 +14,8 @@ use super::services::{ImageCandidate, services};
 use super::source_repo::{SourceRepo, same_remote};
 use super::sources::ToolFile;
 use super::{
-    InitError, InitOptions, ReadFile, compose, gitmodules, path, repo_manifest, skaffold, west,
+    InitError, InitOptions, ListFiles, ReadFile, compose, gitmodules, path, repo_manifest,
+    skaffold, west,
 };
 use crate::model::manifest::ManifestError;
 use crate::model::manifest::select::choose;
@@ -20,19 +23,27 @@ use crate::model::manifest::select::choose;
 /// The repositories and builds collected so far.
 pub(super) struct Collected<'f> {
     pub folder: &'f PlatformFolder,
+    /// The folder to take services from.
+    pub below: &'f str,
     pub repos: Vec<SourceRepo<'f>>,
     pub candidates: Vec<ImageCandidate>,
     pub skipped: Vec<Skipped>,
 }
 
 /// Drafts a manifest for a folder.
-pub(super) fn combine(
-    folder: &PlatformFolder,
-    options: &InitOptions,
+pub(super) fn combine<'f>(
+    folder: &'f PlatformFolder,
+    options: &'f InitOptions,
     read: &ReadFile<'_>,
+    list: &ListFiles<'_>,
 ) -> Result<ManifestDraft, InitError> {
     let mut collected = Collected {
         folder,
+        below: if options.below.is_empty() {
+            "."
+        } else {
+            &options.below
+        },
         repos: Vec::new(),
         candidates: Vec::new(),
         skipped: Vec::new(),
@@ -42,9 +53,14 @@ pub(super) fn combine(
         .iter()
         .filter(|source| source.lists_repositories())
     {
-        collected.repositories_of(source, read)?;
+        let result = collected.repositories_of(source, read, list);
+        collected.tolerate(source, options, result)?;
     }
     for repository in &folder.repositories {
+        let (dir, below) = (&repository.dir, collected.below);
+        if path::below(dir, below).is_none() && path::below(below, dir).is_none() {
+            continue;
+        }
         if collected
             .repos
             .iter()
@@ -56,25 +72,8 @@ pub(super) fn combine(
         }
     }
     for source in &options.sources {
-        let builds = match source {
-            ToolFile::Compose(files) => {
-                let composed = compose::read(files, read)?;
-                for (name, image) in composed.image_only {
-                    let image = image.replace(super::interpolation::UNSET, "…");
-                    collected.skip(
-                        false,
-                        name,
-                        format!("compose runs the image {image} and does not build it"),
-                    );
-                }
-                composed.builds
-            }
-            ToolFile::Skaffold(file) => skaffold::read(file, read)?,
-            _ => continue,
-        };
-        for build in builds {
-            collected.build(build);
-        }
+        let result = collected.builds_of(source, read);
+        collected.tolerate(source, options, result)?;
     }
     collected.dockerfiles(read);
     for (dir, why) in &folder.unreadable {
@@ -99,11 +98,66 @@ impl<'f> Collected<'f> {
         self.skipped.push(Skipped { what, why, todo });
     }
 
+    /// Reports an invalid source among several, so that it does not stop the others.
+    fn tolerate(
+        &mut self,
+        source: &ToolFile,
+        options: &InitOptions,
+        result: Result<(), ManifestError>,
+    ) -> Result<(), ManifestError> {
+        match result {
+            Err(error) if options.sources.len() > 1 => {
+                let why = match error.path() == source.file() {
+                    true => super::one_line(&error),
+                    false => format!("{}: {}", error.path(), super::one_line(&error)),
+                };
+                self.skip(true, source.file(), why);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Adds the builds of a file.
+    fn builds_of(&mut self, source: &ToolFile, read: &ReadFile<'_>) -> Result<(), ManifestError> {
+        let not_converted = |key: &str| format!("`{key}` was not converted");
+        let builds = match source {
+            ToolFile::Compose(files) => {
+                let composed = compose::read(files, &self.folder.name, read)?;
+                for (name, image) in composed.image_only {
+                    let image = image.replace(super::interpolation::UNSET, "…");
+                    self.skip(
+                        false,
+                        name,
+                        format!("compose runs the image {image} and does not build it"),
+                    );
+                }
+                for key in composed.unknown {
+                    self.skip(true, source.file(), not_converted(&key));
+                }
+                composed.builds
+            }
+            ToolFile::Skaffold(file) => {
+                let found = skaffold::read(file, read)?;
+                for (file, key) in found.unknown {
+                    self.skip(true, file, not_converted(&key));
+                }
+                found.builds
+            }
+            _ => return Ok(()),
+        };
+        for build in builds {
+            self.build(build);
+        }
+        Ok(())
+    }
+
     /// Adds the repositories that a file lists.
     fn repositories_of(
         &mut self,
         source: &ToolFile,
         read: &ReadFile<'_>,
+        list: &ListFiles<'_>,
     ) -> Result<(), ManifestError> {
         let projects = match source {
             ToolFile::Submodules(file) => {
@@ -112,7 +166,7 @@ impl<'f> Collected<'f> {
                 let branch = parent.and_then(Repository::branch_to_build);
                 gitmodules::read(file, read, base, branch)?
             }
-            ToolFile::West(file) => west::read(file, read)?,
+            ToolFile::West { file, folder } => west::read(file, folder, read, list)?,
             ToolFile::Repo { file, folder } => {
                 let own = self.folder.repository(folder);
                 let base = own
@@ -131,6 +185,9 @@ impl<'f> Collected<'f> {
         for (what, why) in projects.skipped {
             self.skip(false, what, why);
         }
+        for (what, why) in projects.failed {
+            self.skip(true, what, why);
+        }
         Ok(())
     }
 
@@ -141,12 +198,7 @@ impl<'f> Collected<'f> {
             BuildContext::None(why) => return self.skip(true, name, why.clone()),
             BuildContext::Folder(folder) => match self.repo_containing(folder) {
                 Some(found) => found,
-                None => {
-                    let why = format!(
-                        "its folder, {folder}, is not in a git repository, and xp builds from commits only: run `git init` and commit"
-                    );
-                    return self.skip(true, name, why);
-                }
+                None => return self.skip(true, name, self.no_repository(folder)),
             },
             BuildContext::Git {
                 remote,
@@ -158,6 +210,13 @@ impl<'f> Collected<'f> {
             ),
         };
         let local = self.repos[repo].local;
+        if local.is_some_and(|local| !local.has_commit) {
+            let why = format!(
+                "{} has no commits yet",
+                self.repos[repo].shown(&self.folder.name)
+            );
+            return self.skip(true, name, why);
+        }
         let has = |name: &str| {
             let path = path::join(&context, name);
             path.is_some_and(|path| local.is_some_and(|local| local.holds(&path)))
@@ -197,6 +256,24 @@ impl<'f> Collected<'f> {
         match same {
             Some(known) => known.merge(candidate),
             None => self.candidates.push(candidate),
+        }
+    }
+
+    /// Returns why a folder has no repository.
+    fn no_repository(&self, folder: &str) -> String {
+        let mut unreadable = self.folder.unreadable.iter();
+        if let Some((dir, _)) = unreadable.find(|(dir, _)| path::below(folder, dir).is_some()) {
+            return format!("its folder, {folder}, is in {dir}, which could not be read");
+        }
+        match &self.folder.enclosing {
+            Some(top) => format!(
+                "its folder, {folder}, is in the git repository at {top}, which must be in the manifest's folder: \
+                 run `xp init -C {top}`"
+            ),
+            None => format!(
+                "its folder, {folder}, is not in a git repository, and xp builds from commits only: run `git init` \
+                 and commit"
+            ),
         }
     }
 

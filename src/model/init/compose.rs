@@ -1,15 +1,21 @@
 //! Reader of `compose.yaml`.
 
+mod convert;
+mod environment;
+mod keys;
 mod merge;
+mod scalar;
+mod secrets;
 mod service;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
+pub(super) use self::environment::named_files;
 use self::merge::ComposeService;
 pub(super) use self::service::known_image;
-use super::build::{Build, BuildContext};
+use super::build::{Build, BuildSecret};
 use super::files::FileLoader;
-use super::interpolation::environment_file;
+use super::interpolation::{ComposeVariables, interpolate};
 use super::yaml::{YamlFile, get};
 use super::{ReadFile, path};
 use crate::model::manifest::ManifestError;
@@ -22,43 +28,48 @@ pub struct ComposeProject {
     pub builds: Vec<Build>,
     /// Services with only `image`: name and image.
     pub image_only: Vec<(String, String)>,
+    /// Top-level keys that were not read.
+    pub unknown: BTreeSet<String>,
 }
 
 /// Reads compose files with their `include` and `extends`; later files override earlier ones.
 ///
+/// `folder` is the name of the platform's folder, which compose uses for default image names.
+///
 /// # Errors
 ///
 /// A file is missing or invalid, or files include each other in a cycle.
-pub fn read(files: &[String], read: &ReadFile<'_>) -> Result<ComposeProject, ManifestError> {
+pub fn read(
+    files: &[String],
+    folder: &str,
+    read: &ReadFile<'_>,
+) -> Result<ComposeProject, ManifestError> {
     let dir = files.first().map_or(".", |file| path::parent(file));
-    let env_file = path::join(dir, ".env").unwrap_or_default();
-    let values = read(&env_file)?
-        .map(|text| environment_file(&text))
-        .unwrap_or_default();
+    let folder = if dir == "." { folder } else { path::last(dir) };
     let mut loader = Loader {
+        read,
         files: FileLoader::new(read),
-        values,
+        variables: ComposeVariables::new(),
+        secrets: Vec::new(),
+        unknown: BTreeSet::new(),
     };
+    environment::load(
+        &mut loader.variables,
+        &[path::join(dir, ".env").unwrap_or_default()],
+        read,
+    )?;
+    let project = loader.name_project(files, folder)?;
     let services = loader.project(files, dir, &mut Vec::new())?;
-    let mut composed = ComposeProject::default();
+    let mut composed = ComposeProject {
+        unknown: loader.unknown,
+        ..ComposeProject::default()
+    };
     for (name, service) in services {
-        let file = service.file.clone();
-        match (service.build, service.image) {
-            (Some(build), image) => composed.builds.push(Build {
-                name,
-                file,
-                image: image.map(|image| image.text),
-                context: build
-                    .context
-                    .unwrap_or(BuildContext::Folder(dir.to_owned())),
-                dockerfile: build.dockerfile,
-                target: build.target,
-                args: build.args,
-                needs: build.needs,
-                todos: build.todos,
-            }),
-            (None, Some(image)) => composed.image_only.push((name, image.text)),
-            (None, None) => {}
+        if service.build.is_some() {
+            let build = convert::build(name, service, dir, &project, &loader.secrets);
+            composed.builds.extend(build);
+        } else if let Some(image) = service.image {
+            composed.image_only.push((name, image.text));
         }
     }
     Ok(composed)
@@ -68,9 +79,13 @@ pub fn read(files: &[String], read: &ReadFile<'_>) -> Result<ComposeProject, Man
 type ComposeServices = Vec<(String, ComposeService)>;
 
 struct Loader<'r> {
+    read: &'r ReadFile<'r>,
     files: FileLoader<'r>,
-    /// Values of variables.
-    values: BTreeMap<String, String>,
+    /// The variables of the files being read.
+    variables: ComposeVariables,
+    /// The top-level secrets.
+    secrets: Vec<(String, BuildSecret)>,
+    unknown: BTreeSet<String>,
 }
 
 /// A parsed file, and the folder its paths are relative to.
@@ -81,6 +96,30 @@ struct ComposeFile<'p> {
 }
 
 impl Loader<'_> {
+    /// Sets the name of the project and its variable, and returns it.
+    fn name_project(&mut self, files: &[String], folder: &str) -> Result<String, ManifestError> {
+        const VARIABLE: &str = "COMPOSE_PROJECT_NAME";
+        let mut name = folder.to_owned();
+        for file in files {
+            let yaml = self.open(file)?;
+            let written = match yaml.root()? {
+                Some(root) => yaml.text_of(root, "name")?,
+                None => None,
+            };
+            let value = written.map(|written| interpolate(written, &self.variables));
+            if let Some(value) = value.filter(|value| !value.is_incomplete()) {
+                name = value.text;
+            }
+        }
+        if let Some(value) = self.variables.get(VARIABLE) {
+            return Ok(value.text.clone());
+        }
+        let name = environment::project_name(&name);
+        let value = interpolate(&name, &ComposeVariables::new());
+        self.variables.insert(VARIABLE.to_owned(), value);
+        Ok(name)
+    }
+
     /// Reads the files of one project; `open` lists the files being read, to detect cycles.
     fn project(
         &mut self,
@@ -104,6 +143,9 @@ impl Loader<'_> {
                 }
             }
             open.pop();
+            self.unknown.extend(keys::unknown_in_file(root));
+            let secrets = secrets::read(&source, root, &self.variables)?;
+            self.secrets = merge::merged(secrets, std::mem::take(&mut self.secrets));
             if get(root, "services").is_none() && get(root, "include").is_none() && files.len() == 1
             {
                 return Err(yaml.error_with(
@@ -137,11 +179,12 @@ impl Loader<'_> {
     ) -> Result<ComposeServices, ManifestError> {
         let yaml = source.yaml;
         let short = yaml.text(item, "an item of `include`").ok().flatten();
-        let (written, folder) = match short {
-            Some(file) => (vec![file], None),
+        let (written, folder, env_files) = match short {
+            Some(file) => (vec![file], None, Vec::new()),
             None => (
                 yaml.texts_of(item, "path")?,
                 yaml.text_of(item, "project_directory")?,
+                yaml.texts_of(item, "env_file")?,
             ),
         };
         let mut files = Vec::new();
@@ -158,7 +201,22 @@ impl Loader<'_> {
             (None, Some(file)) => path::parent(file).to_owned(),
             (None, None) => return Ok(ComposeServices::new()),
         };
-        self.project(&files, &dir, open)
+        let mut environment = Vec::new();
+        for written in &env_files {
+            environment.push(self.path(source, item, written)?);
+        }
+        if env_files.is_empty() {
+            environment.extend(path::join(&dir, ".env"));
+        }
+        // The variables of the including file take precedence.
+        let outer = self.variables.clone();
+        let mut inner = ComposeVariables::new();
+        environment::load(&mut inner, &environment, self.read)?;
+        inner.extend(outer.clone());
+        self.variables = inner;
+        let services = self.project(&files, &dir, open);
+        self.variables = outer;
+        services
     }
 
     /// Reads a service with its `extends`; `extended` lists the services that extend it, to detect cycles.
@@ -170,7 +228,7 @@ impl Loader<'_> {
         node: &Node,
         extended: &mut Vec<(String, String)>,
     ) -> Result<ComposeService, ManifestError> {
-        let own = service::read(source, node, &self.values)?;
+        let own = service::read(source, node, &self.variables)?;
         let Some(extends) = get(node, "extends") else {
             return Ok(own);
         };
@@ -229,12 +287,10 @@ impl Loader<'_> {
         node: &Node,
         written: &str,
     ) -> Result<String, ManifestError> {
-        let text = super::interpolation::interpolate(written, &self.values);
+        let text = interpolate(written, &self.variables);
         let error = |message| source.yaml.error(node, message);
         if text.is_incomplete() {
-            return Err(error(format!(
-                "`{written}` uses a variable that is not set in `.env`"
-            )));
+            return Err(error(format!("`{written}` depends on {}", text.cause())));
         }
         path::join(source.dir, &text.text)
             .ok_or_else(|| error(format!("`{written}` is outside the platform's folder")))

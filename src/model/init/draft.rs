@@ -1,5 +1,6 @@
 //! A draft of a manifest, with remarks on its keys.
 
+use super::build::BuildSecret;
 use crate::model::image::RegistryPrefix;
 use crate::model::manifest::UnknownServices;
 use crate::model::manifest::select::choose;
@@ -50,6 +51,8 @@ pub struct DraftService {
     pub reference: Option<String>,
     /// `git.path`
     pub path: Option<String>,
+    /// `git.include`
+    pub include: Vec<String>,
     /// `git.submodules`
     pub submodules: bool,
     /// `docker.image`
@@ -62,6 +65,12 @@ pub struct DraftService {
     pub target: Option<String>,
     /// `docker.args`
     pub args: Vec<DraftArgument>,
+    /// `docker.secrets`, by id
+    pub secrets: Vec<(String, BuildSecret)>,
+    /// `docker.ssh`
+    pub ssh: bool,
+    /// `docker.tags`
+    pub tags: Vec<String>,
     /// `needs`
     pub needs: Vec<String>,
     /// `dockerBuilder` and `scripts`

@@ -17,6 +17,11 @@ impl<'r> FileLoader<'r> {
         Self { read, opened: 0 }
     }
 
+    /// Returns whether a file exists.
+    pub fn exists(&self, file: &str) -> Result<bool, ManifestError> {
+        (self.read)(file).map(|text| text.is_some())
+    }
+
     /// Reads a file that must exist.
     pub fn open(&mut self, file: &str) -> Result<String, ManifestError> {
         self.opened += 1;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::path;
 use crate::model::source::GitUrl;
 
 /// The folder that becomes a platform.
@@ -14,6 +13,9 @@ pub struct PlatformFolder {
     pub repositories: Vec<Repository>,
     /// The remote of the repository in `.repo/manifests`.
     pub repo_remote: Option<GitUrl>,
+    /// The path to the top of the git repository that contains the folder, such as `../..`, unless the folder is a
+    /// working copy itself.
+    pub enclosing: Option<String>,
     /// Folders that could not be read, with the reason.
     pub unreadable: Vec<(String, String)>,
 }
@@ -24,13 +26,6 @@ impl PlatformFolder {
         self.repositories
             .iter()
             .find(|repository| repository.dir == dir)
-    }
-
-    /// Removes the working copies outside a folder.
-    pub fn keep_below(&mut self, folder: &str) {
-        let folder = if folder.is_empty() { "." } else { folder };
-        self.repositories
-            .retain(|repository| path::below(&repository.dir, folder).is_some());
     }
 }
 
@@ -55,7 +50,8 @@ pub struct Repository {
     pub remote_branches: Vec<String>,
     /// Whether it has a commit.
     pub has_commit: bool,
-    /// The files of the commit to build; `None` if there are too many.
+    /// The files of the commit to build; `None` if there are too many. A submodule and a symbolic link are also
+    /// listed with a trailing slash: what is in them is unknown.
     pub files: Option<BTreeSet<String>>,
     /// Dockerfiles in the working copy that are not in that commit.
     pub new_dockerfiles: Vec<String>,
@@ -76,12 +72,28 @@ impl Repository {
         tracked.or(self.default_branch.as_ref()).map(String::as_str)
     }
 
+    /// Returns whether the commit is known to contain a file.
+    pub fn holds_file(&self, path: &str) -> bool {
+        self.files
+            .as_ref()
+            .is_some_and(|files| files.contains(path))
+    }
+
+    /// Returns whether the commit is known to contain a file or folder.
+    pub fn has_file_or_folder(&self, path: &str) -> bool {
+        self.files.is_some() && self.holds(path)
+    }
+
     /// Returns whether the commit contains a file or folder; `true` if its files are unknown.
     pub fn holds(&self, path: &str) -> bool {
         let Some(files) = &self.files else {
             return true;
         };
         if path == "." || files.contains(path) {
+            return true;
+        }
+        let mut above = path.match_indices('/').map(|(at, _)| &path[..=at]);
+        if above.any(|folder| files.contains(folder)) {
             return true;
         }
         let folder = format!("{path}/");
@@ -125,8 +137,12 @@ mod tests {
     fn files_and_folders_of_the_commit_are_known() {
         let mut repository = Repository::default();
         assert!(repository.holds("anything"));
-        repository.files = Some(["a/b/c", "a-z", "d"].map(str::to_owned).into());
-        for present in [".", "a", "a/b", "a/b/c", "d"] {
+        repository.files = Some(
+            ["a/b/c", "a-z", "d", "s/sub", "s/sub/"]
+                .map(str::to_owned)
+                .into(),
+        );
+        for present in [".", "a", "a/b", "a/b/c", "d", "s/sub", "s/sub/any/file"] {
             assert!(repository.holds(present), "{present}");
         }
         for missing in ["b", "a/c", "a/b/c/d", "a-"] {

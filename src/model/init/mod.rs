@@ -11,9 +11,11 @@ mod build;
 mod combine;
 mod compose;
 mod draft;
+mod environment_file;
 mod files;
 mod folder;
 mod gitmodules;
+mod ignored;
 mod interpolation;
 mod names;
 mod path;
@@ -37,8 +39,9 @@ use thiserror::Error;
 
 pub use self::draft::ManifestDraft;
 pub use self::folder::{PlatformFolder, Repository};
+pub use self::ignored::ignored_paths;
 pub use self::render::{RenderedManifest, SCHEMA, TODO_MARK, Todo};
-pub use self::sources::{ToolFile, detect, detect_format};
+pub use self::sources::{ToolFile, detect, detect_below, detect_format};
 
 pub(crate) use self::path::join as join_path;
 
@@ -51,6 +54,9 @@ use crate::model::manifest::{ManifestError, UnknownServices};
 /// Reads a file by its path relative to the platform's folder; `None` if the file does not exist.
 pub type ReadFile<'r> = dyn Fn(&str) -> Result<Option<String>, ManifestError> + 'r;
 
+/// Returns the names of the files in a folder, by its path relative to the platform's folder.
+pub type ListFiles<'r> = dyn Fn(&str) -> Vec<String> + 'r;
+
 /// Options of `xp init`.
 #[derive(Debug, Default)]
 pub struct InitOptions {
@@ -58,6 +64,8 @@ pub struct InitOptions {
     pub sources: Vec<ToolFile>,
     /// Whether working copies that no source mentions become services as well.
     pub all_repositories: bool,
+    /// If not empty, the folder to take services from, relative to the platform's folder.
+    pub below: String,
     /// The registry that images are pushed to.
     pub registry: Option<RegistryPrefix>,
     /// Names and patterns of the services to include; all if empty.
@@ -112,8 +120,9 @@ pub fn draft(
     folder: &PlatformFolder,
     options: &InitOptions,
     read: &ReadFile<'_>,
+    list: &ListFiles<'_>,
 ) -> Result<ManifestDraft, InitError> {
-    combine::combine(folder, options, read)
+    combine::combine(folder, options, read, list)
 }
 
 /// Renders a draft as YAML and validates the result.
@@ -126,6 +135,16 @@ pub fn render(draft: &ManifestDraft) -> Result<RenderedManifest, InitError> {
     manifest::parse(&rendered.text, Path::new("x-platform.yml"))
         .map(|_| rendered)
         .map_err(InitError::Invalid)
+}
+
+/// Returns an error in another tool's file on one line, without quoting the file.
+fn one_line(error: &ManifestError) -> String {
+    let problems = error.problems().map(|problem| match problem.position() {
+        Some((line, _)) => format!("line {line}: {}", problem.message()),
+        None => problem.message().to_owned(),
+    });
+    let problems: Vec<String> = problems.collect();
+    problems.join("; ")
 }
 
 /// Returns an error about a file as a whole.

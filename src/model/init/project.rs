@@ -11,6 +11,10 @@ pub struct Project {
     pub remote: Option<String>,
     /// A branch, tag or commit; `None` for the remote's default branch.
     pub reference: Option<String>,
+    /// Whether its submodules are checked out.
+    pub submodules: bool,
+    /// Remarks on it.
+    pub remarks: Vec<String>,
     /// What could not be converted.
     pub todos: Vec<String>,
 }
@@ -22,4 +26,6 @@ pub struct Projects {
     pub projects: Vec<Project>,
     /// Entries that were skipped, with the reason.
     pub skipped: Vec<(String, String)>,
+    /// What could not be read, with the reason.
+    pub failed: Vec<(String, String)>,
 }

@@ -1,5 +1,6 @@
 //! Rendering of a draft as YAML.
 
+use super::build::BuildSecret;
 use super::draft::{
     DraftArgument, DraftKey, DraftRegistry, DraftScripts, DraftService, ManifestDraft, Skipped,
 };
@@ -123,6 +124,7 @@ fn service(page: &mut YamlPage, service: &DraftService) {
     remarks(page, 3, DraftKey::Reference);
     page.optional(3, "reference", service.reference.as_deref());
     page.optional(3, "path", service.path.as_deref());
+    page.list(3, "include", &service.include);
     if service.submodules {
         page.line(3, "submodules: true");
     }
@@ -138,12 +140,12 @@ fn service(page: &mut YamlPage, service: &DraftService) {
     page.optional(3, "context", service.context.as_deref());
     page.optional(3, "target", service.target.as_deref());
     args(page, &service.args);
-    if !service.needs.is_empty() {
-        page.line(2, "needs:");
-        for need in &service.needs {
-            page.line(3, &format!("- {}", scalar(need)));
-        }
+    secrets(page, &service.secrets);
+    if service.ssh {
+        page.line(3, "ssh: true");
     }
+    page.list(3, "tags", &service.tags);
+    page.list(2, "needs", &service.needs);
 }
 
 fn args(page: &mut YamlPage, args: &[DraftArgument]) {
@@ -174,6 +176,38 @@ fn args(page: &mut YamlPage, args: &[DraftArgument]) {
                 }
                 let indent = if is_empty { "  " } else { "" };
                 page.line(depth, &format!("# {indent}{name}: {}", scalar(suggested)));
+            }
+        }
+    }
+}
+
+fn secrets(page: &mut YamlPage, secrets: &[(String, BuildSecret)]) {
+    let is_known =
+        |(_, secret): &&(String, BuildSecret)| !matches!(secret, BuildSecret::Unknown(_));
+    // `secrets:` without entries would be an error.
+    let is_empty = !secrets.iter().any(|secret| is_known(&secret));
+    if !is_empty {
+        page.line(3, "secrets:");
+    }
+    for (index, (id, secret)) in secrets.iter().enumerate() {
+        let id = scalar(id);
+        match secret {
+            BuildSecret::Variable(name) => {
+                page.line(4, &format!("{id}:"));
+                page.pair(5, "env", name);
+            }
+            BuildSecret::File(path) => {
+                page.line(4, &format!("{id}:"));
+                page.pair(5, "file", path);
+            }
+            BuildSecret::Unknown(why) => {
+                let depth = if is_empty { 3 } else { 4 };
+                page.todo(depth, why);
+                if is_empty && index == 0 {
+                    page.line(3, "# secrets:");
+                }
+                let indent = if is_empty { "  " } else { "" };
+                page.line(depth, &format!("# {indent}{id}: {{env: NAME}}"));
             }
         }
     }
@@ -221,6 +255,15 @@ impl YamlPage {
 
     fn pair(&mut self, depth: usize, key: &str, value: &str) {
         self.line(depth, &format!("{key}: {}", scalar(value)));
+    }
+
+    fn list(&mut self, depth: usize, key: &str, items: &[String]) {
+        if !items.is_empty() {
+            self.line(depth, &format!("{key}:"));
+        }
+        for item in items {
+            self.line(depth + 1, &format!("- {}", scalar(item)));
+        }
     }
 
     fn optional(&mut self, depth: usize, key: &str, value: Option<&str>) {

@@ -35,6 +35,7 @@ pub fn read(
         remotes: BTreeMap::new(),
         default: RepoDefaults::default(),
         projects: Vec::new(),
+        failed: Vec::new(),
     };
     reader.file(file)?;
     reader.finish()
@@ -50,6 +51,7 @@ struct RepoRemote {
 struct RepoDefaults {
     remote: Option<String>,
     revision: Option<String>,
+    submodules: Option<bool>,
 }
 
 /// A project before its remote is resolved: remotes and defaults may come later in the file.
@@ -60,6 +62,8 @@ struct RawProject {
     dir: String,
     remote: Option<String>,
     revision: Option<String>,
+    /// `sync-s`, whether its submodules are checked out.
+    submodules: Option<bool>,
     groups: Vec<String>,
 }
 
@@ -71,6 +75,8 @@ struct RepoReader<'r> {
     remotes: BTreeMap<String, RepoRemote>,
     default: RepoDefaults,
     projects: Vec<RawProject>,
+    /// What was not converted, with the reason.
+    failed: Vec<(String, String)>,
 }
 
 impl RepoReader<'_> {
@@ -135,6 +141,7 @@ impl RepoReader<'_> {
                     self.default = RepoDefaults {
                         remote: attribute("remote").or(self.default.remote.take()),
                         revision: attribute("revision").or(self.default.revision.take()),
+                        submodules: is_true(node.attribute("sync-s")).or(self.default.submodules),
                     };
                 }
                 "project" => {
@@ -152,6 +159,7 @@ impl RepoReader<'_> {
                         dir,
                         remote: attribute("remote"),
                         revision: attribute("revision"),
+                        submodules: is_true(node.attribute("sync-s")),
                         groups: groups(node.attribute("groups")),
                     });
                 }
@@ -169,7 +177,12 @@ impl RepoReader<'_> {
                     let name = required("name")?;
                     self.extend(&name, &node);
                 }
-                _ => {}
+                // About the tool itself, or for people.
+                "contactinfo" | "manifest-server" | "notice" | "repo-hooks" | "superproject" => {}
+                other => {
+                    let why = format!("`<{other}>` was not converted");
+                    self.failed.push((file.to_owned(), why));
+                }
             }
         }
         self.open.pop();
@@ -208,8 +221,8 @@ impl RepoReader<'_> {
 
     fn finish(self) -> Result<Projects, ManifestError> {
         let mut found = Projects {
-            projects: Vec::new(),
-            skipped: Vec::new(),
+            failed: self.failed,
+            ..Projects::default()
         };
         for project in self.projects {
             let error_at = |message| {
@@ -235,6 +248,10 @@ impl RepoReader<'_> {
             let mut result = Project {
                 dir: project.dir,
                 file: project.file.path.clone(),
+                submodules: project
+                    .submodules
+                    .or(self.default.submodules)
+                    .unwrap_or(false),
                 reference: project
                     .revision
                     .or_else(|| remote.revision.clone())
@@ -252,6 +269,10 @@ impl RepoReader<'_> {
         }
         Ok(found)
     }
+}
+
+fn is_true(written: Option<&str>) -> Option<bool> {
+    written.map(|text| matches!(text, "true" | "1" | "yes"))
 }
 
 fn groups(written: Option<&str>) -> Vec<String> {

@@ -1,16 +1,19 @@
 //! Turns build candidates into draft services.
 
 mod connect;
+mod extras;
+mod image_owners;
 mod images;
+mod scope;
+mod scripts;
 
 use std::collections::BTreeSet;
 
 use super::build::{Build, repository_of};
 use super::combine::Collected;
-use super::draft::{DraftKey, DraftScripts, DraftService, ManifestDraft, Skipped};
+use super::draft::{DraftKey, DraftService, ManifestDraft, Skipped};
 use super::names::{distinct, service_name};
-use super::source_repo::SourceRepo;
-use super::{InitOptions, ReadFile, path, toolchain};
+use super::{InitOptions, ReadFile, path};
 use crate::model::dockerfile::{self, DockerfileInputs};
 
 /// An image that can be built from a repository.
@@ -70,6 +73,15 @@ impl ImageCandidate {
             }
         }
         own.needs.extend(theirs.needs);
+        for (id, secret) in theirs.secrets {
+            if own.secrets.iter().all(|(known, _)| *known != id) {
+                own.secrets.push((id, secret));
+            }
+        }
+        own.ssh |= theirs.ssh;
+        own.tags.extend(theirs.tags);
+        own.unsupported.extend(theirs.unsupported);
+        own.todos.extend(theirs.todos);
     }
 }
 
@@ -77,6 +89,8 @@ impl ImageCandidate {
 struct CandidateService {
     candidate: ImageCandidate,
     service: DraftService,
+    /// Its Dockerfile, if it is here.
+    dockerfile: Option<String>,
     /// The inputs of its Dockerfile.
     inputs: DockerfileInputs,
 }
@@ -101,6 +115,7 @@ pub(super) fn services(
     let mut services: Vec<DraftService> = drafts.into_iter().map(|draft| draft.service).collect();
     separate(&mut services);
     services.sort_by(|one, other| one.name.cmp(&other.name));
+    shorten_repeated(&mut services);
     let mut skipped: Vec<Skipped> = std::mem::take(&mut collected.skipped);
     skipped.sort_by(|one, other| (one.todo, &one.what).cmp(&(other.todo, &other.what)));
     skipped.dedup();
@@ -129,6 +144,7 @@ fn service(
     let repository = repo.name(&collected.folder.name);
     let mut names = candidate.names.clone();
     names.push(format!("{repository}-{}", path::last(&first)));
+    names.extend(names_by_folder(&candidate));
     let valid: Vec<String> = names
         .iter()
         // A Skaffold artifact is named after its image.
@@ -151,10 +167,10 @@ fn service(
             format!("{name} in {file} is the same build"),
         );
     }
-    layout(&mut service, &candidate, repo);
+    layout(&mut service, &candidate);
     let text = path::join(&repo.dir, &candidate.file).and_then(|path| read(&path).ok().flatten());
-    let inputs = match (text, repo.local) {
-        (Some(text), _) => dockerfile::inputs(&text),
+    let inputs = match (&text, repo.local) {
+        (Some(text), _) => dockerfile::inputs(text),
         (None, Some(_)) => DockerfileInputs::default(),
         (None, None) => {
             service.todo(
@@ -167,6 +183,7 @@ fn service(
             DockerfileInputs::default()
         }
     };
+    scope::narrow(&mut service, &candidate, repo, &inputs);
     if let Some(local) = repo.local
         && !local.holds(&candidate.file)
     {
@@ -176,19 +193,63 @@ fn service(
         );
         service.todo(DraftKey::File, todo);
     }
-    for todo in candidate.build.iter().flat_map(|build| &build.todos) {
-        service.todo(DraftKey::File, todo);
+    if let Some(build) = &candidate.build {
+        extras::add(&mut service, build);
     }
-    scripts(&mut service, &candidate, repo, &inputs, read);
+    scripts::add(&mut service, &candidate, repo, &inputs, read);
     Ok(CandidateService {
         candidate,
         service,
+        dockerfile: text,
         inputs,
     })
 }
 
+/// Replaces what was already said of another service of the same repository.
+fn shorten_repeated(services: &mut [DraftService]) {
+    let mut said: Vec<(String, String, String)> = Vec::new();
+    for service in services {
+        for remark in service.remarks.iter_mut().filter(|remark| remark.todo) {
+            let before = said
+                .iter()
+                .find(|(dir, text, _)| *dir == service.dir && *text == remark.text);
+            match before {
+                Some((_, _, first)) => {
+                    remark.todo = false;
+                    remark.text = format!("as for {first}");
+                }
+                None => said.push((
+                    service.dir.clone(),
+                    remark.text.clone(),
+                    service.name.clone(),
+                )),
+            }
+        }
+        let mut seen = Vec::new();
+        service.remarks.retain(|remark| {
+            let is_new = !seen.contains(remark);
+            seen.push(remark.clone());
+            is_new
+        });
+    }
+}
+
+/// Returns names that contain the folder of a candidate, shortest first.
+fn names_by_folder(candidate: &ImageCandidate) -> Vec<String> {
+    let last = candidate.names.first().map_or("", |name| path::last(name));
+    let folder = path::parent(&candidate.file);
+    let parts: Vec<&str> = folder
+        .split('/')
+        .filter(|part| !matches!(*part, ".") && *part != last)
+        .collect();
+    let deepest_first = (0..parts.len()).rev();
+    deepest_first
+        .map(|start| format!("{}-{last}", parts[start..].join("-")))
+        .collect()
+}
+
 /// Sets the paths: `git.path` is the deepest folder that contains both context and Dockerfile.
-fn layout(service: &mut DraftService, candidate: &ImageCandidate, repo: &SourceRepo<'_>) {
+fn layout(service: &mut DraftService, candidate: &ImageCandidate) {
     let folder = path::common(&candidate.context, path::parent(&candidate.file));
     let from = |path: &str| path::below(path, &folder).unwrap_or_else(|| path.to_owned());
     let file = from(&candidate.file);
@@ -208,82 +269,6 @@ fn layout(service: &mut DraftService, candidate: &ImageCandidate, repo: &SourceR
     }
     let is_whole = folder == ".";
     service.path = (!is_whole).then_some(folder);
-    let folder = path::parent(&candidate.file);
-    let has_others = || {
-        let files = repo.local.and_then(|local| local.files.as_ref());
-        let mut files = files.into_iter().flatten();
-        files.any(|file| path::below(file, folder).is_some() && !dockerfile::is_dockerfile(file))
-    };
-    if is_whole && folder != "." && candidate.context == "." && has_others() {
-        service.remark(
-            DraftKey::Reference,
-            format!(
-                "its image is built from the whole repository, so every commit rebuilds it; set `path: {folder}`, and \
-                 `include` for other inputs, to rebuild it less often"
-            ),
-        );
-    }
-}
-
-/// Suggests scripts if the Dockerfile copies files that are not in the commit, or if a builder exists.
-fn scripts(
-    service: &mut DraftService,
-    candidate: &ImageCandidate,
-    repo: &SourceRepo<'_>,
-    inputs: &DockerfileInputs,
-    read: &ReadFile<'_>,
-) {
-    let Some(local) = repo.local else { return };
-    let is_missing = |copied: &&String| {
-        let path = path::join(&candidate.context, copied);
-        path.is_some_and(|path| !local.holds(&path))
-    };
-    let missing: Vec<&String> = inputs.copied.iter().filter(is_missing).collect();
-    let builder = format!("builders/{}", service.name);
-    let has = |name: &str| matches!(read(&format!("{builder}/{name}")), Ok(Some(_)));
-    let builder_exists = has("Dockerfile") || has("dockerfile");
-    if missing.is_empty() && !builder_exists {
-        return;
-    }
-    let folder = service.path.as_deref().unwrap_or(".");
-    let (guess, detected_by) = match path::join(&repo.dir, folder) {
-        Some(folder) => toolchain::guess(&folder, read),
-        None => (DraftScripts::default(), None),
-    };
-    let by = detected_by.map_or_else(String::new, |file| format!(", guessed from its {file}"));
-    let scripts = DraftScripts {
-        builder_exists: builder_exists && !guess.build.is_empty(),
-        builder,
-        ..guess
-    };
-    if let Some(copied) = missing.first() {
-        let advice = if scripts.builder_exists {
-            format!("these scripts must create it{by}")
-        } else {
-            format!(
-                "scripts must create it. To use these{by}, add a Dockerfile with the toolchain to {} and remove \
-                 each `#`",
-                scripts.builder
-            )
-        };
-        service.todo(
-            DraftKey::Scripts,
-            format!("the Dockerfile copies {copied}, which is not in the commit: {advice}"),
-        );
-    } else if scripts.builder_exists {
-        service.todo(DraftKey::Scripts, format!("check these scripts{by}"));
-    } else {
-        return;
-    }
-    let scripts = if scripts.build.is_empty() {
-        DraftScripts {
-            build: vec!["make build".to_owned()],
-            ..scripts
-        }
-    } else {
-        scripts
-    };
-    service.scripts = Some(scripts);
 }
 
 /// Moves working copies that contain others to another folder: they must not be nested.

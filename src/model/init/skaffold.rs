@@ -1,14 +1,26 @@
-//! SkaffoldReader of `skaffold.yaml`.
+//! Reader of `skaffold.yaml`.
+
+mod docker;
+mod keys;
+
+use std::collections::BTreeSet;
 
 use super::build::{ArgValue, Build, BuildContext};
 use super::files::FileLoader;
 use super::yaml::{YamlFile, get};
-use super::{ReadFile, path, secret};
+use super::{ReadFile, path};
 use crate::model::manifest::ManifestError;
 use crate::model::manifest::node::Node;
 
-/// Skaffold builders that use a Dockerfile.
-const DOCKERFILE_BUILDERS: [&str; 2] = ["docker", "kaniko"];
+/// The artifacts of Skaffold files.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct SkaffoldProject {
+    /// The artifacts, in file order.
+    pub builds: Vec<Build>,
+    /// The files with the keys that were not read and concern all artifacts.
+    pub unknown: BTreeSet<(String, String)>,
+}
+
 /// Skaffold builders that do not.
 const OTHER_BUILDERS: [&str; 5] = ["bazel", "buildpacks", "custom", "jib", "ko"];
 
@@ -17,25 +29,25 @@ const OTHER_BUILDERS: [&str; 5] = ["bazel", "buildpacks", "custom", "jib", "ko"]
 /// # Errors
 ///
 /// A file is missing or invalid.
-pub fn read(file: &str, read: &ReadFile<'_>) -> Result<Vec<Build>, ManifestError> {
+pub fn read(file: &str, read: &ReadFile<'_>) -> Result<SkaffoldProject, ManifestError> {
     let mut reader = SkaffoldReader {
         files: FileLoader::new(read),
         done: Vec::new(),
-        builds: Vec::new(),
+        found: SkaffoldProject::default(),
     };
     reader.file(file)?;
-    Ok(reader.builds)
+    Ok(reader.found)
 }
 
 struct SkaffoldReader<'r> {
     files: FileLoader<'r>,
     done: Vec<String>,
-    builds: Vec<Build>,
+    found: SkaffoldProject,
 }
 
 impl SkaffoldReader<'_> {
     fn file(&mut self, file: &str) -> Result<(), ManifestError> {
-        // FileLoader may require each other; like Skaffold, read each one once.
+        // Files may require each other; like Skaffold, read each one once.
         if self.done.iter().any(|done| done == file) {
             return Ok(());
         }
@@ -56,6 +68,9 @@ impl SkaffoldReader<'_> {
                 if let Some(written) = yaml.text_of(required, "path")? {
                     self.required(&yaml, file, required, written)?;
                 }
+            }
+            for key in keys::unknown_in_document(document) {
+                self.found.unknown.insert((file.to_owned(), key));
             }
             if let Some(build) = get(document, "build") {
                 self.artifacts(&yaml, file, build, None)?;
@@ -101,7 +116,7 @@ impl SkaffoldReader<'_> {
                 return Err(yaml.error(artifact, "an artifact has no `image`"));
             };
             // A profile usually redefines an artifact of the main build.
-            if self.builds.iter().any(|build| build.name == image) {
+            if self.found.builds.iter().any(|build| build.name == image) {
                 continue;
             }
             let mut build = artifact_build(yaml, file, artifact, image)?;
@@ -110,7 +125,7 @@ impl SkaffoldReader<'_> {
                     "Skaffold builds it only in the profile `{profile}`"
                 ));
             }
-            self.builds.push(build);
+            self.found.builds.push(build);
         }
         Ok(())
     }
@@ -134,12 +149,7 @@ fn artifact_build(
         name: image.to_owned(),
         file: file.to_owned(),
         image: Some(image.to_owned()),
-        context,
-        dockerfile: None,
-        target: None,
-        args: Vec::new(),
-        needs: Vec::new(),
-        todos: Vec::new(),
+        ..Build::new(context)
     };
     if let Some(other) = OTHER_BUILDERS
         .iter()
@@ -149,25 +159,10 @@ fn artifact_build(
             "Skaffold builds it with {other}, not with a Dockerfile"
         ));
     }
-    let docker = DOCKERFILE_BUILDERS
-        .iter()
-        .find_map(|key| get(artifact, key));
-    if let Some(docker) = docker {
-        yaml.mapping(docker, "a builder")?;
-        build.dockerfile = yaml.text_of(docker, "dockerfile")?.map(str::to_owned);
-        build.target = yaml.text_of(docker, "target")?.map(str::to_owned);
-        if let Some(args) = get(docker, "buildArgs") {
-            for entry in yaml.mapping(args, "`buildArgs`")? {
-                let text = yaml.text(&entry.value, "a build argument")?;
-                let value = argument(&entry.key, text);
-                build.args.push((entry.key.clone(), value));
-            }
-        }
-        for key in ["secrets", "ssh", "network", "addHost"] {
-            if get(docker, key).is_some() {
-                let todo = format!("`docker.{key}` of the Skaffold file was not converted");
-                build.todos.push(todo);
-            }
+    build.unsupported = keys::unknown_in_artifact(artifact).into_iter().collect();
+    for builder in docker::BUILDERS {
+        if let Some(node) = get(artifact, builder) {
+            docker::read(yaml, builder, node, &mut build)?;
         }
     }
     for required in yaml.list_of(artifact, "requires")? {
@@ -182,16 +177,6 @@ fn artifact_build(
         }
     }
     Ok(build)
-}
-
-fn argument(name: &str, text: Option<&str>) -> ArgValue {
-    match text {
-        Some(text) if text.contains("{{") && !text.contains("${{") => ArgValue::Unknown(format!(
-            "Skaffold computes it from the template `{text}`; use `${{{{ env.NAME }}}}` for a variable"
-        )),
-        Some(text) => secret::argument(name, text, &[], None),
-        None => ArgValue::Unknown("Skaffold reads it from the environment".to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -238,7 +223,7 @@ build: {}
             ("k8s/skaffold.yaml", FILE),
             ("worker/skaffold.yaml", required),
         ]);
-        let builds = read("k8s/skaffold.yaml", &files).unwrap();
+        let builds = read("k8s/skaffold.yaml", &files).unwrap().builds;
         let names: Vec<&str> = builds.iter().map(|build| build.name.as_str()).collect();
         assert_eq!(
             names,

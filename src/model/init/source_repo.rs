@@ -89,6 +89,9 @@ impl<'f> SourceRepo<'f> {
         for todo in project.into_iter().flat_map(|project| &project.todos) {
             service.todo(DraftKey::Remote, todo);
         }
+        for remark in project.into_iter().flat_map(|project| &project.remarks) {
+            service.remark(DraftKey::Reference, remark);
+        }
         let named = project.and_then(|project| project.remote.as_deref());
         match (named.map(str::parse::<GitUrl>), self.local) {
             (Some(Ok(url)), _) => {
@@ -114,7 +117,7 @@ impl<'f> SourceRepo<'f> {
             .local
             .and_then(|local| local.files.as_ref())
             .is_some_and(|files| files.contains(".gitmodules"));
-        service.submodules = has_submodules;
+        service.submodules = has_submodules || project.is_some_and(|project| project.submodules);
         Ok(())
     }
 
@@ -241,6 +244,9 @@ mod tests {
             (commit, Some(commit)),
             ("cafe123", Some("origin/cafe123")),
             ("beef123", None),
+            // Git's own rule: `refs/pull/7/head`, and only then a branch.
+            ("pull/7/head", Some("pull/7/head")),
+            ("feature/x", Some("feature/x")),
             ("a..b", None),
         ] {
             let (reference, todo) = named_reference(named, &branches);

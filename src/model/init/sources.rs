@@ -1,7 +1,7 @@
 //! Detection of tool files.
 
 use super::files::existing;
-use super::{ReadFile, path};
+use super::{ReadFile, compose, path, west};
 use crate::model::manifest::ManifestError;
 
 /// A tool file to generate the manifest from.
@@ -14,7 +14,11 @@ pub enum ToolFile {
     /// A `.gitmodules`.
     Submodules(String),
     /// A west manifest.
-    West(String),
+    West {
+        file: String,
+        /// The manifest's repository, which imports are relative to.
+        folder: String,
+    },
     /// A manifest of Google's repo tool.
     Repo {
         file: String,
@@ -30,7 +34,7 @@ impl ToolFile {
             Self::Compose(files) => files.first().map_or("", String::as_str),
             Self::Skaffold(file)
             | Self::Submodules(file)
-            | Self::West(file)
+            | Self::West { file, .. }
             | Self::Repo { file, .. } => file,
         }
     }
@@ -75,8 +79,12 @@ const COMPOSE: [(&str, [&str; 2]); 4] = [
 pub fn detect(read: &ReadFile<'_>) -> Result<Vec<ToolFile>, ManifestError> {
     let exists = |file: &str| read(file).map(|text| text.is_some());
     let mut sources = Vec::new();
+    let named = compose::named_files(read)?;
+    if !named.is_empty() {
+        sources.push(ToolFile::Compose(named));
+    }
     for (file, overrides) in COMPOSE {
-        if !exists(file)? {
+        if !sources.is_empty() || !exists(file)? {
             continue;
         }
         let mut files = vec![file.to_owned()];
@@ -97,9 +105,7 @@ pub fn detect(read: &ReadFile<'_>) -> Result<Vec<ToolFile>, ManifestError> {
     if exists(".gitmodules")? {
         sources.push(ToolFile::Submodules(".gitmodules".to_owned()));
     }
-    if let Some(file) = west(read)? {
-        sources.push(ToolFile::West(file));
-    }
+    sources.extend(west(read)?);
     if exists(".repo/manifest.xml")? {
         sources.push(ToolFile::Repo {
             file: ".repo/manifest.xml".to_owned(),
@@ -114,24 +120,41 @@ pub fn detect(read: &ReadFile<'_>) -> Result<Vec<ToolFile>, ManifestError> {
     Ok(sources)
 }
 
+/// Returns the compose and Skaffold files in a folder, by their default names. The other tools describe the
+/// platform's folder itself.
+///
+/// # Errors
+///
+/// A file exists but cannot be read.
+pub fn detect_below(folder: &str, read: &ReadFile<'_>) -> Result<Vec<ToolFile>, ManifestError> {
+    let below = |path: &str| format!("{folder}/{path}");
+    let sources = detect(&|path| read(&below(path)))?;
+    let moved = sources.into_iter().filter_map(|source| match source {
+        ToolFile::Compose(files) => Some(ToolFile::Compose(
+            files.iter().map(|file| below(file)).collect(),
+        )),
+        ToolFile::Skaffold(file) => Some(ToolFile::Skaffold(below(&file))),
+        _ => None,
+    });
+    Ok(moved.collect())
+}
+
 /// Returns the manifest of a west workspace, or `west.yml` in the folder itself.
-fn west(read: &ReadFile<'_>) -> Result<Option<String>, ManifestError> {
+fn west(read: &ReadFile<'_>) -> Result<Option<ToolFile>, ManifestError> {
     if let Some(configuration) = read(".west/config")? {
-        let value = |key: &str| {
-            configuration.lines().find_map(|line| {
-                let (name, value) = line.split_once('=')?;
-                (name.trim() == key).then(|| value.trim().to_owned())
-            })
-        };
-        let folder = value("path").unwrap_or_default();
-        let file = value("file").unwrap_or_else(|| "west.yml".to_owned());
-        if let Some(path) = path::join(&folder, &file)
-            && read(&path)?.is_some()
+        let folder = west::setting(&configuration, "path").unwrap_or_default();
+        let file = west::setting(&configuration, "file").unwrap_or_else(|| "west.yml".to_owned());
+        if let (Some(folder), Some(file)) = (path::join(".", &folder), path::join(&folder, &file))
+            && read(&file)?.is_some()
         {
-            return Ok(Some(path));
+            return Ok(Some(ToolFile::West { file, folder }));
         }
     }
-    Ok(read("west.yml")?.map(|_| "west.yml".to_owned()))
+    let own = || ToolFile::West {
+        file: "west.yml".to_owned(),
+        folder: ".".to_owned(),
+    };
+    Ok(read("west.yml")?.map(|_| own()))
 }
 
 /// Detects the tool that a file belongs to, by its contents.
@@ -170,7 +193,14 @@ pub fn detect_format(file: &str, read: &ReadFile<'_>) -> Result<ToolFile, Manife
     if text.contains("skaffold/") && has("apiVersion") {
         Ok(ToolFile::Skaffold(file))
     } else if has("manifest") {
-        Ok(ToolFile::West(file))
+        // The manifest may be in a subfolder of its repository.
+        Ok(match west(read)? {
+            Some(known) if known.file() == file => known,
+            _ => ToolFile::West {
+                folder: path::parent(&file).to_owned(),
+                file,
+            },
+        })
     } else if has("services") || has("include") {
         Ok(ToolFile::Compose(vec![file]))
     } else {

@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+mod features;
+mod mistakes;
+
 use super::*;
 use crate::model::manifest::Manifest;
 
@@ -13,6 +16,12 @@ pub(super) fn files(
         .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
         .collect();
     move |path| Ok(files.get(path).cloned())
+}
+
+/// Returns the names in a folder of a list of files.
+pub(super) fn names_in(files: &[&str], folder: &str) -> Vec<String> {
+    let below = files.iter().filter_map(|file| path::below(file, folder));
+    below.filter(|name| !name.contains('/')).collect()
 }
 
 fn repository(dir: &str, files: &[&str]) -> Repository {
@@ -51,7 +60,8 @@ fn generated(
         all_repositories: true,
         ..InitOptions::default()
     };
-    let draft = draft(&folder, &options, &read).map_err(|error| error.to_string())?;
+    let draft =
+        draft(&folder, &options, &read, &|_| Vec::new()).map_err(|error| error.to_string())?;
     let rendered = render(&draft).map_err(|error| format!("{error:?}"))?;
     let manifest = manifest::parse(&rendered.text, Path::new("m")).unwrap();
     Ok((rendered.text, manifest))
@@ -105,12 +115,10 @@ fn a_folder_of_repositories_becomes_services() {
         service("worker-jobs").docker.file.as_str(),
         "Dockerfile.jobs"
     );
-    // It copies from the root, so the whole repository is its context.
-    assert_eq!(service("Web").git.path, None);
-    assert_eq!(
-        service("Web").docker.file.as_str(),
-        "services/Web/Dockerfile"
-    );
+    // It copies from the root, but only some files.
+    assert_eq!(service("Web").git.path.as_deref(), Some("services/Web"));
+    assert_eq!(service("Web").docker.context.as_str(), "/");
+    assert!(text.contains("include:\n        - go.mod\n"), "{text}");
     assert!(service("Web").docker.image.to_string() == "web");
     assert_eq!(service("api").git.reference.to_string(), "origin/main");
     assert!(
@@ -268,7 +276,7 @@ fn selected_services_include_their_dependencies() {
             services: vec![pattern.to_owned()],
             ..InitOptions::default()
         };
-        let draft = draft(&folder, &options, &read)?;
+        let draft = draft(&folder, &options, &read, &|_| Vec::new())?;
         let names: Vec<String> = draft
             .services
             .into_iter()

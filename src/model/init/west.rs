@@ -1,59 +1,77 @@
-//! WestReader of `west.yml`.
+//! Reader of `west.yml`.
 
-use std::collections::BTreeMap;
+mod filter;
+mod groups;
+mod project;
+#[cfg(test)]
+mod tests;
 
+use std::collections::BTreeSet;
+
+use self::filter::{ImportFilter, Imported, imports};
+use self::groups::GroupFilter;
+pub(super) use self::groups::setting;
+use self::project::WestProject;
 use super::files::FileLoader;
-use super::project::{Project, Projects};
+use super::project::Projects;
 use super::yaml::{YamlFile, get};
-use super::{ReadFile, path};
+use super::{ListFiles, ReadFile, path};
 use crate::model::manifest::ManifestError;
-use crate::model::manifest::node::{Node, NodeKind};
+use crate::model::manifest::node::Node;
 
 /// Reads a west manifest and the imports that are cloned here.
 ///
-/// Project paths are relative to the workspace, which is the platform's folder.
+/// `folder` is the manifest's repository, which imports are relative to. Project paths are relative to the
+/// workspace, which is the platform's folder.
 ///
 /// # Errors
 ///
-/// A file is missing or invalid, or manifests import each other in a cycle.
-pub fn read(file: &str, read: &ReadFile<'_>) -> Result<Projects, ManifestError> {
+/// The file is missing or invalid. An import that cannot be read is reported in the result.
+pub fn read(
+    file: &str,
+    folder: &str,
+    read: &ReadFile<'_>,
+    list: &ListFiles<'_>,
+) -> Result<Projects, ManifestError> {
     let mut reader = WestReader {
-        read,
         files: FileLoader::new(read),
+        list,
         open: Vec::new(),
-        names: Vec::new(),
-        found: Projects::default(),
+        names: BTreeSet::new(),
+        groups: GroupFilter::default(),
+        projects: Vec::new(),
+        failed: Vec::new(),
     };
-    reader.file(file, &ImportFilter::default())?;
-    Ok(reader.found)
+    reader.file(file, folder, &ImportFilter::default())?;
+    let settings = read(".west/config")?.unwrap_or_default();
+    Ok(groups::active(
+        reader.projects,
+        reader.groups,
+        &settings,
+        reader.failed,
+    ))
 }
 
 struct WestReader<'r> {
-    read: &'r ReadFile<'r>,
     files: FileLoader<'r>,
+    list: &'r ListFiles<'r>,
     open: Vec<String>,
     /// The names so far: the first project with a name wins.
-    names: Vec<String>,
-    found: Projects,
-}
-
-/// Restrictions on an imported manifest.
-#[derive(Clone, Default)]
-struct ImportFilter {
-    prefix: Option<String>,
-    allowed: Vec<String>,
-    blocked: Vec<String>,
-}
-
-impl ImportFilter {
-    fn includes(&self, name: &str) -> bool {
-        let is_in = |list: &[String]| list.iter().any(|known| known == name);
-        (self.allowed.is_empty() || is_in(&self.allowed)) && !is_in(&self.blocked)
-    }
+    names: BTreeSet<String>,
+    groups: GroupFilter,
+    projects: Vec<WestProject>,
+    /// Imports that could not be read, with the reason.
+    failed: Vec<(String, String)>,
 }
 
 impl WestReader<'_> {
-    fn file(&mut self, file: &str, filter: &ImportFilter) -> Result<(), ManifestError> {
+    /// Reads a manifest. `folder` is the repository that it belongs to.
+    fn file(
+        &mut self,
+        file: &str,
+        folder: &str,
+        filter: &ImportFilter,
+    ) -> Result<(), ManifestError> {
         let text = self.files.open(file)?;
         let yaml = YamlFile::parse(file, &text)?;
         let Some(manifest) = yaml.root()?.and_then(|root| get(root, "manifest")) else {
@@ -67,269 +85,94 @@ impl WestReader<'_> {
             return Err(yaml.error(manifest, format!("`{file}` imports itself")));
         }
         self.open.push(file.to_owned());
-        // Like west, read the imports of the manifest's own repository first.
-        if let Some(import) = get(manifest, "self").and_then(|own| get(own, "import")) {
-            let folder = path::parent(file).to_owned();
-            for (written, filter) in imports(&yaml, import, filter)? {
-                let Some(path) = path::join(&folder, &written) else {
-                    let message = format!("`{written}` is outside the platform's folder");
-                    return Err(yaml.error(import, message));
-                };
-                self.file(&path, &filter)?;
-            }
-        }
-        self.projects(&yaml, file, manifest, filter)?;
+        let result = self.manifest(&yaml, file, folder, manifest, filter);
         self.open.pop();
-        Ok(())
+        result
     }
 
-    fn projects(
+    fn manifest(
         &mut self,
         yaml: &YamlFile,
         file: &str,
+        folder: &str,
         manifest: &Node,
         filter: &ImportFilter,
     ) -> Result<(), ManifestError> {
-        let defaults = get(manifest, "defaults");
-        let default = |key| match defaults {
-            Some(defaults) => yaml.text_of(defaults, key),
-            None => Ok(None),
-        };
-        let (default_remote, default_revision) = (default("remote")?, default("revision")?);
-        let mut remotes = BTreeMap::new();
-        for remote in yaml.list_of(manifest, "remotes")? {
-            let pair = (
-                yaml.text_of(remote, "name")?,
-                yaml.text_of(remote, "url-base")?,
-            );
-            let (Some(name), Some(base)) = pair else {
-                return Err(yaml.error(remote, "a remote needs `name` and `url-base`"));
-            };
-            remotes.insert(name, base.trim_end_matches('/'));
+        // Like west, read the imports of the manifest's own repository first.
+        if let Some(import) = get(manifest, "self").and_then(|own| get(own, "import")) {
+            for imported in imports(yaml, import, filter)? {
+                self.import(file, folder, &imported, true)?;
+            }
         }
-        let disabled: Vec<&str> = yaml
-            .texts_of(manifest, "group-filter")?
-            .into_iter()
-            .filter_map(|group| group.strip_prefix('-'))
-            .collect();
+        self.groups.add(yaml, manifest)?;
         let mut imports_to_read = Vec::new();
-        for node in yaml.list_of(manifest, "projects")? {
-            let Some(name) = yaml.text_of(node, "name")? else {
-                return Err(yaml.error(node, "a project has no `name`"));
-            };
-            if !filter.includes(name) || self.names.iter().any(|known| known == name) {
+        for (node, project) in project::projects(yaml, file, manifest, filter)? {
+            if !filter.includes(&project.name, &project.project.dir)
+                || !self.names.insert(project.name.clone())
+            {
                 continue;
             }
-            self.names.push(name.to_owned());
-            let below = filter.prefix.as_deref().unwrap_or(".");
-            let written = yaml.text_of(node, "path")?.unwrap_or(name);
-            let Some(dir) = path::join(below, written).filter(|dir| dir != ".") else {
-                let message = format!("`{written}` is outside the platform's folder");
-                return Err(yaml.error(get(node, "path").unwrap_or(node), message));
-            };
-            let groups = yaml.texts_of(node, "groups")?;
-            if !groups.is_empty() && groups.iter().all(|group| disabled.contains(group)) {
-                let why = format!("{file} disables its group: {}", groups.join(", "));
-                self.found.skipped.push((dir, why));
-                continue;
-            }
-            let remote = yaml.text_of(node, "remote")?.or(default_remote);
-            let url = match (yaml.text_of(node, "url")?, remote) {
-                (Some(url), _) => url.to_owned(),
-                (None, Some(remote)) => {
-                    let Some(base) = remotes.get(remote) else {
-                        let message = format!("project `{name}`: no remote `{remote}`");
-                        return Err(yaml.error(node, message));
-                    };
-                    let repository = yaml.text_of(node, "repo-path")?.unwrap_or(name);
-                    format!("{base}/{repository}")
-                }
-                (None, None) => {
-                    let message = format!("project `{name}` has neither `url` nor `remote`");
-                    return Err(yaml.error(node, message));
-                }
-            };
-            // West's default.
-            let revision = yaml.text_of(node, "revision")?.or(default_revision);
-            let project = Project {
-                dir: dir.clone(),
-                file: file.to_owned(),
-                remote: Some(url),
-                reference: Some(revision.unwrap_or("master").to_owned()),
-                todos: Vec::new(),
-            };
-            self.found.projects.push(project);
             if let Some(import) = get(node, "import") {
-                imports_to_read.push((dir, import));
+                imports_to_read.push((project.project.dir.clone(), import));
             }
+            self.projects.push(project);
         }
         for (dir, import) in imports_to_read {
-            self.import_of_project(yaml, &dir, import, filter)?;
+            for imported in imports(yaml, import, filter)? {
+                self.import(file, &dir, &imported, false)?;
+            }
         }
         Ok(())
     }
 
-    fn import_of_project(
+    /// Reads an imported file, or all manifests of an imported folder.
+    fn import(
         &mut self,
-        yaml: &YamlFile,
-        dir: &str,
-        import: &Node,
-        filter: &ImportFilter,
+        file: &str,
+        folder: &str,
+        imported: &Imported,
+        is_own: bool,
     ) -> Result<(), ManifestError> {
-        for (written, filter) in imports(yaml, import, filter)? {
-            let Some(path) = path::join(dir, &written) else {
-                let message = format!("`{written}` is outside the platform's folder");
-                return Err(yaml.error(import, message));
-            };
-            if (self.read)(&path)?.is_some() {
-                self.file(&path, &filter)?;
-            } else if let Some(project) = self
-                .found
-                .projects
-                .iter_mut()
-                .find(|project| project.dir == dir)
-            {
-                project.todos.push(format!(
-                    "west imports more projects from its `{written}`, which is not cloned here: \
-                     run `west update`, then `xp init --force`"
-                ));
+        let written = &imported.file;
+        let Some(path) = path::join(folder, written) else {
+            let why = format!("{file} imports it, but it is outside the platform's folder");
+            self.failed.push((written.clone(), why));
+            return Ok(());
+        };
+        let is_manifest = |name: &String| name.ends_with(".yml") || name.ends_with(".yaml");
+        let mut names: Vec<String> = (self.list)(&path).into_iter().filter(is_manifest).collect();
+        names.sort();
+        let paths: Vec<String> = match names.as_slice() {
+            [] if self.files.exists(&path)? => vec![path],
+            [] if is_own => {
+                let why = format!("{file} imports it, but it has no manifests");
+                self.failed.push((path, why));
+                return Ok(());
+            }
+            [] => {
+                let project = self
+                    .projects
+                    .iter_mut()
+                    .find(|project| project.project.dir == folder);
+                if let Some(project) = project {
+                    project.project.todos.push(format!(
+                        "west imports more projects from its `{written}`, which is not cloned here: \
+                         run `west update`, then `xp init --force`"
+                    ));
+                }
+                return Ok(());
+            }
+            names => names.iter().map(|name| format!("{path}/{name}")).collect(),
+        };
+        for path in paths {
+            if self.open.contains(&path) {
+                return Err(super::file_error(&path, format!("`{path}` imports itself")));
+            }
+            // One import that is invalid does not stop the others.
+            if let Err(error) = self.file(&path, folder, &imported.filter) {
+                self.failed.push((path, super::one_line(&error)));
             }
         }
         Ok(())
-    }
-}
-
-/// Returns the files of an `import`, with their filters.
-fn imports(
-    yaml: &YamlFile,
-    import: &Node,
-    outer: &ImportFilter,
-) -> Result<Vec<(String, ImportFilter)>, ManifestError> {
-    match &import.kind {
-        NodeKind::Null => Ok(Vec::new()),
-        NodeKind::Scalar { text, .. } => Ok(match text.as_str() {
-            "false" => Vec::new(),
-            "true" => vec![("west.yml".to_owned(), outer.clone())],
-            file => vec![(file.to_owned(), outer.clone())],
-        }),
-        NodeKind::Sequence(items) => {
-            let mut all = Vec::new();
-            for item in items {
-                // West ignores nested lists.
-                if !matches!(item.kind, NodeKind::Sequence(_)) {
-                    all.extend(imports(yaml, item, outer)?);
-                }
-            }
-            Ok(all)
-        }
-        NodeKind::Mapping(_) => {
-            let texts = |key| -> Result<Vec<String>, ManifestError> {
-                let texts = yaml.texts_of(import, key)?;
-                Ok(texts.into_iter().map(str::to_owned).collect())
-            };
-            let below = outer.prefix.as_deref().unwrap_or(".");
-            let prefix = match yaml.text_of(import, "path-prefix")? {
-                None => outer.prefix.clone(),
-                Some(prefix) => Some(path::join(below, prefix).ok_or_else(|| {
-                    yaml.error(
-                        import,
-                        format!("`{prefix}` is outside the platform's folder"),
-                    )
-                })?),
-            };
-            let filter = ImportFilter {
-                prefix,
-                allowed: texts("name-allowlist")?,
-                blocked: [outer.blocked.clone(), texts("name-blocklist")?].concat(),
-            };
-            let file = yaml.text_of(import, "file")?.unwrap_or("west.yml");
-            Ok(vec![(file.to_owned(), filter)])
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tests::files;
-    use super::*;
-
-    const FILE: &str = "\
-manifest:
-  version: '1.0'
-  defaults: {remote: house, revision: main}
-  group-filter: [-docs]
-  remotes:
-    - {name: house, url-base: 'https://git.example.com/x/'}
-    - {name: other, url-base: 'git@other.example.com:y'}
-  projects:
-    - name: api
-      path: services/api
-    - {name: web, remote: other, repo-path: frontends/web.git, revision: v1.2}
-    - {name: tool, url: 'https://elsewhere.example.com/tool', revision: 0123456}
-    - {name: handbook, groups: [docs]}
-    - name: libs
-      import:
-        path-prefix: third
-        name-blocklist: [junk]
-    - {name: gone, import: true}
-  self:
-    path: manifest
-    import: extra.yml
-";
-
-    #[test]
-    fn imported_projects_are_included() {
-        let imported = "manifest:\n  remotes: [{name: r, url-base: 'https://r'}]\n  projects: [{name: a, remote: r}, {name: junk, remote: r}, {name: api, remote: r}]\n";
-        let extra = "manifest:\n  projects: [{name: web, url: 'https://mine/web'}]\n";
-        let files = files(&[
-            ("manifest/west.yml", FILE),
-            ("manifest/extra.yml", extra),
-            ("libs/west.yml", imported),
-        ]);
-        let found = read("manifest/west.yml", &files).unwrap();
-        let shown: Vec<String> = found
-            .projects
-            .iter()
-            .map(|project| {
-                let remote = project.remote.as_deref().unwrap_or("-");
-                let reference = project.reference.as_deref().unwrap_or("-");
-                format!("{} {remote} {reference}", project.dir)
-            })
-            .collect();
-        assert_eq!(
-            shown,
-            [
-                "web https://mine/web master",
-                "services/api https://git.example.com/x/api main",
-                "tool https://elsewhere.example.com/tool 0123456",
-                "libs https://git.example.com/x/libs main",
-                "gone https://git.example.com/x/gone main",
-                "third/a https://r/a master",
-            ]
-        );
-        assert_eq!(found.skipped[0].0, "handbook");
-        assert!(found.projects[4].todos[0].contains("west update"));
-    }
-
-    #[test]
-    fn invalid_manifests_are_rejected() {
-        for (text, expected) in [
-            ("a: 1\n", "not a west manifest"),
-            ("manifest: {projects: x}\n", "must be a list"),
-            ("manifest: {projects: [{name: a}]}\n", "neither `url` nor"),
-            (
-                "manifest: {projects: [{name: a, remote: r}]}\n",
-                "no remote `r`",
-            ),
-            (
-                "manifest: {projects: [{name: a, url: h, path: ../a}]}\n",
-                "outside the platform",
-            ),
-            ("manifest: {self: {import: west.yml}}\n", "imports itself"),
-        ] {
-            let files = files(&[("west.yml", text)]);
-            let error = read("west.yml", &files).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
     }
 }

@@ -105,6 +105,15 @@ impl YamlFile {
         }
     }
 
+    /// Returns a scalar that is not quoted.
+    pub fn plain<'n>(&self, node: &'n Node) -> Option<&'n str> {
+        let NodeKind::Scalar { text, block: false } = &node.kind else {
+            return None;
+        };
+        let written = self.document.text.get(node.span.start..node.span.end)?;
+        (written == text && self.tag(node).is_none()).then_some(text)
+    }
+
     /// Returns the text under a key of a mapping.
     pub fn text_of<'n>(&self, node: &'n Node, key: &str) -> Result<Option<&'n str>, ManifestError> {
         match get(node, key) {
@@ -147,4 +156,22 @@ pub(super) fn get<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
         }
         _ => None,
     }
+}
+
+/// Returns the keys of a mapping that are not in a list, except `x-…` and those without a value, with a prefix.
+pub(super) fn unknown_keys(node: &Node, known: &[&str], prefix: &str) -> Vec<String> {
+    let NodeKind::Mapping(entries) = &node.kind else {
+        return Vec::new();
+    };
+    let is_unset = |node: &Node| match &node.kind {
+        NodeKind::Null => true,
+        NodeKind::Scalar { text, .. } => text.is_empty() || text == "false",
+        NodeKind::Sequence(items) => items.is_empty(),
+        NodeKind::Mapping(entries) => entries.is_empty(),
+    };
+    let set = entries.iter().filter(|entry| !is_unset(&entry.value));
+    let keys = set.map(|entry| entry.key.as_str());
+    keys.filter(|key| !key.starts_with("x-") && !known.contains(key))
+        .map(|key| format!("{prefix}{key}"))
+        .collect()
 }

@@ -43,6 +43,9 @@ mod hostile;
 mod identity;
 mod image_build;
 mod init;
+mod init_compose;
+mod init_folders;
+mod init_west;
 mod interrupt;
 mod kill;
 mod kill_commands;
@@ -129,6 +132,9 @@ pub fn all() -> Vec<Case> {
         hostile::CASES,
         image_build::CASES,
         init::CASES,
+        init_compose::CASES,
+        init_folders::CASES,
+        init_west::CASES,
         interrupt::CASES,
         kill::CASES,
         kill_commands::CASES,

@@ -178,7 +178,7 @@ fn the_prompt_shows_the_service(t: &Context) {
     terminal.type_keys("cd /tmp && echo made > /workspace/made\r");
     terminal.wait_for("app:/tmp$ ");
     // Ctrl-C ends the program in it, not the shell.
-    terminal.type_keys("echo be''gun; sleep 1000\r");
+    terminal.type_keys("sh -c 'echo be\"\"gun; exec sleep 1000'\r");
     terminal.wait_for("begun");
     terminal.type_keys("\x03");
     terminal.type_keys("echo inter''rupted\r");

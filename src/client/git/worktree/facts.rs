@@ -7,6 +7,9 @@ use git2::{BranchType, Config, ObjectType};
 use crate::client::git::{GitError, WorkingCopy};
 use crate::model::source::CommitId;
 
+/// The mode of a symbolic link in a tree.
+const SYMLINK: i32 = 0o120_000;
+
 /// A remote in a working copy's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfiguredRemote {
@@ -83,7 +86,14 @@ impl WorkingCopy {
         names
     }
 
+    /// Returns whether git ignores a path, which is relative to the working copy. A folder ends with a slash.
+    pub fn ignores(&self, path: &str) -> bool {
+        self.repository.is_path_ignored(path).unwrap_or(false)
+    }
+
     /// Returns the paths of a commit's files, symlinks and submodules; `None` if there are more than `limit`.
+    ///
+    /// A symlink or submodule is also listed with a trailing slash, because it may stand for a folder.
     ///
     /// # Errors
     ///
@@ -109,6 +119,9 @@ impl WorkingCopy {
                     let inner = self.repository.find_tree(entry.id()).map_err(failed)?;
                     waiting.push((format!("{path}/"), inner));
                 } else {
+                    if entry.kind() == Some(ObjectType::Commit) || entry.filemode() == SYMLINK {
+                        files.insert(format!("{path}/"));
+                    }
                     files.insert(path);
                 }
             }

@@ -7,44 +7,14 @@ use super::super::services::ImageCandidate;
 use super::super::source_repo::SourceRepo;
 use super::super::{ReadFile, path};
 use super::Collected;
+use super::dockerfile_names::{names_of, qualified};
+use super::unlikely::{is_generated, is_of_a_service};
 use crate::base::plural::abbreviated;
-use crate::model::dockerfile::{self, DockerfileName};
+use crate::model::dockerfile;
 use crate::model::init::source_repo;
 
 /// The maximum number of files named in one line.
 const SHOWN_FILES: usize = 4;
-
-/// Folders whose Dockerfiles are unlikely to be services.
-const UNLIKELY_FOLDERS: &[&str] = &[
-    ".devcontainer",
-    ".github",
-    ".gitlab",
-    "doc",
-    "docs",
-    "e2e",
-    "example",
-    "examples",
-    "fixtures",
-    "node_modules",
-    "sample",
-    "samples",
-    "test",
-    "testdata",
-    "tests",
-    "third_party",
-    "vendor",
-];
-
-/// Dockerfile suffixes that are unlikely to be services.
-const UNLIKELY_VARIANTS: &[&str] = &[
-    "ci",
-    "debug",
-    "dev",
-    "development",
-    "local",
-    "test",
-    "tests",
-];
 
 impl<'f> Collected<'f> {
     /// Adds the Dockerfiles of repositories that no tool file builds from.
@@ -67,7 +37,7 @@ impl<'f> Collected<'f> {
                 continue;
             }
             if built.contains(&index) {
-                self.unbuilt_dockerfiles(index, &repo);
+                self.unbuilt_dockerfiles(index, &repo, read);
             } else {
                 self.dockerfiles_of(index, &repo, read);
             }
@@ -108,8 +78,9 @@ impl<'f> Collected<'f> {
             return;
         };
         if !local.has_commit {
-            let why = "it has no commits yet";
-            return self.skip(true, shown, why);
+            // The folder of the platform often becomes a repository only later.
+            let is_own = repo.dir == "." && self.repos.len() > 1;
+            return self.skip(!is_own, shown, "it has no commits yet");
         }
         let Some(files) = &local.files else {
             let why = "it has too many files to search for a Dockerfile: add the service manually";
@@ -118,11 +89,13 @@ impl<'f> Collected<'f> {
         let all: Vec<&String> = files
             .iter()
             .filter(|file| dockerfile::is_dockerfile(file) && path::join(".", file).is_some())
+            .filter(|file| self.is_below(repo, file))
             .filter(|file| !is_shadowed(local, file))
             .filter(|file| !is_of_a_builder(repo, file))
             .collect();
-        let (mut taken, unlikely): (Vec<&String>, Vec<&String>) =
-            all.into_iter().partition(|file| is_of_a_service(file));
+        let (mut taken, unlikely): (Vec<&String>, Vec<&String>) = all
+            .into_iter()
+            .partition(|file| is_of_a_service(file) && !is_generated(repo, file, read));
         // An unlikely Dockerfile is better than none.
         if taken.is_empty() {
             taken.extend(unlikely.iter().copied().filter(|file| !file.contains('/')));
@@ -147,13 +120,23 @@ impl<'f> Collected<'f> {
         }
         let is_alone = taken.len() == 1;
         let repository = repo.name(&self.folder.name);
-        for file in taken {
+        let names: Vec<Vec<String>> = taken
+            .iter()
+            .map(|file| names_of(file, &repository, is_alone))
+            .collect();
+        for (file, names_of_file) in taken.iter().zip(&names) {
             let context = context_of(local, repo, file, read);
-            let names = names_of(file, &repository, is_alone);
+            let is_shared = |names: &&Vec<String>| names.first() == names_of_file.first();
+            let mut names_of_file = names_of_file.clone();
+            // The folders tell apart Dockerfiles in folders of the same name.
+            if names.iter().filter(is_shared).count() > 1 {
+                names_of_file = qualified(file, &names_of_file, &taken);
+            }
+            let names = names_of_file;
             self.candidates.push(ImageCandidate::from_dockerfile(
                 index,
                 context,
-                file.clone(),
+                (*file).clone(),
                 names,
             ));
         }
@@ -168,7 +151,7 @@ impl<'f> Collected<'f> {
     }
 
     /// Reports the Dockerfiles that no tool file builds, in a repository that tool files build from.
-    fn unbuilt_dockerfiles(&mut self, index: usize, repo: &SourceRepo<'f>) {
+    fn unbuilt_dockerfiles(&mut self, index: usize, repo: &SourceRepo<'f>, read: &ReadFile<'_>) {
         let Some(files) = repo.local.and_then(|local| local.files.as_ref()) else {
             return;
         };
@@ -179,6 +162,7 @@ impl<'f> Collected<'f> {
         let left: Vec<&String> = files
             .iter()
             .filter(|file| dockerfile::is_dockerfile(file) && is_of_a_service(file))
+            .filter(|file| self.is_below(repo, file) && !is_generated(repo, file, read))
             .filter(|file| !is_built(file) && !is_of_a_builder(repo, file))
             .collect();
         if !left.is_empty() {
@@ -192,20 +176,17 @@ impl<'f> Collected<'f> {
     }
 }
 
+impl Collected<'_> {
+    /// Returns whether a file is in the folder to take services from.
+    fn is_below(&self, repo: &SourceRepo<'_>, file: &str) -> bool {
+        let path = path::join(&repo.dir, file);
+        path.is_some_and(|path| path::below(&path, self.below).is_some())
+    }
+}
+
 /// Returns whether a Dockerfile belongs to a builder image of the platform.
 fn is_of_a_builder(repo: &SourceRepo<'_>, file: &str) -> bool {
     repo.dir == "." && file.starts_with("builders/")
-}
-
-fn is_of_a_service(file: &str) -> bool {
-    let is_unlikely = path::parent(file)
-        .split('/')
-        .any(|part| UNLIKELY_FOLDERS.contains(&part));
-    let is_variant = match dockerfile::file_name(path::last(file)) {
-        Some(DockerfileName::Variant(variant)) => UNLIKELY_VARIANTS.contains(&variant),
-        _ => false,
-    };
-    !is_unlikely && !is_variant
 }
 
 /// Returns the context of a Dockerfile: its own folder, unless the files it copies exist only at the root.
@@ -230,41 +211,6 @@ fn context_of(
     } else {
         own
     }
-}
-
-/// Returns candidate names for the service of a Dockerfile, best first.
-fn names_of(file: &str, repository: &str, is_alone: bool) -> Vec<String> {
-    let folder = match path::parent(file) {
-        "." => None,
-        folder => {
-            // Too generic for a name.
-            const GENERIC: [&str; 8] = [
-                "build",
-                "ci",
-                "container",
-                "deploy",
-                "docker",
-                ".docker",
-                "image",
-                "src",
-            ];
-            let specific = folder.rsplit('/').find(|part| !GENERIC.contains(part));
-            specific.map(str::to_owned)
-        }
-    };
-    let variant = match dockerfile::file_name(path::last(file)) {
-        Some(DockerfileName::Variant(variant)) => Some(variant.to_owned()),
-        _ => None,
-    };
-    let base = match (folder, is_alone) {
-        (_, true) | (None, _) => repository.to_owned(),
-        (Some(folder), false) => folder,
-    };
-    let name = match variant {
-        Some(variant) if !is_alone => format!("{base}-{variant}"),
-        _ => base.clone(),
-    };
-    vec![name.clone(), format!("{repository}-{name}")]
 }
 
 /// Returns whether a `dockerfile` is next to a `Dockerfile`, which `docker build` prefers.

@@ -1,5 +1,7 @@
 //! Merging of a service that is defined in several files.
 
+use std::collections::BTreeSet;
+
 use super::super::build::{ArgValue, BuildContext};
 use super::super::interpolation::Interpolated;
 
@@ -11,6 +13,8 @@ pub(super) struct ComposeService {
     pub build: Option<PartialBuild>,
     /// Whether `build: !reset null` removes the `build` of earlier files.
     pub resets_build: bool,
+    /// Keys of the service that affect its build and were not converted.
+    pub unsupported: BTreeSet<String>,
 }
 
 /// `build` as defined in one file.
@@ -20,7 +24,14 @@ pub(super) struct PartialBuild {
     pub dockerfile: Option<String>,
     pub target: Option<String>,
     pub args: Vec<(String, ArgValue)>,
-    pub needs: Vec<String>,
+    /// `additional_contexts`
+    pub contexts: Vec<(String, String)>,
+    /// The build secrets: id and name of the top-level secret.
+    pub secrets: Vec<(String, String)>,
+    pub ssh: bool,
+    pub tags: Vec<String>,
+    /// Keys that were not converted.
+    pub unsupported: BTreeSet<String>,
     pub todos: Vec<String>,
 }
 
@@ -37,26 +48,38 @@ impl ComposeService {
             image: self.image.or(earlier.image),
             build,
             resets_build: false,
+            unsupported: &self.unsupported | &earlier.unsupported,
         }
     }
 }
 
 impl PartialBuild {
     fn over(self, earlier: Self) -> Self {
-        let mut args = earlier.args;
-        for (name, value) in self.args {
-            match args.iter_mut().find(|(known, _)| *known == name) {
-                Some(known) => known.1 = value,
-                None => args.push((name, value)),
-            }
-        }
         Self {
             context: self.context.or(earlier.context),
             dockerfile: self.dockerfile.or(earlier.dockerfile),
             target: self.target.or(earlier.target),
-            args,
-            needs: [earlier.needs, self.needs].concat(),
+            args: merged(self.args, earlier.args),
+            contexts: merged(self.contexts, earlier.contexts),
+            secrets: merged(self.secrets, earlier.secrets),
+            ssh: self.ssh || earlier.ssh,
+            tags: [earlier.tags, self.tags].concat(),
+            unsupported: &self.unsupported | &earlier.unsupported,
             todos: [earlier.todos, self.todos].concat(),
         }
     }
+}
+
+/// Merges pairs by name; the later value replaces the earlier one in its position.
+pub(super) fn merged<T>(
+    later: Vec<(String, T)>,
+    mut earlier: Vec<(String, T)>,
+) -> Vec<(String, T)> {
+    for (name, value) in later {
+        match earlier.iter_mut().find(|(known, _)| *known == name) {
+            Some(known) => known.1 = value,
+            None => earlier.push((name, value)),
+        }
+    }
+    earlier
 }

@@ -1,38 +1,24 @@
 //! Parsing of one service in one compose file.
 
-use std::collections::BTreeMap;
-
 use super::super::build::{ArgValue, BuildContext, git_context};
-use super::super::interpolation::{Interpolated, UNSET, interpolate};
+use super::super::interpolation::{ComposeVariables, Interpolated, UNSET, interpolate};
 use super::super::yaml::get;
 use super::super::{path, secret};
 use super::merge::{ComposeService, PartialBuild};
-use super::{ComposeFile, is_reset};
+use super::{ComposeFile, is_reset, keys, scalar, secrets};
 use crate::model::manifest::ManifestError;
 use crate::model::manifest::node::{Node, NodeKind};
-
-/// Keys of `build` that affect the image and have no equivalent in a manifest.
-const UNSUPPORTED: &[&str] = &[
-    "entitlements",
-    "extra_hosts",
-    "network",
-    "platforms",
-    "privileged",
-    "secrets",
-    "ssh",
-];
-
-type ComposeValues = BTreeMap<String, String>;
 
 /// Reads a service of one file.
 pub(super) fn read(
     source: &ComposeFile<'_>,
     node: &Node,
-    values: &ComposeValues,
+    values: &ComposeVariables,
 ) -> Result<ComposeService, ManifestError> {
     source.yaml.mapping(node, "a service")?;
     let mut partial = ComposeService {
         file: source.file.to_owned(),
+        unsupported: keys::unknown_in_service(node).into_iter().collect(),
         ..ComposeService::default()
     };
     if let Some(image) = get(node, "image")
@@ -54,7 +40,7 @@ pub(super) fn read(
 fn build(
     source: &ComposeFile<'_>,
     node: &Node,
-    values: &ComposeValues,
+    values: &ComposeVariables,
 ) -> Result<Option<PartialBuild>, ManifestError> {
     let yaml = source.yaml;
     let mut build = PartialBuild::default();
@@ -75,10 +61,9 @@ fn build(
         };
         let text = interpolate(text, values);
         if text.is_incomplete() {
-            build.todos.push(format!(
-                "compose sets `build.{key}` from {}, which is not set in `.env`",
-                variables(&text)
-            ));
+            build
+                .todos
+                .push(format!("compose sets `build.{key}` from {}", text.cause()));
             return Ok(None);
         }
         Ok(Some(text.text))
@@ -91,45 +76,50 @@ fn build(
         build.context = Some(BuildContext::None(why.to_owned()));
     }
     if let Some(args) = get(node, "args") {
-        for (name, value) in pairs(source, args, "`build.args`")? {
-            let value = argument(&name, value.as_deref(), values);
+        for (name, value) in pairs(source, args, "`build.args`", values)? {
+            let value = match get(args, &name).and_then(|node| number(source, node)) {
+                Some((text, remark)) => ArgValue::Text(text, Some(remark)),
+                None => argument(&name, value, values),
+            };
             build.args.push((name, value));
         }
     }
     if let Some(contexts) = get(node, "additional_contexts") {
-        for (name, value) in pairs(source, contexts, "`build.additional_contexts`")? {
-            let value = value.unwrap_or_default();
-            match value.strip_prefix("service:") {
-                Some(service) => {
-                    build.needs.push(service.to_owned());
-                    build.todos.push(format!(
-                        "the Dockerfile uses the image of `{service}` as the additional context `{name}`: \
-                         start it with `ARG {arg}` and `FROM ${{{arg}}} AS {name}`, and add \
-                         `args: {{{arg}: '${{{{ services.{service}.image }}}}'}}` here",
-                        arg = variable_name(&name),
-                    ));
-                }
-                None => build.todos.push(format!(
-                    "the additional context `{name}` ({value}) was not converted: \
-                     a build only has access to its own repository"
-                )),
-            }
+        for (name, value) in pairs(source, contexts, "`build.additional_contexts`", values)? {
+            build.contexts.push((name, value.unwrap_or_default().text));
         }
     }
-    for key in UNSUPPORTED.iter().filter(|key| get(node, key).is_some()) {
-        build.todos.push(format!(
-            "`build.{key}` of the compose file was not converted"
-        ));
+    if let Some(written) = get(node, "secrets") {
+        build.secrets = secrets::of_build(source, written, values)?;
+    }
+    for written in yaml.texts_of(node, "tags")? {
+        build.tags.push(interpolate(written, values).text);
+    }
+    build.unsupported = keys::unknown_in_build(node).into_iter().collect();
+    if let Some(ssh) = get(node, "ssh") {
+        let agents = match &ssh.kind {
+            NodeKind::Scalar { text, .. } => vec![(text.clone(), None)],
+            _ => pairs(source, ssh, "`build.ssh`", values)?,
+        };
+        for (id, socket) in agents {
+            // xp forwards the agent only, as `default`.
+            let is_agent = socket.is_none_or(|socket| socket.text.is_empty());
+            if id == "default" && is_agent {
+                build.ssh = true;
+            } else {
+                build.unsupported.insert(format!("build.ssh ({id})"));
+            }
+        }
     }
     Ok(Some(build))
 }
 
-fn context(source: &ComposeFile<'_>, written: &str, values: &ComposeValues) -> BuildContext {
+fn context(source: &ComposeFile<'_>, written: &str, values: &ComposeVariables) -> BuildContext {
     let text = interpolate(written, values);
     if text.is_incomplete() {
         return BuildContext::None(format!(
-            "its folder, `{written}`, depends on {}, which is not set in `.env`",
-            variables(&text)
+            "its folder, `{written}`, depends on {}",
+            text.cause()
         ));
     }
     if let Some(git) = git_context(&text.text) {
@@ -150,17 +140,19 @@ fn context(source: &ComposeFile<'_>, written: &str, values: &ComposeValues) -> B
     }
 }
 
+/// Returns the text of an unquoted number, with a remark, if compose changes it.
+fn number(source: &ComposeFile<'_>, node: &Node) -> Option<(String, String)> {
+    let text = source.yaml.plain(node)?;
+    let read = scalar::reread(text)?;
+    let remark = format!("compose reads {text}, which is not quoted, as {read}");
+    Some((read, remark))
+}
+
 /// Returns the value of a build argument; one without a value comes from the environment.
-fn argument(name: &str, written: Option<&str>, values: &ComposeValues) -> ArgValue {
-    let text = match written {
-        None => interpolate(&format!("${{{name}}}"), values),
-        Some(written) => interpolate(written, values),
-    };
+fn argument(name: &str, written: Option<Interpolated>, values: &ComposeVariables) -> ArgValue {
+    let text = written.unwrap_or_else(|| interpolate(&format!("${{{name}}}"), values));
     if text.is_incomplete() {
-        return ArgValue::Unknown(format!(
-            "compose sets it from {}, which is not set in `.env`",
-            variables(&text)
-        ));
+        return ArgValue::Unknown(format!("compose sets it from {}", text.cause()));
     }
     let remark = (!text.variables.is_empty())
         .then(|| format!("compose lets {} override it", variables(&text)));
@@ -176,30 +168,39 @@ fn variables(text: &Interpolated) -> String {
     names.join(", ")
 }
 
-fn variable_name(name: &str) -> String {
-    name.to_ascii_uppercase()
-        .replace(|c: char| !c.is_ascii_alphanumeric(), "_")
-}
-
-/// Returns the pairs of a mapping or a list of `NAME=value`.
-fn pairs(
+/// Returns the pairs of a mapping or a list of `NAME=value`, with their variables replaced.
+pub(super) fn pairs(
     source: &ComposeFile<'_>,
     node: &Node,
     what: &str,
-) -> Result<Vec<(String, Option<String>)>, ManifestError> {
+    values: &ComposeVariables,
+) -> Result<Vec<(String, Option<Interpolated>)>, ManifestError> {
     let yaml = source.yaml;
-    if let NodeKind::Sequence(items) = &node.kind {
-        let texts: Result<Vec<_>, _> = items.iter().map(|item| yaml.text(item, what)).collect();
-        let pair = |text: &str| match text.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            None => (text.to_owned(), None),
-        };
-        return Ok(texts?.into_iter().flatten().map(pair).collect());
-    }
     let mut pairs = Vec::new();
-    for entry in yaml.mapping(node, what)? {
-        let value = yaml.text(&entry.value, what)?;
-        pairs.push((entry.key.clone(), value.map(str::to_owned)));
+    match &node.kind {
+        NodeKind::Mapping(entries) => {
+            for entry in entries {
+                let value = yaml.text(&entry.value, what)?;
+                let value = value.map(|value| interpolate(value, values));
+                pairs.push((entry.key.clone(), value));
+            }
+        }
+        _ => {
+            for item in yaml.list(node, what)? {
+                let Some(text) = yaml.text(item, what)? else {
+                    continue;
+                };
+                let mut pair = interpolate(text, values);
+                match pair.text.split_once('=') {
+                    Some((name, value)) => {
+                        let name = name.to_owned();
+                        pair.text = value.to_owned();
+                        pairs.push((name, Some(pair)));
+                    }
+                    None => pairs.push((pair.text, None)),
+                }
+            }
+        }
     }
     Ok(pairs)
 }

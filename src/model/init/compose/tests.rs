@@ -1,10 +1,10 @@
-use super::super::build::ArgValue;
+use super::super::build::{ArgValue, BuildContext};
 use super::super::tests::files;
 use super::*;
 
 fn one(name: &str, text: &str) -> Result<ComposeProject, String> {
     let read_file = files(&[(name, text)]);
-    read(&[name.to_owned()], &read_file).map_err(|error| error.to_string())
+    read(&[name.to_owned()], "shop", &read_file).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -45,7 +45,7 @@ services:
 ";
     let env = "NODE_VERSION=22\n";
     let read_file = files(&[("compose.yaml", text), (".env", env)]);
-    let composed = read(&["compose.yaml".to_owned()], &read_file).unwrap();
+    let composed = read(&["compose.yaml".to_owned()], "shop", &read_file).unwrap();
     assert_eq!(
         composed.image_only,
         [("db".to_owned(), "postgres:16".to_owned())]
@@ -67,7 +67,8 @@ services:
     assert_eq!(web.dockerfile.as_deref(), Some("docker/Dockerfile"));
     assert_eq!(web.target.as_deref(), Some("runtime"));
     assert_eq!(web.needs, ["api"]);
-    assert_eq!(web.todos.len(), 2);
+    assert_eq!(web.todos.len(), 1);
+    assert!(matches!(&web.secrets[0], (id, BuildSecret::Unknown(_)) if id == "x"));
     let value = |name: &str| &web.args.iter().find(|(known, _)| known == name).unwrap().1;
     assert_eq!(value("MODE"), &ArgValue::Text("fast".to_owned(), None));
     assert!(matches!(value("NODE"), ArgValue::Text(text, Some(_)) if text == "22"));
@@ -87,7 +88,7 @@ fn later_files_override_and_reset() {
     let second = "services:\n  a: {build: {target: t, args: [Y=2]}, image: i}\n  b: {build: !reset null, image: b}\n  c: !reset null\n  d: {build: !override {context: e}}\n";
     let read_file = files(&[("x/compose.yml", first), ("x/compose.override.yml", second)]);
     let names = ["x/compose.yml", "x/compose.override.yml"].map(str::to_owned);
-    let composed = read(&names, &read_file).unwrap();
+    let composed = read(&names, "shop", &read_file).unwrap();
     let [a, d] = composed.builds.as_slice() else {
         panic!("two builds: {composed:?}")
     };
@@ -113,7 +114,7 @@ fn paths_are_relative_to_the_including_or_extended_file() {
             "services: {base: {build: {context: ./web}}}\n",
         ),
     ]);
-    let composed = read(&["compose.yaml".to_owned()], &read_file).unwrap();
+    let composed = read(&["compose.yaml".to_owned()], "shop", &read_file).unwrap();
     let shown: Vec<(&str, &BuildContext, Option<&str>)> = composed
         .builds
         .iter()

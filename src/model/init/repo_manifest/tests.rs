@@ -8,7 +8,8 @@ const FILE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
   <default remote="house" revision="main" sync-j="4"/>
   <!-- the parts -->
   <project name="api" path="services/api"/>
-  <project name="web/front" remote="other"/>
+  <project name="web/front" remote="other" sync-s="true"/>
+  <submanifest name="parts"/>
   <project name="tools" groups="notdefault,tools"/>
   <project name="old"/>
   <include name="more.xml"/>
@@ -48,6 +49,8 @@ fn projects_are_found_with_their_remotes() {
         ]
     );
     assert_eq!(found.skipped[0].0, "tools");
+    assert!(found.projects[1].submodules && !found.projects[0].submodules);
+    assert_eq!(found.failed[0].1, "`<submanifest>` was not converted");
     let without = read(".repo/manifest.xml", &files, ".repo/manifests", None).unwrap();
     assert!(without.projects[0].remote.is_none());
     assert!(without.projects[0].todos[0].contains("`..`"));

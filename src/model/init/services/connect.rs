@@ -2,75 +2,52 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::build::{ArgValue, repository_of};
-use super::super::compose::known_image;
+use super::super::build::{ArgValue, Build};
 use super::super::draft::{DraftArgument, DraftKey, DraftService};
 use super::CandidateService;
+use super::image_owners::ImageOwners;
+use crate::model::dockerfile::{self, ImageUse};
 
 /// Sets `args` and `needs`, with the final service names.
 pub(super) fn connect(drafts: &mut [CandidateService]) {
     let mut by_source: BTreeMap<(String, String), String> = BTreeMap::new();
-    let mut by_image: BTreeMap<String, String> = BTreeMap::new();
     for draft in drafts.iter() {
         let name = draft.service.name.clone();
         if let Some(build) = &draft.candidate.build {
             by_source.insert((build.file.clone(), build.name.clone()), name.clone());
-            if let Some(image) = build.image.as_deref().and_then(known_image) {
-                by_image.insert(image.to_owned(), name.clone());
-            }
         }
         for same in &draft.candidate.same {
             by_source.insert(same.clone(), name.clone());
         }
-        by_image.insert(draft.service.image.clone(), name);
     }
+    let owners = ImageOwners::of(drafts);
     let names: Vec<String> = drafts
         .iter()
         .map(|draft| draft.service.name.clone())
         .collect();
     let mut inferred = Vec::new();
     for draft in drafts.iter_mut() {
-        let CandidateService {
-            candidate,
-            service,
-            inputs,
-        } = draft;
-        let build = candidate.build.take();
-        let file = build
-            .as_ref()
-            .map(|build| build.file.clone())
-            .unwrap_or_default();
-        let known = |name: &str| {
-            let mut others = by_source.iter().filter(|((_, known), _)| known == name);
-            // The same file takes precedence if two tools use the same name.
-            by_source
-                .get(&(file.clone(), name.to_owned()))
-                .or_else(|| others.next().map(|(_, service)| service))
-                .cloned()
-        };
-        for (name, value) in build.iter().flat_map(|build| build.args.clone()) {
-            let argument = argument(name, value, &known, service);
-            service.args.extend(argument);
+        let build = draft.candidate.build.take();
+        if let Some(build) = &build {
+            from_tool_file(&mut draft.service, build, &by_source);
         }
-        for need in build.iter().flat_map(|build| &build.needs) {
-            match known(need) {
-                Some(other) if other == service.name => {}
-                Some(other) => service.needs.push(other),
-                None => service.todo(
-                    DraftKey::File,
-                    format!("it needs {need}, which is not a service here"),
-                ),
+        let uses = uses(draft);
+        for used in &uses {
+            if let Some(other) = owners.owner(&used.image, &draft.service.name) {
+                inferred.push((draft.service.name.clone(), other.to_owned(), used.clone()));
             }
         }
         // `FRONTEND` or `FRONTEND_IMAGE` probably means the service `frontend`.
+        let own = draft.service.name.clone();
         let suggested = |name: &str| {
             let name = name.to_ascii_lowercase().replace('_', "-");
             let meant = name.strip_suffix("-image").unwrap_or(&name);
-            let mut services = names.iter().filter(|known| **known != service.name);
+            let mut services = names.iter().filter(|known| **known != own);
             let meant = services.find(|known| known.to_ascii_lowercase() == meant)?;
-            Some(format!("${{{{ services.{meant}.image }}}}"))
+            Some(placeholder(meant))
         };
-        for name in &inputs.arguments {
+        for name in &draft.inputs.arguments {
+            let service = &mut draft.service;
             if service.args.iter().all(|arg| arg.name != *name) {
                 service.args.push(DraftArgument {
                     name: name.clone(),
@@ -83,34 +60,115 @@ pub(super) fn connect(drafts: &mut [CandidateService]) {
                 });
             }
         }
-        for image in &inputs.images {
-            let Some(other) = by_image
-                .get(repository_of(image))
-                .filter(|other| **other != service.name)
-            else {
-                continue;
-            };
-            inferred.push((service.name.clone(), other.clone()));
-            service.todo(
-                DraftKey::File,
-                format!(
-                    "its Dockerfile uses {image}, the image of {other}, with a tag that xp does not set: start it \
-                     with `ARG BASE` and `FROM ${{BASE}}`, and add `args: {{BASE: '${{{{ services.{other}.image }}}}'}}` here"
-                ),
-            );
-        }
-        service.needs.sort();
-        service.needs.dedup();
     }
-    for (name, other) in inferred {
+    for (name, other, used) in inferred {
         // An inferred dependency must not create a cycle.
-        if !reaches(drafts, &other, &name)
-            && let Some(draft) = drafts.iter_mut().find(|draft| draft.service.name == name)
-            && !draft.service.needs.contains(&other)
-        {
-            draft.service.needs.push(other);
+        if reaches(drafts, &other, &name) {
+            continue;
+        }
+        if let Some(draft) = drafts.iter_mut().find(|draft| draft.service.name == name) {
+            use_image(&mut draft.service, &other, used);
         }
     }
+    for draft in drafts {
+        draft.service.needs.sort();
+        draft.service.needs.dedup();
+    }
+}
+
+/// Takes over the arguments and dependencies of a tool file.
+fn from_tool_file(
+    service: &mut DraftService,
+    build: &Build,
+    by_source: &BTreeMap<(String, String), String>,
+) {
+    let known = |name: &str| {
+        let mut others = by_source.iter().filter(|((_, known), _)| known == name);
+        // The same file takes precedence if two tools use the same name.
+        by_source
+            .get(&(build.file.clone(), name.to_owned()))
+            .or_else(|| others.next().map(|(_, service)| service))
+            .cloned()
+    };
+    for (name, value) in build.args.clone() {
+        let argument = argument(name, value, &known, service);
+        service.args.extend(argument);
+    }
+    for need in &build.needs {
+        match known(need) {
+            Some(other) if other == service.name => {}
+            Some(other) => service.needs.push(other),
+            None => service.todo(
+                DraftKey::File,
+                format!("it needs {need}, which is not a service here"),
+            ),
+        }
+    }
+}
+
+/// Returns the images that a service uses: those in its Dockerfile or, if it was not read, in its arguments.
+fn uses(draft: &CandidateService) -> Vec<ImageUse> {
+    let values = draft.service.args.iter();
+    let values = values.filter_map(|arg| Some((arg.name.clone(), arg.value.clone()?)));
+    match &draft.dockerfile {
+        Some(text) => dockerfile::image_uses(text, &values.collect()),
+        None => {
+            let is_image = |(name, value): &(String, String)| {
+                let name = name.to_ascii_uppercase();
+                let is_named = ["BASE", "IMAGE", "FROM"]
+                    .iter()
+                    .any(|part| name.contains(part));
+                is_named || value.contains(['/', ':'])
+            };
+            let uses = values.filter(is_image).map(|(name, image)| ImageUse {
+                image,
+                argument: Some(name),
+            });
+            uses.collect()
+        }
+    }
+}
+
+/// Makes a service use the image of another one.
+fn use_image(service: &mut DraftService, other: &str, used: ImageUse) {
+    let Some(name) = used.argument else {
+        if !service.needs.iter().any(|need| need == other) {
+            service.needs.push(other.to_owned());
+        }
+        service.todo(
+            DraftKey::File,
+            format!(
+                "its Dockerfile uses {}, the image of {other}, with a tag that xp does not set: start it \
+                 with `ARG BASE` and `FROM ${{BASE}}`, and add `args: {{BASE: '{}'}}` here",
+                used.image,
+                placeholder(other)
+            ),
+        );
+        return;
+    };
+    let value = Some(placeholder(other));
+    match service.args.iter_mut().find(|arg| arg.name == name) {
+        // A placeholder was set by the tool file.
+        Some(arg)
+            if arg
+                .value
+                .as_ref()
+                .is_some_and(|value| value.contains("${{")) => {}
+        Some(arg) => {
+            arg.remark = Some(format!("{} in the sources", used.image));
+            arg.value = value;
+        }
+        None => service.args.push(DraftArgument {
+            remark: Some(format!("{} in the Dockerfile", used.image)),
+            name,
+            value,
+            suggested: None,
+        }),
+    }
+}
+
+fn placeholder(service: &str) -> String {
+    format!("${{{{ services.{service}.image }}}}")
 }
 
 /// Returns whether a service depends on another, directly or not.
@@ -152,7 +210,7 @@ fn argument(
         ArgValue::Text(text, remark) => (Some(text), remark),
         ArgValue::Unknown(why) => (None, Some(why)),
         ArgValue::ImageOf(other) => match known(&other) {
-            Some(other) => (Some(format!("${{{{ services.{other}.image }}}}")), None),
+            Some(other) => (Some(placeholder(&other)), None),
             None => (
                 None,
                 Some(format!(
