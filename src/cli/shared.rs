@@ -137,10 +137,14 @@ pub struct PlanArgs {
 /// Output format of a command with progress
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct OutputArgs {
-    /// Output format
-    ///
-    /// `json` prints one event per line.
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    /// Output format: `text` or `json`, one event per line
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text",
+        hide_possible_values = true
+    )]
     pub format: Format,
 }
 
