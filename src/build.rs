@@ -4,6 +4,8 @@
 
 use std::process::Command;
 
+// Cargo passes its settings to build scripts in variables.
+#[expect(clippy::disallowed_methods)]
 fn main() {
     println!("cargo::rerun-if-changed=src/build.rs");
     let version = env!("CARGO_PKG_VERSION");

@@ -137,7 +137,9 @@ pub struct PlanArgs {
 /// Output format of a command with progress
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct OutputArgs {
-    /// Output format: `text` or `json`, one event per line
+    /// Output format: `text` or `json`
+    ///
+    /// `json` prints one event per line.
     #[arg(
         long,
         value_name = "FORMAT",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::configuration::FieldSpec;
-use super::rendered::{ImageUse, RenderedObjects};
+use super::rendered::{ObjectImage, RenderedObjects};
 use crate::model::image::ImageRepository;
 use crate::model::lock::Lock;
 use crate::model::manifest::{Deploy, Manifest, ServiceName};
@@ -73,7 +73,7 @@ impl ImageNames {
     /// Returns the services with images in the rendered objects.
     pub fn named(&self, rendered: &RenderedObjects, fields: &[FieldSpec]) -> NamedImages {
         let mut named = NamedImages::default();
-        for ImageUse { image, .. } in rendered.images(fields) {
+        for ObjectImage { image, .. } in rendered.images(fields) {
             if let Some(service) = self.service(&image) {
                 let names = named.services.entry(service.clone()).or_default();
                 names.insert(name_of(&image).to_owned());

@@ -47,7 +47,7 @@ impl fmt::Display for Workload {
 
 /// An image in an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageUse {
+pub struct ObjectImage {
     pub object: Object,
     /// The image as written.
     pub image: String,
@@ -116,7 +116,7 @@ impl RenderedObjects {
     }
 
     /// Returns the images of containers and in additional fields, such as image volumes, one for each occurrence.
-    pub fn images(&self, fields: &[FieldSpec]) -> Vec<ImageUse> {
+    pub fn images(&self, fields: &[FieldSpec]) -> Vec<ObjectImage> {
         let mut found = Vec::new();
         for node in &self.objects {
             let object = object(node);
@@ -126,7 +126,7 @@ impl RenderedObjects {
                 let parts: Vec<&str> = field.path.split('/').collect();
                 find_field(node, &parts, &mut images);
             }
-            let uses = images.into_iter().map(|image| ImageUse {
+            let uses = images.into_iter().map(|image| ObjectImage {
                 object: object.clone(),
                 image: image.to_owned(),
             });
@@ -138,7 +138,7 @@ impl RenderedObjects {
     /// Returns the images of each object, in order.
     pub(super) fn images_by_object(&self, fields: &[FieldSpec]) -> BTreeMap<Object, Vec<String>> {
         let mut found: BTreeMap<Object, Vec<String>> = BTreeMap::new();
-        for ImageUse { object, image } in self.images(fields) {
+        for ObjectImage { object, image } in self.images(fields) {
             found.entry(object).or_default().push(image);
         }
         found

@@ -14,6 +14,7 @@ use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::copy_back::{CopyBackReport, CopyBackTarget};
+use super::main_shell::CONFIRM;
 use super::pipe;
 use crate::client::engine::connect::endpoint::EngineEndpoint;
 use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};
@@ -181,7 +182,7 @@ impl BuilderContainer {
             input.flush().await?;
             // The shell reads its commands in order: once it responds to the second, it has read the first.
             let responded = self.responded.notified();
-            input.write_all(b"answer\n").await?;
+            input.write_all(format!("{CONFIRM}\n").as_bytes()).await?;
             input.flush().await?;
             responded.await;
             std::io::Result::Ok(())

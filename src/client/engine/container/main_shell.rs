@@ -6,6 +6,9 @@ use crate::client::engine::container::spec::{ContainerSpec, HOME};
 /// Printed by the main shell when the container is prepared.
 pub const READY: &str = "xp-ready";
 
+/// The command to confirm that all previous ones were read.
+pub const CONFIRM: &str = "confirm";
+
 /// Printed to confirm that it has read all previous commands.
 pub const RESPONSE: &str = "xp-here";
 
@@ -44,7 +47,7 @@ known=; while IFS=: read -r name _ id _; do [ "$id" = {gid} ] && known=1; done <
     }
     script.push_str(&format!(
         "echo {READY}\nstay=\nwhile read -r signal process; do\n\
-         case $signal in response) echo {RESPONSE} ;; stay) stay=1 ;; *) kill \"-$signal\" \"$process\" ;; esac\ndone\n"
+         case $signal in {CONFIRM}) echo {RESPONSE} ;; stay) stay=1 ;; *) kill \"-$signal\" \"$process\" ;; esac\ndone\n"
     ));
     if spec.restores_owner() {
         // End all other processes, so that no script creates files after the change of owner.
