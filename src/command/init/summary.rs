@@ -94,7 +94,7 @@ fn marks(lines: &mut Vec<String>, file: &str, todos: &[Todo]) {
         1 => "1 place is".to_owned(),
         count => format!("{count} places are"),
     };
-    lines.push(format!("{places} marked {TODO_MARK} for you to fill in:"));
+    lines.push(format!("{places} marked {TODO_MARK} to fill in:"));
     let is_terminal = std::io::stderr().is_terminal();
     let shown = if is_terminal {
         SHOWN_MARKS

@@ -111,10 +111,7 @@ pub(crate) fn choose<'n, P: AsRef<str>>(
         Some(first) => Err(UnknownServices {
             help: if first.trim().is_empty() {
                 // Most likely an unset variable in a script.
-                Some(
-                    "service names must not be empty; omit `--services` to select all services"
-                        .to_owned(),
-                )
+                Some("service names must not be empty; omit them to select all services".to_owned())
             } else {
                 suggest::hint(first, "known services", names)
             },

@@ -447,7 +447,7 @@ fn a_service_can_have_only_one_reference(t: &Context) {
     let (master, topic) = ("one=master", "one=topic");
     t.xp(["plan", "--reference", master, "--reference", topic])
         .failure(2)
-        .stderr_contains("`--reference one=master` contradicts `--reference one=topic`");
+        .stderr_contains("`--reference one=master` conflicts with `--reference one=topic`");
     t.xp(["plan", "--reference", topic, "--reference", topic])
         .success();
 }

@@ -56,7 +56,8 @@ fn lose_engine(t: &Context, hang: &str, end: impl Fn(&Engine)) {
     repository.commit(&[], "Do not hang");
     let built = build().run();
     assert!(built.status.success(), "{output}\nthen {built}");
-    assert!(built.row("zbase").contains(" skipped "), "{built}");
+    // Its push may have been running in the background.
+    assert!(!built.row("zbase").contains(" built "), "{built}");
     wait_until("no container is left", || again.containers(&[]).is_empty());
     assert_eq!(again.volumes("dangling=true"), [""; 0]);
     assert_eq!(registry.tags(&t.image("zbackend")).len(), 2);

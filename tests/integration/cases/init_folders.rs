@@ -196,7 +196,7 @@ fn git_ignores_what_xp_writes(t: &Context) {
     assert_eq!(t.read(".gitignore"), "*.log\n/mono/");
     fs::remove_file(t.dir().join("x-platform.yml")).expect("removed");
     let mut terminal = t.xp(["init"]).in_terminal(100, 40);
-    terminal.wait_for("Push images");
+    terminal.wait_for("Registry to push images to");
     terminal.type_keys("\n");
     terminal.wait_for("Add /.xp/ to .gitignore? [yes]:");
     terminal.type_keys("y\n");

@@ -126,7 +126,7 @@ fn a_report_can_be_opened_in_the_browser(t: &Context) {
         .env("PATH", "/nowhere")
         .failure(3)
         .stderr_contains("`xdg-open`: No such file")
-        .stderr_contains("report.html yourself");
+        .stderr_contains("report.html manually");
     t.write("bin/xdg-open", "#!/bin/sh\necho \"$1\" > opened\n");
     let path = format!("{}:/usr/bin:/bin", t.dir().join("bin").display());
     let opened = t.xp(["report", "--open"]).env("PATH", &path).success();

@@ -537,7 +537,7 @@ fn missing_things_are_reported(t: &Context) {
     app.set_keys("");
     let output = run(t, "true").failure(2);
     output
-        .stderr_contains("error: `app` has no `dockerBuilder`")
+        .stderr_contains("error: `app` has no `dockerBuilder.image` to run commands in")
         .stderr_contains("\nhint: ");
     app.set_keys("dockerBuilder: { image: builders/none }");
     let output = run(t, "true").failure(2);

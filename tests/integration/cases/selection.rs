@@ -82,7 +82,7 @@ fn lists_and_relations_select_services(t: &Context) {
     t.xp(["build", ""]).failure(2);
     t.xp(["build", "lib,"])
         .failure(2)
-        .stderr_contains("a service name must not be empty");
+        .stderr_contains("service names must not be empty");
 
     // The state of a dependent includes that of what it needs.
     t.xp(["graph", "--reverse", "lib"])
