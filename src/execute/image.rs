@@ -128,8 +128,17 @@ pub async fn build(
     let base = base_image(&dockerfile, &step.args, step.target.as_deref());
     used.check(context, name, &id, base.as_ref()).await?;
     for name in &step.names {
-        let tagged = context.engine.tag(&id, name).await;
-        tagged.map_err(StepError::from)?;
+        if let Err(error) = context.engine.tag(&id, name).await {
+            // The containerd image store removes an image as soon as another run gives its only name to another one.
+            let is_removed = error.status() == Some(404);
+            let failed = StepError::from(error);
+            return Err(if is_removed {
+                failed.superseded()
+            } else {
+                failed
+            }
+            .into());
+        }
     }
     Ok(used)
 }
