@@ -17,8 +17,9 @@ const TAG_TEMP: &str = ".CACHEDIR.TAG.new";
 /// Makes git ignore the folder.
 const IGNORE: &str = ".gitignore";
 
+/// The content of the tag. It must not change: existing folders are recognized by it.
 const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
-    # This folder is managed by xp, which deletes and replaces its contents.\n";
+    # This folder was made by xp, which removes and replaces what is in it.\n";
 
 /// Creates a folder and marks it as owned by xp. Returns false and changes nothing if it contains other files.
 ///
@@ -136,6 +137,16 @@ mod tests {
         assert_eq!(facts.read(&path).as_deref(), Some("two"));
         assert_eq!(fs::read_dir(root.join("labels")).unwrap().count(), 1);
         assert!(root.join(TAG).is_file());
+    }
+
+    #[test]
+    fn a_folder_of_an_earlier_version_is_recognized() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("lock"), "").unwrap();
+        let tag = "Signature: 8a477f597d28d172789f06886806bc55\n\
+                   # This folder was made by xp, which removes and replaces what is in it.\n";
+        fs::write(folder.path().join(TAG), tag).unwrap();
+        assert!(claim(folder.path()).unwrap());
     }
 
     #[test]
