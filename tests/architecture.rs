@@ -464,7 +464,7 @@ fn collect(folder: &Path, found: &mut Vec<(String, String)>) {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             // Unit tests in separate files may construct anything, and the build script is a program of its own.
-            if path.ends_with("tests.rs") || path.ends_with("build.rs") && folder.ends_with("src") {
+            if path.ends_with("tests.rs") || path.ends_with("src/cli/build_script.rs") {
                 continue;
             }
             let relative = path

@@ -107,15 +107,18 @@ impl LogQuery<'_> {
                 break;
             }
         }
-        match found.is_empty() {
-            false => Ok(found),
-            true if self.names.is_empty() && self.args.phase.is_none() => Err(Failure::usage(
-                format!("{none} log: nothing was done\nhint: `xp logs --list` lists the runs"),
-            )),
-            true => Err(Failure::usage(format!(
-                "{none} log of this service and phase\nhint: `xp logs` shows all logs of the last run"
-            ))),
+        if !found.is_empty() {
+            return Ok(found);
         }
+        Err(Failure::usage(
+            if self.names.is_empty() && self.args.phase.is_none() {
+                format!("{none} log: nothing was done\nhint: `xp logs --list` lists the runs")
+            } else {
+                format!(
+                    "{none} log of this service and phase\nhint: `xp logs --list` lists the runs; `xp logs '*'` shows the latest log of each service"
+                )
+            },
+        ))
     }
 
     /// Returns an error if a name or phase matches no log.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::base::plural::abbreviated;
+use crate::model::dockerfile::is_dockerfile;
 use crate::model::manifest::SourcePath;
 use crate::model::plan::ImageStep;
 
@@ -42,20 +43,11 @@ fn find(root: &Path) -> Vec<PathBuf> {
     let entries = WalkDir::new(root).sort_by_file_name().into_iter();
     let entries = entries.filter_entry(is_searched).take(SEARCHED).flatten();
     let mut found: Vec<PathBuf> = entries
-        .filter(|entry| entry.file_type().is_file() && is_dockerfile(entry.path()))
+        .filter(|entry| {
+            entry.file_type().is_file() && is_dockerfile(&entry.file_name().to_string_lossy())
+        })
         .map(walkdir::DirEntry::into_path)
         .collect();
     found.sort_by_key(|path| path.components().count());
     found
-}
-
-fn is_dockerfile(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.to_ascii_lowercase();
-    let is_ignore_file = name.ends_with(".dockerignore");
-    !is_ignore_file
-        && (name == "containerfile"
-            || name == "dockerfile"
-            || name.starts_with("dockerfile.")
-            || name.ends_with(".dockerfile"))
 }

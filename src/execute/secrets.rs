@@ -49,12 +49,13 @@ pub fn read(context: &ExecuteContext, step: &ImageStep) -> Result<BuildSecrets, 
         })?;
         secrets.insert(id.clone(), value);
     }
-    let ssh_agent = match step.ssh {
-        false => None,
-        true => Some(agent(context, "docker.ssh").map_err(|why| {
+    let ssh_agent = if step.ssh {
+        Some(agent(context, "docker.ssh").map_err(|why| {
             // Checked here, because an instruction would only see a closed connection.
             StepError::plain(why).hint(START_AN_AGENT)
-        })?),
+        })?)
+    } else {
+        None
     };
     Ok(BuildSecrets { secrets, ssh_agent })
 }

@@ -1,10 +1,9 @@
 //! Finds the run that a command refers to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::session::Session;
 use crate::base::error::Failure;
-use crate::model::event::Outcome;
 use crate::model::manifest::ServiceName;
 use crate::store::runs::{Run, Runs};
 
@@ -30,35 +29,26 @@ pub fn recorded(session: &Session) -> Result<Vec<Run>, Failure> {
     }
 }
 
-/// What a run did not finish.
+/// What a build did not finish.
 pub struct UnfinishedServices {
     pub run: u64,
     /// The services that failed, were stopped, or were not started.
     pub services: BTreeSet<ServiceName>,
 }
 
-/// Returns what the last run that had something to do did not finish.
+/// Returns what the last run that worked on images of services did not finish.
 pub fn unfinished(session: &Session) -> Result<UnfinishedServices, Failure> {
     let runs = recorded(session)?;
-    let records = runs.iter().rev().map(|run| (run.number, run.record()));
-    // The current run is recorded, too, and has no units yet.
-    let last = records
-        .into_iter()
-        .find(|(_, record)| !record.units.is_empty());
-    let Some((run, record)) = last else {
+    let mut records = runs.iter().rev().map(|run| (run.number, run.record()));
+    let last = records.find_map(|(run, record)| Some((run, record.unfinished_services()?)));
+    let Some((run, unfinished)) = last else {
         return Err(Failure::usage(
-            "no recorded run had anything to do\nhint: `xp logs --list` lists the runs",
+            "no recorded run built anything\nhint: `xp logs --list` lists the runs",
         ));
     };
-    let mut units = BTreeMap::new();
-    for unit in &record.units {
-        units.insert(unit.name.as_str(), unit.outcome);
-    }
+    // Others were removed from the manifest since.
     let services = session.manifest.services.keys();
-    let services = services.filter(|name| {
-        let outcome = units.get(name.as_str());
-        outcome.is_some_and(|outcome| *outcome != Some(Outcome::Done))
-    });
+    let services = services.filter(|name| unfinished.contains(name.as_str()));
     Ok(UnfinishedServices {
         run,
         services: services.cloned().collect(),

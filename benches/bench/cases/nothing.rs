@@ -167,13 +167,7 @@ fn compose<'a>(world: &World, platform: &Platform<'a>, parallel: &Path, size: us
     let images = platform.images("compose");
     let folder = platform.folder("compose", size, &images);
     platform.write_compose_file(&folder, size, &images);
-    world.succeed(
-        world
-            .command("cp")
-            .arg("-R")
-            .arg(parallel.join("src"))
-            .arg(&folder),
-    );
+    copy_sources(world, parallel, &folder);
     world.succeed(&mut compose_command(world, &folder));
     folder
 }
@@ -188,13 +182,7 @@ fn bake_folder(
     let images = platform.images("bake");
     let folder = platform.folder("bake", size, &images);
     platform.write_bake_file(&folder, size, &images);
-    world.succeed(
-        world
-            .command("cp")
-            .arg("-R")
-            .arg(parallel.join("src"))
-            .arg(&folder),
-    );
+    copy_sources(world, parallel, &folder);
     world.succeed(&mut bake_command(world, buildx, &folder));
     folder
 }
@@ -222,4 +210,10 @@ pub fn compose_command(world: &World, folder: &Path) -> std::process::Command {
         .env("COMPOSE_DOCKER_CLI_BUILD", "0")
         .current_dir(folder);
     command
+}
+
+/// Copies the working copies of another contestant.
+fn copy_sources(world: &World, from: &Path, to: &Path) {
+    let mut copy = world.command("cp");
+    world.succeed(copy.arg("-R").arg(from.join("src")).arg(to));
 }

@@ -14,7 +14,7 @@ use super::changes;
 use super::request::{DeployImages, DeployRequest};
 use super::session::Session;
 use crate::base::error::Failure;
-use crate::base::plural::abbreviated;
+use crate::base::plural::join_with_and;
 use crate::base::redact::SharedRedactor;
 use crate::client::kubectl::{Cluster, Kubectl};
 use crate::model::deploy::{Deployment, ImageNames, NamedImages, Record, RenderedObjects};
@@ -81,10 +81,10 @@ pub fn environment<'s>(
     };
     let Some(name) = name else {
         let environments = deploy.environments.values();
-        let names: Vec<&str> = environments.map(|it| it.name.as_str()).collect();
+        let names: Vec<String> = environments.map(|it| it.name.to_string()).collect();
         return Err(Failure::usage(format!(
-            "no environment given\nhint: the manifest has {}",
-            abbreviated(&names, names.len())
+            "no environment given\nhint: write `xp deploy ENV`; the manifest has {}",
+            join_with_and(&names)
         )));
     };
     Ok((deploy, deploy.environment(name)?))

@@ -1,6 +1,8 @@
 //! A run, reconstructed from its events.
 
-use super::{EventLine, PlanDocument};
+use std::collections::BTreeSet;
+
+use super::{EventLine, PlanDocument, UnitKind};
 use crate::model::event::{Event, FailedStep, Outcome, Unit};
 
 /// The content of `run.jsonl`; incomplete if the run was killed.
@@ -140,6 +142,20 @@ impl RunRecord {
     /// Returns the unit with that name, if there was any event about it.
     pub fn unit(&self, name: &str) -> Option<&UnitRecord> {
         self.units.iter().find(|unit| unit.name == name)
+    }
+
+    /// Returns the services that the run should have worked on and did not finish; `None` if there was no such service.
+    ///
+    /// The plan names them, because a run that was killed has no event of those that it did not start.
+    pub fn unfinished_services(&self) -> Option<BTreeSet<String>> {
+        let planned = self.plan.as_ref()?.units.iter();
+        let mut planned = planned
+            .filter(|unit| unit.kind == UnitKind::Service && !unit.steps.is_empty())
+            .peekable();
+        planned.peek()?;
+        let outcome = |name: &str| self.unit(name).and_then(|unit| unit.outcome);
+        let unfinished = planned.filter(|unit| outcome(&unit.name) != Some(Outcome::Done));
+        Some(unfinished.map(|unit| unit.name.clone()).collect())
     }
 
     /// Returns the logs as unit and phase, in order, without duplicates.
@@ -328,6 +344,52 @@ mod tests {
         let steps: Vec<_> = a.steps.iter().map(|it| (it.end, it.done)).collect();
         assert_eq!(steps, [(Some(2.0), true), (Some(3.0), false)]);
         assert_eq!(run.unit("b").unwrap().blocked_by.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn what_a_killed_run_did_not_start_is_unfinished() {
+        let unit = |name: &str, kind: &str, steps: &str| {
+            format!(
+                r#"{{"name":"{name}","kind":"{kind}","image":"i","decision":"build","reason":"r","changes":[],"after":[],"steps":[{steps}]}}"#
+            )
+        };
+        let step = r#"{"phase":"image","text":"docker build"}"#;
+        let units = [
+            unit("builders/b", "builder", step),
+            unit("done", "service", step),
+            unit("failed", "service", step),
+            unit("killed", "service", step),
+            unit("not-started", "service", step),
+            unit("up-to-date", "service", ""),
+        ];
+        let planned = |units: &str| {
+            let counts = r#"{"skip":0,"tag":0,"pull":0,"push":0,"build":0}"#;
+            line(
+                0.1,
+                &format!(
+                    r#""event":"planned","plan":{{"version":1,"counts":{counts},"units":[{units}]}}"#
+                ),
+            )
+        };
+        let text = [
+            planned(&units.join(",")),
+            line(
+                1.0,
+                r#""event":"unit-finished","unit":"done","outcome":"done","seconds":1"#,
+            ),
+            line(
+                1.0,
+                r#""event":"unit-finished","unit":"failed","outcome":"failed","seconds":1"#,
+            ),
+            line(2.0, r#""event":"unit-started","unit":"killed""#),
+        ];
+        let unfinished = RunRecord::read(&text.join("\n")).unfinished_services();
+        let expected = ["failed", "killed", "not-started"].map(str::to_owned);
+        assert_eq!(unfinished, Some(BTreeSet::from(expected)));
+        // Neither a sync nor an update of builders is about images of services.
+        for other in [&text[1], &planned(&units[0]), &planned(&units[5])] {
+            assert_eq!(RunRecord::read(other).unfinished_services(), None);
+        }
     }
 
     #[test]

@@ -184,9 +184,9 @@ fn a_rollback_goes_back(t: &Context) {
     deploy(t, ["--rollback"])
         .failure(2)
         .stderr_contains("staging cannot be rolled back: its record is empty");
-    t.xp(["deploy"])
-        .failure(2)
-        .stderr_contains("error: no environment given\nhint: the manifest has staging\n");
+    t.xp(["deploy"]).failure(2).stderr_contains(
+        "error: no environment given\nhint: write `xp deploy ENV`; the manifest has staging\n",
+    );
     let mut images = vec![pinned(t, "zbackend", &product.backend.head())];
     deploy(t, []).success();
     for content in ["two", "three"] {

@@ -333,9 +333,10 @@ fn builders_are_listed_and_updated(t: &Context) {
             .collect::<Vec<_>>()
     };
     // Podman does not record the digest of an image that it pushes.
-    let pushed = match t.engine().product().is_podman() {
-        true => ["other", "yes"],
-        false => ["yes", "yes"],
+    let pushed = if t.engine().product().is_podman() {
+        ["other", "yes"]
+    } else {
+        ["yes", "yes"]
     };
     assert_eq!(row(&list.stdout)[2..4], ["no", "no"]);
     t.xp(["build"]).success();

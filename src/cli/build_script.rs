@@ -7,7 +7,7 @@ use std::process::Command;
 // Cargo passes its settings to build scripts in variables.
 #[expect(clippy::disallowed_methods)]
 fn main() {
-    println!("cargo::rerun-if-changed=src/build.rs");
+    println!("cargo::rerun-if-changed=src/cli/build_script.rs");
     let version = env!("CARGO_PKG_VERSION");
     let commit = match std::env::var("PROFILE").as_deref() {
         Ok("release") => commit(),
