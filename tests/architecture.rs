@@ -39,7 +39,7 @@ const OWNERS: &[Owner] = &[
     },
     Owner {
         words: &["\\x1b", "unicode_width", "indicatif"],
-        owners: &["report/"],
+        owners: &["report/", "base/table.rs"],
         why: "report alone draws",
     },
     Owner {

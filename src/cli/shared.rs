@@ -132,6 +132,11 @@ pub struct PlanArgs {
     /// They are mounted in place, so incremental compilation works.
     #[arg(long, conflicts_with = "locked")]
     pub local: bool,
+    /// Also list services that are up to date
+    ///
+    /// This is the default if standard output is not a terminal.
+    #[arg(long, hide_short_help = true)]
+    pub all: bool,
 }
 
 /// Output format of a command with progress

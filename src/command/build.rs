@@ -3,6 +3,7 @@
 use super::request;
 use crate::base::error::Failure;
 use crate::cli::BuildArgs;
+use crate::flow::build::BuildRequest;
 use crate::flow::runs::unfinished;
 use crate::flow::session::Session;
 use crate::flow::{build, plan};
@@ -28,5 +29,10 @@ pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     let planned = session
         .unless_interrupted(plan::plan(session, &request, Some(&lock)))
         .await?;
-    build::carry_out(session, planned, args.jobs.jobs, args.fail_fast).await
+    let request = BuildRequest {
+        jobs: args.jobs.jobs,
+        fail_fast: args.fail_fast,
+        detail: request::detail(session, &args.plan),
+    };
+    build::carry_out(session, planned, request).await
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::base::error::Failure;
 use crate::base::table::aligned;
 use crate::cli::BuilderCommand;
-use crate::flow::build::carry_out;
+use crate::flow::build::{BuildRequest, carry_out};
 use crate::flow::plan::Planned;
 use crate::flow::session::{Clients, Session};
 use crate::flow::survey;
@@ -29,7 +29,12 @@ pub async fn run(session: &Session, command: &BuilderCommand) -> Result<(), Fail
             let planned = session
                 .unless_interrupted(plan_update(session, names, !no_push))
                 .await?;
-            carry_out(session, planned, jobs.jobs, false).await
+            let request = BuildRequest {
+                jobs: jobs.jobs,
+                fail_fast: false,
+                detail: session.reporter.detail(!names.is_empty()),
+            };
+            carry_out(session, planned, request).await
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::LogsArgs;
 use crate::flow::runs::{named, recorded};
 use crate::flow::session::Session;
 use crate::flow::sources::current_service;
-use crate::model::event::Outcome;
+use crate::model::event::{Event, Outcome};
 use crate::model::manifest::ServiceName;
 use crate::model::manifest::select::matches;
 use crate::model::record::{RunRecord, UnitRecord};
@@ -65,6 +65,8 @@ struct MatchedLog {
     unit: String,
     phase: String,
     file: PathBuf,
+    /// If this phase failed, a command that repeats the failed step.
+    reproduce_command: Option<String>,
 }
 
 impl LogQuery<'_> {
@@ -80,6 +82,7 @@ impl LogQuery<'_> {
             unit: unit.to_owned(),
             phase: phase.to_owned(),
             file: run.log(unit, phase),
+            reproduce_command: reproduce_command(record, unit, phase),
         });
         logs.filter(|log| log.file.is_file()).collect()
     }
@@ -173,9 +176,20 @@ impl LogQuery<'_> {
                 replay.heading(&format!("{empty}==> {unit} {phase}{run} <=="))?;
             }
             replay.whole(&log.file)?;
+            if let Some(command) = &log.reproduce_command {
+                let (unit, phase) = (&log.unit, &log.phase);
+                let text = format!("debug {unit}: {phase} with:\n  {command}");
+                self.session.events.emit(Event::note(text));
+            }
         }
         Ok(())
     }
+}
+
+fn reproduce_command(record: &RunRecord, unit: &str, phase: &str) -> Option<String> {
+    let failure = record.unit(unit)?.failure.as_ref()?;
+    let command = failure.reproduce_command.clone();
+    command.filter(|_| failure.phase.as_str() == phase)
 }
 
 /// Prints the logs of a run in progress until it ends.

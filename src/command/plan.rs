@@ -5,7 +5,6 @@ use crate::cli::{Format, ShowPlanArgs};
 use crate::flow::plan;
 use crate::flow::session::Session;
 use crate::flow::sources::unpushed;
-use crate::report::columns;
 
 /// Prints what `xp build` would do.
 pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> {
@@ -18,8 +17,8 @@ pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> 
     match args.format {
         Format::Json => super::print_json(&serde_json::json!(plan.document(folder)))?,
         Format::Text => {
-            let text = plan.display(folder, columns(std::io::stdout()));
-            super::print(&text.to_string())?;
+            let detail = super::request::detail(session, &args.plan);
+            super::print(&plan.display(folder, detail, session.reporter.elapsed()))?;
             unpushed::report(session, &planned.sources).await;
         }
     }

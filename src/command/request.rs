@@ -14,7 +14,7 @@ use crate::flow::session::Session;
 use crate::flow::sources::current_service;
 use crate::flow::sources::locked::lock_file;
 use crate::model::manifest::ServiceName;
-use crate::model::plan::Options;
+use crate::model::plan::{Detail, Options};
 
 impl From<&References> for ReferenceOverrides {
     fn from(args: &References) -> Self {
@@ -89,6 +89,15 @@ pub fn plan_of(
         source,
         options: (&args.images).into(),
     })
+}
+
+/// Returns how much of a plan or a build is shown.
+pub fn detail(session: &Session, args: &PlanArgs) -> Detail {
+    let mut detail = session
+        .reporter
+        .detail(!args.selection.patterns().is_empty());
+    detail.all |= args.all;
+    detail
 }
 
 /// Returns what to lock.

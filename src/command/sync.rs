@@ -216,7 +216,7 @@ fn result_text(outcome: &SyncOutcome) -> String {
 fn conclude(session: &Session, rows: &[Vec<String>]) -> Result<(), Failure> {
     let ended = session.reporter.finish();
     let printed = session.reporter.print(&aligned(rows));
-    session.reporter.print_failures(&failures(&ended));
+    session.reporter.print_failures(&failures(&ended, true));
     printed?;
     session.verdict(&ended)
 }

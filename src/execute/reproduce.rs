@@ -223,6 +223,7 @@ mod tests {
         let step = ScriptStep {
             phase: Phase::Build,
             text: "echo \"$A\"; exit 3".to_owned(),
+            file: "x-platform.yml".to_owned(),
             line: 1,
         };
         script(&environment, &step)

@@ -129,11 +129,11 @@ impl StepError {
         let mut lines = step.text.trim().lines();
         let first = lines.next().unwrap_or_default();
         let more = if lines.next().is_some() { " …" } else { "" };
-        let line = step.line;
+        let ScriptStep { file, line, .. } = step;
         let mut error = Self::plain(format!(
-            "`{first}{more}` exited with {code} (line {line} of the manifest)"
+            "`{first}{more}` exited with {code} ({file}:{line})"
         ));
-        error.line = Some(line);
+        error.line = Some(*line);
         // A stopping engine ends its containers first.
         error.lost_engine = matches!(code, 137 | 143);
         match code {

@@ -162,6 +162,7 @@ async fn run_steps(
         }
         Ok(()) => {}
     }
+    ended.only_fetched = steps[..position].iter().all(Step::fetches_source);
     if let (Outcome::Done, Some(folder)) = (ended.outcome, &plan.in_place) {
         in_place::compare(context, &plan.unit, folder).await;
     }

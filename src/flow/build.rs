@@ -18,17 +18,28 @@ use crate::execute::session::remove_leftovers;
 use crate::execute::{self, LABEL_FOLDER};
 use crate::model::event::Event;
 use crate::model::image::ImageRepository;
+use crate::model::plan::Detail;
 use crate::report::summary;
 
 /// Time limit for canceling the uploads that were opened to check push permissions.
 const CANCELLATION_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How to execute a plan.
+#[derive(Debug, Clone, Copy)]
+pub struct BuildRequest {
+    /// The number of services to process concurrently.
+    pub jobs: Option<u16>,
+    /// Whether to stop all services at the first failure.
+    pub fail_fast: bool,
+    /// How much the summary shows.
+    pub detail: Detail,
+}
+
 /// Executes a plan, prints the summary, and returns an error if anything failed.
 pub async fn carry_out(
     session: &Session,
     planned: Planned,
-    jobs: Option<u16>,
-    fail_fast: bool,
+    request: BuildRequest,
 ) -> Result<(), Failure> {
     let Planned {
         plan,
@@ -45,7 +56,7 @@ pub async fn carry_out(
         // Base images may come from any registry.
         clients.registry.allow_insecure(&facts.insecure_registries);
         // The lock is held, so any remaining container of this folder belongs to a run that was killed.
-        let context = plan::context(session, clients, facts, jobs, fail_fast);
+        let context = plan::context(session, clients, facts, request.jobs, request.fail_fast);
         let missing = secrets::missing(&context, &plan);
         if !missing.is_empty() {
             let error = session.manifest.missing_inputs(missing);
@@ -66,14 +77,17 @@ pub async fn carry_out(
         execute::run(Arc::new(context), &plan).await;
     }
     let ended = session.reporter.finish();
-    let summary = summary(&plan, &ended);
+    let took = session.reporter.elapsed();
+    let summary = summary(&plan, &ended, request.detail, took);
     // With many services the table alone fills the screen, so failures are printed below it.
     let printed = session.reporter.print(&summary.table);
     if !session.cancel.is_cancelled() {
         unpushed::report(session, &sources).await;
     }
     session.reporter.print_failures(&summary.failures);
-    printed?;
+    let space = if summary.table.is_empty() { "" } else { "\n" };
+    let closing_line = format!("{space}{}", summary.closing_line);
+    printed.and_then(|()| session.reporter.print(&closing_line))?;
     session.verdict(&ended)
 }
 

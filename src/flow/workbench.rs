@@ -176,7 +176,7 @@ pub async fn with_image(
     let context = Arc::new(context(engine, facts)?);
     execute::run(context.clone(), &plan).await;
     let ended = session.reporter.finish();
-    session.reporter.print_failures(&failures(&ended));
+    session.reporter.print_failures(&failures(&ended, true));
     session.verdict(&ended)?;
     Arc::into_inner(context).ok_or_else(|| Failure::outside("the builder image is still in use"))
 }

@@ -30,6 +30,7 @@ pub use text::{first_line, paint, severity_painted, shortened};
 use crate::base::error::{Exit, Failure};
 use crate::base::sanitize::sanitized;
 use crate::model::event::{Event, Events, FailedStep, Unit, UnitSummary};
+use crate::model::plan::Detail;
 use crate::report::plain::lines::Lines;
 use crate::report::terminal::bars::Bars;
 use journal::Journal;
@@ -123,6 +124,7 @@ struct ReporterState {
     view: View,
     logs: Logs,
     journal: Journal,
+    started: Instant,
     ended: Vec<(Unit, UnitSummary)>,
 }
 
@@ -146,6 +148,7 @@ impl Reporter {
             view,
             logs: Logs::new(logs),
             journal: Journal::new(),
+            started: Instant::now(),
             ended: Vec::new(),
         };
         state.record(&started);
@@ -184,6 +187,25 @@ impl Reporter {
         }
         state.logs.close_all();
         std::mem::take(&mut state.ended)
+    }
+
+    /// Returns how much of a plan or a run is shown: on a terminal only units with work, unless services are named.
+    pub fn detail(&self, is_named: bool) -> Detail {
+        let columns = columns(std::io::stdout());
+        let verbose = self.settings().verbose;
+        let is_complete = columns.is_none() || is_named;
+        Detail {
+            columns,
+            all: is_complete,
+            steps: is_complete || verbose,
+            repeats: verbose,
+        }
+    }
+
+    /// Returns the time since the command started.
+    pub fn elapsed(&self) -> Duration {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.started.elapsed()
     }
 
     /// Prints a table or another result of a run, unless the output is quiet or JSON.

@@ -1,51 +1,126 @@
 //! The end of a run: failures with their logs, and the summary table.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::text::shortened;
-use crate::base::table::fitted;
+use crate::base::table::Fit;
 use crate::base::units::elapsed;
 use crate::model::event::{FailedStep, Outcome, Phase, Unit, UnitSummary};
-use crate::model::plan::{Decision, Plan, UnitPlan};
-use crate::report::terminal::size::columns;
+use crate::model::plan::{Decision, Detail, Plan, UnitPlan, counted};
 
 /// Longer log lines below a failure are truncated.
 const MAX_TAIL_LINE: usize = 400;
 
-/// The summary of a run.
+/// The summary of a run, in the order in which its parts are printed.
 pub struct Summary {
+    /// The table, for standard output; empty if no unit is shown.
+    pub table: String,
     /// Failures with the last lines of their logs, for standard error; may be empty.
     pub failures: String,
-    /// The table, for standard output.
-    pub table: String,
+    /// The counts and the time, for standard output.
+    pub closing_line: String,
 }
 
-/// Returns the summary of a run. The table fits the width of standard output.
-pub fn summary(plan: &Plan, ended: &[(Unit, UnitSummary)]) -> Summary {
-    let failures = failures(ended);
-    let heading = ["SERVICE", "COMMIT", "RESULT", "TIME", "WHY", "IMAGE"]
-        .map(str::to_owned)
-        .to_vec();
-    let of = |unit: &Unit| {
-        ended
-            .iter()
-            .find(|(of, _)| of == unit)
-            .map(|(_, ended)| ended)
-    };
-    let rows = plan.units.iter().map(|unit| row(unit, of(&unit.unit)));
-    let rows = plan.with_references(std::iter::once(heading).chain(rows));
-    let mut table = fitted(rows, columns(std::io::stdout()));
-    if let Some(train) = &plan.train {
-        _ = write!(table, "\n{train}\n");
+/// Returns the summary of a run that took `took`. See [`Detail`] for what it shows.
+pub fn summary(
+    plan: &Plan,
+    ended: &[(Unit, UnitSummary)],
+    detail: Detail,
+    took: Duration,
+) -> Summary {
+    let results = Results { plan, ended };
+    let mut failures = failures(ended, detail.repeats);
+    if !failures.is_empty() {
+        failures.push_str(&moved_tags(plan, ended));
     }
-    let tags = if failures.is_empty() {
-        String::new()
-    } else {
-        moved_tags(plan, ended)
-    };
     Summary {
-        failures: failures + &tags,
-        table,
+        table: results.table(detail),
+        failures,
+        closing_line: results.closing_line(took),
+    }
+}
+
+/// The results of a run's units.
+struct Results<'a> {
+    plan: &'a Plan,
+    ended: &'a [(Unit, UnitSummary)],
+}
+
+impl Results<'_> {
+    fn of(&self, unit: &UnitPlan) -> Option<&UnitSummary> {
+        let mut ended = self.ended.iter();
+        let (_, ended) = ended.find(|(of, _)| *of == unit.unit)?;
+        Some(ended)
+    }
+
+    fn table(&self, detail: Detail) -> String {
+        let heading = [
+            ("RESULT", Fit::Fixed),
+            ("TIME", Fit::Optional),
+            ("WHY", Fit::Wrapped),
+        ];
+        detail.table(self.plan, &heading, |unit| {
+            let ended = self.of(unit);
+            let why = match ended.map(|ended| (&ended.failure, &ended.blocked_by)) {
+                // The message is printed below the table.
+                Some((Some(step), _)) => format!("{} failed", step.phase),
+                Some((_, Some(needed))) => format!("needs {needed}"),
+                _ => unit.reason.clone(),
+            };
+            let time = ended.filter(|ended| !ended.is_not_started());
+            let time = time.map_or_else(|| "-".to_owned(), |ended| elapsed(ended.elapsed));
+            vec![result(unit, ended).to_owned(), time, why]
+        })
+    }
+
+    fn closing_line(&self, took: Duration) -> String {
+        if self.plan.is_empty() {
+            return format!("{}\n", self.plan.nothing_to_do());
+        }
+        let work = self.plan.work();
+        let results: Vec<&str> = work.map(|unit| result(unit, self.of(unit))).collect();
+        let count = |wanted| results.iter().filter(|result| **result == wanted).count();
+        let counts = [
+            (count(BUILT), BUILT),
+            (count(PUSHED), PUSHED),
+            (count(PULLED), PULLED),
+            (count(TAGGED), TAGGED),
+            (count(FAILED), "failed"),
+            (count(STOPPED), STOPPED),
+            (count(NOT_STARTED), NOT_STARTED),
+            (self.plan.up_to_date(), "up to date"),
+        ];
+        format!("{} in {}\n", counted(&counts), elapsed(took))
+    }
+}
+
+const BUILT: &str = "built";
+const PUSHED: &str = "pushed";
+const PULLED: &str = "pulled";
+const TAGGED: &str = "tagged";
+const SKIPPED: &str = "skipped";
+const FAILED: &str = "FAILED";
+const STOPPED: &str = "stopped";
+const NOT_STARTED: &str = "not started";
+
+fn result(unit: &UnitPlan, ended: Option<&UnitSummary>) -> &'static str {
+    let Some(ended) = ended else {
+        return if unit.steps.is_empty() {
+            SKIPPED
+        } else {
+            NOT_STARTED
+        };
+    };
+    match (ended.outcome, unit.decision) {
+        (Outcome::Done, Decision::Skip) => SKIPPED,
+        (Outcome::Done, Decision::Tag) => TAGGED,
+        (Outcome::Done, Decision::Pull) => PULLED,
+        (Outcome::Done, Decision::Push) => PUSHED,
+        (Outcome::Done, Decision::Build) => BUILT,
+        (Outcome::Failed, _) => FAILED,
+        (Outcome::Blocked | Outcome::Stopped, _) if ended.is_not_started() => NOT_STARTED,
+        (Outcome::Blocked | Outcome::Stopped, _) => STOPPED,
     }
 }
 
@@ -74,46 +149,15 @@ fn moved_tags(plan: &Plan, ended: &[(Unit, UnitSummary)]) -> String {
     }
 }
 
-/// Returns the failures with the last lines of their logs.
-pub fn failures(ended: &[(Unit, UnitSummary)]) -> String {
+/// Returns the failures with the last lines of their logs; with `repeats`, also how to repeat them.
+pub fn failures(ended: &[(Unit, UnitSummary)], repeats: bool) -> String {
     let failed = ended
         .iter()
-        .filter_map(|(unit, ended)| Some(failure(unit, ended.failure.as_ref()?)));
+        .filter_map(|(unit, ended)| Some(failure(unit, ended.failure.as_ref()?, repeats)));
     failed.collect()
 }
 
-fn row(unit: &UnitPlan, ended: Option<&UnitSummary>) -> Vec<String> {
-    let result = match ended.map(|ended| ended.outcome) {
-        None if unit.steps.is_empty() => "skipped",
-        Some(Outcome::Done) => match unit.decision {
-            Decision::Skip => "skipped",
-            Decision::Tag => "tagged",
-            Decision::Pull => "pulled",
-            Decision::Push => "pushed",
-            Decision::Build => "built",
-        },
-        Some(Outcome::Failed) => "FAILED",
-        Some(Outcome::Blocked) => "blocked",
-        None | Some(Outcome::Stopped) => "stopped",
-    };
-    let why = match ended.map(|ended| (&ended.failure, &ended.blocked_by)) {
-        // The message is printed above the table.
-        Some((Some(step), _)) => format!("{} failed", step.phase),
-        Some((_, Some(needed))) => format!("needs {needed}"),
-        _ => unit.reason.clone(),
-    };
-    vec![
-        unit.unit.to_string(),
-        unit.commit
-            .map_or_else(|| "-".to_owned(), |commit| commit.short()),
-        result.to_owned(),
-        ended.map_or_else(|| "-".to_owned(), |ended| elapsed(ended.elapsed)),
-        why,
-        unit.image.to_string(),
-    ]
-}
-
-fn failure(unit: &Unit, step: &FailedStep) -> String {
+fn failure(unit: &Unit, step: &FailedStep, repeats: bool) -> String {
     let mut text = format!("\nerror: {unit}: {}: {}\n", step.phase, step.message);
     if !step.tail.is_empty() {
         text.push_str("  last lines of its log:\n");
@@ -124,7 +168,7 @@ fn failure(unit: &Unit, step: &FailedStep) -> String {
     if let Some(log) = &step.log {
         _ = writeln!(text, "  full log: {log}");
     }
-    if let Some(reproduce_command) = &step.reproduce_command {
+    if let Some(reproduce_command) = step.reproduce_command.as_ref().filter(|_| repeats) {
         // On one line and never truncated, so that it can be copied.
         _ = writeln!(text, "  debug with:\n    {reproduce_command}");
     }
@@ -171,10 +215,10 @@ pub fn outcome_line(ended: &UnitSummary, color: bool) -> String {
                 step.message.lines().next().unwrap_or_default()
             )
         }
-        (_, _, Some(needed)) if ended.elapsed.is_zero() => format!("not started: {needed} failed"),
+        (_, _, Some(needed)) if ended.is_not_started() => format!("not started: {needed} failed"),
         (_, _, Some(needed)) => format!("stopped after {took}: {needed} failed"),
         (Outcome::Done, ..) => format!("{} in {took}", painted("done", 32)),
-        _ if ended.elapsed.is_zero() => "not started".to_owned(),
+        _ if ended.is_not_started() => "not started".to_owned(),
         _ => format!("stopped after {took}"),
     }
 }

@@ -189,7 +189,7 @@ impl DeployTask<'_> {
         };
         let record = self.end(started, state).await?;
         if failed > 0 {
-            session.reporter.print_failures(&failures(&ended));
+            session.reporter.print_failures(&failures(&ended, true));
             return Err(Failure::rendered(
                 Exit::ServiceFailed,
                 format!(

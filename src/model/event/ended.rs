@@ -32,6 +32,9 @@ pub struct UnitSummary {
     #[serde(rename = "seconds", with = "seconds")]
     #[schemars(with = "f64")]
     pub elapsed: Duration,
+    /// Whether nothing was done, except to fetch its source
+    #[serde(skip)]
+    pub only_fetched: bool,
     /// The failed unit that it needs
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<Unit>,
@@ -46,9 +49,16 @@ impl UnitSummary {
         Self {
             outcome,
             elapsed: Duration::ZERO,
+            only_fetched: false,
             blocked_by: None,
             failure: None,
         }
+    }
+
+    /// Returns whether the run ended before the work on it started.
+    pub fn is_not_started(&self) -> bool {
+        matches!(self.outcome, Outcome::Blocked | Outcome::Stopped)
+            && (self.only_fetched || self.elapsed.is_zero())
     }
 
     /// Returns the result of a unit with a failed step.

@@ -5,6 +5,12 @@ use super::node::{Node, NodeKind};
 use super::{Manifest, yaml};
 
 impl Manifest {
+    /// Returns the name of the file, for locations such as `x-platform.yml:53`.
+    pub fn file_name(&self) -> String {
+        let name = self.file.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
     /// Returns the 1-based line of a key of a service, given as a path such as `docker`, `file`. Falls back to the
     /// defaults; `None` if neither has the key.
     pub fn line_of(&self, service: &ServiceName, keys: &[&str]) -> Option<usize> {

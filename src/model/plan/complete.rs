@@ -352,11 +352,14 @@ impl Decided<'_> {
             (Phase::Build, &scripts.build[..]),
             (Phase::Test, test),
         ];
+        let file = self.draft.manifest.file_name();
         let steps = lists.into_iter().flat_map(|(phase, lines)| {
+            let file = &file;
             lines.iter().map(move |line| {
                 Step::Script(ScriptStep {
                     phase,
                     text: line.text.clone(),
+                    file: file.clone(),
                     line: line.line,
                 })
             })

@@ -214,9 +214,9 @@ impl<'a> PlanDraft<'a> {
             reason: reason.to_owned(),
             changes: Vec::new(),
         };
-        let missing = match &candidate.variant {
-            None => "the commit".to_owned(),
-            Some(variant) => format!("the commit with {variant}"),
+        let new_commit = match &candidate.variant {
+            None => "new commit".to_owned(),
+            Some(variant) => format!("new commit with {variant}"),
         };
         let registry_text = match &comparison.identity {
             Some(tag) => format!("in the registry as {tag}"),
@@ -264,13 +264,11 @@ impl<'a> PlanDraft<'a> {
                 choice(Decision::Push, "in the engine, not in the registry")
             }
             (Some(_), None, Some(_)) => choice(Decision::Skip, &self.not_pushed(candidate)),
-            (Some(registry), None, None) => {
-                Choice::build(format!("neither {registry} nor the engine has {missing}"))
-            }
+            (Some(_), None, None) => Choice::build(new_commit),
             (None, _, Some(_)) => choice(Decision::Skip, "in the engine"),
             (None, _, None) => Choice::build(match candidate.source.changes() {
                 Some(changes) => format!("changed: {changes}"),
-                None => format!("the engine does not have {missing}"),
+                None => new_commit,
             }),
         };
         let chosen = match &comparison.registry {

@@ -1,62 +1,159 @@
 //! The plan as text, for `xp plan`.
 
-use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
-use super::{Plan, UnitPlan};
-use crate::base::table::fitted;
+use super::{Decision, Plan, UnitPlan};
+use crate::base::table::{Column, Fit, fitted};
+use crate::base::units::elapsed;
 
-impl Plan {
-    /// Returns the plan as a table, followed by the steps of each unit with paths relative to the manifest's folder.
-    /// The table is fitted to the terminal's width, if any.
-    pub fn display(&self, folder: &Path, columns: Option<usize>) -> impl fmt::Display {
-        let mut text = self.table(columns);
-        if let Some(train) = &self.train {
+/// How much of a plan or a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Detail {
+    /// The width of the terminal; `None` for a file, a pipe or a CI log, which get everything.
+    pub columns: Option<usize>,
+    /// Whether to list units with nothing to do.
+    pub all: bool,
+    /// Whether to show the steps of each unit.
+    pub steps: bool,
+    /// Whether to show how to repeat a failed step.
+    pub repeats: bool,
+}
+
+impl Detail {
+    /// What a file gets.
+    #[cfg(test)]
+    pub(super) const FILE: Self = Self {
+        columns: None,
+        all: true,
+        steps: true,
+        repeats: false,
+    };
+
+    /// Returns a table of units, which has `heading` after the unit's name and ends with the image. `cells` returns the
+    /// cells below `heading`.
+    pub fn table(
+        self,
+        plan: &Plan,
+        heading: &[Column],
+        cells: impl Fn(&UnitPlan) -> Vec<String>,
+    ) -> String {
+        let shows_references = plan.shows_references();
+        let reference: Option<Column> = shows_references.then_some(("REFERENCE", Fit::Optional));
+        let columns: Vec<Column> = std::iter::once(("SERVICE", Fit::Fixed))
+            .chain(reference)
+            .chain([("COMMIT", Fit::Optional)])
+            .chain(heading.iter().copied())
+            .chain([("IMAGE", Fit::OwnLine)])
+            .collect();
+        let shown = plan.units.iter();
+        let shown = shown.filter(|unit| self.all || !unit.steps.is_empty());
+        let rows = shown.map(|unit| {
+            let mut row = vec![unit.unit.to_string()];
+            row.extend(shows_references.then(|| unit.reference().to_owned()));
+            let commit = unit.commit.map(|commit| commit.short());
+            row.push(commit.unwrap_or_else(|| "-".to_owned()));
+            row.extend(cells(unit));
+            row.push(self.image(unit));
+            row
+        });
+        let rows: Vec<Vec<String>> = rows.collect();
+        if rows.is_empty() {
+            return String::new();
+        }
+        let mut text = fitted(&columns, rows, self.columns);
+        if let Some(train) = &plan.train {
             text.push_str(&format!("\n{train}\n"));
-        }
-        for unit in self.work() {
-            text.push('\n');
-            text.push_str(&steps(unit, folder));
-        }
-        if self.is_empty() {
-            text.push_str("\nNothing to do.\n");
         }
         text
     }
 
-    fn table(&self, columns: Option<usize>) -> String {
-        let heading = ["SERVICE", "COMMIT", "DECISION", "WHY", "IMAGE"]
-            .map(str::to_owned)
-            .to_vec();
-        let rows = std::iter::once(heading).chain(self.units.iter().map(row));
-        fitted(self.with_references(rows), columns)
-    }
-
-    /// Adds a column with the references after the service, if not all of them come from the manifest.
-    pub fn with_references(&self, rows: impl IntoIterator<Item = Vec<String>>) -> Vec<Vec<String>> {
-        let mut rows: Vec<Vec<String>> = rows.into_iter().collect();
-        if self.shows_references() {
-            let references = self.units.iter().map(UnitPlan::reference);
-            for (row, cell) in rows
-                .iter_mut()
-                .zip(["REFERENCE"].into_iter().chain(references))
-            {
-                row.insert(1, cell.to_owned());
-            }
+    /// Returns the name of an image. On a terminal, it omits the tag if that is the commit, and shortens other IDs.
+    fn image(self, unit: &UnitPlan) -> String {
+        let commit = unit.commit.map(|commit| commit.to_string());
+        let (Some(_), Some(tag)) = (self.columns, unit.image.tag()) else {
+            return unit.image.to_string();
+        };
+        let repository = unit.image.repository();
+        if commit.as_deref() == Some(tag.as_str()) {
+            return repository.to_string();
         }
-        rows
+        format!("{repository}:{}", with_short_id(tag.as_str()))
     }
 }
 
-fn row(unit: &UnitPlan) -> Vec<String> {
-    vec![
-        unit.unit.to_string(),
-        unit.commit
-            .map_or_else(|| "-".to_owned(), |commit| commit.short()),
-        unit.decision.to_string(),
-        unit.reason.clone(),
-        unit.image.to_string(),
-    ]
+/// Shortens the ID of a commit or a content at the start of a tag.
+fn with_short_id(tag: &str) -> String {
+    const ID: usize = 40;
+    const SHOWN: usize = 8;
+    match tag.split_at_checked(ID) {
+        Some((id, rest)) if id.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            format!("{}…{rest}", &id[..SHOWN])
+        }
+        _ => tag.to_owned(),
+    }
+}
+
+impl Plan {
+    /// Returns the plan as a table, followed by the steps of each unit with paths relative to the manifest's folder, and
+    /// by the counts and the time that planning took.
+    pub fn display(&self, folder: &Path, detail: Detail, took: Duration) -> String {
+        let heading = [("DECISION", Fit::Fixed), ("WHY", Fit::Wrapped)];
+        let mut text = detail.table(self, &heading, |unit| {
+            vec![unit.decision.to_string(), unit.reason.clone()]
+        });
+        if detail.steps {
+            for unit in self.work() {
+                text.push('\n');
+                text.push_str(&steps(unit, folder));
+            }
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&self.closing_line(took));
+        text
+    }
+
+    fn closing_line(&self, took: Duration) -> String {
+        if self.is_empty() {
+            return format!("{}\n", self.nothing_to_do());
+        }
+        let decided = |decision| {
+            let units = self.units.iter();
+            units.filter(|unit| unit.decision == decision).count()
+        };
+        let counts = [
+            (decided(Decision::Build), "to build"),
+            (decided(Decision::Push), "to push"),
+            (decided(Decision::Pull), "to pull"),
+            (decided(Decision::Tag), "to tag"),
+            (self.up_to_date(), "up to date"),
+        ];
+        format!("{} (planned in {})\n", counted(&counts), elapsed(took))
+    }
+
+    /// Returns the closing line of a plan without work.
+    pub fn nothing_to_do(&self) -> String {
+        match self.up_to_date() {
+            0 => "Nothing to do".to_owned(),
+            1 => "Nothing to do: 1 service up to date".to_owned(),
+            services => format!("Nothing to do: {services} services up to date"),
+        }
+    }
+
+    /// Returns the number of services with nothing to do.
+    pub fn up_to_date(&self) -> usize {
+        let services = self.units.iter().filter(|unit| unit.commit.is_some());
+        services.filter(|unit| unit.steps.is_empty()).count()
+    }
+}
+
+/// Returns text such as `3 to build, 140 up to date`, without counts of zero.
+pub fn counted(counts: &[(usize, &str)]) -> String {
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts = counts.map(|(count, what)| format!("{count} {what}"));
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 fn steps(unit: &UnitPlan, folder: &Path) -> String {
@@ -75,4 +172,27 @@ fn steps(unit: &UnitPlan, folder: &Path) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_in_tags_are_shortened() {
+        let id = "0123456789abcdef0123456789abcdef01234567";
+        assert_eq!(with_short_id(id), "01234567…");
+        assert_eq!(
+            with_short_id(&format!("{id}-dirty-b32a90ff")),
+            "01234567…-dirty-b32a90ff"
+        );
+        assert_eq!(with_short_id("1.36"), "1.36");
+        assert_eq!(with_short_id(&"x".repeat(50)), "x".repeat(50));
+    }
+
+    #[test]
+    fn counts_of_zero_are_omitted() {
+        let counts = [(3, "to build"), (0, "to push"), (140, "up to date")];
+        assert_eq!(counted(&counts), "3 to build, 140 up to date");
+    }
 }

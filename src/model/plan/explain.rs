@@ -7,7 +7,7 @@ use super::compare::{ComparisonResults, ImageComparison, labels_of};
 use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::{Folders, Input, InputValue};
 use super::{Inventory, PlanError};
-use crate::base::table::{aligned, fitted};
+use crate::base::table::{aligned, with_last_cell_below};
 use crate::model::image::{ImageReference, Labels};
 use crate::model::manifest::{Manifest, ServiceName};
 use crate::model::recipe::{InputDigest, LABEL_RECIPE, LABEL_REVISION, Recipe};
@@ -223,9 +223,8 @@ impl PlanDraft<'_> {
 }
 
 fn in_file(manifest: &Manifest, line: Option<usize>) -> String {
-    let file = manifest.file.file_name().unwrap_or_default();
     match line {
-        Some(line) => format!("{}:{line}", file.display()),
+        Some(line) => format!("{}:{line}", manifest.file_name()),
         None => "default".to_owned(),
     }
 }
@@ -341,7 +340,7 @@ fn fit_to_terminal(mut rows: Vec<Vec<String>>, columns: Option<usize>) -> String
             row.push(from_and_value);
         }
     }
-    fitted(rows, columns)
+    with_last_cell_below(rows, columns)
 }
 
 #[cfg(test)]

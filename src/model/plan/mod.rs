@@ -43,6 +43,7 @@ pub use builder::FolderBuilder;
 pub use built_from::needed_ids;
 pub use compare::{ComparisonResults, ImageLookup, PartialComparison};
 pub use decide::Decided;
+pub use display::{Detail, counted};
 pub use draft::PlanDraft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use inventory::{Inventory, Presence, QueryFailure};

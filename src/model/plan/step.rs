@@ -132,6 +132,8 @@ pub struct ScriptStep {
     pub phase: Phase,
     /// The shell line.
     pub text: String,
+    /// The file name of the manifest.
+    pub file: String,
     /// Its line in the manifest.
     pub line: usize,
 }
@@ -206,6 +208,11 @@ pub struct PushStep {
 }
 
 impl Step {
+    /// Returns whether the step only fetches the source.
+    pub fn fetches_source(&self) -> bool {
+        matches!(self, Self::Sync(_) | Self::Export(_))
+    }
+
     /// Returns the phase, which also selects the log for the step's output.
     pub fn phase(&self) -> Phase {
         match self {

@@ -2,6 +2,7 @@
 
 mod builders;
 mod consistency;
+mod display;
 mod engine_images;
 mod inventory;
 mod local;
@@ -12,6 +13,7 @@ mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::*;
 use crate::model::event::Phase;
@@ -377,9 +379,10 @@ fn missing_images_are_built_with_their_dependencies() {
     assert_eq!(
         shown(&plan),
         [
-            "builders/go build: no image with content 05fe405 [image push tag]".replace("05fe405", &plan.units[0].image.tag().unwrap().as_str()[..8]),
-            "front build: neither r.example.com nor the engine has the commit [sync export image push tag]".to_owned(),
-            "back build: neither r.example.com nor the engine has the commit \
+            "builders/go build: no image with content 05fe405 [image push tag]"
+                .replace("05fe405", &plan.units[0].image.tag().unwrap().as_str()[..8]),
+            "front build: new commit [sync export image push tag]".to_owned(),
+            "back build: new commit \
              [sync export container prepare build test image push tag]"
                 .to_owned(),
         ]
@@ -466,7 +469,7 @@ fn without_a_registry_only_the_engine_matters() {
     let platform = TestPlatform::local();
     assert_eq!(
         shown(&platform.plan(&["front"])),
-        ["front build: the engine does not have the commit [sync export image]"]
+        ["front build: new commit [sync export image]"]
     );
     let platform = platform
         .engine("front", "", "a")
@@ -635,10 +638,10 @@ fn a_locked_commit_moves_no_tags() {
 
 #[test]
 fn the_plan_shows_steps_without_values() {
-    let text = TestPlatform::new()
-        .plan(&["back"])
-        .display(Path::new("/p"), None)
-        .to_string();
+    let text =
+        TestPlatform::new()
+            .plan(&["back"])
+            .display(Path::new("/p"), Detail::FILE, Duration::ZERO);
     for part in [
         "SERVICE",
         "back",

@@ -1,7 +1,7 @@
 //! The status as a table.
 
 use super::{CheckoutStatus, ImageStatus, ServiceStatus, Status, WorkingCopyStatus};
-use crate::base::table::fitted;
+use crate::base::table::with_last_cell_below;
 use crate::model::source::ServiceSource;
 
 impl Status {
@@ -39,7 +39,7 @@ impl Status {
         let rows = std::iter::once(heading.map(str::to_owned))
             .chain(self.services.iter().map(cells))
             .map(row);
-        fitted(rows.collect(), columns)
+        with_last_cell_below(rows.collect(), columns)
     }
 }
 

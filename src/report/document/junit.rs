@@ -172,7 +172,7 @@ fn not_started(unit: &ReportedUnit<'_>) -> String {
             let phase = failure.map_or("an earlier step", |failure| failure.phase.as_str());
             format!("not started: {phase} failed")
         }
-        UnitStatus::Blocked => format!("not started: {}", unit.why()),
+        _ if unit.blocked_by().is_some() => format!("not started: {}", unit.why()),
         UnitStatus::Waiting | UnitStatus::Running => "not started yet".to_owned(),
         UnitStatus::Stopped => "not started: the run was stopped".to_owned(),
         _ => "not started: the run ended first".to_owned(),
@@ -214,9 +214,6 @@ fn broken(failure: &FailedStep) -> CaseResult {
     let mut text = format!("{}\n", failure.message);
     for hint in &failure.hints {
         put!(&mut text, "hint: {hint}\n");
-    }
-    if let Some(line) = failure.line {
-        put!(&mut text, "line {line} of the manifest\n");
     }
     if let Some(command) = &failure.reproduce_command {
         put!(&mut text, "debug with: {command}\n");

@@ -106,14 +106,18 @@ fn units(record: &RunRecord, state: RunState) -> Vec<ReportedUnit<'_>> {
 }
 
 impl ReportedUnit<'_> {
+    /// Returns the failed unit that it needs.
+    fn blocked_by(&self) -> Option<&str> {
+        self.work?.blocked_by.as_deref()
+    }
+
     /// Returns why the unit was built, skipped or not started.
     fn why(&self) -> String {
         let planned = self.plan.map_or("", |plan| plan.reason.as_str());
+        if let Some(needed) = self.blocked_by() {
+            return format!("needs {needed}, which failed");
+        }
         match (self.status, self.work) {
-            (UnitStatus::Blocked, Some(work)) => {
-                let needed = work.blocked_by.as_deref().unwrap_or("a dependency");
-                format!("needs {needed}, which failed")
-            }
             (UnitStatus::Failed, Some(work)) => {
                 let phase = work.failure.as_ref().map(|it| it.phase.as_str());
                 let failed = format!("{} failed", phase.unwrap_or("a step"));

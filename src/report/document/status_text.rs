@@ -1,7 +1,7 @@
 //! The status of a run and of its units.
 
 use crate::base::error::Exit;
-use crate::model::event::Outcome;
+use crate::model::event::{Outcome, Phase};
 use crate::model::record::{DecisionDocument, RunRecord, UnitDocument, UnitRecord};
 
 /// The status of a run.
@@ -52,16 +52,14 @@ impl RunState {
 pub enum UnitStatus {
     /// A step failed.
     Failed,
-    /// A unit that it needs failed.
-    Blocked,
-    /// The run was interrupted, or another unit failed.
+    /// Stopped at work: the run was interrupted, or another unit failed.
     Stopped,
     /// The run was killed while it was running.
     CutOff,
     Running,
     /// Waiting for another unit or a free job slot, perhaps to start.
     Waiting,
-    /// The run ended before it started.
+    /// The run ended, or a unit that it needs failed, before it started.
     NotStarted,
     Built,
     Pushed,
@@ -79,6 +77,10 @@ impl UnitStatus {
         let is_running = state == RunState::Running;
         let is_waiting = work.is_some_and(UnitRecord::is_waiting);
         let has_steps = work.is_some_and(|work| !work.steps.is_empty());
+        let is_begun = work.is_some_and(|work| {
+            let mut phases = work.steps.iter().map(|step| step.phase.as_str());
+            phases.any(|phase| phase != Phase::Sync.as_str() && phase != Phase::Export.as_str())
+        });
         let has_work = plan.is_none_or(|plan| !plan.steps.is_empty());
         match work.map(|work| work.outcome) {
             Some(Some(Outcome::Done)) => match plan.map(|plan| &plan.decision) {
@@ -90,8 +92,8 @@ impl UnitStatus {
                 Some(DecisionDocument::Build) => Self::Built,
             },
             Some(Some(Outcome::Failed)) => Self::Failed,
-            Some(Some(Outcome::Blocked)) => Self::Blocked,
-            Some(Some(Outcome::Stopped)) => Self::Stopped,
+            Some(Some(Outcome::Blocked | Outcome::Stopped)) if is_begun => Self::Stopped,
+            Some(Some(Outcome::Blocked | Outcome::Stopped)) => Self::NotStarted,
             Some(None) if is_running && is_waiting => Self::Waiting,
             Some(None) if is_running => Self::Running,
             Some(None) if is_waiting && !has_steps => Self::NotStarted,
@@ -106,7 +108,6 @@ impl UnitStatus {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
-            Self::Blocked => "blocked",
             Self::Stopped => "stopped",
             Self::CutOff => "cut off",
             Self::Running => "running",
@@ -125,7 +126,7 @@ impl UnitStatus {
     pub const fn class(self) -> &'static str {
         match self {
             Self::Failed => "bad",
-            Self::Blocked | Self::Stopped | Self::CutOff | Self::NotStarted => "warn",
+            Self::Stopped | Self::CutOff | Self::NotStarted => "warn",
             Self::Running | Self::Waiting => "live",
             Self::Built | Self::Pushed | Self::Pulled | Self::Tagged | Self::Done => "good",
             Self::Skipped => "quiet",

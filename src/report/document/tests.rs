@@ -130,10 +130,12 @@ fn a_page_has_failures_first_with_the_units_that_they_block() {
     let html = RunReport::new(&run, &record, None, &[]).html();
     let at = |text: &str| html.find(text).unwrap_or_else(|| panic!("no {text}"));
     assert!(at("<h3>bad: test</h3>") < at("id=\"timeline\""));
-    assert!(at("<b>blocked</b>blocked") < at("id=\"timeline\""));
+    assert!(at("<b>not started</b>blocked") < at("id=\"timeline\""));
     assert!(at("id=\"timeline\"") < at("id=\"units\""));
     assert!(html.contains("data-unit=\"bad\" data-result=\"failed\" data-critical"));
-    assert!(html.contains("1 failed") && html.contains("1 blocked") && html.contains("1 built"));
+    assert!(
+        html.contains("1 failed") && html.contains("1 not started") && html.contains("1 built")
+    );
     assert!(html.contains("needs bad, which failed"));
     assert!(html.contains("because of skipped"));
 }

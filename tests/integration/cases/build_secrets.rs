@@ -220,7 +220,7 @@ fn a_build_with_secrets_can_be_reproduced(t: &Context) {
         "secrets: { npm: { env: NPM }, f: { file: \"a, b\" } }",
     );
     t.write("a, b", "12345");
-    let failed = app.build().env("NPM", "c4nary").failure(1);
+    let failed = app.build().arg("-v").env("NPM", "c4nary").failure(1);
     let failed = failed.stderr_contains("of 6 5").does_not_contain("c4nary");
     let (_, rest) = failed
         .stderr

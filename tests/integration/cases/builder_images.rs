@@ -223,7 +223,7 @@ fn builder_that_fails_blocks_its_services(t: &Context) {
     let output = app.build().failure(1);
     let output = output.stderr_contains(&format!("error: {builder}: image: "));
     let output = output.stderr_contains("    no tools\n");
-    let output = output.stdout_contains(" blocked ");
+    let output = output.stdout_contains(" not started ");
     assert!(
         output.stdout.contains(&format!("needs {builder}")),
         "{output}"

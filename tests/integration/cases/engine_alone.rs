@@ -179,9 +179,9 @@ fn failure_blocks_only_dependents(t: &Context) {
     ]);
     let output = t.xp(["build", "--jobs", "1"]).failure(1);
     assert!(output.row("a").contains(" FAILED "), "{output}");
-    assert!(output.row("b").contains(" blocked "), "{output}");
+    assert!(output.row("b").contains(" not started "), "{output}");
     assert!(output.row("b").contains(" needs a "), "{output}");
-    assert!(output.row("c").contains(" blocked "), "{output}");
+    assert!(output.row("c").contains(" not started "), "{output}");
     assert!(output.row("d").contains(" built "), "{output}");
     let images = t.engine().images_with_prefix(&format!("{}/", t.prefix()));
     let commit = platform.repository("d").head();

@@ -33,7 +33,7 @@ fn the_tree_shows_the_state_of_each_service(t: &Context) {
     assert_eq!(
         graph.stdout,
         "zbackend       build  needs.zfrontend changed\n\
-         └── zfrontend  build  the engine does not have the commit\n\
+         └── zfrontend  build  new commit\n\
          zother         skip   in the engine\n"
     );
     assert_eq!(graph.stderr, "");

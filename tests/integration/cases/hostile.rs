@@ -306,7 +306,7 @@ fn shell_code_in_a_branch_name_is_not_executed(t: &Context) {
         // If it fails, the command to copy has it as one word, too.
         app.set_scripts("env: {BRANCH: '${{ service.branch }}'}", &["exit 3"]);
         let failed = t
-            .xp(["build", "--force"])
+            .xp(["build", "--force", "-v"])
             .arg(format!("--branch={branch}"))
             .failure(1);
         let by_hand = failed.stderr_contains("debug with:\n").stderr;

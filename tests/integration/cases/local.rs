@@ -139,7 +139,7 @@ fn files_unchecked_by_git_are_built(t: &Context) {
         assert_eq!(built.trim(), content, "{mark}");
         t.xp(["plan", "--local"])
             .success()
-            .stdout_contains("Nothing to do.");
+            .stdout_contains("Nothing to do: ");
         user.git(&["update-index", "--no-skip-worktree", "file"]);
     }
 }
@@ -154,7 +154,7 @@ fn a_second_build_does_nothing(t: &Context) {
         assert!(second.row("app").contains(" skipped "), "{second}");
         assert!(!second.stderr.contains("app | "), "{second}");
         let plan = t.xp(["plan", "--local"]).success();
-        plan.stdout_contains("Nothing to do.");
+        plan.stdout_contains("Nothing to do: ");
     }
     let forced = t.xp(["build", "--local", "--force"]).success();
     assert!(forced.row("app").contains(" built "), "{forced}");
@@ -228,7 +228,7 @@ fn nothing_is_pushed(t: &Context) {
     assert_eq!(id(t, &format!("{image}:master")), id(t, &commit));
     assert_ne!(id(t, &commit), id(t, &dirty));
     let plan = t.xp(["plan"]).success();
-    plan.stdout_contains("Nothing to do.");
+    plan.stdout_contains("Nothing to do: ");
 
     // After a local build of changes, only the branch's tag has to be corrected.
     user.write("file", "3\n");

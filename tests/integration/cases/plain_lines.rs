@@ -158,14 +158,14 @@ fn workflow_commands_in_script_output_are_disarmed(t: &Context) {
 fn workflow_commands_in_failed_scripts_are_disarmed(t: &Context) {
     let script = "cat > /dev/null <<E\n::notice::of a text\n##[add-mask]x\nE\nexit 3";
     let app = App::with_scripts(t, "", &[script]);
-    let output = in_github(app.build(), t).failure(1);
+    let output = in_github(app.build().arg("-v"), t).failure(1);
     let output = output.stderr_contains("debug with:\n    docker run ");
     let is_command =
         |line: &&str| line.trim_start().starts_with("::notice") || line.contains("##[");
     let commands: Vec<&str> = output.stderr.lines().filter(is_command).collect();
     assert!(commands.is_empty(), "{output}");
     // Elsewhere it is unchanged, so that it can be copied.
-    let output = app.build().failure(1);
+    let output = app.build().arg("-v").failure(1);
     output.stderr_contains("\n::notice::of a text\n##[add-mask]x\nE\nexit 3'");
 }
 

@@ -241,7 +241,7 @@ fn long_record(count: usize) -> String {
         .map(|unit| {
             json!({"name": name(unit), "kind": "service", "commit": "0".repeat(40),
                 "image": format!("registry.example.com/x/{}:{}", name(unit), "0".repeat(40)),
-                "decision": "build", "reason": "the registry does not have the commit", "changes": [],
+                "decision": "build", "reason": "new commit", "changes": [],
                 "after": unit.checked_sub(10).map(name).into_iter().collect::<Vec<_>>(),
                 "steps": [{"phase": "build", "text": "make"}, {"phase": "image", "text": "x"}, {"phase": "push", "text": "x"}]})
         })

@@ -45,7 +45,7 @@ fn a_failed_script_can_be_reproduced(t: &Context) {
                 memory: 512m\ncpus: 0.5\nenv: { QUOTED: \"a 'b' \\\"c\\\" $D `e`\" }";
     let before = "echo before > made-before; echo \"$QUOTED\" > /cache/file";
     let app = App::with_scripts(t, keys, &[before, SCRIPT]);
-    let output = as_unknown_user(t, &app, ["build"]).failure(1);
+    let output = as_unknown_user(t, &app, ["build", "-v"]).failure(1);
     let output =
         output.stderr_contains("hint: `xp shell --failed app` opens a shell in its container");
     let printed = "it's app at /go/src/an app as 12345\nbefore\na 'b' \"c\" $D `e`\n.git/HEAD\n";
@@ -65,7 +65,7 @@ fn a_failed_script_of_a_working_copy_can_be_reproduced(t: &Context) {
     let before = "echo before > made-before; echo cached > /cache/file";
     let app = App::with_scripts(t, "cache: [ /cache ]", &[before, SCRIPT]);
     t.xp(["sync"]).success();
-    let output = app.build().arg("--local").failure(1);
+    let output = app.build().args(["--local", "-v"]).failure(1);
     fs::write(t.dir().join("src/app/made-before"), "by me\n").expect("a file");
     let again = repeat(t, &command(&output)).failure(7);
     assert_eq!(
@@ -80,14 +80,14 @@ fn a_reproduced_script_leaves_no_files_owned_by_root(t: &Context) {
         "user: root\ncache: [ /cache ]",
         &["mkdir -p a/b; id -u; exit 9"],
     );
-    let output = as_unknown_user(t, &app, ["build"]).failure(1);
+    let output = as_unknown_user(t, &app, ["build", "-v"]).failure(1);
     let again = repeat(t, &command(&output)).failure(9);
     assert_eq!(again.stdout, "0\n");
     assert_owned_by(&app.export("a"), 12345);
 
     // Another user could not write to the caller's files, so no command is printed.
     app.set_scripts("user: \"4321:4321\"", &["exit 9"]);
-    let output = as_unknown_user(t, &app, ["build"]).failure(1);
+    let output = as_unknown_user(t, &app, ["build", "-v"]).failure(1);
     assert!(!output.stderr.contains("debug with"), "{output}");
 }
 
@@ -114,7 +114,8 @@ fn a_failed_image_build_can_be_reproduced(t: &Context) {
         "{builder}\n{docker}\nscripts: {{ build: [ \"echo by the script > made\" ] }}"
     ));
     for buildkit in ["0", "1"] {
-        let output = app.build().env("DOCKER_BUILDKIT", buildkit).failure(1);
+        let build = app.build().arg("-v").env("DOCKER_BUILDKIT", buildkit);
+        let output = build.failure(1);
         let again = repeat(t, &command(&output)).run();
         assert!(!again.status.success(), "{again}");
         let printed = format!("{}{}", again.stdout, again.stderr);
@@ -129,7 +130,7 @@ fn secrets_are_not_printed(t: &Context) {
     const SECRET: &str = "s3cret 'value'";
     let keys = "env: { TOKEN: \"to ${{ env.SECRET }} of ${{ service.name }}\" }";
     let app = App::with_scripts(t, keys, &["echo ${#TOKEN}; exit 7"]);
-    let output = app.build().env("SECRET", SECRET).failure(1);
+    let output = app.build().arg("-v").env("SECRET", SECRET).failure(1);
     let output = output.does_not_contain(SECRET).does_not_contain("s3cret");
     let command = command(&output);
     let length = format!("to {SECRET} of app").len();
@@ -179,7 +180,7 @@ fn a_shell_opens_where_a_script_failed(t: &Context) {
         "{differing:?}"
     );
     let output = output
-        .stderr_contains("run 1: app: build: `cat out/file …` exited with 7 (line ")
+        .stderr_contains("run 1: app: build: `cat out/file …` exited with 7 (x-platform.yml:")
         .stderr_contains(
             "using the files that the build left in .xp/build/app; the next build replaces them",
         )

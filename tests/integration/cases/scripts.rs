@@ -37,7 +37,7 @@ fn failure_names_what_failed_and_where(t: &Context) {
         .expect("a line");
     assert_eq!(
         lines[0],
-        format!("app: build: {script} exited with 3 (line {line} of the manifest)")
+        format!("app: build: {script} exited with 3 (x-platform.yml:{line})")
     );
     assert_eq!(lines[1], "  last lines of its log:");
     assert!(
@@ -70,7 +70,8 @@ fn a_script_of_several_lines_stops_at_the_first_failure(t: &Context) {
         "name=value\nif [ $name = value ]; then\n  echo \"it is ${name}\"\nfi\nfalse\necho never";
     let app = App::with_scripts(t, "", &[script]);
     let output = app.build().failure(1);
-    let output = output.stderr_contains("app: build: `name=value …` exited with 1 (line ");
+    let output =
+        output.stderr_contains("app: build: `name=value …` exited with 1 (x-platform.yml:");
     assert!(output.stderr.contains("app | it is value\n"), "{output}");
     assert!(!output.stderr.contains("app | never\n"), "{output}");
 }

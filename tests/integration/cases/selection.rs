@@ -171,10 +171,7 @@ fn what_would_be_built_is_listed_with_reasons(t: &Context) {
     let list = t.xp(["why"]).success().stdout;
     let lines: Vec<&str> = list.lines().collect();
     assert_eq!(lines.len(), 3, "{list}");
-    assert!(
-        lines[0].starts_with("base  the engine does not have the commit"),
-        "{list}"
-    );
+    assert!(lines[0].starts_with("base  new commit"), "{list}");
     assert!(
         lines[1].starts_with("lib   ") && lines[1].contains("base"),
         "{list}"

@@ -16,7 +16,7 @@ pub const CASES: &[Case] = cases![
     wide_characters_and_escapes_are_aligned,
     interrupt_leaves_a_clean_screen,
     failure_is_shown_without_bars,
-    nothing_to_do_prints_only_the_table,
+    a_terminal_shows_only_services_with_work,
 ];
 
 /// A script that prints a line, tries to clear the screen, and waits for the file `go`.
@@ -73,12 +73,7 @@ fn bars_show_running_services(t: &Context) {
         "{screen}"
     );
     assert_no_bars(&screen);
-    let image = format!(
-        "{}:{}",
-        t.image("front"),
-        platform.repository("front").head()
-    );
-    assert!(screen.contains(&image), "{screen}");
+    assert!(screen.contains(&t.image("front").to_string()), "{screen}");
 }
 
 fn bars_fit_a_narrow_terminal(t: &Context) {
@@ -243,17 +238,73 @@ fn failure_is_shown_without_bars(t: &Context) {
     assert!(screen.contains("\n    a reason\n"), "{screen}");
 }
 
-fn nothing_to_do_prints_only_the_table(t: &Context) {
-    let app = App::new(t, &[], "");
-    app.build().success();
-    let (status, screen) = app.build().in_terminal(80, 24).wait();
-    assert!(status.success());
-    let rows = rows(&screen, 80);
-    assert!(
-        rows[0].starts_with("SERVICE ") && rows[1].starts_with("app "),
-        "{screen}"
+fn a_terminal_shows_only_services_with_work(t: &Context) {
+    let names = ["api", "front", "worker"];
+    let platform = Services::new(t, &names);
+    platform.manifest(&names.map(|name| (name, platform.scripts("true"))));
+    let screen = |command: &str, columns: u16| {
+        let words = command.split(" ").fold(t.xp([]), |xp, word| xp.arg(word));
+        let terminal = words.in_terminal(columns, 40);
+        let (status, screen) = terminal.wait();
+        assert!(status.success(), "{screen}");
+        rows(&screen, columns.into())
+    };
+    let planned = screen("plan", 140);
+    let heading = "SERVICE  COMMIT    DECISION  WHY         IMAGE";
+    assert_eq!(planned[0], heading);
+    let head = platform.repository("api").head();
+    let image = t.image("api");
+    assert_eq!(
+        planned[1],
+        format!("api      {}  build     new commit  {image}", &head[..8])
     );
-    assert!(rows[1].contains("  skipped  "), "{screen}");
+    assert!(
+        planned[4].starts_with("3 to build (planned in "),
+        "{planned:?}"
+    );
+    assert_eq!(planned.len(), 5, "{planned:?}");
+    // Steps on request, or of a named service.
+    assert!(screen("plan -v", 140).contains(&"front".to_owned()));
+    assert!(screen("plan front", 140).contains(&"front".to_owned()));
+
+    let built = screen("build", 140);
+    let closing_line = built.last().expect("rows");
+    assert!(closing_line.starts_with("3 built in "), "{built:?}");
+    let nothing_to_do = "Nothing to do: 3 services up to date";
+    for command in ["plan", "build"] {
+        assert_eq!(screen(command, 140), [nothing_to_do]);
+    }
+    for command in ["plan --all", "build --all"] {
+        let rows = screen(command, 140);
+        assert_eq!(
+            (rows.len(), rows[4].as_str()),
+            (5, nothing_to_do),
+            "{rows:?}"
+        );
+    }
+    let named = screen("build front", 140);
+    assert!(
+        named[1].starts_with("front ") && named[1].contains("  skipped  "),
+        "{named:?}"
+    );
+    assert_eq!(named[2], "Nothing to do: 1 service up to date");
+
+    platform.commit("api", &[("file", "new".to_owned())]);
+    let planned = screen("plan", 140);
+    assert!(planned[1].starts_with("api "), "{planned:?}");
+    assert!(
+        planned[2].starts_with("1 to build, 2 up to date (planned in "),
+        "{planned:?}"
+    );
+    // On a narrow terminal, columns are omitted.
+    let narrow = screen("plan", 40);
+    assert_eq!(narrow[0], "SERVICE  COMMIT    DECISION  WHY");
+    let narrow = screen("build", 30);
+    assert_eq!(narrow[1], "SERVICE  RESULT  WHY", "{narrow:?}");
+    assert!(
+        narrow[3].starts_with("1 built, 2 up to date in "),
+        "{narrow:?}"
+    );
 }
 
 /// Returns the screen's text, row by row. Bars fill their row, so the next one seems to continue it.

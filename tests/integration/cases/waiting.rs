@@ -137,7 +137,7 @@ fn a_push_that_fails_blocks_what_was_started(t: &Context) {
     let output = build.wait();
     assert_eq!(output.status.code(), Some(1), "{output}");
     assert!(output.row(&builder).contains(" FAILED "), "{output}");
-    assert!(output.row("app").contains(" blocked "), "{output}");
+    assert!(output.row("app").contains(" stopped "), "{output}");
     let output = output.stderr_contains(&format!("error: {builder}: push: "));
     assert!(
         output.stderr.contains("app | stopped after ")

@@ -96,7 +96,7 @@ fn a_working_copy_is_built_in_place() {
         image.labels[LABEL_VERSION],
         format!("master-dirty-{digest}")
     );
-    let words = plan.display(Path::new("/p"), None).to_string();
+    let words = plan.display(Path::new("/p"), Detail::FILE, Duration::ZERO);
     assert!(
         words.contains(" with src/back at /go/src/back\n"),
         "{words}"
@@ -156,7 +156,7 @@ fn a_clean_working_copy_uses_the_image_of_its_commit() {
     let clean = || in_place(TestPlatform::new(), "front", &[]);
     assert_eq!(
         shown(&clean().plan(&["front"])),
-        ["front build: the engine does not have the commit [image]"]
+        ["front build: new commit [image]"]
     );
     assert_eq!(
         shown(&clean().complete("front").plan(&["front"])),
@@ -183,7 +183,7 @@ fn a_failed_query_does_not_prevent_local_builds() {
     platform.inventory.registry.insert(image, unknown.clone());
     assert_eq!(
         shown(&platform.plan(&["front"])),
-        ["front build: the engine does not have the commit [image]"]
+        ["front build: new commit [image]"]
     );
     // For a needed service that is built from its commit, it is still an error.
     let mut platform = in_place(TestPlatform::new(), "back", &["a"]);
@@ -205,7 +205,7 @@ fn an_image_of_a_working_copy_is_not_used_for_its_commit() {
             .engine("front", "master", "local")
             .label("front", Some(&label))
     };
-    let commit = "neither r.example.com nor the engine has the commit";
+    let commit = "new commit";
     assert_eq!(
         shown(&found().plan(&["front"])),
         [format!(
@@ -221,7 +221,7 @@ fn an_image_of_a_working_copy_is_not_used_for_its_commit() {
     assert_eq!(
         shown(&engine_alone.plan(&["front"])),
         [format!(
-            "front build: the engine does not have the commit; {why} [sync export image]"
+            "front build: new commit; {why} [sync export image]"
         )]
     );
     // The next local build uses it.
@@ -240,10 +240,8 @@ fn a_manually_pushed_local_image_is_replaced_and_not_locked() {
     let platform = platform.label("front", Some(&label));
     assert_eq!(
         shown(&platform.plan(&["front"])),
-        [
-            "front build: neither r.example.com nor the engine has the commit; \
-              the registry's image was built with --local [sync export image push tag]"
-        ]
+        ["front build: new commit; \
+              the registry's image was built with --local [sync export image push tag]"]
     );
     let selected = [name("front")].into();
     let env = |_: &str| None;

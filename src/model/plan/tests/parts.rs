@@ -62,7 +62,7 @@ fn the_tip_is_followed_and_the_earlier_commit_is_built() {
         seen += 1;
     }
     assert_eq!(seen, 4);
-    let text = plan.display(Path::new("/p"), None).to_string();
+    let text = plan.display(Path::new("/p"), Detail::FILE, Duration::ZERO);
     let export =
         "eeeeeeee, services/back, go.mod, libs/x only, with submodules into .xp/build/back";
     assert!(text.contains(export), "{text}");

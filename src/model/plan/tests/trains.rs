@@ -220,7 +220,7 @@ fn a_variant_is_queried_by_its_own_tag() {
     let plan = usual.plan(&["front"]);
     assert_eq!(
         shown(&plan)[1],
-        "front build: neither r.example.com nor the engine has the commit with T \
+        "front build: new commit with T \
          [sync export image push tag]"
     );
     let tag = format!("{}-T", commit("front"));
@@ -239,7 +239,7 @@ fn a_variant_is_queried_by_its_own_tag() {
 #[test]
 fn the_plan_shows_the_reference_of_each_service() {
     let plan = platform(&[("base", ReferenceOrigin::Branch)]).plan(ALL);
-    let text = plan.display(Path::new("/p"), None).to_string();
+    let text = plan.display(Path::new("/p"), Detail::FILE, Duration::ZERO);
     let columns = |service: &str| {
         let line = text.lines().find(|line| line.starts_with(service)).unwrap();
         line.split_whitespace().take(2).collect::<Vec<_>>()

@@ -73,19 +73,23 @@ fn one(
                 }
                 @if !not_started.is_empty() {
                     li {
-                        b { "blocked" }
+                        b { "not started" }
                         (abbreviated(not_started, NAMED))
                     }
                 }
-            }
-            @if let Some(command) = &failure.reproduce_command {
-                p.byhand { b { "debug with" } code { (command) } }
             }
             @if !failure.tail.is_empty() { pre { (failure.tail.join("\n")) } }
             @if let Some(id) = log {
                 p { a href={ "#" (id) } aria-label={ "Log of " (unit) } { "Full log" } }
             } @else if let Some(file) = &failure.log {
                 p.soft { (shown(report, file.as_ref())) }
+            }
+            @if let Some(command) = &failure.reproduce_command {
+                details.repeat {
+                    summary { "Debug with" }
+                    button.script.copy type="button" hidden { "Copy" }
+                    code { (command) }
+                }
             }
         }
     }

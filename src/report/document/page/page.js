@@ -122,5 +122,18 @@
   });
   open();
 
+  // Copies the command next to the button. A page opened from a file may have no clipboard: then it is selected.
+  const copy = async (button) => {
+    const command = button.parentElement.querySelector("code");
+    try {
+      await navigator.clipboard.writeText(command.textContent);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(command);
+      button.textContent = "Selected";
+    }
+  };
+  for (const button of all(".copy")) button.addEventListener("click", () => copy(button));
+
   for (const time of all("time")) time.title = new Date(time.dateTime).toLocaleString();
 })();
