@@ -58,14 +58,14 @@ impl Detail {
             row
         });
         let rows: Vec<Vec<String>> = rows.collect();
-        if rows.is_empty() {
-            return String::new();
-        }
-        let mut text = fitted(&columns, rows, self.columns);
-        if let Some(train) = &plan.train {
-            text.push_str(&format!("\n{train}\n"));
-        }
-        text
+        let table = match rows.as_slice() {
+            [] => String::new(),
+            _ => fitted(&columns, rows, self.columns),
+        };
+        let train = plan.train.as_ref().map(|train| format!("{train}\n"));
+        let parts = [Some(table), train].into_iter().flatten();
+        let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+        parts.join("\n")
     }
 
     /// Returns the name of an image. On a terminal, it omits the tag if that is the commit, and shortens other IDs.
