@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, Unit};
+use super::{ImageResult, Phase, Unit};
 use crate::base::seconds;
 
 /// The outcome of a unit
@@ -32,6 +32,9 @@ pub struct UnitSummary {
     #[serde(rename = "seconds", with = "seconds")]
     #[schemars(with = "f64")]
     pub elapsed: Duration,
+    /// The image of a service or a builder that is done
+    #[serde(flatten)]
+    pub image: Option<ImageResult>,
     /// The failed unit that it needs
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<Unit>,
@@ -46,6 +49,7 @@ impl UnitSummary {
         Self {
             outcome,
             elapsed: Duration::ZERO,
+            image: None,
             blocked_by: None,
             failure: None,
         }

@@ -4,6 +4,7 @@
 //! Pure: durations are measured by the emitter; no clock is read here.
 
 mod ended;
+mod image;
 mod unit;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::base::error::Retrying;
 use crate::base::seconds;
 use crate::model::plan_document::PlanDocument;
 pub use ended::{FailedStep, Outcome, UnitSummary};
+pub use image::ImageResult;
 pub use unit::{Phase, Unit};
 
 /// The event

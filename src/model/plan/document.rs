@@ -61,6 +61,8 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
         reference: source.and_then(|source| source.short_name().map(str::to_owned)),
         origin: source.map(|source| source.origin.as_str().to_owned()),
         image: unit.image.to_string(),
+        digest: unit.names.digest.as_ref().map(ToString::to_string),
+        tags: unit.names.tags.iter().map(ToString::to_string).collect(),
         decision: match unit.decision {
             Decision::Skip => DecisionDocument::Skip,
             Decision::Tag => DecisionDocument::Tag,

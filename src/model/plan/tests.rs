@@ -5,6 +5,7 @@ mod consistency;
 mod engine_images;
 mod inventory;
 mod local;
+mod names;
 mod parts;
 mod recipes;
 mod trains;
