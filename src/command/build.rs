@@ -3,6 +3,8 @@
 use super::request;
 use crate::base::error::Failure;
 use crate::cli::BuildArgs;
+use crate::flow::build::BuildOptions;
+use crate::flow::metadata_file::MetadataFile;
 use crate::flow::runs::unfinished;
 use crate::flow::session::Session;
 use crate::flow::{build, plan};
@@ -12,6 +14,9 @@ use crate::store::claim;
 pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     let locked = async { Ok(claim::lock(&session.layout.lock(), &session.events).await?) };
     let lock = session.unless_interrupted(locked).await?;
+    let metadata_file = args.metadata_file.as_ref();
+    let metadata_file = metadata_file.map(|path| MetadataFile::open(session, path));
+    let metadata_file = metadata_file.transpose()?;
     let request = if args.failed {
         let failed = unfinished(session)?;
         let services = failed.services;
@@ -28,5 +33,10 @@ pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     let planned = session
         .unless_interrupted(plan::plan(session, &request, Some(&lock)))
         .await?;
-    build::carry_out(session, planned, args.jobs.jobs, args.fail_fast).await
+    let options = BuildOptions {
+        jobs: args.jobs.jobs,
+        fail_fast: args.fail_fast,
+        metadata_file: metadata_file.as_ref(),
+    };
+    build::carry_out(session, planned, options).await
 }

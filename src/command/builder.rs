@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::base::error::Failure;
 use crate::base::table::aligned;
 use crate::cli::BuilderCommand;
-use crate::flow::build::carry_out;
+use crate::flow::build::{BuildOptions, carry_out};
 use crate::flow::plan::Planned;
 use crate::flow::session::{Clients, Session};
 use crate::flow::survey;
@@ -29,7 +29,11 @@ pub async fn run(session: &Session, command: &BuilderCommand) -> Result<(), Fail
             let planned = session
                 .unless_interrupted(plan_update(session, names, !no_push))
                 .await?;
-            carry_out(session, planned, jobs.jobs, false).await
+            let options = BuildOptions {
+                jobs: jobs.jobs,
+                ..BuildOptions::default()
+            };
+            carry_out(session, planned, options).await
         }
     }
 }

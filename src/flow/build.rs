@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::manifest_failure;
+use super::metadata_file::MetadataFile;
 use super::plan;
 use super::plan::Planned;
 use super::session::Session;
@@ -18,17 +19,28 @@ use crate::execute::session::remove_leftovers;
 use crate::execute::{self, LABEL_FOLDER};
 use crate::model::event::Event;
 use crate::model::image::ImageRepository;
+use crate::model::metadata::RunMetadata;
 use crate::report::summary;
 
 /// Time limit for canceling the uploads that were opened to check push permissions.
 const CANCELLATION_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How a plan is carried out.
+#[derive(Clone, Copy, Default)]
+pub struct BuildOptions<'a> {
+    /// The maximum number of concurrent units; `None` for the default.
+    pub jobs: Option<u16>,
+    /// Whether the first failure stops all units.
+    pub fail_fast: bool,
+    /// The file for the images of the run.
+    pub metadata_file: Option<&'a MetadataFile>,
+}
+
 /// Executes a plan, prints the summary, and returns an error if anything failed.
 pub async fn carry_out(
     session: &Session,
     planned: Planned,
-    jobs: Option<u16>,
-    fail_fast: bool,
+    options: BuildOptions<'_>,
 ) -> Result<(), Failure> {
     let Planned {
         plan,
@@ -45,7 +57,7 @@ pub async fn carry_out(
         // Base images may come from any registry.
         clients.registry.allow_insecure(&facts.insecure_registries);
         // The lock is held, so any remaining container of this folder belongs to a run that was killed.
-        let context = plan::context(session, clients, facts, jobs, fail_fast);
+        let context = plan::context(session, clients, facts, options.jobs, options.fail_fast);
         let missing = secrets::missing(&context, &plan);
         if !missing.is_empty() {
             let error = session.manifest.missing_inputs(missing);
@@ -66,6 +78,10 @@ pub async fn carry_out(
         execute::run(Arc::new(context), &plan).await;
     }
     let ended = session.reporter.finish();
+    let metadata = RunMetadata::of(&plan, &ended);
+    let written = options
+        .metadata_file
+        .map_or(Ok(()), |file| file.write(&metadata));
     let summary = summary(&plan, &ended);
     // With many services the table alone fills the screen, so failures are printed below it.
     let printed = session.reporter.print(&summary.table);
@@ -74,7 +90,14 @@ pub async fn carry_out(
     }
     session.reporter.print_failures(&summary.failures);
     printed?;
-    session.verdict(&ended)
+    match (session.verdict(&ended), written) {
+        (Err(failed), Err(unwritten)) => {
+            let text = unwritten.message().unwrap_or_default();
+            session.events.emit(Event::warning(text));
+            Err(failed)
+        }
+        (verdict, written) => verdict.and(written),
+    }
 }
 
 /// Checks the permission to push before anything is built.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::base::error::{Exit, Failure};
 use crate::base::plural::count_of;
+use crate::flow::build::BuildOptions;
 use crate::flow::request::{LockRequest, PlanRequest, ReferenceOverrides};
 use crate::flow::session::Session;
 use crate::flow::sources::locked::{lock_failure, lock_name};
@@ -42,7 +43,7 @@ impl CurrentImages<'_> {
         };
         let planned = plan::plan(self.session, &request, Some(self.folder));
         let planned = self.session.unless_interrupted(planned).await?;
-        build::carry_out(self.session, planned, None, false).await
+        build::carry_out(self.session, planned, BuildOptions::default()).await
     }
 
     /// Returns the images. Services that are not selected keep their deployed images.
