@@ -111,10 +111,7 @@ impl Settings {
         } else {
             Ci::Plain
         };
-        let workspace = match ci {
-            Ci::GitHub => variables.path(environment::GITHUB_WORKSPACE),
-            _ => None,
-        };
+        let of_github = |variable| variables.path(variable).filter(|_| ci == Ci::GitHub);
         let mut certificates: Vec<PathBuf> = config_home
             .iter()
             .map(|config| config.join("docker/certs.d"))
@@ -138,7 +135,8 @@ impl Settings {
                 verbose: global.verbose,
                 log_prefix,
                 ci,
-                workspace,
+                workspace: of_github(environment::GITHUB_WORKSPACE),
+                step_summary: of_github(environment::GITHUB_STEP_SUMMARY),
             },
             engine: engine(&variables, docker_config.as_deref()),
             registry: RegistrySettings {

@@ -10,6 +10,7 @@ mod replay;
 mod retry_notices;
 #[cfg(test)]
 mod shared_output;
+mod step_summary;
 mod summary;
 pub mod terminal;
 mod text;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 pub use crate::report::plain::ci::{Ci, CiAnnotation, Level};
 pub use crate::report::terminal::prompt::{ask, print, print_message};
 pub use crate::report::terminal::size::columns;
-pub use document::{HTML_START, JUNIT_START, RunReport, RunState};
+pub use document::{HTML_START, JUNIT_START, MARKDOWN_START, RunReport, RunState};
 pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use text::{first_line, paint, severity_painted, shortened};
@@ -79,6 +80,8 @@ pub struct OutputSettings {
     pub ci: Ci,
     /// The folder into which the CI system checked out the repository.
     pub workspace: Option<PathBuf>,
+    /// The file for the Markdown report of the run, if the CI system shows one.
+    pub step_summary: Option<PathBuf>,
 }
 
 impl OutputSettings {
@@ -172,6 +175,25 @@ impl Reporter {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let logs = state.logs.run_folder();
         state.record(&finished(exit, message, logs));
+    }
+
+    /// Adds the report of the run to the summary of the CI system's job. Called after [`Reporter::conclude`].
+    pub fn write_step_summary(&self) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(path) = &state.settings.step_summary else {
+            return;
+        };
+        let record = state.logs.read_record();
+        let is_empty = record.plan.is_none() && record.units.is_empty();
+        if is_empty && record.message.is_none() {
+            // A list or a preview.
+            return;
+        }
+        if let Err(error) = step_summary::append(path, &RunReport::new(&record, None, &[])) {
+            let path = path.display();
+            let text = format!("warning: cannot write the job summary {path}: {error}");
+            print_message(&paint(&text, state.settings.color));
+        }
     }
 
     /// Removes the bars and returns the result of each unit.
