@@ -120,7 +120,7 @@ fn with_progress(
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     with_settings(global, async |mut settings| {
-        settings.report.step_summary = None;
+        settings.report.result_display = None;
         if output.format == Format::Json {
             settings.report.style = OutputStyle::Json;
         }
@@ -128,7 +128,7 @@ fn with_progress(
     })
 }
 
-/// Like [`with_progress`], and adds the report of the run to the job summary of the CI system.
+/// Like [`with_progress`], and shows the result of the run in the CI system.
 fn with_summary(
     global: &Global,
     output: OutputArgs,
@@ -159,7 +159,7 @@ async fn run_session(
     let exit = failure.map_or(Exit::Done, |failure| failure.exit);
     let message = failure.and_then(Failure::message);
     session.reporter.conclude(exit, message);
-    session.reporter.write_step_summary();
+    session.reporter.display_result();
     result
 }
 

@@ -77,6 +77,9 @@ pub struct UnitDocument {
     /// The tags that the image has or will get; usually, the first one is that of `image`
     #[serde(default)]
     pub tags: Vec<String>,
+    /// Whether the working copy is built, instead of the commit
+    #[serde(rename = "local", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_in_place: bool,
     /// The decision
     pub decision: DecisionDocument,
     /// The reason, human-readable

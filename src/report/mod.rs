@@ -1,5 +1,6 @@
 //! Turns events into terminal output, log files and reports. The only module that draws.
 
+mod debug_hint;
 mod document;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -15,11 +16,13 @@ mod summary;
 pub mod terminal;
 mod text;
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+pub use crate::report::plain::checked_out::CheckedOutRepository;
 pub use crate::report::plain::ci::{Ci, CiAnnotation, Level};
 pub use crate::report::terminal::prompt::{ask, print, print_message};
 pub use crate::report::terminal::size::columns;
@@ -31,6 +34,7 @@ pub use text::{first_line, paint, severity_painted, shortened};
 use crate::base::error::{Exit, Failure};
 use crate::base::sanitize::sanitized;
 use crate::model::event::{Event, Events, FailedStep, Unit, UnitSummary};
+use crate::report::debug_hint::debug_hint;
 use crate::report::plain::lines::Lines;
 use crate::report::terminal::bars::Bars;
 use journal::Journal;
@@ -80,8 +84,21 @@ pub struct OutputSettings {
     pub ci: Ci,
     /// The folder into which the CI system checked out the repository.
     pub workspace: Option<PathBuf>,
-    /// The file for the Markdown report of the run, if the CI system shows one.
-    pub step_summary: Option<PathBuf>,
+    /// The repository that the CI system checked out.
+    pub repository: Option<CheckedOutRepository>,
+    /// Whether the machine may be gone when the output is read: that of a CI system.
+    pub is_ci: bool,
+    /// How the CI system shows the result of the run.
+    pub result_display: Option<ResultDisplay>,
+}
+
+/// How a CI system shows the result of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResultDisplay {
+    /// As Markdown that is added to this file.
+    StepSummary(PathBuf),
+    /// In the status text of TeamCity's build.
+    StatusText,
 }
 
 impl OutputSettings {
@@ -111,6 +128,9 @@ fn without_commands(step: &mut FailedStep, ci: Ci) {
     step.hints.iter_mut().for_each(clean);
     step.reproduce_command.iter_mut().for_each(clean);
     step.tail.iter_mut().for_each(clean);
+    if let Some(instruction) = &mut step.dockerfile {
+        clean(&mut instruction.file);
+    }
 }
 
 /// Draws the events of a run, and writes its logs.
@@ -127,6 +147,8 @@ struct ReporterState {
     logs: Logs,
     journal: Journal,
     ended: Vec<(Unit, UnitSummary)>,
+    /// The commits of the plan that others can build too.
+    commits: HashMap<Unit, String>,
 }
 
 enum View {
@@ -150,6 +172,7 @@ impl Reporter {
             logs: Logs::new(logs),
             journal: Journal::new(),
             ended: Vec::new(),
+            commits: HashMap::new(),
         };
         state.record(&started);
         let state = Arc::new(Mutex::new(state));
@@ -177,10 +200,10 @@ impl Reporter {
         state.record(&finished(exit, message, logs));
     }
 
-    /// Adds the report of the run to the summary of the CI system's job. Called after [`Reporter::conclude`].
-    pub fn write_step_summary(&self) {
+    /// Shows the result of the run in the CI system, outside of the log. Called after [`Reporter::conclude`].
+    pub fn display_result(&self) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(path) = &state.settings.step_summary else {
+        let Some(display) = &state.settings.result_display else {
             return;
         };
         let record = state.logs.read_record();
@@ -189,10 +212,18 @@ impl Reporter {
             // A list or a preview.
             return;
         }
-        if let Err(error) = step_summary::append(path, &RunReport::new(&record, None, &[])) {
-            let path = path.display();
-            let text = format!("warning: cannot write the job summary {path}: {error}");
-            print_message(&paint(&text, state.settings.color));
+        let report = RunReport::new(&record, None, &[]);
+        match display {
+            ResultDisplay::StepSummary(path) => {
+                if let Err(error) = step_summary::append(path, &report) {
+                    let path = path.display();
+                    let text = format!("warning: cannot write the job summary {path}: {error}");
+                    print_message(&paint(&text, state.settings.color));
+                }
+            }
+            ResultDisplay::StatusText => {
+                print_message(state.settings.ci.status(&report.result()).trim_end());
+            }
         }
     }
 
@@ -262,10 +293,19 @@ impl ReporterState {
         if let Some(problem) = self.logs.write(&event) {
             self.show(&Event::warning(problem));
         }
+        if let Event::Planned { plan } = &event {
+            let units = plan.units.iter().filter(|unit| !unit.is_in_place);
+            let commits =
+                units.filter_map(|unit| Some((unit.name.clone().into(), unit.commit.clone()?)));
+            self.commits.extend(commits);
+        }
         if let Event::UnitFinished { unit, ended } = &mut event
             && let Some(step) = &mut ended.failure
         {
             (step.tail, step.log) = self.logs.tail(unit, step.phase);
+            let commit = self.commits.get(unit).map(String::as_str);
+            step.hints
+                .extend(debug_hint(unit, step.phase, commit, self.settings.is_ci));
         }
         if let View::Json = self.view {
             print_json(&self.journal.streamed(&event).concat());

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::text::shortened;
 use crate::base::table::fitted;
 use crate::base::units::elapsed;
-use crate::model::event::{FailedStep, Outcome, Phase, Unit, UnitSummary};
+use crate::model::event::{FailedStep, Outcome, Unit, UnitSummary};
 use crate::model::plan::{Decision, Plan, UnitPlan};
 use crate::report::terminal::size::columns;
 
@@ -121,6 +121,9 @@ fn failure(unit: &Unit, step: &FailedStep) -> String {
             _ = writeln!(text, "    {}", shortened(line, MAX_TAIL_LINE));
         }
     }
+    if let Some(instruction) = &step.dockerfile {
+        _ = writeln!(text, "  {}:{}", instruction.file, instruction.line);
+    }
     if let Some(log) = &step.log {
         _ = writeln!(text, "  full log: {log}");
     }
@@ -130,14 +133,6 @@ fn failure(unit: &Unit, step: &FailedStep) -> String {
     }
     for hint in &step.hints {
         _ = writeln!(text, "hint: {hint}");
-    }
-    if let (Unit::Service(service), Phase::Prepare | Phase::Build | Phase::Test) =
-        (unit, step.phase)
-    {
-        _ = writeln!(
-            text,
-            "hint: `xp shell --failed {service}` opens a shell in its container"
-        );
     }
     text
 }

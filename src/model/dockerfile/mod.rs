@@ -2,11 +2,13 @@
 //!
 //! Unparsable parts are skipped: the engine parses the Dockerfile itself and reports errors.
 
+mod failed;
 mod images;
 mod inputs;
 mod name;
 mod words;
 
+pub use failed::FailedInstruction;
 pub use images::{ImageUse, base_image, image_uses, registries};
 pub use inputs::{DockerfileInputs, inputs};
 pub use name::{DockerfileName, file_name, is_dockerfile};

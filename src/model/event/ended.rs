@@ -87,6 +87,9 @@ pub struct FailedStep {
     /// The line of the step in the manifest
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
+    /// The instruction of a Dockerfile at which an image build failed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<DockerfileLine>,
     /// A shell command to repeat the step manually
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(rename = "by_hand")]
@@ -98,6 +101,18 @@ pub struct FailedStep {
     pub tail: Vec<String>,
 }
 
+/// An instruction of a Dockerfile
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DockerfileLine {
+    /// The Dockerfile: relative to the top of the repository or, without one, to the manifest's folder
+    pub file: String,
+    /// The line
+    pub line: usize,
+    /// The URL of the service's repository; omitted for a builder
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+}
+
 impl FailedStep {
     /// Returns a failure without details. The reporter adds the log.
     pub fn new(phase: Phase, message: String) -> Self {
@@ -107,6 +122,7 @@ impl FailedStep {
             hints: Vec::new(),
             outside: false,
             line: None,
+            dockerfile: None,
             reproduce_command: None,
             log: None,
             tail: Vec::new(),

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::Retrying;
 use crate::base::seconds;
 use crate::model::plan_document::PlanDocument;
-pub use ended::{FailedStep, Outcome, UnitSummary};
+pub use ended::{DockerfileLine, FailedStep, Outcome, UnitSummary};
 pub use image::ImageResult;
 pub use unit::{Phase, Unit};
 

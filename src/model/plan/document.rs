@@ -62,6 +62,7 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
         origin: source.map(|source| source.origin.as_str().to_owned()),
         image: unit.image.to_string(),
         digest: unit.names.digest.as_ref().map(ToString::to_string),
+        is_in_place: source.is_some_and(|source| source.local.is_some()),
         tags: unit.names.tags.iter().map(ToString::to_string).collect(),
         decision: match unit.decision {
             Decision::Skip => DecisionDocument::Skip,

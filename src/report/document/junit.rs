@@ -218,6 +218,9 @@ fn broken(failure: &FailedStep) -> CaseResult {
     if let Some(line) = failure.line {
         put!(&mut text, "line {line} of the manifest\n");
     }
+    if let Some(instruction) = &failure.dockerfile {
+        put!(&mut text, "{}:{}\n", instruction.file, instruction.line);
+    }
     if let Some(command) = &failure.reproduce_command {
         put!(&mut text, "debug with: {command}\n");
     }

@@ -157,7 +157,15 @@ fn without_log(report: &RunReport<'_>, unit: &str, failure: &FailedStep) -> Stri
     for hint in &failure.hints {
         put!(&mut text, "- hint: {}\n", with_code(hint));
     }
-    if failure.line.is_some() || !failure.hints.is_empty() {
+    if let Some(instruction) = &failure.dockerfile {
+        let (file, line) = (markdown(&instruction.file), instruction.line);
+        let repository = instruction.repository.iter();
+        let of: String = repository
+            .map(|it| format!(" of {}", markdown(it)))
+            .collect();
+        put!(&mut text, "- {file}:{line}{of}\n");
+    }
+    if failure.line.is_some() || failure.dockerfile.is_some() || !failure.hints.is_empty() {
         text.push('\n');
     }
     text

@@ -60,6 +60,7 @@ fn record(evil: &str) -> RunRecord {
         hints: vec![evil.to_owned()],
         outside: false,
         line: Some(3),
+        dockerfile: None,
         reproduce_command: Some(evil.to_owned()),
         log: Some(evil.to_owned()),
         tail: vec![evil.to_owned()],
@@ -265,6 +266,10 @@ fn markdown_keeps_its_limit() {
         short.contains("### bad: test") && !short.contains("yyy"),
         "{short}"
     );
-    let is_counted = |limit| report.markdown(limit).contains("more failures are not shown");
+    let is_counted = |limit| {
+        report
+            .markdown(limit)
+            .contains("more failures are not shown")
+    };
     assert!((300..700).any(is_counted));
 }

@@ -246,7 +246,11 @@ fn reports_contain_no_secrets(t: &Context) {
 }
 
 fn markdown_is_added_to_the_job_summary(t: &Context) {
-    let app = App::with_scripts(t, "", &["printf '```\\n::error::x\\n</details>\\n'; exit 7"]);
+    let app = App::with_scripts(
+        t,
+        "",
+        &["printf '```\\n::error::x\\n</details>\\n'; exit 7"],
+    );
     let summary = t.dir().join("summary.md");
     let build = || {
         let build = app.build().env("CI", "true").env("GITHUB_ACTIONS", "true");
@@ -254,30 +258,47 @@ fn markdown_is_added_to_the_job_summary(t: &Context) {
     };
     build().failure(1);
     let text = t.read("summary.md");
-    assert!(text.contains("## `xp build`: failed\n\n1 failed in "), "{text}");
+    assert!(
+        text.contains("## `xp build`: failed\n\n1 failed in "),
+        "{text}"
+    );
     assert!(text.contains("\n| app | **failed** | "), "{text}");
-    assert!(text.contains("### app: build\n\n```text\n`printf"), "{text}");
+    assert!(
+        text.contains("### app: build\n\n```text\n`printf"),
+        "{text}"
+    );
     let log = "````text\n```\n::error::x\n</details>\n````\n";
     assert!(text.contains(log), "{text}");
     // The same run as a file.
-    t.xp(["report", "--format", "markdown", "-o", "report.md"]).success();
+    t.xp(["report", "--format", "markdown", "-o", "report.md"])
+        .success();
     assert_eq!(t.read("report.md"), text);
-    t.xp(["report", "--format", "markdown", "-o", "report.md"]).success();
+    t.xp(["report", "--format", "markdown", "-o", "report.md"])
+        .success();
 
     // Each command adds to it, also one that fails before it has a plan.
     app.set_scripts("", &["true"]);
     build().success();
     let both = t.read("summary.md");
     let added = both.strip_prefix(&text).expect("the earlier text is kept");
-    assert!(added.contains("## `xp build`: done\n\n1 built in "), "{added}");
+    assert!(
+        added.contains("## `xp build`: done\n\n1 built in "),
+        "{added}"
+    );
     assert!(added.contains(&app.image_of_head()), "{added}");
     build().success();
-    assert!(t.read("summary.md").contains("<summary>1 up to date</summary>"));
+    assert!(
+        t.read("summary.md")
+            .contains("<summary>1 up to date</summary>")
+    );
     let unknown = ["--reference", "app=missing"];
     build().args(unknown).failure(1);
     let last = t.read("summary.md");
     let last = last.rsplit("\n## ").next().expect("a section");
-    assert!(last.contains("missing`: failed") && last.contains("```text\n"), "{last}");
+    assert!(
+        last.contains("missing`: failed") && last.contains("```text\n"),
+        "{last}"
+    );
 
     // Other commands and other systems do not.
     let before = t.read("summary.md");
@@ -290,10 +311,17 @@ fn markdown_is_added_to_the_job_summary(t: &Context) {
 fn a_job_summary_that_cannot_be_written_is_a_warning(t: &Context) {
     let app = App::new(t, &[], "");
     let build = app.build().env("GITHUB_ACTIONS", "true");
-    let build = build.env("GITHUB_STEP_SUMMARY", t.dir().join("x-platform.yml/summary"));
-    build.success().stderr_contains("warning: cannot write the job summary ");
+    let build = build.env(
+        "GITHUB_STEP_SUMMARY",
+        t.dir().join("x-platform.yml/summary"),
+    );
+    build
+        .success()
+        .stderr_contains("warning: cannot write the job summary ");
     t.write("full.md", &"x".repeat((1 << 20) - 50));
     let build = app.build().env("GITHUB_ACTIONS", "true");
     let build = build.env("GITHUB_STEP_SUMMARY", t.dir().join("full.md"));
-    build.success().stderr_contains("full.md: it has reached the limit of 1 MiB");
+    build
+        .success()
+        .stderr_contains("full.md: it has reached the limit of 1 MiB");
 }
