@@ -1,6 +1,6 @@
 //! The instruction at which a build failed.
 
-use super::Dockerfile;
+use super::{Dockerfile, Instruction};
 
 /// The instruction at which a build failed, as the builder reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,17 @@ pub enum FailedInstruction {
         number: usize,
         /// The keyword of its instruction.
         keyword: String,
+    },
+    /// A step of BuildKit.
+    Vertex {
+        /// The name of its stage, if there are several.
+        stage: Option<String>,
+        /// The number of the step among those of the stage that change files, from 1.
+        number: usize,
+        /// How many such steps the stage has.
+        total: usize,
+        /// The instruction, with variables expanded.
+        instruction: String,
     },
 }
 
@@ -35,6 +46,21 @@ impl FailedInstruction {
         };
         let (number, instruction) = rest.strip_prefix("STEP ")?.split_once(": ")?;
         Self::step(Some(stage), number, instruction)
+    }
+
+    /// Parses the name of a step of BuildKit: `[2/5] RUN make`, or `[build 2/5] RUN make` in one of several stages.
+    pub fn vertex(name: &str) -> Option<Self> {
+        let (inside, instruction) = name.strip_prefix('[')?.split_once("] ")?;
+        let mut words = inside.split_whitespace().rev();
+        let (number, total) = words.next()?.split_once('/')?;
+        // With several platforms, that of the step precedes its stage.
+        let stage = words.next().filter(|word| !word.contains('/'));
+        Some(Self::Vertex {
+            stage: stage.map(str::to_owned),
+            number: number.parse().ok()?,
+            total: total.parse().ok()?,
+            instruction: instruction.to_owned(),
+        })
     }
 
     /// Returns the line that an error of the parser names.
@@ -60,6 +86,12 @@ impl FailedInstruction {
     pub fn line(&self, dockerfile: &str) -> Option<usize> {
         let (stage, number, keyword) = match self {
             Self::Line(line) => return Some(*line).filter(|line| *line > 0),
+            Self::Vertex {
+                stage,
+                number,
+                total,
+                instruction,
+            } => return line_of_vertex(dockerfile, stage.as_deref(), *number, *total, instruction),
             Self::Step {
                 stage,
                 number,
@@ -81,6 +113,66 @@ impl FailedInstruction {
         has_keyword.then_some(found.line)
     }
 }
+
+/// Returns the line of an instruction with that text or, if its variables were expanded, at that position.
+fn line_of_vertex(
+    dockerfile: &str,
+    stage: Option<&str>,
+    number: usize,
+    total: usize,
+    text: &str,
+) -> Option<usize> {
+    let instructions = Dockerfile::parse(dockerfile).instructions;
+    let mut stages = instructions.split(|it| it.keyword == "FROM");
+    // Before the first stage, there are only arguments.
+    stages.next();
+    let stages: Vec<_> = stages.collect();
+    let froms: Vec<_> = instructions
+        .iter()
+        .filter(|it| it.keyword == "FROM")
+        .collect();
+    let position = match stage {
+        None => (stages.len() == 1).then_some(0)?,
+        Some(stage) => {
+            let is_named = |from: &&Instruction| {
+                let name = from.words().nth(2);
+                name.is_some_and(|name| name.eq_ignore_ascii_case(stage))
+            };
+            let numbered = || stage.strip_prefix("stage-")?.parse().ok();
+            froms.iter().position(is_named).or_else(numbered)?
+        }
+    };
+    let keyword = text.split_whitespace().next()?;
+    if keyword == "FROM" {
+        return Some(froms.get(position)?.line);
+    }
+    let has_keyword = |it: &Instruction| it.keyword.eq_ignore_ascii_case(keyword);
+    let steps = stages.get(position)?.iter();
+    let steps: Vec<_> = steps
+        .filter(|it| !it.is_trigger && STEPS.contains(&it.keyword.as_str()))
+        .collect();
+    let words = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let wanted = words(text.trim_start_matches(keyword));
+    let mut same = steps
+        .iter()
+        .filter(|it| has_keyword(it) && words(&it.text()) == wanted);
+    if let (Some(found), None) = (same.next(), same.next()) {
+        return Some(found.line);
+    }
+    // `FROM` is the first step, unless the stage starts from another one.
+    let before = total
+        .checked_sub(steps.len())
+        .filter(|before| *before <= 1)?;
+    let found = steps.get(number.checked_sub(before + 1)?)?;
+    has_keyword(found).then_some(found.line)
+}
+
+/// The instructions that are steps of BuildKit.
+const STEPS: [&str; 4] = ["ADD", "COPY", "RUN", "WORKDIR"];
 
 /// Returns the first number of `2/5`.
 fn position(text: &str) -> Option<usize> {
@@ -147,6 +239,34 @@ run last
         ] {
             assert_eq!(FailedInstruction::started(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn vertices_of_buildkit_count_steps_of_their_stage() {
+        let line = |name: &str| FailedInstruction::vertex(name)?.line(DOCKERFILE);
+        assert_eq!(line("[one 2/2] RUN first     second"), Some(4));
+        assert_eq!(line("[stage-1 2/3] COPY --from=one /x /"), Some(7));
+        assert_eq!(line("[linux/arm64 stage-1 3/3] RUN last"), Some(10));
+        assert_eq!(line("[stage-1 1/3] FROM docker.io/library/b"), Some(6));
+        // With variables expanded, the number counts.
+        assert_eq!(line("[stage-1 3/3] RUN expanded"), Some(10));
+        assert_eq!(line("[stage-1 3/3] COPY expanded /"), None);
+        for other in [
+            "[internal] load .dockerignore",
+            "[2/3] RUN x",
+            "[two 1/1] RUN x",
+            "exporting",
+        ] {
+            assert_eq!(line(other), None, "{other}");
+        }
+        let twice = "FROM a\nRUN x\nRUN x\n";
+        let second = FailedInstruction::vertex("[3/3] RUN x").unwrap();
+        assert_eq!(second.line(twice), Some(3));
+        let padded = FailedInstruction::vertex("[ 2/10] RUN x").unwrap();
+        assert_eq!(padded.line("FROM a\nRUN x\n"), Some(2));
+        // A stage that starts from another one, or from nothing.
+        let scratch = FailedInstruction::vertex("[1/1] COPY $A /").unwrap();
+        assert_eq!(scratch.line("FROM scratch\nCOPY x /\n"), Some(2));
     }
 
     #[test]

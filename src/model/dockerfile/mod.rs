@@ -125,6 +125,18 @@ impl Instruction {
         flags.map(|(_, value)| value.as_str())
     }
 
+    /// Returns the options and arguments.
+    pub fn text(&self) -> String {
+        let flags = self.flags.iter().map(|(name, value)| {
+            if value.is_empty() {
+                format!("--{name} ")
+            } else {
+                format!("--{name}={value} ")
+            }
+        });
+        flags.collect::<String>() + &self.arguments
+    }
+
     /// Returns the arguments as written, split at spaces outside of quotes.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         words(&self.arguments)

@@ -148,13 +148,15 @@ fn github_annotations_have_the_end_of_the_log(t: &Context) {
     );
     let end = format!(
         "%0Ahint: on your machine, `{command}` repeats it; then, `xp shell --failed app` opens a shell in its container\
-         %0A%0AThe end of its log:%0Aone%0A: :error::50%25 of two"
+         %0A%0AThe end of its log:%0A$ printf 'one\\n::error::50%25%25 of two\\n'; exit 3%0Aone%0A: :error::50%25 of two"
     );
     let annotation = annotation(&output);
     assert!(annotation.ends_with(&end), "{annotation}\n{end}");
     // The command of the hint repeats the failure, on the developer's machine.
-    let words: Vec<&str> = command.split(' ').skip(1).collect();
-    let again = t.xp([]).args(words).env_remove("CI").failure(1);
+    let script = command.strip_prefix("xp ").expect("an xp command");
+    let words: Vec<&str> = script.split(' ').collect();
+    let words: [&str; 5] = words.try_into().expect("its words");
+    let again = t.xp(words).failure(1);
     again
         .stderr_contains("\nhint: `xp shell --failed app` opens a shell in its container\n")
         .does_not_contain("on your machine");
@@ -236,17 +238,18 @@ fn a_failed_instruction_is_annotated_if_github_has_the_file(t: &Context) {
     );
 
     // A builder is part of the platform.
-    t.builder(
+    let builder = t.builder(
         "go",
         &format!("FROM {}\nRUN true\nRUN false\n", t.engine().busybox()),
         &[],
     );
     t.manifest(&format!(
-        "{own}    dockerBuilder: {{image: builders/go}}\n    scripts: {{build: ['true']}}\n"
+        "{own}    dockerBuilder: {{image: {builder}}}\n    scripts: {{build: ['true']}}\n"
     ));
     let text = build("x/platform");
-    let place = "::error file=builders/go/Dockerfile,line=3,title=builders/go%3A image failed::";
-    assert!(text.starts_with(place), "{text}");
+    let place =
+        format!("::error file={builder}/Dockerfile,line=3,title={builder}%3A image failed::");
+    assert!(text.starts_with(&place), "{text}");
 }
 
 fn workflow_commands_in_script_output_are_disarmed(t: &Context) {
@@ -359,15 +362,21 @@ fn teamcity_gets_blocks(t: &Context) {
         messages[2].starts_with("##teamcity[buildProblem description='"),
         "{output}"
     );
-    let log = "|n|nThe end of its log:|n## teamcity|[blockClosed name=|'app|'|]']";
+    assert!(
+        messages[2].contains("|n|nThe end of its log:|n$ echo "),
+        "{output}"
+    );
+    let log = "|n## teamcity|[blockClosed name=|'app|'|]']";
     assert!(messages[2].ends_with(log), "{output}");
-    let status = "##teamcity[buildStatus text='{build.status.text}; 1 failed in ";
+    let status = "##teamcity[buildStatus text='{build.status.text}; 1 failed, 1 up to date in ";
     assert!(messages[3].starts_with(status), "{output}");
     assert_eq!(messages.len(), 4, "{output}");
 
     app.set_scripts("", &["true"]);
     let output = app.build().env("TEAMCITY_VERSION", "2025.03").success();
-    output.stderr_contains("\n##teamcity[buildStatus text='{build.status.text}; 1 built in ");
+    output.stderr_contains(
+        "\n##teamcity[buildStatus text='{build.status.text}; 1 built, 1 up to date in ",
+    );
     let status = t
         .xp(["status"])
         .env("TEAMCITY_VERSION", "2025.03")

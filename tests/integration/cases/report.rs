@@ -259,15 +259,15 @@ fn markdown_is_added_to_the_job_summary(t: &Context) {
     build().failure(1);
     let text = t.read("summary.md");
     assert!(
-        text.contains("## `xp build`: failed\n\n1 failed in "),
+        text.contains("## `xp build`: failed\n\n1 failed, 1 up to date in "),
         "{text}"
     );
     assert!(text.contains("\n| app | **failed** | "), "{text}");
     assert!(
-        text.contains("### app: build\n\n```text\n`printf"),
+        text.contains("### app: build\n\n````text\n`printf"),
         "{text}"
     );
-    let log = "````text\n```\n::error::x\n</details>\n````\n";
+    let log = "exit 7\n```\n::error::x\n</details>\n````\n";
     assert!(text.contains(log), "{text}");
     // The same run as a file.
     t.xp(["report", "--format", "markdown", "-o", "report.md"])
@@ -282,7 +282,7 @@ fn markdown_is_added_to_the_job_summary(t: &Context) {
     let both = t.read("summary.md");
     let added = both.strip_prefix(&text).expect("the earlier text is kept");
     assert!(
-        added.contains("## `xp build`: done\n\n1 built in "),
+        added.contains("## `xp build`: done\n\n1 built, 1 up to date in "),
         "{added}"
     );
     assert!(added.contains(&app.image_of_head()), "{added}");
@@ -292,7 +292,7 @@ fn markdown_is_added_to_the_job_summary(t: &Context) {
             .contains("<summary>1 up to date</summary>")
     );
     let unknown = ["--reference", "app=missing"];
-    build().args(unknown).failure(1);
+    build().args(unknown).failure(3);
     let last = t.read("summary.md");
     let last = last.rsplit("\n## ").next().expect("a section");
     assert!(

@@ -25,7 +25,7 @@ pub(super) struct BuildLog {
     is_line_open: bool,
     /// The image id that the classic builder reported.
     id: Option<String>,
-    /// The step that the classic builder started last.
+    /// The step that failed or, with the classic builder, was started last.
     step: Option<FailedInstruction>,
 }
 
@@ -35,7 +35,7 @@ impl BuildLog {
         self.id
     }
 
-    /// Returns the step that the classic builder started last.
+    /// Returns the step that failed or, with the classic builder, was started last.
     pub fn step(&self) -> Option<FailedInstruction> {
         self.step.clone()
     }
@@ -88,6 +88,11 @@ impl BuildLog {
                 continue;
             }
             self.lines.end(&vertex.digest).into_iter().for_each(output);
+            // The others are canceled.
+            let is_canceled = vertex.error.contains("context canceled");
+            if self.step.is_none() && !vertex.error.is_empty() && !is_canceled {
+                self.step = FailedInstruction::vertex(&vertex.name);
+            }
             if self.ended.insert(vertex.digest) && !vertex.error.is_empty() {
                 output(format!("ERROR: {}\n", vertex.error).into());
             }

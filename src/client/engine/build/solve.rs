@@ -123,7 +123,10 @@ impl Engine {
             }
             Err(status) => {
                 let line = error_source::line(status.details()).map(FailedInstruction::Line);
-                let failed = line.or_else(|| FailedInstruction::in_message(status.message()));
+                let failed = line
+                    .or_else(|| FailedInstruction::in_message(status.message()))
+                    // Engine 20.10 sends no details.
+                    .or_else(|| log.lines.step());
                 failed.into_iter().for_each(watcher.failed);
                 Err(sent.failure(engine_error(&status)))
             }
