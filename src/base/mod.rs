@@ -1,8 +1,9 @@
 //! Helpers that know nothing about xp: the caller, errors, plurals, suggestions, tables, units, quoting,
-//! redaction, atomic files.
+//! escaping, redaction, atomic files.
 
 pub mod caller;
 pub mod error;
+pub mod escape;
 pub mod files;
 pub mod job;
 pub mod nonce;

@@ -50,6 +50,11 @@ pub struct BuildArgs {
     /// Stop all services at the first failure, not only its dependents
     #[arg(long, hide_short_help = true)]
     pub fail_fast: bool,
+    /// Write the image, digest and tags of each service to this file, as JSON
+    ///
+    /// The file is replaced at the end of the run, also if services failed.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
+    pub metadata_file: Option<PathBuf>,
     /// Output format
     #[command(flatten)]
     pub output: OutputArgs,

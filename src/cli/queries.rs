@@ -29,6 +29,8 @@ pub enum SchemaName {
     Doctor,
     /// One line of the output of `xp build --format json`
     Events,
+    /// The file of `xp build --metadata-file`
+    Metadata,
 }
 
 /// The generated pages of the documentation
@@ -114,8 +116,8 @@ pub struct ReportArgs {
     pub format: ReportFormat,
     /// Write to this file; `-` is standard output
     ///
-    /// By default, an HTML page is written next to the logs of the run and its path is printed; JUnit XML goes to
-    /// standard output.
+    /// By default, an HTML page is written next to the logs of the run and its path is printed; the
+    /// other formats go to standard output.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
     /// Open the page in the browser
@@ -130,6 +132,8 @@ pub enum ReportFormat {
     Html,
     /// JUnit XML, for CI systems
     Junit,
+    /// GitHub-flavored Markdown, for job summaries and comments
+    Markdown,
 }
 
 /// Arguments of `xp status`

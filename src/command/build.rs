@@ -3,7 +3,8 @@
 use super::request;
 use crate::base::error::Failure;
 use crate::cli::BuildArgs;
-use crate::flow::build::BuildRequest;
+use crate::flow::build::BuildOptions;
+use crate::flow::metadata_file::MetadataFile;
 use crate::flow::runs::unfinished;
 use crate::flow::session::Session;
 use crate::flow::{build, plan};
@@ -13,6 +14,9 @@ use crate::store::claim;
 pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     let locked = async { Ok(claim::lock(&session.layout.lock(), &session.events).await?) };
     let lock = session.unless_interrupted(locked).await?;
+    let metadata_file = args.metadata_file.as_ref();
+    let metadata_file = metadata_file.map(|path| MetadataFile::open(session, path));
+    let metadata_file = metadata_file.transpose()?;
     let request = if args.failed {
         let failed = unfinished(session)?;
         let services = failed.services;
@@ -29,10 +33,11 @@ pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     let planned = session
         .unless_interrupted(plan::plan(session, &request, Some(&lock)))
         .await?;
-    let request = BuildRequest {
+    let options = BuildOptions {
         jobs: args.jobs.jobs,
         fail_fast: args.fail_fast,
         detail: request::detail(session, &args.plan),
+        metadata_file: metadata_file.as_ref(),
     };
-    build::carry_out(session, planned, request).await
+    build::carry_out(session, planned, options).await
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::base::error::Failure;
 use crate::base::table::aligned;
 use crate::cli::BuilderCommand;
-use crate::flow::build::{BuildRequest, carry_out};
+use crate::flow::build::{BuildOptions, carry_out};
 use crate::flow::plan::Planned;
 use crate::flow::session::{Clients, Session};
 use crate::flow::survey;
@@ -29,12 +29,12 @@ pub async fn run(session: &Session, command: &BuilderCommand) -> Result<(), Fail
             let planned = session
                 .unless_interrupted(plan_update(session, names, !no_push))
                 .await?;
-            let request = BuildRequest {
+            let detail = session.reporter.detail(!names.is_empty());
+            let options = BuildOptions {
                 jobs: jobs.jobs,
-                fail_fast: false,
-                detail: session.reporter.detail(!names.is_empty()),
+                ..BuildOptions::new(detail)
             };
-            carry_out(session, planned, request).await
+            carry_out(session, planned, options).await
         }
     }
 }

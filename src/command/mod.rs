@@ -79,18 +79,18 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         // These emit events and have `--format`.
         Command::Build(args) => {
             let output = args.output;
-            with_progress(global, output, async |it| build::run(it, &args).await)
+            with_summary(global, output, async |it| build::run(it, &args).await)
         }
         Command::Sync(args) => {
             with_progress(global, args.output, async |it| sync::run(it, &args).await)
         }
         Command::Builder(command) => {
             let output = command.output();
-            with_progress(global, output, async |it| builder::run(it, &command).await)
+            with_summary(global, output, async |it| builder::run(it, &command).await)
         }
         Command::Deploy(args) => {
             let output = args.output;
-            with_progress(global, output, async |it| deploy::run(it, &args).await)
+            with_summary(global, output, async |it| deploy::run(it, &args).await)
         }
         Command::Plan(args) => in_session(global, async |it| plan::run(it, &args).await),
         Command::Why(args) => in_session(global, async |it| why::run(it, &args).await),
@@ -110,13 +110,26 @@ fn in_session(
     global: &Global,
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    with_settings(global, async |settings| {
-        run_session(settings, command).await
-    })
+    with_progress(global, OutputArgs::default(), command)
 }
 
 /// Like [`in_session`], with the requested output format.
 fn with_progress(
+    global: &Global,
+    output: OutputArgs,
+    command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    with_settings(global, async |mut settings| {
+        settings.report.result_display = None;
+        if output.format == Format::Json {
+            settings.report.style = OutputStyle::Json;
+        }
+        run_session(settings, command).await
+    })
+}
+
+/// Like [`with_progress`], and shows the result of the run in the CI system.
+fn with_summary(
     global: &Global,
     output: OutputArgs,
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
@@ -146,6 +159,7 @@ async fn run_session(
     let exit = failure.map_or(Exit::Done, |failure| failure.exit);
     let message = failure.and_then(Failure::message);
     session.reporter.conclude(exit, message);
+    session.reporter.display_result();
     result
 }
 

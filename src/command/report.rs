@@ -14,7 +14,7 @@ use crate::cli::{ReportArgs, ReportFormat};
 use crate::flow::runs::{named, recorded};
 use crate::flow::session::Session;
 use crate::model::record::RunRecord;
-use crate::report::{HTML_START, JUNIT_START, RunReport};
+use crate::report::{HTML_START, JUNIT_START, MARKDOWN_START, RunReport};
 use crate::store::runs::Run;
 
 /// The program that opens a file in the browser.
@@ -39,10 +39,11 @@ pub fn run(session: &Session, args: &ReportArgs) -> Result<(), Failure> {
     let now = is_running.then(|| since(&record));
     let before = runs.iter().filter(|other| other.number < run.number);
     let earlier: Vec<RunRecord> = before.map(Run::record).collect();
-    let report = RunReport::new(run, &record, now, &earlier);
+    let report = RunReport::new(&record, now, &earlier);
     let text = match args.format {
-        ReportFormat::Html => report.html(),
+        ReportFormat::Html => report.html(run),
         ReportFormat::Junit => report.junit(),
+        ReportFormat::Markdown => report.markdown(usize::MAX),
     };
     let Some(file) = output else {
         return super::print(&text);
@@ -72,12 +73,12 @@ fn destination(
         (Some(output), _) if output.as_os_str() == "-" => None,
         (Some(output), _) => Some(session.settings.directory.join(output)),
         (None, ReportFormat::Html) => Some(run.report_file()),
-        (None, ReportFormat::Junit) => None,
+        (None, ReportFormat::Junit | ReportFormat::Markdown) => None,
     };
     if args.open && (file.is_none() || args.format != ReportFormat::Html) {
         return Err(Failure::usage(
             "`--open` requires an HTML page in a file\n\
-             hint: omit `--format junit` and `-o -`",
+             hint: omit `--format` and `-o -`",
         ));
     }
     Ok(file)
@@ -98,9 +99,9 @@ fn check_replaces_a_report(file: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let mut start = Vec::new();
-    let longest = HTML_START.len().max(JUNIT_START.len()) as u64;
+    let starts = [HTML_START, JUNIT_START, MARKDOWN_START];
+    let longest = starts.iter().map(|start| start.len()).max().unwrap_or(0) as u64;
     let read = fs::File::open(file).and_then(|file| file.take(longest).read_to_end(&mut start));
-    let starts = [HTML_START, JUNIT_START];
     if read.is_ok() && starts.iter().any(|it| start.starts_with(it.as_bytes())) {
         return Ok(());
     }

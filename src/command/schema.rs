@@ -2,7 +2,7 @@
 
 use crate::base::error::Failure;
 use crate::cli::SchemaName;
-use crate::model::{doctor, manifest, record};
+use crate::model::{doctor, manifest, metadata, record};
 
 /// Prints a JSON Schema.
 pub fn run(of: SchemaName) -> Result<(), Failure> {
@@ -11,5 +11,6 @@ pub fn run(of: SchemaName) -> Result<(), Failure> {
         SchemaName::Doctor => doctor::schema(),
         SchemaName::Events => record::schema(),
         SchemaName::Plan => record::plan_schema(),
+        SchemaName::Metadata => metadata::schema(),
     })
 }

@@ -15,6 +15,14 @@ use crate::model::plan::{Equivalence, PushStep};
 /// The maximum number of attempts to set the tag; only runs that keep replacing each other's images need more than two.
 pub const ROUNDS: usize = 5;
 
+/// Whether the commit's tag is on an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitTag {
+    Set,
+    /// The registry did not allow moving it.
+    Refused,
+}
+
 /// The push of one image.
 #[derive(Clone, Copy)]
 pub struct Publication<'a> {
@@ -185,10 +193,11 @@ impl Publication<'_> {
         &self,
         identity: &ImageReference,
         pushed: Digest,
-    ) -> Result<Digest, Stop> {
+    ) -> Result<(Digest, CommitTag), Stop> {
         let mut current = self.settle(identity, pushed).await?;
+        let mut commit_tag = CommitTag::Set;
         for _ in 0..ROUNDS {
-            self.set_commit_tag(identity, &current).await?;
+            commit_tag = self.set_commit_tag(identity, &current).await?;
             // Another run may have set either tag in between.
             let settled = self.settle(identity, current.clone()).await?;
             if settled == current {
@@ -196,15 +205,19 @@ impl Publication<'_> {
             }
             current = settled;
         }
-        Ok(current)
+        Ok((current, commit_tag))
     }
 
-    async fn set_commit_tag(&self, identity: &ImageReference, to: &Digest) -> Result<(), Stop> {
+    async fn set_commit_tag(
+        &self,
+        identity: &ImageReference,
+        to: &Digest,
+    ) -> Result<CommitTag, Stop> {
         let image = &self.step.image;
         let registry = &self.context.registry;
         let found = registry.digest(image).await.map_err(StepError::from)?;
         let (Some(tag), false) = (image.tag(), found.as_ref() == Some(to)) else {
-            return Ok(());
+            return Ok(CommitTag::Set);
         };
         let wanted = image.repository().with_digest(to.clone());
         match registry.set_tags(&wanted, std::slice::from_ref(tag)).await {
@@ -213,9 +226,12 @@ impl Publication<'_> {
                     "{}: the registry does not allow moving {image}; the image is {identity}",
                     self.unit
                 )));
-                Ok(())
+                Ok(CommitTag::Refused)
             }
-            moved => Ok(moved.map_err(StepError::from)?),
+            moved => {
+                moved.map_err(StepError::from)?;
+                Ok(CommitTag::Set)
+            }
         }
     }
 }

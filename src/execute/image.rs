@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -19,9 +20,9 @@ use crate::client::engine::{BuildWatcher, ImageBuild, dockerfile_in};
 use crate::client::retry::TransientFailure;
 use crate::execute::retry;
 use crate::model::dockerfile::{base_image, registries};
-use crate::model::event::{Event, Measure, Phase, Unit};
+use crate::model::event::{DockerfileLine, Event, Measure, Phase, Unit};
 use crate::model::plan::ImageStep;
-use crate::model::recipe::LABEL_CREATED;
+use crate::model::recipe::{LABEL_CREATED, LABEL_SOURCE};
 
 /// How much of a Dockerfile is searched for registries, in bytes.
 const LARGEST_DOCKERFILE: u64 = 1024 * 1024;
@@ -92,9 +93,17 @@ pub async fn build(
     let hosts: Vec<String> = registries.iter().map(ToString::to_string).collect();
     let request = format!("base images of {name}");
     let mut attempts = context.transfers.begin(hosts.join(", "), request);
+    let failed_instruction = Mutex::new(None);
+    let failed = |instruction| {
+        let mut last = failed_instruction
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = Some(instruction);
+    };
     let watcher = BuildWatcher {
         output: &output,
         progress: &progress,
+        failed: &failed,
     };
     let id = loop {
         let built = context.engine.build(&build, watcher).await;
@@ -115,7 +124,12 @@ pub async fn build(
                 } else {
                     dockerfile_hint(&dockerfile, &error.to_string())
                 };
-                let failed = StepError::from(error).redacted(&redactor);
+                let instruction = failed_instruction
+                    .into_inner()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let instruction = instruction.and_then(|it| it.line(&dockerfile));
+                let instruction = instruction.map(|line| located(context, step, &file, line));
+                let failed = StepError::from(error).redacted(&redactor).at(instruction);
                 return Err(match hint {
                     Some(hint) => failed.hint(hint),
                     None => failed,
@@ -141,6 +155,21 @@ pub async fn build(
         }
     }
     Ok(used)
+}
+
+/// Returns a line of the Dockerfile, as others can find it.
+fn located(context: &ExecuteContext, step: &ImageStep, file: &Path, line: usize) -> DockerfileLine {
+    let repository = step.labels.get(LABEL_SOURCE);
+    let folder = match repository {
+        Some(_) => &step.root,
+        None => &context.folder,
+    };
+    let file = file.strip_prefix(folder).unwrap_or(file);
+    DockerfileLine {
+        file: file.display().to_string(),
+        line,
+        repository: repository.cloned(),
+    }
 }
 
 /// Returns the text of a Dockerfile; empty if it cannot be read, which the build itself reports.

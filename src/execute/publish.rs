@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::ExecuteContext;
-use super::identity::{Publication, ROUNDS};
+use super::identity::{CommitTag, Publication, ROUNDS};
 use super::refused_transfer::RefusedTransfer;
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
@@ -113,19 +113,25 @@ pub async fn push(
         () = context.cancel.cancelled() => Err(Stop::Cancelled),
     };
     state.used = Some(used);
-    state.published = pushed?;
+    let (published, commit_tag) = pushed?;
+    state.published = published;
+    state.is_commit_tag_refused = commit_tag == CommitTag::Refused;
     Ok(())
 }
 
-/// Returns the authoritative image, if it has an identity tag.
-async fn publish(it: Publication<'_>) -> Result<Option<Published>, Stop> {
+/// Returns the authoritative image, unless it is unknown.
+async fn publish(it: Publication<'_>) -> Result<(Option<Published>, CommitTag), Stop> {
     let (context, step) = (it.context, it.step);
     if let Some(error) = it.used.moved(context).await {
         return Err(error.superseded().into());
     }
     let Some(identity) = &step.identity else {
-        push_by_content(it).await?;
-        return Ok(None);
+        let digest = push_by_content(it).await?;
+        let published = digest.map(|digest| Published {
+            identity: None,
+            digest,
+        });
+        return Ok((published, CommitTag::Set));
     };
     let check = async {
         let by_identity = it.find(identity).await;
@@ -151,30 +157,40 @@ async fn publish(it: Publication<'_>) -> Result<Option<Published>, Stop> {
     if let Some(error) = it.used.moved(context).await {
         return Err(error.superseded().into());
     }
-    let digest = it.move_commit_tag(identity, pushed).await?;
-    Ok(Some(Published {
-        identity: identity.clone(),
+    let (digest, commit_tag) = it.move_commit_tag(identity, pushed).await?;
+    let published = Published {
+        identity: Some(identity.clone()),
         digest,
-    }))
+    };
+    Ok((Some(published), commit_tag))
 }
 
-/// Pushes a builder image. Its tag is a content hash, so an image that another run pushed first is equivalent.
-async fn push_by_content(it: Publication<'_>) -> Result<(), Stop> {
+/// Pushes a builder image and returns its digest, if the registry reports it. Its tag is a content hash, so an image that
+/// another run pushed first is equivalent.
+async fn push_by_content(it: Publication<'_>) -> Result<Option<Digest>, Stop> {
     let adopt_existing = async |limit| {
         let found = tokio::time::timeout(limit, it.find(&it.step.image)).await;
         match found.ok().flatten() {
-            Some(found) => it.adopt(&found).await.map(|()| true),
-            None => Ok(false),
+            Some(found) => it.adopt(&found).await.map(|()| Some(found)),
+            None => Ok(None),
         }
     };
-    if adopt_existing(CHECK_TIMEOUT).await? {
-        return Ok(());
+    if let Some(found) = adopt_existing(CHECK_TIMEOUT).await? {
+        return Ok(Some(found));
     }
     (it.on_upload)();
     match transfer_push(it).await {
+        Ok(()) => {
+            let found = it.context.registry.digest(&it.step.image);
+            let found = tokio::time::timeout(RECHECK_TIMEOUT, found).await;
+            Ok(found.ok().and_then(Result::ok).flatten())
+        }
         // A registry with immutable tags rejects the second push.
-        Err(Stop::Failed(_)) if adopt_existing(RECHECK_TIMEOUT).await? => Ok(()),
-        pushed => pushed,
+        Err(Stop::Failed(error)) => match adopt_existing(RECHECK_TIMEOUT).await? {
+            Some(found) => Ok(Some(found)),
+            None => Err(error.into()),
+        },
+        Err(stop) => Err(stop),
     }
 }
 
@@ -259,48 +275,58 @@ pub async fn tag_registry(
     unit: &Unit,
     image: &ImageReference,
     tags: &[Tag],
-    published: Option<&Published>,
+    state: &mut UnitState,
 ) -> Result<(), Stop> {
-    let Some(published) = published else {
-        return set_tags(context, unit, image, tags).await;
+    let set = async |image: &ImageReference| set_tags(context, unit, image, tags).await;
+    let Some(published) = &mut state.published else {
+        state.is_commit_tag_refused |= set(image).await? == CommitTag::Refused;
+        return Ok(());
     };
-    let mut digest = published.digest.clone();
     for _ in 0..ROUNDS {
+        let digest = &mut published.digest;
         let image = image.repository().with_digest(digest.clone());
-        set_tags(context, unit, &image, tags).await?;
+        state.is_commit_tag_refused |= set(&image).await? == CommitTag::Refused;
+        let Some(identity) = &published.identity else {
+            break;
+        };
         // Another run may have replaced the image and set the tags meanwhile.
         let found = tokio::select! {
-            found = context.registry.digest(&published.identity) => found.map_err(StepError::from)?,
+            found = context.registry.digest(identity) => found.map_err(StepError::from)?,
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         };
         match found {
-            Some(found) if found != digest => digest = found,
+            Some(found) if found != *digest => *digest = found,
             _ => break,
         }
     }
     Ok(())
 }
 
+/// Sets tags of an image in the registry. A refused commit tag is only a note.
 async fn set_tags(
     context: &ExecuteContext,
     unit: &Unit,
     image: &ImageReference,
     tags: &[Tag],
-) -> Result<(), Stop> {
+) -> Result<CommitTag, Stop> {
     let (of_commit, moving): (Vec<Tag>, Vec<Tag>) = tags
         .iter()
         .cloned()
         .partition(|tag| tag.named_commit().is_some());
     let set = async {
-        match context.registry.set_tags(image, &of_commit).await {
+        let commit_tag = match context.registry.set_tags(image, &of_commit).await {
             // The image is still reachable by its identity tag.
-            Err(error) if may_refuse_tag_move(&error) => context.events.emit(Event::note(format!(
-                "{unit}: the registry does not allow moving a tag of {}; the image is {image}",
-                image.repository()
-            ))),
-            set => set?,
-        }
-        context.registry.set_tags(image, &moving).await
+            Err(error) if may_refuse_tag_move(&error) => {
+                context.events.emit(Event::note(format!(
+                    "{unit}: the registry does not allow moving a tag of {}; the image is {image}",
+                    image.repository()
+                )));
+                CommitTag::Refused
+            }
+            set => set.map(|()| CommitTag::Set)?,
+        };
+        context.registry.set_tags(image, &moving).await?;
+        Ok::<_, RegistryError>(commit_tag)
     };
     tokio::select! {
         result = set => Ok(result.map_err(StepError::from)?),

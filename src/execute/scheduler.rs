@@ -1,7 +1,6 @@
 //! Runs units concurrently; each step starts when what it waits for is there.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -49,12 +48,12 @@ pub async fn run(context: Arc<ExecuteContext>, plan: &Plan) {
     held.sort_by_key(|unit| unit.position);
     for unit in held {
         // An incomplete run moves no tags; the built images stay.
+        let (elapsed, ended) = (unit.ended.elapsed, unit.ended);
         let ended = if is_complete {
-            run_held(&context, &unit.plan, unit.published).await
+            run_held(&context, &unit.plan, unit.published, ended.image).await
         } else {
-            UnitSummary::new(Outcome::Done)
+            ended
         };
-        let elapsed = unit.elapsed;
         finish(&context, unit.plan.unit, UnitSummary { elapsed, ..ended });
     }
     // In the order of the plan, which is stable.
@@ -83,7 +82,8 @@ struct HeldUnit {
     plan: UnitPlan,
     position: usize,
     published: Option<Published>,
-    elapsed: Duration,
+    /// The result of the steps so far.
+    ended: UnitSummary,
 }
 
 async fn start(
@@ -94,7 +94,11 @@ async fn start(
 ) -> UnitEnd {
     let mut turn = Turn::new(context, turns, &plan, position);
     let (ended, published) = run_unit(context, &plan, &mut turn).await;
-    let (elapsed, is_started) = (turn.worked(), turn.is_started());
+    let is_started = turn.is_started();
+    let ended = UnitSummary {
+        elapsed: turn.worked(),
+        ..ended
+    };
     // What it occupied is free from now on.
     drop(turn);
     let unit = plan.unit.clone();
@@ -108,14 +112,14 @@ async fn start(
             plan,
             position,
             published,
-            elapsed,
+            ended,
         }));
     }
     if outcome == Outcome::Stopped && !is_started {
         turns.milestones.fail(&unit);
         return UnitEnd::NotStarted { position, unit };
     }
-    finish(context, unit.clone(), UnitSummary { elapsed, ..ended });
+    finish(context, unit.clone(), ended);
     // Afterwards, so that a failure is reported before the units that it blocks.
     if outcome == Outcome::Done {
         turns.milestones.reach(&unit, Milestone::Final);

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use super::used_images::UsedImages;
 use crate::model::image::{Digest, ImageReference};
 
-/// A pushed image with its identity tag.
+/// A pushed image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
-    /// The identity tag.
-    pub identity: ImageReference,
-    /// The digest that it points at.
+    /// The identity tag; `None` for a builder image.
+    pub identity: Option<ImageReference>,
+    /// Its digest in the registry.
     pub digest: Digest,
 }
 
@@ -23,6 +23,8 @@ pub struct UnitState {
     pub used: Option<UsedImages>,
     /// The image in the registry, once it is pushed.
     pub published: Option<Published>,
+    /// Whether the registry did not allow moving the commit's tag to the image.
+    pub is_commit_tag_refused: bool,
     /// The ID of the builder image that the scripts were started in.
     pub toolchain: Option<String>,
     /// The object store of the working copy.

@@ -3,7 +3,7 @@
 use crate::base::error::{Diagnostic, Exit, chain};
 use crate::base::redact::Redactor;
 use crate::client::engine::Engine;
-use crate::model::event::{FailedStep, Phase};
+use crate::model::event::{DockerfileLine, FailedStep, Phase};
 use crate::model::plan::ScriptStep;
 
 /// Why a step did not finish.
@@ -20,6 +20,7 @@ pub struct StepError {
     hints: Vec<String>,
     outside: bool,
     line: Option<usize>,
+    dockerfile: Option<DockerfileLine>,
     /// May have been caused by losing the engine.
     lost_engine: bool,
     /// Was caused by losing the engine.
@@ -44,6 +45,7 @@ impl StepError {
             hints: self.hints,
             outside,
             line: self.line,
+            dockerfile: self.dockerfile,
             reproduce_command,
             ..FailedStep::new(phase, self.message)
         }
@@ -56,6 +58,7 @@ impl StepError {
             hints: Vec::new(),
             outside: false,
             line: None,
+            dockerfile: None,
             lost_engine: false,
             is_without_engine: false,
             may_refuse_tag_move: false,
@@ -89,6 +92,12 @@ impl StepError {
     /// Redacts secrets in the message.
     pub fn redacted(mut self, redactor: &Redactor) -> Self {
         self.message = redactor.text(&self.message);
+        self
+    }
+
+    /// Adds the instruction of the Dockerfile that failed.
+    pub fn at(mut self, instruction: Option<DockerfileLine>) -> Self {
+        self.dockerfile = instruction;
         self
     }
 
@@ -159,6 +168,7 @@ impl<E: Diagnostic> From<E> for StepError {
             hints: error.hints(),
             outside: error.exit() == Exit::Outside,
             line: None,
+            dockerfile: None,
             lost_engine: error.lost_engine(),
             is_without_engine: false,
             may_refuse_tag_move: error.may_refuse_tag_move(),

@@ -8,7 +8,7 @@ use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
 use super::{ExecuteContext, builder, image, in_place, publish, secrets, source};
 use crate::execute::reproduce;
-use crate::model::event::{Event, Outcome, Phase, UnitSummary};
+use crate::model::event::{Event, ImageResult, Outcome, Phase, UnitSummary};
 use crate::model::plan::{ImageStep, Milestone, Step, UnitPlan};
 
 /// How often an image is built while other runs keep replacing what it is built from.
@@ -23,21 +23,30 @@ pub async fn run_unit(
     turn: &mut Turn<'_>,
 ) -> (UnitSummary, Option<Published>) {
     let mut state = UnitState::default();
-    let ended = run_steps(context, plan, plan.first_steps(), &mut state, Some(turn)).await;
+    let mut ended = run_steps(context, plan, plan.first_steps(), &mut state, Some(turn)).await;
+    if ended.outcome == Outcome::Done {
+        let pushed = state.published.as_ref().map(|it| &it.digest);
+        ended.image = Some(plan.image_result(pushed, !state.is_commit_tag_refused));
+    }
     (ended, state.published)
 }
 
-/// Runs the steps of a unit that were held until all other units were done.
+/// Runs the steps of a unit that were held until all other units were done; `image` is the result of the others.
 pub async fn run_held(
     context: &ExecuteContext,
     plan: &UnitPlan,
     published: Option<Published>,
+    image: Option<ImageResult>,
 ) -> UnitSummary {
     let mut state = UnitState {
         published,
         ..UnitState::default()
     };
-    run_steps(context, plan, plan.held_steps(), &mut state, None).await
+    let mut ended = run_steps(context, plan, plan.held_steps(), &mut state, None).await;
+    if ended.outcome == Outcome::Done {
+        ended.image = image.map(|image| plan.with_held_tags(image));
+    }
+    ended
 }
 
 async fn run_steps(
@@ -272,8 +281,7 @@ impl UnitRunner<'_> {
             }
             Step::EngineTag { image, names } => publish::tag_engine(context, image, names).await,
             Step::RegistryTag { image, tags } => {
-                let published = self.state.published.as_ref();
-                publish::tag_registry(context, unit, image, tags, published).await
+                publish::tag_registry(context, unit, image, tags, self.state).await
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::manifest_failure;
+use super::metadata_file::MetadataFile;
 use super::plan;
 use super::plan::Planned;
 use super::session::Session;
@@ -18,28 +19,43 @@ use crate::execute::session::remove_leftovers;
 use crate::execute::{self, LABEL_FOLDER};
 use crate::model::event::Event;
 use crate::model::image::ImageRepository;
+use crate::model::metadata::RunMetadata;
 use crate::model::plan::Detail;
 use crate::report::summary;
 
 /// Time limit for canceling the uploads that were opened to check push permissions.
 const CANCELLATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How to execute a plan.
-#[derive(Debug, Clone, Copy)]
-pub struct BuildRequest {
-    /// The number of services to process concurrently.
+/// How a plan is carried out.
+#[derive(Clone, Copy)]
+pub struct BuildOptions<'a> {
+    /// The maximum number of concurrent units; `None` for the default.
     pub jobs: Option<u16>,
-    /// Whether to stop all services at the first failure.
+    /// Whether the first failure stops all units.
     pub fail_fast: bool,
     /// How much the summary shows.
     pub detail: Detail,
+    /// The file for the images of the run.
+    pub metadata_file: Option<&'a MetadataFile>,
+}
+
+impl BuildOptions<'_> {
+    /// Returns the default options.
+    pub fn new(detail: Detail) -> Self {
+        Self {
+            jobs: None,
+            fail_fast: false,
+            detail,
+            metadata_file: None,
+        }
+    }
 }
 
 /// Executes a plan, prints the summary, and returns an error if anything failed.
 pub async fn carry_out(
     session: &Session,
     planned: Planned,
-    request: BuildRequest,
+    options: BuildOptions<'_>,
 ) -> Result<(), Failure> {
     let Planned {
         plan,
@@ -56,7 +72,7 @@ pub async fn carry_out(
         // Base images may come from any registry.
         clients.registry.allow_insecure(&facts.insecure_registries);
         // The lock is held, so any remaining container of this folder belongs to a run that was killed.
-        let context = plan::context(session, clients, facts, request.jobs, request.fail_fast);
+        let context = plan::context(session, clients, facts, options.jobs, options.fail_fast);
         let missing = secrets::missing(&context, &plan);
         if !missing.is_empty() {
             let error = session.manifest.missing_inputs(missing);
@@ -77,8 +93,12 @@ pub async fn carry_out(
         execute::run(Arc::new(context), &plan).await;
     }
     let ended = session.reporter.finish();
+    let metadata = RunMetadata::of(&plan, &ended);
+    let written = options
+        .metadata_file
+        .map_or(Ok(()), |file| file.write(&metadata));
     let took = session.reporter.elapsed();
-    let summary = summary(&plan, &ended, request.detail, took);
+    let summary = summary(&plan, &ended, options.detail, took);
     // With many services the table alone fills the screen, so failures are printed below it.
     let printed = session.reporter.print(&summary.table);
     if !session.cancel.is_cancelled() {
@@ -88,7 +108,14 @@ pub async fn carry_out(
     let space = if summary.table.is_empty() { "" } else { "\n" };
     let closing_line = format!("{space}{}", summary.closing_line);
     printed.and_then(|()| session.reporter.print(&closing_line))?;
-    session.verdict(&ended)
+    match (session.verdict(&ended), written) {
+        (Err(failed), Err(unwritten)) => {
+            let text = unwritten.message().unwrap_or_default();
+            session.events.emit(Event::warning(text));
+            Err(failed)
+        }
+        (verdict, written) => verdict.and(written),
+    }
 }
 
 /// Checks the permission to push before anything is built.

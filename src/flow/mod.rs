@@ -8,6 +8,7 @@ pub mod discover;
 pub mod failed_step;
 pub mod failure;
 pub mod lock;
+pub mod metadata_file;
 pub mod plan;
 pub mod request;
 pub mod runs;

@@ -17,7 +17,7 @@ use crate::client::http::Proxies;
 use crate::client::registry::RegistrySettings;
 use crate::model::environment;
 use crate::report;
-use crate::report::{Ci, LogPrefix, OutputStyle};
+use crate::report::{CheckedOutRepository, Ci, LogPrefix, OutputStyle, ResultDisplay};
 
 pub use crate::host::settings::timeouts::TimeoutSettings;
 use crate::host::settings::timeouts::timeout_settings;
@@ -111,9 +111,14 @@ impl Settings {
         } else {
             Ci::Plain
         };
-        let workspace = match ci {
-            Ci::GitHub => variables.path(environment::GITHUB_WORKSPACE),
-            _ => None,
+        let of_github = |variable| variables.get(variable).filter(|_| ci == Ci::GitHub);
+        let repository = of_github(environment::GITHUB_SERVER_URL)
+            .zip(of_github(environment::GITHUB_REPOSITORY))
+            .and_then(|(server, name)| CheckedOutRepository::of_github(&server, &name));
+        let summary = of_github(environment::GITHUB_STEP_SUMMARY);
+        let result_display = match summary {
+            Some(path) => Some(ResultDisplay::StepSummary(path.into())),
+            None => (ci == Ci::TeamCity).then_some(ResultDisplay::StatusText),
         };
         let mut certificates: Vec<PathBuf> = config_home
             .iter()
@@ -138,7 +143,10 @@ impl Settings {
                 verbose: global.verbose,
                 log_prefix,
                 ci,
-                workspace,
+                workspace: of_github(environment::GITHUB_WORKSPACE).map(PathBuf::from),
+                repository,
+                is_ci: ci != Ci::Plain || variables.is_set(environment::CI),
+                result_display,
             },
             engine: engine(&variables, docker_config.as_deref()),
             registry: RegistrySettings {

@@ -131,6 +131,11 @@ variables! {
         GITHUB_ACTIONS: "GITHUB_ACTIONS", "With `true`, groups output for GitHub Actions.";
         GITHUB_WORKSPACE: "GITHUB_WORKSPACE",
             "The checkout of a GitHub Actions job, for annotations of its files.";
+        GITHUB_SERVER_URL: "GITHUB_SERVER_URL", "The server of a GitHub Actions job, to recognize the repository below.";
+        GITHUB_REPOSITORY: "GITHUB_REPOSITORY",
+            "The repository of a GitHub Actions job, for annotations of Dockerfiles in it.";
+        GITHUB_STEP_SUMMARY: "GITHUB_STEP_SUMMARY",
+            "The file to which the report of the run is added, in a GitHub Actions job.";
         GITLAB_CI: "GITLAB_CI", "With `true`, groups output for GitLab CI.";
         TEAMCITY_VERSION: "TEAMCITY_VERSION", "If set, groups output for TeamCity.";
     }

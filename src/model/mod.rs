@@ -12,6 +12,7 @@ pub mod init;
 pub mod layout;
 pub mod lock;
 pub mod manifest;
+pub mod metadata;
 pub mod plan;
 pub mod plan_document;
 pub mod recipe;

@@ -70,6 +70,16 @@ pub struct UnitDocument {
     pub origin: Option<String>,
     /// The image, tagged with its commit or content
     pub image: String,
+    /// The digest of the existing image in its registry; omitted if it will be built or pushed, is only in the engine,
+    /// or is unknown
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// The tags that the image has or will get; usually, the first one is that of `image`
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Whether the working copy is built, instead of the commit
+    #[serde(rename = "local", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_in_place: bool,
     /// The decision
     pub decision: DecisionDocument,
     /// The reason, human-readable

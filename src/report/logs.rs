@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::text::{LineSplitter, clean, last_lines};
 use crate::model::event::{Event, Phase, Unit};
+use crate::model::record::RunRecord;
 use crate::store::runs::{Run, Runs};
 
 /// Lines shown below a failed step.
@@ -79,6 +80,14 @@ impl Logs {
             }
         };
         self.problem(result)
+    }
+
+    /// Returns the record so far, also if the run's folder was not created.
+    pub fn read_record(&self) -> RunRecord {
+        match &self.run {
+            Some(run) => run.record(),
+            None => RunRecord::read(&self.pending),
+        }
     }
 
     /// Returns the folder of this run, if it was created.

@@ -1,5 +1,6 @@
 //! Turns events into terminal output, log files and reports. The only module that draws.
 
+mod debug_hint;
 mod document;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -10,19 +11,22 @@ mod replay;
 mod retry_notices;
 #[cfg(test)]
 mod shared_output;
+mod step_summary;
 mod summary;
 pub mod terminal;
 mod text;
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+pub use crate::report::plain::checked_out::CheckedOutRepository;
 pub use crate::report::plain::ci::{Ci, CiAnnotation, Level};
 pub use crate::report::terminal::prompt::{ask, print, print_message};
 pub use crate::report::terminal::size::columns;
-pub use document::{HTML_START, JUNIT_START, RunReport, RunState};
+pub use document::{HTML_START, JUNIT_START, MARKDOWN_START, RunReport, RunState};
 pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use text::{first_line, paint, severity_painted, shortened};
@@ -31,6 +35,7 @@ use crate::base::error::{Exit, Failure};
 use crate::base::sanitize::sanitized;
 use crate::model::event::{Event, Events, FailedStep, Unit, UnitSummary};
 use crate::model::plan::Detail;
+use crate::report::debug_hint::debug_hint;
 use crate::report::plain::lines::Lines;
 use crate::report::terminal::bars::Bars;
 use journal::Journal;
@@ -80,6 +85,21 @@ pub struct OutputSettings {
     pub ci: Ci,
     /// The folder into which the CI system checked out the repository.
     pub workspace: Option<PathBuf>,
+    /// The repository that the CI system checked out.
+    pub repository: Option<CheckedOutRepository>,
+    /// Whether the machine may be gone when the output is read: that of a CI system.
+    pub is_ci: bool,
+    /// How the CI system shows the result of the run.
+    pub result_display: Option<ResultDisplay>,
+}
+
+/// How a CI system shows the result of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResultDisplay {
+    /// As Markdown that is added to this file.
+    StepSummary(PathBuf),
+    /// In the status text of TeamCity's build.
+    StatusText,
 }
 
 impl OutputSettings {
@@ -109,6 +129,9 @@ fn without_commands(step: &mut FailedStep, ci: Ci) {
     step.hints.iter_mut().for_each(clean);
     step.reproduce_command.iter_mut().for_each(clean);
     step.tail.iter_mut().for_each(clean);
+    if let Some(instruction) = &mut step.dockerfile {
+        clean(&mut instruction.file);
+    }
 }
 
 /// Draws the events of a run, and writes its logs.
@@ -126,6 +149,8 @@ struct ReporterState {
     journal: Journal,
     started: Instant,
     ended: Vec<(Unit, UnitSummary)>,
+    /// The commits of the plan that others can build too.
+    commits: HashMap<Unit, String>,
 }
 
 enum View {
@@ -150,6 +175,7 @@ impl Reporter {
             journal: Journal::new(),
             started: Instant::now(),
             ended: Vec::new(),
+            commits: HashMap::new(),
         };
         state.record(&started);
         let state = Arc::new(Mutex::new(state));
@@ -175,6 +201,33 @@ impl Reporter {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let logs = state.logs.run_folder();
         state.record(&finished(exit, message, logs));
+    }
+
+    /// Shows the result of the run in the CI system, outside of the log. Called after [`Reporter::conclude`].
+    pub fn display_result(&self) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(display) = &state.settings.result_display else {
+            return;
+        };
+        let record = state.logs.read_record();
+        let is_empty = record.plan.is_none() && record.units.is_empty();
+        if is_empty && record.message.is_none() {
+            // A list or a preview.
+            return;
+        }
+        let report = RunReport::new(&record, None, &[]);
+        match display {
+            ResultDisplay::StepSummary(path) => {
+                if let Err(error) = step_summary::append(path, &report) {
+                    let path = path.display();
+                    let text = format!("warning: cannot write the job summary {path}: {error}");
+                    print_message(&paint(&text, state.settings.color));
+                }
+            }
+            ResultDisplay::StatusText => {
+                print_message(state.settings.ci.status(&report.result()).trim_end());
+            }
+        }
     }
 
     /// Removes the bars and returns the result of each unit.
@@ -262,10 +315,19 @@ impl ReporterState {
         if let Some(problem) = self.logs.write(&event) {
             self.show(&Event::warning(problem));
         }
+        if let Event::Planned { plan } = &event {
+            let units = plan.units.iter().filter(|unit| !unit.is_in_place);
+            let commits =
+                units.filter_map(|unit| Some((unit.name.clone().into(), unit.commit.clone()?)));
+            self.commits.extend(commits);
+        }
         if let Event::UnitFinished { unit, ended } = &mut event
             && let Some(step) = &mut ended.failure
         {
             (step.tail, step.log) = self.logs.tail(unit, step.phase);
+            let commit = self.commits.get(unit).map(String::as_str);
+            step.hints
+                .extend(debug_hint(unit, step.phase, commit, self.settings.is_ci));
         }
         if let View::Json = self.view {
             print_json(&self.journal.streamed(&event).concat());

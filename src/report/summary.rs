@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::text::shortened;
 use crate::base::table::Fit;
 use crate::base::units::elapsed;
-use crate::model::event::{FailedStep, Outcome, Phase, Unit, UnitSummary};
+use crate::model::event::{FailedStep, Outcome, Unit, UnitSummary};
 use crate::model::plan::{Decision, Detail, Plan, UnitPlan, counted};
 
 /// Longer log lines below a failure are truncated.
@@ -165,6 +165,9 @@ fn failure(unit: &Unit, step: &FailedStep, repeats: bool) -> String {
             _ = writeln!(text, "    {}", shortened(line, MAX_TAIL_LINE));
         }
     }
+    if let Some(instruction) = &step.dockerfile {
+        _ = writeln!(text, "  {}:{}", instruction.file, instruction.line);
+    }
     if let Some(log) = &step.log {
         _ = writeln!(text, "  full log: {log}");
     }
@@ -174,14 +177,6 @@ fn failure(unit: &Unit, step: &FailedStep, repeats: bool) -> String {
     }
     for hint in &step.hints {
         _ = writeln!(text, "hint: {hint}");
-    }
-    if let (Unit::Service(service), Phase::Prepare | Phase::Build | Phase::Test) =
-        (unit, step.phase)
-    {
-        _ = writeln!(
-            text,
-            "hint: `xp shell --failed {service}` opens a shell in its container"
-        );
     }
     text
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::base::error::{Exit, Failure};
 use crate::base::plural::count_of;
-use crate::flow::build::BuildRequest;
+use crate::flow::build::BuildOptions;
 use crate::flow::request::{LockRequest, PlanRequest, ReferenceOverrides};
 use crate::flow::session::Session;
 use crate::flow::sources::locked::{lock_failure, lock_name};
@@ -43,12 +43,8 @@ impl CurrentImages<'_> {
         };
         let planned = plan::plan(self.session, &request, Some(self.folder));
         let planned = self.session.unless_interrupted(planned).await?;
-        let request = BuildRequest {
-            jobs: None,
-            fail_fast: false,
-            detail: self.session.reporter.detail(false),
-        };
-        build::carry_out(self.session, planned, request).await
+        let options = BuildOptions::new(self.session.reporter.detail(false));
+        build::carry_out(self.session, planned, options).await
     }
 
     /// Returns the images. Services that are not selected keep their deployed images.

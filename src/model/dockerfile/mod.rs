@@ -2,11 +2,13 @@
 //!
 //! Unparsable parts are skipped: the engine parses the Dockerfile itself and reports errors.
 
+mod failed;
 mod images;
 mod inputs;
 mod name;
 mod words;
 
+pub use failed::FailedInstruction;
 pub use images::{ImageUse, base_image, image_uses, registries};
 pub use inputs::{DockerfileInputs, inputs};
 pub use name::{DockerfileName, file_name, is_dockerfile};
@@ -121,6 +123,18 @@ impl Instruction {
     pub fn flag<'i>(&'i self, name: &'i str) -> impl Iterator<Item = &'i str> {
         let flags = self.flags.iter().filter(move |(flag, _)| flag == name);
         flags.map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the options and arguments.
+    pub fn text(&self) -> String {
+        let flags = self.flags.iter().map(|(name, value)| {
+            if value.is_empty() {
+                format!("--{name} ")
+            } else {
+                format!("--{name}={value} ")
+            }
+        });
+        flags.collect::<String>() + &self.arguments
     }
 
     /// Returns the arguments as written, split at spaces outside of quotes.

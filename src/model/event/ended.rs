@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Phase, Unit};
+use super::{ImageResult, Phase, Unit};
 use crate::base::seconds;
 
 /// The outcome of a unit
@@ -35,6 +35,9 @@ pub struct UnitSummary {
     /// Whether nothing was done, except to fetch its source
     #[serde(skip)]
     pub only_fetched: bool,
+    /// The image of a service or a builder that is done
+    #[serde(flatten)]
+    pub image: Option<ImageResult>,
     /// The failed unit that it needs
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<Unit>,
@@ -50,6 +53,7 @@ impl UnitSummary {
             outcome,
             elapsed: Duration::ZERO,
             only_fetched: false,
+            image: None,
             blocked_by: None,
             failure: None,
         }
@@ -93,6 +97,9 @@ pub struct FailedStep {
     /// The line of the step in the manifest
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
+    /// The instruction of a Dockerfile at which an image build failed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dockerfile: Option<DockerfileLine>,
     /// A shell command to repeat the step manually
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(rename = "by_hand")]
@@ -104,6 +111,18 @@ pub struct FailedStep {
     pub tail: Vec<String>,
 }
 
+/// An instruction of a Dockerfile
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DockerfileLine {
+    /// The Dockerfile: relative to the top of the repository or, without one, to the manifest's folder
+    pub file: String,
+    /// The line
+    pub line: usize,
+    /// The URL of the service's repository; omitted for a builder
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+}
+
 impl FailedStep {
     /// Returns a failure without details. The reporter adds the log.
     pub fn new(phase: Phase, message: String) -> Self {
@@ -113,6 +132,7 @@ impl FailedStep {
             hints: Vec::new(),
             outside: false,
             line: None,
+            dockerfile: None,
             reproduce_command: None,
             log: None,
             tail: Vec::new(),

@@ -4,6 +4,7 @@
 //! Pure: durations are measured by the emitter; no clock is read here.
 
 mod ended;
+mod image;
 mod unit;
 
 use std::fmt;
@@ -17,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::Retrying;
 use crate::base::seconds;
 use crate::model::plan_document::PlanDocument;
-pub use ended::{FailedStep, Outcome, UnitSummary};
+pub use ended::{DockerfileLine, FailedStep, Outcome, UnitSummary};
+pub use image::ImageResult;
 pub use unit::{Phase, Unit};
 
 /// The event

@@ -56,6 +56,7 @@ fn plan(manifest: &Manifest) -> Plan {
             commit: Some("a".repeat(40).parse().unwrap()),
             source: None,
             image: manifest.services[name].docker.image.tagged(tag),
+            names: Default::default(),
             decision,
             reason: "for a \"reason\"".to_owned(),
             changes: Vec::new(),

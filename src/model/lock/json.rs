@@ -5,8 +5,8 @@ use time::format_description::well_known::Rfc3339;
 
 use super::LockedService;
 use super::changes::{CommitHistory, LockChanges, ServiceChange};
-use super::escape::plain;
 use super::text::local_time;
+use crate::base::escape::plain;
 use crate::model::source::{CommitSummary, RefName};
 
 /// The version of the format. Incremented if a key is removed or changes its meaning, not if one is added.

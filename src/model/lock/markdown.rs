@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::LockedService;
 use super::changes::{CommitHistory, LockChanges, ServiceChange};
-use super::escape::markdown;
 use super::text::date;
+use crate::base::escape::markdown;
 use crate::model::source::CommitSummary;
 
 impl LockChanges {

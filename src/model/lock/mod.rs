@@ -7,7 +7,6 @@
 mod changes;
 mod compare;
 mod entry;
-mod escape;
 mod json;
 mod markdown;
 mod mismatch;

@@ -6,7 +6,7 @@ use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::changes::{CommitHistory, LockChanges, ServiceChange};
-use super::escape::plain;
+use crate::base::escape::plain;
 use crate::base::plural::count_of;
 use crate::base::table::aligned;
 use crate::model::source::CommitSummary;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    ConcurrentPush, Decision, Equivalence, ImageStep, Inventory, Presence, PushStep, Step, UnitPlan,
+    ConcurrentPush, Decision, Equivalence, ImageNames, ImageStep, Inventory, Presence, PushStep,
+    Step, UnitPlan,
 };
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageQuery, ImageReference, Tag};
@@ -123,6 +124,16 @@ impl FolderBuilder {
             }
             decision => (decision, reason),
         };
+        let is_made = matches!(decision, Decision::Build | Decision::Push);
+        let id = |image: &ImageReference| inventory.in_engine(image).map(|found| &found.id);
+        let is_newest =
+            |it: &&ImageReference| is_made || in_engine.contains(it) || id(it) == id(&image);
+        let named = std::iter::once(&image).chain(newest.iter().filter(is_newest));
+        let names = ImageNames {
+            digest: digest.clone().filter(|_| !is_made),
+            tags: named.filter_map(|name| name.tag().cloned()).collect(),
+            identity: None,
+        };
         let steps = match decision {
             Decision::Pull => {
                 let pull = Step::Pull {
@@ -178,6 +189,7 @@ impl FolderBuilder {
             commit: None,
             source: None,
             image,
+            names,
             decision,
             reason,
             changes: Vec::new(),
@@ -237,6 +249,11 @@ pub(super) fn external_plan(image: &ImageReference, inventory: &Inventory) -> Un
         commit: None,
         source: None,
         image: image.clone(),
+        names: ImageNames {
+            digest: image.digest().cloned(),
+            tags: image.tag().cloned().into_iter().collect(),
+            identity: None,
+        },
         decision,
         reason: reason.to_owned(),
         changes: Vec::new(),

@@ -33,6 +33,14 @@ pub enum ImageLookup {
 }
 
 impl ImageLookup {
+    /// Returns whether the image exists and is up to date, as far as that is known.
+    pub fn is_usable(&self) -> bool {
+        matches!(
+            self,
+            Self::Found(RecipeStatus::Verified | RecipeStatus::Unverified)
+        )
+    }
+
     /// Returns the recipe status of the image, if it exists and is known.
     pub fn recipe_status(&self) -> Option<&RecipeStatus> {
         match self {
@@ -263,17 +271,11 @@ impl PlanDraft<'_> {
             },
             ids: None,
         };
-        let is_usable = |lookup: &ImageLookup| {
-            matches!(
-                lookup,
-                ImageLookup::Found(RecipeStatus::Verified | RecipeStatus::Unverified)
-            )
-        };
-        let is_settled = is_usable(&comparison.registry) || candidate.pinned.is_some();
+        let is_settled = comparison.registry.is_usable() || candidate.pinned.is_some();
         let recipe_to_find = recipe.filter(|_| !is_settled);
         let identities = recipe_to_find.map(|recipe| self.identities_of(candidate, recipe));
         for identity in identities.into_iter().flatten() {
-            if is_usable(&comparison.registry) {
+            if comparison.registry.is_usable() {
                 break;
             }
             match in_registry(&identity) {
@@ -291,7 +293,7 @@ impl PlanDraft<'_> {
         if recipe.is_some() {
             let published = comparison.digest.as_ref();
             let is_pinned = candidate.pinned.is_some();
-            let published = published.filter(|_| is_pinned || is_usable(&comparison.registry));
+            let published = published.filter(|_| is_pinned || comparison.registry.is_usable());
             let image = inventory.in_engine(&candidate.image);
             match published {
                 Some(digest) if !candidate.is_local => {
@@ -300,13 +302,13 @@ impl PlanDraft<'_> {
                     let is_other = |image: &EngineImage| {
                         ids.as_ref().is_some_and(|ids| !ids.contains(&image.id))
                     };
-                    if is_usable(&comparison.engine) && !is_pinned && image.is_some_and(is_other) {
+                    if comparison.engine.is_usable() && !is_pinned && image.is_some_and(is_other) {
                         let other = RecipeStatus::Stale(vec![RecipeChange::of_image()]);
                         comparison.engine = ImageLookup::Found(other);
                     }
                     comparison.ids = ids;
                 }
-                _ if is_usable(&comparison.engine) => {
+                _ if comparison.engine.is_usable() => {
                     comparison.ids = image.map(|image| ImageIds::new([image.id.as_str()]));
                 }
                 _ => {}

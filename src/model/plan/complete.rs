@@ -128,11 +128,13 @@ impl Decided<'_> {
         } else {
             0
         };
+        let names = self.image_names(candidate, verdict, &steps);
         Ok(Some(UnitPlan {
             unit: Unit::Service(service.name.clone()),
             commit: Some(candidate.source.commit),
             source: Some(candidate.source.clone()),
             image,
+            names,
             decision: verdict.decision,
             reason: verdict.reason.clone(),
             changes: verdict.changes.clone(),

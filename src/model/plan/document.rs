@@ -61,6 +61,9 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
         reference: source.and_then(|source| source.short_name().map(str::to_owned)),
         origin: source.map(|source| source.origin.as_str().to_owned()),
         image: unit.image.to_string(),
+        digest: unit.names.digest.as_ref().map(ToString::to_string),
+        is_in_place: source.is_some_and(|source| source.local.is_some()),
+        tags: unit.names.tags.iter().map(ToString::to_string).collect(),
         decision: match unit.decision {
             Decision::Skip => DecisionDocument::Skip,
             Decision::Tag => DecisionDocument::Tag,

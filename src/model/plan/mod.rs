@@ -22,6 +22,7 @@ mod draft;
 mod engine_images;
 mod error;
 mod explain;
+mod image_names;
 mod inventory;
 mod parallel;
 mod recipe;
@@ -46,6 +47,7 @@ pub use decide::Decided;
 pub use display::{Detail, counted};
 pub use draft::PlanDraft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
+pub use image_names::ImageNames;
 pub use inventory::{Inventory, Presence, QueryFailure};
 pub use recipe::{Folders, TESTS};
 pub use session::{builder_image, builder_images, builder_plan};
@@ -149,6 +151,8 @@ pub struct UnitPlan {
     pub source: Option<ServiceSource>,
     /// The image, tagged with its commit or content.
     pub image: ImageReference,
+    /// Its digest and tags.
+    pub names: ImageNames,
     pub decision: Decision,
     /// The reason, human-readable.
     pub reason: String,

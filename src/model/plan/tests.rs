@@ -6,6 +6,7 @@ mod display;
 mod engine_images;
 mod inventory;
 mod local;
+mod names;
 mod parts;
 mod recipes;
 mod trains;

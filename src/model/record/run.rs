@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{EventLine, PlanDocument, UnitKind};
-use crate::model::event::{Event, FailedStep, Outcome, Unit};
+use crate::model::event::{Event, FailedStep, ImageResult, Outcome, Unit};
 
 /// The content of `run.jsonl`; incomplete if the run was killed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,6 +61,8 @@ pub struct UnitRecord {
     pub blocked_by: Option<String>,
     /// What failed.
     pub failure: Option<FailedStep>,
+    /// The image, once it is done.
+    pub image: Option<ImageResult>,
     /// Its steps, in order.
     pub steps: Vec<StepRecord>,
     /// Its waits, in order.
@@ -240,6 +242,7 @@ impl RunRecord {
                 unit.outcome = Some(ended.outcome);
                 unit.blocked_by = ended.blocked_by.map(|needed| needed.to_string());
                 unit.failure = ended.failure;
+                unit.image = ended.image;
                 // A failed step has no separate event; the unit's event ends it.
                 if let Some(step) = unit.steps.last_mut() {
                     step.end.get_or_insert(at);
@@ -272,6 +275,7 @@ impl RunRecord {
                     outcome: None,
                     blocked_by: None,
                     failure: None,
+                    image: None,
                     steps: Vec::new(),
                     waits: Vec::new(),
                 });

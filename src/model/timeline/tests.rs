@@ -46,6 +46,7 @@ fn unit(name: &str, steps: &[(&str, f64, f64)]) -> UnitRecord {
         outcome: Some(Outcome::Done),
         blocked_by: None,
         failure: None,
+        image: None,
         steps,
         waits: Vec::new(),
     }

@@ -215,6 +215,9 @@ fn broken(failure: &FailedStep) -> CaseResult {
     for hint in &failure.hints {
         put!(&mut text, "hint: {hint}\n");
     }
+    if let Some(instruction) = &failure.dockerfile {
+        put!(&mut text, "{}:{}\n", instruction.file, instruction.line);
+    }
     if let Some(command) = &failure.reproduce_command {
         put!(&mut text, "debug with: {command}\n");
     }

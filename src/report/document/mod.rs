@@ -1,7 +1,8 @@
-//! Reports of a run: an HTML page, or JUnit XML for CI.
+//! Reports of a run: an HTML page, Markdown, or JUnit XML for CI.
 
 mod escape;
 mod junit;
+mod markdown;
 mod page;
 mod status_text;
 
@@ -19,9 +20,11 @@ pub const HTML_START: &str = "<!doctype html>\n<!-- Made by `xp report` -->\n";
 pub const JUNIT_START: &str =
     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- Made by `xp report` -->\n";
 
+/// The start of every report in Markdown. A file without it is not overwritten.
+pub const MARKDOWN_START: &str = "<!-- Made by `xp report` -->\n\n";
+
 /// The data of a report.
 pub struct RunReport<'a> {
-    run: &'a Run,
     record: &'a RunRecord,
     state: RunState,
     timeline: Timeline,
@@ -40,15 +43,9 @@ struct ReportedUnit<'a> {
 impl<'a> RunReport<'a> {
     /// Returns the report of a run. `now` is the time since its start if it is still running, and `earlier`
     /// are the runs before it, oldest first.
-    pub fn new(
-        run: &'a Run,
-        record: &'a RunRecord,
-        now: Option<f64>,
-        earlier: &[RunRecord],
-    ) -> Self {
+    pub fn new(record: &'a RunRecord, now: Option<f64>, earlier: &[RunRecord]) -> Self {
         let state = RunState::new(record, now.is_some());
         Self {
-            run,
             record,
             state,
             timeline: Timeline::new(record, now.unwrap_or(0.0)),
@@ -57,9 +54,19 @@ impl<'a> RunReport<'a> {
         }
     }
 
-    /// Returns the page: self-contained HTML.
-    pub fn html(&self) -> String {
-        page::page(self)
+    /// Returns the page with the logs of the run: self-contained HTML.
+    pub fn html(&self, run: &Run) -> String {
+        page::page(self, run)
+    }
+
+    /// Returns Markdown of at most `limit` bytes; empty if the limit is too small for anything.
+    pub fn markdown(&self, limit: usize) -> String {
+        markdown::markdown_report(self, limit)
+    }
+
+    /// Returns the result in one line, such as `2 built, 1 failed, 5 up to date in 1m36s`.
+    pub fn result(&self) -> String {
+        markdown::result(self)
     }
 
     /// Returns JUnit XML: a suite per unit, a case per phase.

@@ -38,6 +38,7 @@ fn work(name: &str, outcome: Option<Outcome>, steps: Vec<StepRecord>) -> UnitRec
         outcome,
         blocked_by: None,
         failure: None,
+        image: None,
         steps,
         waits: Vec::new(),
     }
@@ -59,6 +60,7 @@ fn record(evil: &str) -> RunRecord {
         hints: vec![evil.to_owned()],
         outside: false,
         line: Some(3),
+        dockerfile: None,
         reproduce_command: Some(evil.to_owned()),
         log: Some(evil.to_owned()),
         tail: vec![evil.to_owned()],
@@ -106,7 +108,7 @@ fn run() -> Run {
 fn recorded_text_is_escaped() {
     let evil = "</script></style><img src=x onerror='alert(1)'>\"\u{202e}\0";
     let (run, record) = (run(), record(evil));
-    let html = RunReport::new(&run, &record, None, &[]).html();
+    let html = RunReport::new(&record, None, &[]).html(&run);
     assert!(!html.contains("<img") && !html.contains('\0') && !html.contains('\u{202e}'));
     assert_eq!(html.matches("</script>").count(), 1);
     assert_eq!(html.matches("</style>").count(), 1);
@@ -117,7 +119,7 @@ fn recorded_text_is_escaped() {
 #[test]
 fn a_page_makes_no_requests() {
     let (run, record) = (run(), record("x"));
-    let html = RunReport::new(&run, &record, None, &[]).html();
+    let html = RunReport::new(&record, None, &[]).html(&run);
     for word in ["http:", "https:", "src=", "@import", "url(", "<link"] {
         assert!(!html.contains(word), "{word}");
     }
@@ -127,7 +129,7 @@ fn a_page_makes_no_requests() {
 #[test]
 fn a_page_has_failures_first_with_the_units_that_they_block() {
     let (run, record) = (run(), record("x"));
-    let html = RunReport::new(&run, &record, None, &[]).html();
+    let html = RunReport::new(&record, None, &[]).html(&run);
     let at = |text: &str| html.find(text).unwrap_or_else(|| panic!("no {text}"));
     assert!(at("<h3>bad: test</h3>") < at("id=\"timeline\""));
     assert!(at("<b>not started</b>blocked") < at("id=\"timeline\""));
@@ -142,8 +144,8 @@ fn a_page_has_failures_first_with_the_units_that_they_block() {
 
 #[test]
 fn junit_has_a_case_for_each_phase() {
-    let (run, record) = (run(), record("x"));
-    let xml = RunReport::new(&run, &record, None, &[]).junit();
+    let record = record("x");
+    let xml = RunReport::new(&record, None, &[]).junit();
     let all = "<testsuites name=\"x\" tests=\"8\" failures=\"1\" errors=\"0\" skipped=\"5\" time=\"5.000\">";
     assert!(xml.contains(all), "{xml}");
     for part in [
@@ -161,12 +163,12 @@ fn junit_has_a_case_for_each_phase() {
 
 #[test]
 fn outside_failures_and_killed_runs_are_errors() {
-    let (run, mut record) = (run(), record("x"));
+    let mut record = record("x");
     record.units[0].failure.as_mut().unwrap().outside = true;
     (record.units[2].outcome, record.units[2].end) = (None, None);
     record.units[2].steps[0] = step("image", 1.0, None, false);
     record.exit = None;
-    let xml = RunReport::new(&run, &record, None, &[]).junit();
+    let xml = RunReport::new(&record, None, &[]).junit();
     assert!(
         xml.contains("<error type=\"test\" message=\"no x\">"),
         "{xml}"
@@ -177,7 +179,7 @@ fn outside_failures_and_killed_runs_are_errors() {
     );
     assert!(xml.contains("failures=\"0\" errors=\"2\""), "{xml}");
     // Still running, so not failed.
-    let xml = RunReport::new(&run, &record, Some(9.0), &[]).junit();
+    let xml = RunReport::new(&record, Some(9.0), &[]).junit();
     assert!(
         xml.contains("time=\"8.000\"><skipped message=\"still running\"/>"),
         "{xml}"
@@ -200,9 +202,76 @@ fn incomplete_and_invalid_records_have_a_page() {
     };
     for record in [nothing, strange] {
         for now in [None, Some(1.0), Some(-1.0)] {
-            let report = RunReport::new(&run, &record, now, std::slice::from_ref(&record));
-            assert!(report.html().ends_with("</html>\n"));
+            let report = RunReport::new(&record, now, std::slice::from_ref(&record));
+            assert!(report.html(&run).ends_with("</html>\n"));
             assert!(report.junit().ends_with("</testsuites>\n"));
         }
     }
+}
+
+#[test]
+fn markdown_has_the_work_and_the_failures() {
+    let mut record = record("x");
+    record.command = "xp build".to_owned();
+    record.units[0].failure.as_mut().unwrap().hints = vec!["`xp logs bad` shows it".to_owned()];
+    let text = RunReport::new(&record, None, &[]).markdown(usize::MAX);
+    for part in [
+        "<!-- Made by `xp report` -->\n\n## `xp build`: failed\n\n1 built, 1 blocked, 1 failed, 1 up to date in 5.0s\n",
+        "| bad | **failed** | 3.0s | test failed; built because: because of bad |  |\n",
+        "| blocked | blocked |  | needs bad, which failed |  |\n",
+        "### bad: test\n\n```text\nno x\nsecond line\n```\n\n- /x/x-platform.yml:3\n- hint: `xp logs bad` shows it\n\n\
+         The end of its log:\n\n```text\nx\n```\n",
+        "<details><summary>1 up to date</summary>\n\nskipped\n\n</details>\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(!text.contains("| skipped |"), "{text}");
+}
+
+#[test]
+fn markdown_escapes_recorded_text() {
+    let evil = "```\n````\n::error::x\n##teamcity[x]\n</details><img src=x>|@all\x1b[2J\u{202e}";
+    let mut record = record(evil);
+    record.command = "xp build".to_owned();
+    let text = RunReport::new(&record, None, &[]).markdown(usize::MAX);
+    let fence = "`````";
+    let mut outside = String::new();
+    for (number, part) in text.split(fence).enumerate() {
+        if number % 2 == 0 {
+            outside.push_str(part);
+        }
+    }
+    assert_eq!(text.matches(fence).count(), 4, "{text}");
+    assert!(!text.contains(['\x1b', '\u{202e}']), "{text}");
+    assert!(
+        !outside.contains("\n::error") && !outside.contains("<img"),
+        "{outside}"
+    );
+}
+
+#[test]
+fn markdown_keeps_its_limit() {
+    let mut record = record("x");
+    let log: Vec<String> = (0..20)
+        .map(|line| format!("{line} {}", "y".repeat(400)))
+        .collect();
+    record.units[0].failure.as_mut().unwrap().tail = log;
+    let report = RunReport::new(&record, None, &[]);
+    let whole = report.markdown(usize::MAX);
+    assert!(whole.contains("19 yyy"), "{whole}");
+    for limit in 0..whole.len() + 1000 {
+        let text = report.markdown(limit);
+        assert!(text.len() <= limit, "{limit}: {text}");
+    }
+    let short = report.markdown(2000);
+    assert!(
+        short.contains("### bad: test") && !short.contains("yyy"),
+        "{short}"
+    );
+    let is_counted = |limit| {
+        report
+            .markdown(limit)
+            .contains("more failures are not shown")
+    };
+    assert!((300..700).any(is_counted));
 }

@@ -114,6 +114,18 @@ impl Ci {
         }
     }
 
+    /// Returns the line that adds a text to the status of the build, or an empty string if the CI system has none.
+    pub fn status(self, text: &str) -> String {
+        match self {
+            Self::Plain | Self::GitHub | Self::GitLab => String::new(),
+            // The placeholder is the status that TeamCity itself would show.
+            Self::TeamCity => format!(
+                "##teamcity[buildStatus text='{{build.status.text}}; {}']\n",
+                quoted(text)
+            ),
+        }
+    }
+
     /// Returns a line with any log commands of the CI system disarmed.
     ///
     /// A script's output must not close the group that it is in, or create annotations. A space inside the
@@ -250,6 +262,11 @@ mod tests {
              it|'s |[no|] |0x201cuse|0x201d ||']\n"
         );
         assert_eq!(Ci::GitLab.problem(&PROBLEM), "");
+        assert_eq!(
+            Ci::TeamCity.status("1 built [x]"),
+            "##teamcity[buildStatus text='{build.status.text}; 1 built |[x|]']\n"
+        );
+        assert_eq!(Ci::GitHub.status("1 built"), "");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::annotation;
 use super::ci::{CiAnnotation, Level};
 use super::groups::Groups;
 use crate::base::sanitize::sanitized;
@@ -54,7 +55,7 @@ impl Lines {
         folder: PathBuf,
     ) -> Self {
         Self {
-            manifest: settings.relative_to_workspace(manifest),
+            manifest: manifest.to_owned(),
             groups: Groups::new(settings.ci, output, folder),
             settings,
             splitters: HashMap::new(),
@@ -177,14 +178,13 @@ impl Lines {
     pub fn ended(&mut self, unit: &Unit, ended: &UnitSummary) {
         let mut problem = String::new();
         if let Some(step) = &ended.failure {
-            let message = [&step.message].into_iter().chain(&step.hints);
-            let message: Vec<&str> = message.map(String::as_str).collect();
+            let location = annotation::location(step, &self.settings, &self.manifest);
             problem = self.settings.ci.problem(&CiAnnotation {
                 level: Level::Error,
-                file: step.line.map(|_| self.manifest.as_path()),
-                line: step.line,
+                file: location.as_ref().map(|(file, _)| file.as_path()),
+                line: location.as_ref().map(|(_, line)| *line),
                 title: &format!("{unit}: {} failed", step.phase),
-                message: &message.join("\n"),
+                message: &annotation::text(step, &self.settings),
             });
         }
         if self.settings.quiet {

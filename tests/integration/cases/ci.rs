@@ -22,6 +22,7 @@ pub const CASES: &[Case] = cases![
     a_pipeline_is_generated_from_the_plan,
     the_documented_cache_is_sufficient,
     successful_and_failed_runs_are_reported,
+    a_metadata_file_becomes_variables_and_a_description,
 ];
 
 /// A code block of a page.
@@ -434,4 +435,34 @@ fn successful_and_failed_runs_are_reported(t: &Context) {
             assert!(text.contains(line), "{page}: {line}");
         }
     }
+}
+
+fn a_metadata_file_becomes_variables_and_a_description(t: &Context) {
+    platform(t);
+    t.write("ci/dotenv.jq", &blocks_of("ci-gitlab.md", "jq")[1]);
+    t.write("ci/result.jq", &blocks_of("ci-jenkins.md", "jq")[0]);
+    let build = "xp build --no-pull zother && xp build --no-pull --metadata-file images.json";
+    job(t, "build", build, &[]);
+    let jq = |options: &str| {
+        let script = format!("jq --raw-output {options} images.json");
+        job(t, "build", &script, &[]).stdout
+    };
+    let variables = jq("--from-file ci/dotenv.jq");
+    let repository = format!("{}/{}", t.registry().host(), t.image("zbackend"));
+    let prefix = format!("IMAGE_ZBACKEND={repository}:");
+    let line = variables.lines().find(|line| line.starts_with(&prefix));
+    assert!(
+        line.is_some_and(|line| line.contains("@sha256:")),
+        "{variables}"
+    );
+    assert_eq!(variables.lines().count(), 3, "{variables}");
+    assert_eq!(jq("--from-file ci/result.jq"), "2 built, 1 skipped\n");
+    // The expression on the first page.
+    let page = blocks_of("ci.md", "sh");
+    let line = page.iter().find(|text| text.contains("images.json"));
+    let images = job(t, "build", line.expect("the line"), &[]).stdout;
+    assert!(
+        images.contains(&format!("zbackend={repository}:")),
+        "{images}"
+    );
 }

@@ -42,6 +42,7 @@ mod help;
 mod hostile;
 mod identity;
 mod image_build;
+mod image_results;
 mod init;
 mod init_compose;
 mod init_folders;
@@ -131,6 +132,7 @@ pub fn all() -> Vec<Case> {
         identity::CASES,
         hostile::CASES,
         image_build::CASES,
+        image_results::CASES,
         init::CASES,
         init_compose::CASES,
         init_folders::CASES,

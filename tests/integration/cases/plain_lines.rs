@@ -1,14 +1,20 @@
 //! Plain output, and how CI systems interpret it.
 
+use serde_json::Value;
+
 use crate::app::App;
 use crate::case::Case;
 use crate::context::Context;
+use crate::output::Output;
 use crate::services::Services;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
     github_gets_a_group_for_each_service,
     github_annotations_have_file_and_line,
+    github_annotations_have_the_end_of_the_log,
+    a_failed_instruction_is_located,
+    a_failed_instruction_is_annotated_if_github_has_the_file,
     workflow_commands_in_script_output_are_disarmed,
     workflow_commands_in_failed_scripts_are_disarmed,
     an_invalid_manifest_is_annotated,
@@ -125,6 +131,127 @@ fn github_annotations_have_file_and_line(t: &Context) {
     assert!(!quiet.stderr.contains("::group::"), "{quiet}");
 }
 
+/// Returns the annotation, which is one line.
+fn annotation(output: &Output) -> String {
+    let mut lines = output.stderr.lines();
+    let found = lines.find(|line| line.starts_with("::error "));
+    found.unwrap_or_else(|| panic!("{output}")).to_owned()
+}
+
+fn github_annotations_have_the_end_of_the_log(t: &Context) {
+    let script = "printf 'one\\n::error::50%% of two\\n'; exit 3";
+    let app = App::with_scripts(t, "", &[script]);
+    let output = in_github(app.build(), t).failure(1);
+    let command = format!(
+        "xp build --no-push --reference app={} app",
+        app.repository.head()
+    );
+    let end = format!(
+        "%0Ahint: on your machine, `{command}` repeats it; then, `xp shell --failed app` opens a shell in its container\
+         %0A%0AThe end of its log:%0A$ printf 'one\\n::error::50%25%25 of two\\n'; exit 3%0Aone%0A: :error::50%25 of two"
+    );
+    let annotation = annotation(&output);
+    assert!(annotation.ends_with(&end), "{annotation}\n{end}");
+    // The command of the hint repeats the failure, on the developer's machine.
+    let script = command.strip_prefix("xp ").expect("an xp command");
+    let words: Vec<&str> = script.split(' ').collect();
+    let words: [&str; 5] = words.try_into().expect("its words");
+    let again = t.xp(words).failure(1);
+    again
+        .stderr_contains("\nhint: `xp shell --failed app` opens a shell in its container\n")
+        .does_not_contain("on your machine");
+}
+
+/// Changes the Dockerfile of the service.
+fn set_dockerfile(app: &App<'_>, t: &Context, rest: &str) {
+    let dockerfile = format!("FROM {}\n{rest}", t.engine().busybox());
+    app.repository
+        .commit(&[("docker/Dockerfile", &dockerfile)], "Change");
+}
+
+fn a_failed_instruction_is_located(t: &Context) {
+    let app = App::new(t, &[], "");
+    let image = app.image();
+    app.set_keys(&format!(
+        "docker: {{ image: {image}, file: docker/Dockerfile }}"
+    ));
+    for (rest, line) in [
+        ("ENV A=1\n\nRUN echo one && \\\n    false\nRUN true\n", 4),
+        ("RUN true\nCOPY missing /\n", 3),
+        ("RUN true\nBOGUS x\n", 3),
+    ] {
+        set_dockerfile(&app, t, rest);
+        // Podman has only one builder.
+        for buildkit in ["1", "0"] {
+            let build = app.build().args(["--format", "json"]);
+            let output = build.env("DOCKER_BUILDKIT", buildkit).failure(1);
+            let lines = output.stdout.lines();
+            let lines = lines.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+            let mut failures = lines.filter_map(|line| line.get("failure").cloned());
+            let failure = failures.next().expect("a failure");
+            let found = &failure["dockerfile"];
+            assert_eq!(
+                found["file"], "docker/Dockerfile",
+                "{rest} {buildkit} {failure}"
+            );
+            assert_eq!(found["line"], line, "{rest} {buildkit} {failure}");
+            assert_eq!(found["repository"], app.repository.url_file(), "{failure}");
+            output.stderr_contains(&format!("\n  docker/Dockerfile:{line}\n"));
+        }
+    }
+}
+
+fn a_failed_instruction_is_annotated_if_github_has_the_file(t: &Context) {
+    let app = App::new(t, &[], "");
+    let (image, url) = (app.image(), app.repository.url_http());
+    let own = format!(
+        "services:\n  app:\n    dir: src/app\n    git: {{ remote: '{url}' }}\n    \
+         docker: {{ image: {image}, file: docker/Dockerfile }}\n"
+    );
+    t.manifest(&own);
+    set_dockerfile(&app, t, "RUN false\n");
+    let (server, name) = url
+        .split_once("//")
+        .and_then(|(scheme, rest)| {
+            let (host, path) = rest.split_once('/')?;
+            Some((
+                format!("{scheme}//{host}"),
+                path.trim_end_matches(".git").to_owned(),
+            ))
+        })
+        .expect("a URL");
+    let build = |repository: &str| {
+        let build = in_github(app.build(), t).env("GITHUB_SERVER_URL", &server);
+        annotation(&build.env("GITHUB_REPOSITORY", repository).failure(1))
+    };
+    let text = build(&name);
+    let place = "::error file=docker/Dockerfile,line=2,title=app%3A image failed::";
+    assert!(text.starts_with(place), "{text}");
+    let text = build("x/platform");
+    assert!(
+        text.starts_with("::error title=app%3A image failed::"),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("%0Adocker/Dockerfile:2 of {url}%0A")),
+        "{text}"
+    );
+
+    // A builder is part of the platform.
+    let builder = t.builder(
+        "go",
+        &format!("FROM {}\nRUN true\nRUN false\n", t.engine().busybox()),
+        &[],
+    );
+    t.manifest(&format!(
+        "{own}    dockerBuilder: {{image: {builder}}}\n    scripts: {{build: ['true']}}\n"
+    ));
+    let text = build("x/platform");
+    let place =
+        format!("::error file={builder}/Dockerfile,line=3,title={builder}%3A image failed::");
+    assert!(text.starts_with(&place), "{text}");
+}
+
 fn workflow_commands_in_script_output_are_disarmed(t: &Context) {
     let script = "echo '::endgroup::'; echo ' ::error::mine'; echo 'x ##[add-mask]y'; exit 3";
     let app = App::with_scripts(t, "", &[script]);
@@ -235,6 +362,26 @@ fn teamcity_gets_blocks(t: &Context) {
         messages[2].starts_with("##teamcity[buildProblem description='"),
         "{output}"
     );
+    assert!(
+        messages[2].contains("|n|nThe end of its log:|n$ echo "),
+        "{output}"
+    );
+    let log = "|n## teamcity|[blockClosed name=|'app|'|]']";
+    assert!(messages[2].ends_with(log), "{output}");
+    let status = "##teamcity[buildStatus text='{build.status.text}; 1 failed, 1 up to date in ";
+    assert!(messages[3].starts_with(status), "{output}");
+    assert_eq!(messages.len(), 4, "{output}");
+
+    app.set_scripts("", &["true"]);
+    let output = app.build().env("TEAMCITY_VERSION", "2025.03").success();
+    output.stderr_contains(
+        "\n##teamcity[buildStatus text='{build.status.text}; 1 built, 1 up to date in ",
+    );
+    let status = t
+        .xp(["status"])
+        .env("TEAMCITY_VERSION", "2025.03")
+        .success();
+    status.does_not_contain("buildStatus");
 }
 
 fn other_systems_get_plain_lines(t: &Context) {

@@ -17,6 +17,8 @@ pub const CASES: &[Case] = cases![
     a_report_can_be_opened_in_the_browser,
     missing_things_are_reported,
     junit_has_every_phase,
+    markdown_is_added_to_the_job_summary,
+    a_job_summary_that_cannot_be_written_is_a_warning,
     reports_contain_no_secrets,
 ];
 
@@ -241,4 +243,85 @@ fn reports_contain_no_secrets(t: &Context) {
             .success()
             .does_not_contain("hunter2");
     }
+}
+
+fn markdown_is_added_to_the_job_summary(t: &Context) {
+    let app = App::with_scripts(
+        t,
+        "",
+        &["printf '```\\n::error::x\\n</details>\\n'; exit 7"],
+    );
+    let summary = t.dir().join("summary.md");
+    let build = || {
+        let build = app.build().env("CI", "true").env("GITHUB_ACTIONS", "true");
+        build.env("GITHUB_STEP_SUMMARY", &summary)
+    };
+    build().failure(1);
+    let text = t.read("summary.md");
+    assert!(
+        text.contains("## `xp build`: failed\n\n1 failed, 1 up to date in "),
+        "{text}"
+    );
+    assert!(text.contains("\n| app | **failed** | "), "{text}");
+    assert!(
+        text.contains("### app: build\n\n````text\n`printf"),
+        "{text}"
+    );
+    let log = "exit 7\n```\n::error::x\n</details>\n````\n";
+    assert!(text.contains(log), "{text}");
+    // The same run as a file.
+    t.xp(["report", "--format", "markdown", "-o", "report.md"])
+        .success();
+    assert_eq!(t.read("report.md"), text);
+    t.xp(["report", "--format", "markdown", "-o", "report.md"])
+        .success();
+
+    // Each command adds to it, also one that fails before it has a plan.
+    app.set_scripts("", &["true"]);
+    build().success();
+    let both = t.read("summary.md");
+    let added = both.strip_prefix(&text).expect("the earlier text is kept");
+    assert!(
+        added.contains("## `xp build`: done\n\n1 built, 1 up to date in "),
+        "{added}"
+    );
+    assert!(added.contains(&app.image_of_head()), "{added}");
+    build().success();
+    assert!(
+        t.read("summary.md")
+            .contains("<summary>1 up to date</summary>")
+    );
+    let unknown = ["--reference", "app=missing"];
+    build().args(unknown).failure(3);
+    let last = t.read("summary.md");
+    let last = last.rsplit("\n## ").next().expect("a section");
+    assert!(
+        last.contains("missing`: failed") && last.contains("```text\n"),
+        "{last}"
+    );
+
+    // Other commands and other systems do not.
+    let before = t.read("summary.md");
+    let plan = t.xp(["plan"]).env("GITHUB_ACTIONS", "true");
+    plan.env("GITHUB_STEP_SUMMARY", &summary).success();
+    app.build().env("GITHUB_STEP_SUMMARY", &summary).success();
+    assert_eq!(t.read("summary.md"), before);
+}
+
+fn a_job_summary_that_cannot_be_written_is_a_warning(t: &Context) {
+    let app = App::new(t, &[], "");
+    let build = app.build().env("GITHUB_ACTIONS", "true");
+    let build = build.env(
+        "GITHUB_STEP_SUMMARY",
+        t.dir().join("x-platform.yml/summary"),
+    );
+    build
+        .success()
+        .stderr_contains("warning: cannot write the job summary ");
+    t.write("full.md", &"x".repeat((1 << 20) - 50));
+    let build = app.build().env("GITHUB_ACTIONS", "true");
+    let build = build.env("GITHUB_STEP_SUMMARY", t.dir().join("full.md"));
+    build
+        .success()
+        .stderr_contains("full.md: it has reached the limit of 1 MiB");
 }

@@ -15,6 +15,7 @@ use crate::client::engine::build::session::counted;
 use crate::client::engine::transfer::images::to_engine;
 use crate::client::engine::transfer::messages::ignore_trailing_bytes;
 use crate::client::engine::{Engine, EngineError};
+use crate::model::dockerfile::FailedInstruction;
 
 impl Engine {
     /// Builds an image with `POST /build`. This builder looks for images in the engine before it queries a registry.
@@ -74,6 +75,9 @@ impl Engine {
                 }
                 Err(error) => EngineError::new(action(), error),
             };
+            let instruction = FailedInstruction::in_message(&failed.to_string());
+            let instruction = instruction.or_else(|| log.step());
+            instruction.into_iter().for_each(watcher.failed);
             return Err(sent.failure(failed));
         }
         sent.report();

@@ -7,6 +7,7 @@ use bollard::models::{BuildInfo, BuildInfoAux};
 use bytes::Bytes;
 
 use super::vertex_lines::VertexLines;
+use crate::model::dockerfile::FailedInstruction;
 
 /// What the classic builder and Podman print after the output of a step.
 const INTERJECTIONS: [&str; 3] = [" ---> ", "Removing intermediate container ", "--> "];
@@ -24,12 +25,19 @@ pub(super) struct BuildLog {
     is_line_open: bool,
     /// The image id that the classic builder reported.
     id: Option<String>,
+    /// The step that failed or, with the classic builder, was started last.
+    step: Option<FailedInstruction>,
 }
 
 impl BuildLog {
     /// Returns the image id that the classic builder reported.
     pub fn id(self) -> Option<String> {
         self.id
+    }
+
+    /// Returns the step that failed or, with the classic builder, was started last.
+    pub fn step(&self) -> Option<FailedInstruction> {
+        self.step.clone()
     }
 
     /// Prints a message of the classic builder.
@@ -43,6 +51,7 @@ impl BuildLog {
             if self.is_line_open && INTERJECTIONS.iter().any(|it| text.starts_with(it)) {
                 output(Bytes::from_static(b"\n"));
             }
+            self.step = FailedInstruction::started(&text).or(self.step.take());
             self.is_line_open = !text.is_empty() && !text.ends_with('\n');
             output(text.into());
         }
@@ -79,6 +88,11 @@ impl BuildLog {
                 continue;
             }
             self.lines.end(&vertex.digest).into_iter().for_each(output);
+            // The others are canceled.
+            let is_canceled = vertex.error.contains("context canceled");
+            if self.step.is_none() && !vertex.error.is_empty() && !is_canceled {
+                self.step = FailedInstruction::vertex(&vertex.name);
+            }
             if self.ended.insert(vertex.digest) && !vertex.error.is_empty() {
                 output(format!("ERROR: {}\n", vertex.error).into());
             }

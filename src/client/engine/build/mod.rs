@@ -6,6 +6,7 @@ pub mod base_registry;
 mod classic;
 pub mod context;
 pub mod dockerignore;
+mod error_source;
 mod log;
 pub mod session;
 mod solve;
@@ -26,6 +27,7 @@ use super::{Engine, EngineError};
 use crate::client::engine::build::context::ContextFolder;
 use crate::client::engine::build::session::SecretValue;
 use crate::client::registry::Credentials;
+use crate::model::dockerfile::FailedInstruction;
 use crate::model::image::Registry;
 
 /// The interval at which the progress of sending the context is reported.
@@ -72,6 +74,8 @@ pub struct BuildWatcher<'a> {
     pub output: &'a (dyn Fn(Bytes) + Send + Sync),
     /// Receives the number of bytes of the context that were sent.
     pub progress: &'a (dyn Fn(u64) + Send + Sync),
+    /// Receives the instruction of the Dockerfile at which the build failed, if it is known.
+    pub failed: &'a (dyn Fn(FailedInstruction) + Send + Sync),
 }
 
 impl Engine {

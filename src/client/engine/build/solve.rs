@@ -19,6 +19,7 @@ use tonic::{Status, Streaming};
 use super::log::BuildLog;
 use super::{
     BuildFailure, BuildWatcher, ContextProgress, ImageBuild, Sending, SolveMethod, by_engine_name,
+    error_source,
 };
 use crate::base::nonce::nonce;
 use crate::client::engine::build::context::ContextFolder;
@@ -27,6 +28,7 @@ use crate::client::engine::build::session::{
 };
 use crate::client::engine::connect::raw::EngineStream;
 use crate::client::engine::{Engine, EngineError};
+use crate::model::dockerfile::FailedInstruction;
 
 const ACTION: &str = "build the image";
 
@@ -119,7 +121,15 @@ impl Engine {
                 };
                 Ok(id.ok_or_else(without_id)?)
             }
-            Err(status) => Err(sent.failure(engine_error(&status))),
+            Err(status) => {
+                let line = error_source::line(status.details()).map(FailedInstruction::Line);
+                let failed = line
+                    .or_else(|| FailedInstruction::in_message(status.message()))
+                    // Engine 20.10 sends no details.
+                    .or_else(|| log.lines.step());
+                failed.into_iter().for_each(watcher.failed);
+                Err(sent.failure(engine_error(&status)))
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use super::RunReport;
+use crate::store::runs::Run;
 
 /// Bytes shown of each log, from its end.
 const MAX_LOG: u64 = 256 << 10;
@@ -28,13 +29,13 @@ pub struct LogEnd {
 
 /// Reads the ends of all logs of a run, in the order of its units. Logs of failed phases take precedence
 /// if not all fit.
-pub fn read(report: &RunReport<'_>) -> Vec<LogEnd> {
+pub fn read(report: &RunReport<'_>, run: &Run) -> Vec<LogEnd> {
     let mut logs = Vec::new();
     for (index, unit) in report.units.iter().enumerate() {
         let Some(work) = unit.work else { continue };
         let failed = work.failure.as_ref().map(|failure| failure.phase.as_str());
         for phase in work.phases() {
-            let file = report.run.log(unit.name, phase);
+            let file = run.log(unit.name, phase);
             // A step without output may have no log.
             let Ok(metadata) = file.metadata() else {
                 continue;

@@ -71,6 +71,9 @@ fn one(
                 @if let Some(line) = failure.line {
                     li { b { "manifest" } (report.record.manifest) ":" (line) }
                 }
+                @if let Some(instruction) = &failure.dockerfile {
+                    li { b { "dockerfile" } (instruction.file) ":" (instruction.line) }
+                }
                 @if !not_started.is_empty() {
                     li {
                         b { "not started" }

@@ -6,9 +6,10 @@ use maud::{Markup, Render, html};
 
 use super::{RunReport, difference, time};
 use crate::report::document::status_text::{RunState, UnitStatus};
+use crate::store::runs::Run;
 
 /// Returns the header.
-pub fn header(report: &RunReport<'_>) -> Markup {
+pub fn header(report: &RunReport<'_>, run: &Run) -> Markup {
     let record = report.record;
     let class = match report.state {
         RunState::Done | RunState::NothingToDo => "good",
@@ -18,7 +19,7 @@ pub fn header(report: &RunReport<'_>) -> Markup {
     };
     html! {
         header {
-            p.crumb { "Run " (report.run.number) " · " (record.manifest) }
+            p.crumb { "Run " (run.number) " · " (record.manifest) }
             button #theme.script type="button" hidden { "Dark" }
             h1 {
                 span.badge.(class) { (capital(report.state.as_str())) }

@@ -157,6 +157,7 @@ fn a_failure_is_annotated_at_its_line_in_the_manifest() {
     let step = FailedStep {
         hints: vec!["look".to_owned()],
         line: Some(7),
+        tail: vec!["100% of 7".to_owned(), ": :endgroup::".to_owned()],
         ..FailedStep::new(Phase::Build, "`make` exited with 2".to_owned())
     };
     let ended = UnitSummary {
@@ -170,6 +171,6 @@ fn a_failure_is_annotated_at_its_line_in_the_manifest() {
         "::group::app\napp | build: make\n: :endgroup::\n::endgroup::\n\
          app | FAILED after 1.0s: build: `make` exited with 2\n\
          ::error file=product/x-platform.yml,line=7,title=app%3A build failed\
-         ::`make` exited with 2%0Alook\n"
+         ::`make` exited with 2%0Ahint: look%0A%0AThe end of its log:%0A100%25 of 7%0A: :endgroup::\n"
     );
 }

@@ -3,7 +3,7 @@
 use crate::base::sanitize::is_format_character;
 
 /// Returns the text as one line, without control characters and characters that change the text direction.
-pub(super) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\t' | '\n' | '\r' => ' ',
@@ -16,7 +16,7 @@ pub(super) fn plain(text: &str) -> String {
 /// Like [`plain`], with Markdown and HTML escaped.
 ///
 /// A zero-width space after each `@` prevents mentions: git servers look for names after resolving escapes.
-pub(super) fn markdown(text: &str) -> String {
+pub fn markdown(text: &str) -> String {
     let mut escaped = String::new();
     for c in plain(text).chars() {
         match c {
