@@ -98,6 +98,8 @@ pub enum Command {
     ///
     /// Reads working copies, compose files and the manifests of other tools.
     Init(InitArgs),
+    /// Validate the manifest, its builders and its lock, without contacting any server
+    Check(CheckArgs),
     /// Check what a build needs: engine, registries, remotes, folders
     Doctor(DoctorArgs),
     /// Show what `xp build` would do and why, without changing anything

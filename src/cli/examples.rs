@@ -129,6 +129,16 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "xp check",
+        &[
+            ("xp check", "In a commit hook: report all problems at once"),
+            (
+                "xp check --format json",
+                "Print the problems as JSON, for an editor",
+            ),
+        ],
+    ),
+    (
         "xp doctor",
         &[
             ("xp doctor", "Check everything a build needs"),

@@ -52,8 +52,8 @@ const COMMANDS: &[(&[&str], &str)] = &[
         "`xp sync` clones, fetches and fast-forwards working copies",
     ),
     (
-        &["check", "validate", "lint", "verify"],
-        "`xp plan` checks the manifest, `xp doctor` checks the environment",
+        &["validate", "lint", "verify"],
+        "`xp check` validates the manifest, `xp doctor` checks the environment",
     ),
     (
         &["test"],

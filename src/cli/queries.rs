@@ -27,6 +27,8 @@ pub enum SchemaName {
     Plan,
     /// The output of `xp doctor --format json`
     Doctor,
+    /// The output of `xp check --format json`
+    Check,
     /// One line of the output of `xp build --format json`
     Events,
 }
@@ -161,6 +163,17 @@ pub struct DoctorArgs {
     /// Time limit for each check
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = seconds)]
     pub timeout: u64,
+    /// Output format
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// Arguments of `xp check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The lock file [default: x-platform.lock next to the manifest, if it exists]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub lock_file: Option<PathBuf>,
     /// Output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: Format,

@@ -77,13 +77,8 @@ fn read_manifest(settings: &Settings) -> (ManifestFacts, Option<Manifest>) {
     let file = match manifest_file(settings) {
         Ok(file) => file,
         Err(failure) => {
-            let message = failure.message().unwrap_or_default();
-            let mut parts = message.trim_start_matches("error: ").split("\nhint: ");
-            let facts = ManifestFacts::NotFound {
-                why: parts.next().unwrap_or_default().to_owned(),
-                fixes: parts.map(str::to_owned).collect(),
-            };
-            return (facts, None);
+            let (why, fixes) = failure.parts();
+            return (ManifestFacts::NotFound { why, fixes }, None);
         }
     };
     let name = shown(settings, &file);

@@ -1,5 +1,6 @@
 //! The domain: data and decisions. Pure: no client, no clock, no environment.
 
+pub mod check;
 pub mod deploy;
 pub mod dockerfile;
 pub mod doctor;

@@ -4,6 +4,7 @@ mod build_secrets;
 mod builder;
 mod builder_images;
 mod canaries;
+mod check;
 mod ci;
 mod cluster;
 mod completions;
@@ -93,6 +94,7 @@ pub fn all() -> Vec<Case> {
         build_secrets::CASES,
         reproduce::CASES,
         canaries::CASES,
+        check::CASES,
         ci::CASES,
         cluster::CASES,
         completions::CASES,
