@@ -67,6 +67,9 @@ pub struct WhyArgs {
     /// Compare with another image of the service: a tag, branch, commit, digest or full image name
     #[arg(long, value_name = "REF")]
     pub against: Option<String>,
+    /// Also compare the base images with those in their registries
+    #[arg(long, conflicts_with = "against")]
+    pub refresh_bases: bool,
     /// Which commit to use
     #[command(flatten)]
     pub references: References,

@@ -1,5 +1,6 @@
 //! Runs the steps of a plan; makes no decisions.
 
+mod bases;
 mod builder;
 mod commits;
 mod dockerfile_hint;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
+pub use bases::RefreshedBases;
 pub use commits::{CommitsRequest, commits_between};
 pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
@@ -60,6 +62,8 @@ pub struct ExecuteContext {
     /// Held while git objects are sent to a remote engine.
     pub sending: Mutex<()>,
     pub registry: RegistryClient,
+    /// Base images that were pulled again.
+    pub bases: RefreshedBases,
     /// Git remotes and working copies.
     pub sources: Sources,
     /// The retry policy for pushes and pulls of the engine.

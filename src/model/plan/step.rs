@@ -168,6 +168,10 @@ pub struct ImageStep {
     pub commit_time: Option<i64>,
     /// Whether to build without the engine's build cache.
     pub fresh: bool,
+    /// Whether to pull the base images again.
+    pub refresh_bases: bool,
+    /// The external builder image of the scripts, which is recorded with the base images.
+    pub builder: Option<ImageReference>,
     /// The names of the image; the first one has the commit's or content's tag.
     pub names: Vec<ImageReference>,
     /// The images of needed services, which the Dockerfile may use.
@@ -264,6 +268,9 @@ impl Step {
                 }
                 if step.fresh {
                     command.push("--no-cache".to_owned());
+                }
+                if step.refresh_bases {
+                    command.push("--pull".to_owned());
                 }
                 command.extend(
                     step.target

@@ -1,5 +1,6 @@
 //! The tests, by subject.
 
+mod bases;
 mod build_secrets;
 mod builder;
 mod builder_images;
@@ -91,6 +92,7 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        bases::CASES,
         build_secrets::CASES,
         reproduce::CASES,
         canaries::CASES,
