@@ -1,10 +1,12 @@
 //! Builder containers and the scripts that run in them.
 
 mod mounts;
+mod reports;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::remote::RemoteFiles;
 use super::session_lock::SessionLock;
@@ -23,6 +25,7 @@ use mounts::{
 };
 
 pub(super) use mounts::{mount_source, remove_mount_points};
+pub(super) use reports::FoundReports;
 
 /// The path of the engine's socket in a container.
 pub(super) const SOCKET: &str = "/var/run/docker.sock";
@@ -44,6 +47,8 @@ pub struct RunningBuilder {
     remote_files: Option<RemoteFiles>,
     unit: Unit,
     env_for_shell: BTreeMap<String, String>,
+    /// When the container was created.
+    started: SystemTime,
 }
 
 /// Starts the builder container of a service, unless `stopped` resolves first.
@@ -103,6 +108,7 @@ pub async fn begin(
         }
         mount_points = make_mount_points(missing);
     }
+    let started_at = SystemTime::now();
     // Must not be canceled in between: a created container must be started or removed.
     let created = match CreatedContainer::create(&context.engine, &spec).await {
         Ok(created) => created,
@@ -131,6 +137,7 @@ pub async fn begin(
             spec,
             remote_files,
             unit: unit.clone(),
+            started: started_at,
         }),
         Err(stop) => {
             created.remove().await;

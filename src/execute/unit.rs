@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::builder::RunningBuilder;
+use super::builder::{FoundReports, RunningBuilder};
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
@@ -68,7 +68,7 @@ async fn run_steps(
                 Step::Image(image) => Some(image.as_ref()),
                 _ => None,
             };
-            if let Err(error) = runner.end_container(image).await {
+            if let Err(error) = runner.end_container(image, true).await {
                 ended = UnitSummary::failed(error.in_phase(Phase::Container, None));
                 break;
             }
@@ -149,7 +149,8 @@ async fn run_steps(
             }
         }
     }
-    match runner.end_container(None).await {
+    let is_done = ended.outcome == Outcome::Done;
+    match runner.end_container(None, is_done).await {
         Err(error) if ended.outcome == Outcome::Done => {
             ended = UnitSummary::failed(error.in_phase(Phase::Container, None));
         }
@@ -324,11 +325,24 @@ impl UnitRunner<'_> {
         }
     }
 
-    /// Ends the container, if one is running, after copying back its results.
-    async fn end_container(&mut self, image: Option<&ImageStep>) -> Result<(), StepError> {
+    /// Ends the container, if one is running, after copying back its results and test reports. `is_done` if all
+    /// scripts succeeded.
+    async fn end_container(
+        &mut self,
+        image: Option<&ImageStep>,
+        is_done: bool,
+    ) -> Result<(), StepError> {
         let Some(running) = self.running.take() else {
             return Ok(());
         };
+        let step = self.plan.container();
+        let mut reports = FoundReports::default();
+        if let Some(step) = step {
+            reports = tokio::select! {
+                found = running.reports(step) => found,
+                () = self.context.cancel.cancelled() => reports,
+            };
+        }
         let returned = tokio::select! {
             returned = running.copy_back(self.context, image) => returned,
             // An incomplete copy is detected by the next build.
@@ -336,6 +350,12 @@ impl UnitRunner<'_> {
         };
         let lost = running.lost();
         running.end(self.context).await;
+        if !self.context.cancel.is_cancelled() {
+            let is_expected = is_done && step.is_some_and(|step| step.expects_reports);
+            reports
+                .emit(self.context, &self.plan.unit, is_expected)
+                .await;
+        }
         returned.map_err(|error| match lost {
             Some(lost) => error.hint(lost),
             None => error,

@@ -245,6 +245,18 @@ impl ReporterState {
         {
             (step.tail, step.log) = self.logs.tail(unit, step.phase);
         }
+        if let Event::TestReport {
+            unit, copy, bytes, ..
+        } = &mut event
+        {
+            let (path, problem) = self.logs.keep_report(unit, bytes);
+            *copy = path
+                .map(|path| path.display().to_string())
+                .unwrap_or_default();
+            if let Some(problem) = problem {
+                self.show(&Event::warning(problem));
+            }
+        }
         if let View::Json = self.view {
             print_json(&self.journal.streamed(&event).concat());
         }

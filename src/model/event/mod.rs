@@ -117,6 +117,19 @@ pub enum Event {
         #[schemars(with = "f64")]
         elapsed: Duration,
     },
+    /// A JUnit XML file that the scripts wrote was kept
+    TestReport {
+        /// The unit
+        unit: Unit,
+        /// The file, relative to the service's folder
+        file: String,
+        /// The copy in the folder of the logs; empty if it could not be written
+        copy: String,
+        /// The content
+        #[serde(skip)]
+        #[schemars(skip)]
+        bytes: Bytes,
+    },
     /// Work on a unit finished
     UnitFinished {
         /// The unit

@@ -443,6 +443,8 @@ impl PlanDraft<'_> {
             socket: builder.socket,
             memory: builder.memory,
             nano_cpus: builder.cpus,
+            reports: service.scripts.reports.clone(),
+            expects_reports: self.options.test && !service.scripts.reports.is_empty(),
         })
     }
 }

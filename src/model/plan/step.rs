@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::ConcurrentPush;
 use crate::model::event::Phase;
 use crate::model::image::{Digest, ImageReference, Tag};
-use crate::model::manifest::{BuilderUser, Mount, SecretSource, ServiceName};
+use crate::model::manifest::{BuilderUser, Mount, ReportPattern, SecretSource, ServiceName};
 use crate::model::source::{CommitId, GitMount, GitUrl, ResolvedReference};
 
 /// One step of a unit.
@@ -123,6 +123,10 @@ pub struct ContainerStep {
     pub memory: Option<u64>,
     /// The CPU limit, in billionths of a CPU.
     pub nano_cpus: Option<u64>,
+    /// The test reports to keep, relative to `script_dir`.
+    pub reports: Vec<ReportPattern>,
+    /// Whether the scripts should write such files: not if tests are skipped.
+    pub expects_reports: bool,
 }
 
 /// See [`Step::Script`].

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{EventLine, PlanDocument, UnitKind};
-use crate::model::event::{Event, FailedStep, Outcome, Unit};
+use crate::model::event::{Event, FailedStep, Outcome, Phase, Unit};
 
 /// The content of `run.jsonl`; incomplete if the run was killed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -65,6 +65,8 @@ pub struct UnitRecord {
     pub steps: Vec<StepRecord>,
     /// Its waits, in order.
     pub waits: Vec<WaitRecord>,
+    /// The test reports that were kept, in order: paths relative to the service's folder.
+    pub reports: Vec<String>,
 }
 
 /// A wait before a step.
@@ -219,6 +221,10 @@ impl RunRecord {
             Event::StepStarted { unit, phase, title } => {
                 let unit = self.unit_mut(&unit, at);
                 unit.end_wait(at);
+                if phase == Phase::Container {
+                    // The scripts run again.
+                    unit.reports.clear();
+                }
                 unit.steps.push(StepRecord {
                     phase: phase.to_string(),
                     title,
@@ -226,6 +232,9 @@ impl RunRecord {
                     end: None,
                     done: false,
                 });
+            }
+            Event::TestReport { unit, file, .. } => {
+                self.unit_mut(&unit, at).reports.push(file);
             }
             Event::StepFinished { unit, .. } => {
                 if let Some(step) = self.unit_mut(&unit, at).steps.last_mut() {
@@ -274,6 +283,7 @@ impl RunRecord {
                     failure: None,
                     steps: Vec::new(),
                     waits: Vec::new(),
+                    reports: Vec::new(),
                 });
                 self.units.len() - 1
             }

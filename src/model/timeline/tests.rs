@@ -48,6 +48,7 @@ fn unit(name: &str, steps: &[(&str, f64, f64)]) -> UnitRecord {
         failure: None,
         steps,
         waits: Vec::new(),
+        reports: Vec::new(),
     }
 }
 

@@ -4,6 +4,7 @@ mod escape;
 mod junit;
 mod page;
 mod status_text;
+mod test_cases;
 
 use crate::model::record::{RunRecord, UnitDocument, UnitRecord};
 use crate::model::timeline::{RunHistory, Timeline};
@@ -62,7 +63,7 @@ impl<'a> RunReport<'a> {
         page::page(self)
     }
 
-    /// Returns JUnit XML: a suite per unit, a case per phase.
+    /// Returns JUnit XML: a suite per unit, with the test cases of its scripts, or else a case per phase.
     pub fn junit(&self) -> String {
         junit::junit(self)
     }

@@ -40,6 +40,7 @@ fn work(name: &str, outcome: Option<Outcome>, steps: Vec<StepRecord>) -> UnitRec
         failure: None,
         steps,
         waits: Vec::new(),
+        reports: Vec::new(),
     }
 }
 

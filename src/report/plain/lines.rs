@@ -169,6 +169,7 @@ impl Lines {
             | Event::WorkStarted { .. }
             | Event::Started { .. }
             | Event::Finished { .. }
+            | Event::TestReport { .. }
             | Event::Unknown => {}
         }
     }

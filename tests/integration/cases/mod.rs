@@ -78,6 +78,7 @@ mod selection;
 mod small;
 mod status;
 mod terminal;
+mod test_reports;
 mod trains;
 mod two_at_once;
 mod waiting;
@@ -168,6 +169,7 @@ pub fn all() -> Vec<Case> {
         selection::CASES,
         status::CASES,
         terminal::CASES,
+        test_reports::CASES,
         trains::CASES,
         two_at_once::CASES,
         waiting::CASES,
