@@ -119,8 +119,8 @@ pub struct ReportArgs {
     pub format: ReportFormat,
     /// Write to this file; `-` is standard output
     ///
-    /// By default, an HTML page is written next to the logs of the run and its path is printed; JUnit XML goes to
-    /// standard output.
+    /// By default, an HTML page is written next to the logs of the run and its path is printed; JUnit XML and OTLP JSON
+    /// go to standard output.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
     /// Open the page in the browser
@@ -135,6 +135,8 @@ pub enum ReportFormat {
     Html,
     /// JUnit XML, for CI systems
     Junit,
+    /// An OpenTelemetry trace, as OTLP JSON
+    Otlp,
 }
 
 /// Arguments of `xp status`

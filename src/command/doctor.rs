@@ -35,6 +35,7 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
         xp: env!("CARGO_PKG_VERSION").to_owned(),
         command: settings.command_line.clone(),
         manifest: String::new(),
+        trace: None,
     };
     // No log folder: only runs have one.
     let manifest_file = settings.directory.join(manifest::DEFAULT_NAME);

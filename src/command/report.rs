@@ -14,7 +14,7 @@ use crate::cli::{ReportArgs, ReportFormat};
 use crate::flow::runs::{named, recorded};
 use crate::flow::session::Session;
 use crate::model::record::RunRecord;
-use crate::report::{HTML_START, JUNIT_START, RunReport};
+use crate::report::{HTML_START, JUNIT_START, OTLP_START, RunReport};
 use crate::store::runs::Run;
 
 /// The program that opens a file in the browser.
@@ -43,6 +43,7 @@ pub fn run(session: &Session, args: &ReportArgs) -> Result<(), Failure> {
     let text = match args.format {
         ReportFormat::Html => report.html(),
         ReportFormat::Junit => report.junit(),
+        ReportFormat::Otlp => report.otlp(),
     };
     let Some(file) = output else {
         return super::print(&text);
@@ -72,12 +73,12 @@ fn destination(
         (Some(output), _) if output.as_os_str() == "-" => None,
         (Some(output), _) => Some(session.settings.directory.join(output)),
         (None, ReportFormat::Html) => Some(run.report_file()),
-        (None, ReportFormat::Junit) => None,
+        (None, ReportFormat::Junit | ReportFormat::Otlp) => None,
     };
     if args.open && (file.is_none() || args.format != ReportFormat::Html) {
         return Err(Failure::usage(
             "`--open` requires an HTML page in a file\n\
-             hint: omit `--format junit` and `-o -`",
+             hint: omit `--format` and `-o -`",
         ));
     }
     Ok(file)
@@ -98,9 +99,10 @@ fn check_replaces_a_report(file: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let mut start = Vec::new();
-    let longest = HTML_START.len().max(JUNIT_START.len()) as u64;
+    let starts = [HTML_START, JUNIT_START, OTLP_START];
+    let longest = starts.iter().map(|start| start.len()).max();
+    let longest = longest.unwrap_or(0) as u64;
     let read = fs::File::open(file).and_then(|file| file.take(longest).read_to_end(&mut start));
-    let starts = [HTML_START, JUNIT_START];
     if read.is_ok() && starts.iter().any(|it| start.starts_with(it.as_bytes())) {
         return Ok(());
     }

@@ -16,10 +16,11 @@ use super::{ExecuteContext, LABEL_FOLDER, LABEL_SERVICE, remote};
 use crate::client::engine::{BuilderContainer, ContainerSpec, CreatedContainer};
 use crate::execute::path_mapping::PathMapping;
 use crate::execute::reproduce;
-use crate::model::environment::{BUILDER_SSH_AUTH_SOCK, SOURCE_DATE_EPOCH};
+use crate::model::environment::{BUILDER_SSH_AUTH_SOCK, BUILDER_TRACEPARENT, SOURCE_DATE_EPOCH};
 use crate::model::event::{Event, Unit};
 use crate::model::manifest::BuilderUser;
 use crate::model::plan::{ContainerStep, ImageStep, ScriptStep};
+use crate::model::trace::TraceParent;
 use mounts::{
     binds, engine_socket, files, make_mount_points, missing_mount_points, reject_foreign_files,
 };
@@ -47,7 +48,7 @@ pub struct RunningBuilder {
     remote_files: Option<RemoteFiles>,
     unit: Unit,
     env_for_shell: BTreeMap<String, String>,
-    /// When the container was created.
+    /// When the container was ready for scripts.
     started: SystemTime,
 }
 
@@ -108,7 +109,6 @@ pub async fn begin(
         }
         mount_points = make_mount_points(missing);
     }
-    let started_at = SystemTime::now();
     // Must not be canceled in between: a created container must be started or removed.
     let created = match CreatedContainer::create(&context.engine, &spec).await {
         Ok(created) => created,
@@ -137,7 +137,8 @@ pub async fn begin(
             spec,
             remote_files,
             unit: unit.clone(),
-            started: started_at,
+            // After the owner of the files was changed.
+            started: SystemTime::now(),
         }),
         Err(stop) => {
             created.remove().await;
@@ -154,7 +155,14 @@ impl RunningBuilder {
         context: &ExecuteContext,
         unit: &Unit,
         step: &ScriptStep,
+        trace: Option<TraceParent>,
     ) -> Result<(), Stop> {
+        let name = BUILDER_TRACEPARENT.name;
+        let is_own = |(known, _): &(String, String)| known == name;
+        // The manifest's variables take precedence.
+        let trace = trace.filter(|_| !self.spec.env.iter().any(is_own));
+        let trace = trace.map(|trace| format!("{name}={trace}"));
+        let env: Vec<String> = trace.into_iter().collect();
         let output = |bytes| {
             context.events.emit(Event::Output {
                 unit: unit.clone(),
@@ -164,7 +172,7 @@ impl RunningBuilder {
         };
         let code = self
             .container
-            .run(&step.text, &self.script_dir, &output)
+            .run(&step.text, &self.script_dir, env, &output)
             .await
             .map_err(StepError::from)?;
         match code {

@@ -51,6 +51,7 @@ use crate::execute::path_mapping::PathMapping;
 use crate::model::engine::EngineProperties;
 use crate::model::event::Events;
 use crate::model::layout::Layout;
+use crate::model::trace::RunTrace;
 
 /// The clients and settings that steps need.
 pub struct ExecuteContext {
@@ -62,6 +63,8 @@ pub struct ExecuteContext {
     /// Held while git objects are sent to a remote engine.
     pub sending: Mutex<()>,
     pub registry: RegistryClient,
+    /// The trace that the run belongs to.
+    pub trace: Option<RunTrace>,
     /// Base images that were pulled again.
     pub bases: RefreshedBases,
     /// Git remotes and working copies.

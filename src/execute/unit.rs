@@ -52,6 +52,7 @@ async fn run_steps(
         plan,
         state,
         running: None,
+        started: 0,
         deadline: None,
     };
     let mut working_copy = None;
@@ -174,6 +175,8 @@ struct UnitRunner<'a> {
     plan: &'a UnitPlan,
     state: &'a mut UnitState,
     running: Option<RunningBuilder>,
+    /// The number of steps that were started.
+    started: usize,
     deadline: Option<(Instant, Duration)>,
 }
 
@@ -223,6 +226,7 @@ impl UnitRunner<'_> {
             title: step.describe(&self.context.folder),
         });
         let start = Instant::now();
+        self.started += 1;
         self.run(step, turn).await?;
         events.emit(Event::StepFinished {
             unit,
@@ -251,7 +255,12 @@ impl UnitRunner<'_> {
                 Ok(())
             }
             Step::Script(step) => match &self.running {
-                Some(running) => self.bounded(running.script(context, unit, step)).await,
+                Some(running) => {
+                    let trace = context.trace.as_ref();
+                    let trace = trace.map(|it| it.step(&unit.to_string(), self.started - 1));
+                    self.bounded(running.script(context, unit, step, trace))
+                        .await
+                }
                 None => Err(StepError::plain("no builder container is running").into()),
             },
             Step::Image(step) => {

@@ -303,6 +303,7 @@ pub fn context(
         path_mapping: OnceCell::new(),
         sending: Mutex::default(),
         bases: RefreshedBases::default(),
+        trace: session.trace.clone(),
         registry: clients.registry,
         sources: sources(session, clients.git, cancel.clone()),
         transfers: Retries::silent(session.timeout_settings.transfers),

@@ -20,3 +20,4 @@ pub mod record;
 pub mod source;
 pub mod status;
 pub mod timeline;
+pub mod trace;

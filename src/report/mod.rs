@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 pub use crate::report::plain::ci::{Ci, CiAnnotation, Level};
 pub use crate::report::terminal::prompt::{ask, print, print_message};
 pub use crate::report::terminal::size::columns;
-pub use document::{HTML_START, JUNIT_START, RunReport, RunState};
+pub use document::{HTML_START, JUNIT_START, OTLP_START, RunReport, RunState};
 pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use text::{first_line, paint, severity_painted, shortened};

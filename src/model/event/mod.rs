@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::Retrying;
 use crate::base::seconds;
 use crate::model::plan_document::PlanDocument;
+use crate::model::trace::RunTrace;
 pub use ended::{FailedStep, Outcome, UnitSummary};
 pub use unit::{Phase, Unit};
 
@@ -32,6 +33,9 @@ pub enum Event {
         command: String,
         /// The manifest file
         manifest: String,
+        /// The trace that the run belongs to, if `TRACEPARENT` was set
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<RunTrace>,
     },
     /// A stage of planning started
     StageStarted {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{EventLine, PlanDocument, UnitKind};
 use crate::model::event::{Event, FailedStep, Outcome, Phase, Unit};
+use crate::model::trace::RunTrace;
 
 /// The content of `run.jsonl`; incomplete if the run was killed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,6 +17,8 @@ pub struct RunRecord {
     pub command: String,
     /// The manifest file.
     pub manifest: String,
+    /// The trace that the run belongs to, if its caller had one.
+    pub trace: Option<RunTrace>,
     /// The stages of planning, by start time.
     pub stages: Vec<StageRecord>,
     /// The plan; `None` for a run that only syncs.
@@ -184,7 +187,9 @@ impl RunRecord {
                 xp,
                 command,
                 manifest,
+                trace,
             } => {
+                self.trace = trace;
                 (self.time, self.xp) = (line.time, xp);
                 (self.command, self.manifest) = (command, manifest);
             }

@@ -1,7 +1,8 @@
-//! Reports of a run: an HTML page, or JUnit XML for CI.
+//! Reports of a run: an HTML page, JUnit XML for CI, or an OpenTelemetry trace.
 
 mod escape;
 mod junit;
+mod otlp;
 mod page;
 mod status_text;
 mod test_cases;
@@ -19,6 +20,9 @@ pub const HTML_START: &str = "<!doctype html>\n<!-- Made by `xp report` -->\n";
 /// The start of every JUnit XML file. A file without it is not overwritten.
 pub const JUNIT_START: &str =
     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- Made by `xp report` -->\n";
+
+/// The start of every OpenTelemetry trace. A file without it is not overwritten.
+pub const OTLP_START: &str = "{\"resourceSpans\":[";
 
 /// The data of a report.
 pub struct RunReport<'a> {
@@ -66,6 +70,11 @@ impl<'a> RunReport<'a> {
     /// Returns JUnit XML: a suite per unit, with the test cases of its scripts, or else a case per phase.
     pub fn junit(&self) -> String {
         junit::junit(self)
+    }
+
+    /// Returns an OpenTelemetry trace, as JSON: a span per unit and step.
+    pub fn otlp(&self) -> String {
+        otlp::otlp(self)
     }
 
     /// Returns when a unit's work ended, or the last known time.

@@ -58,6 +58,7 @@ mod logs;
 mod manifest;
 mod messages;
 mod needed_images;
+mod otlp;
 mod plain_lines;
 mod plan;
 mod publish;
@@ -150,6 +151,7 @@ pub fn all() -> Vec<Case> {
         manifest::CASES,
         messages::CASES,
         needed_images::CASES,
+        otlp::CASES,
         plain_lines::CASES,
         plan::CASES,
         publish::CASES,
