@@ -98,6 +98,8 @@ pub enum Command {
     ///
     /// Reads working copies, compose files and the manifests of other tools.
     Init(InitArgs),
+    /// Validate the manifest and the files it names, without any server
+    Check(CheckArgs),
     /// Check what a build needs: engine, registries, remotes, folders
     Doctor(DoctorArgs),
     /// Show what `xp build` would do and why, without changing anything
@@ -118,7 +120,7 @@ pub enum Command {
     Shell(ShellArgs),
     /// Show the logs of a run
     Logs(LogsArgs),
-    /// Export a run as HTML, with timeline and logs, or as JUnit XML
+    /// Export a run as HTML, with timeline and logs, JUnit XML, or a trace
     Report(ReportArgs),
     /// Show the dependency graph and the state of each service
     Graph(GraphArgs),

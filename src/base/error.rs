@@ -177,6 +177,14 @@ impl Failure {
         }
     }
 
+    /// Returns the message without its prefix, and the hints.
+    pub fn parts(&self) -> (String, Vec<String>) {
+        let message = self.message.as_deref().unwrap_or_default();
+        let mut parts = message.trim_start_matches("error: ").split("\nhint: ");
+        let what = parts.next().unwrap_or_default().to_owned();
+        (what, parts.map(str::to_owned).collect())
+    }
+
     /// Returns the message, without a line end.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()

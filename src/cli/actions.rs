@@ -206,6 +206,9 @@ pub enum BuilderCommand {
         /// Do not push
         #[arg(long)]
         no_push: bool,
+        /// Pull the base images of the Dockerfiles again
+        #[arg(long)]
+        refresh_bases: bool,
         /// Output format
         #[command(flatten)]
         output: OutputArgs,

@@ -60,6 +60,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "Build a working copy with all local changes; do not push",
             ),
             (
+                "xp build --refresh-bases",
+                "At night: build what has a newer base image",
+            ),
+            (
                 "xp build --no-pull --tag build-42",
                 "In CI: skip pulls, and add a tag",
             ),
@@ -125,6 +129,16 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             (
                 "xp graph --format mermaid",
                 "Print a Mermaid diagram, for documentation",
+            ),
+        ],
+    ),
+    (
+        "xp check",
+        &[
+            ("xp check", "In a commit hook: report all problems at once"),
+            (
+                "xp check --format json",
+                "Print the problems as JSON, for an editor",
             ),
         ],
     ),
@@ -252,7 +266,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
             (
                 "xp report --format junit -o junit.xml",
-                "In CI: report the result of each phase",
+                "In CI: report test cases, or the result of each phase",
+            ),
+            (
+                "xp report --format otlp -o trace.json",
+                "Write an OpenTelemetry trace, for a collector",
             ),
         ],
     ),

@@ -27,6 +27,8 @@ pub enum SchemaName {
     Plan,
     /// The output of `xp doctor --format json`
     Doctor,
+    /// The output of `xp check --format json`
+    Check,
     /// One line of the output of `xp build --format json`
     Events,
     /// The file of `xp build --metadata-file`
@@ -67,6 +69,9 @@ pub struct WhyArgs {
     /// Compare with another image of the service: a tag, branch, commit, digest or full image name
     #[arg(long, value_name = "REF")]
     pub against: Option<String>,
+    /// Also compare the base images with those in their registries
+    #[arg(long, conflicts_with = "against")]
+    pub refresh_bases: bool,
     /// Which commit to use
     #[command(flatten)]
     pub references: References,
@@ -134,6 +139,8 @@ pub enum ReportFormat {
     Junit,
     /// GitHub-flavored Markdown, for job summaries and comments
     Markdown,
+    /// An OpenTelemetry trace, as OTLP JSON
+    Otlp,
 }
 
 /// Arguments of `xp status`
@@ -165,6 +172,17 @@ pub struct DoctorArgs {
     /// Time limit for each check
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = seconds)]
     pub timeout: u64,
+    /// Output format
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// Arguments of `xp check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The lock file [default: x-platform.lock next to the manifest, if it exists]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub lock_file: Option<PathBuf>,
     /// Output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: Format,

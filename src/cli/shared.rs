@@ -79,6 +79,17 @@ pub struct ImageArgs {
     /// Build selected services even if their images exist
     #[arg(long, conflicts_with = "locked")]
     pub force: bool,
+    /// Build selected services again, without the engine's layer cache
+    ///
+    /// Implies `--force`. Needed services that are not selected, and builder images, are not built again.
+    #[arg(long, conflicts_with = "locked", hide_short_help = true)]
+    pub no_cache: bool,
+    /// Pull base images again, and build selected services whose base images moved
+    ///
+    /// Base images are those in the Dockerfile and external builder images. An image that does not record its base
+    /// images is built. Images of other services are never pulled instead of those in the plan.
+    #[arg(long, conflicts_with_all = ["locked", "trust_commit"], hide_short_help = true)]
+    pub refresh_bases: bool,
     /// Do not pull images that exist only in the registry
     #[arg(long)]
     pub no_pull: bool,

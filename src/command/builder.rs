@@ -11,7 +11,7 @@ use crate::flow::session::{Clients, Session};
 use crate::flow::survey;
 use crate::model::image::ImageReference;
 use crate::model::manifest::BuilderName;
-use crate::model::plan::{Folders, Inventory, Plan, Presence, UnknownImages};
+use crate::model::plan::{BuilderMode, Folders, Inventory, Plan, Presence, UnknownImages};
 use crate::store::claim::lock;
 
 /// Runs a command of `xp builder`.
@@ -22,12 +22,13 @@ pub async fn run(session: &Session, command: &BuilderCommand) -> Result<(), Fail
             names,
             jobs,
             no_push,
+            refresh_bases,
             ..
         } => {
             let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
             let _lock = session.unless_interrupted(locked).await?;
             let planned = session
-                .unless_interrupted(plan_update(session, names, !no_push))
+                .unless_interrupted(plan_update(session, names, !no_push, *refresh_bases))
                 .await?;
             let detail = session.reporter.detail(!names.is_empty());
             let options = BuildOptions {
@@ -84,7 +85,12 @@ async fn list(session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<Planned, Failure> {
+async fn plan_update(
+    session: &Session,
+    names: &[String],
+    push: bool,
+    refresh: bool,
+) -> Result<Planned, Failure> {
     let folders = folders(session, names)?;
     let (engine, facts) = session.engine().await?;
     let registry = session.registry(&facts);
@@ -95,9 +101,14 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
     let in_registries = survey::registries(&registry, images).await;
     UnknownImages::check(&in_registries)?;
     let inventory = Inventory::default();
+    let mode = BuilderMode {
+        force: true,
+        push,
+        refresh_bases: refresh,
+    };
     let units = folders
         .iter()
-        .map(|(unit, folder)| folder.plan(unit.clone(), &inventory, &in_registries, true, push));
+        .map(|(unit, folder)| folder.plan(unit.clone(), &inventory, &in_registries, mode));
     Ok(Planned {
         plan: Plan {
             units: units.collect(),

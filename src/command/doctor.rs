@@ -35,6 +35,7 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
         xp: env!("CARGO_PKG_VERSION").to_owned(),
         command: settings.command_line.clone(),
         manifest: String::new(),
+        trace: None,
     };
     // No log folder: only runs have one.
     let manifest_file = settings.directory.join(manifest::DEFAULT_NAME);
@@ -77,13 +78,8 @@ fn read_manifest(settings: &Settings) -> (ManifestFacts, Option<Manifest>) {
     let file = match manifest_file(settings) {
         Ok(file) => file,
         Err(failure) => {
-            let message = failure.message().unwrap_or_default();
-            let mut parts = message.trim_start_matches("error: ").split("\nhint: ");
-            let facts = ManifestFacts::NotFound {
-                why: parts.next().unwrap_or_default().to_owned(),
-                fixes: parts.map(str::to_owned).collect(),
-            };
-            return (facts, None);
+            let (why, fixes) = failure.parts();
+            return (ManifestFacts::NotFound { why, fixes }, None);
         }
     };
     let name = shown(settings, &file);

@@ -2,6 +2,7 @@
 
 mod build;
 mod builder;
+mod check;
 mod completions;
 mod container_task;
 mod deploy;
@@ -73,8 +74,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Man(args) => man::run(&args),
         Command::Reference { page } => print(&cli::reference::page(page)),
         Command::Complete { shell, typed } => completions::print_candidates(global, shell, &typed),
-        // These work without a manifest.
+        // These open no session: they work without a manifest, or report what is wrong with it.
         Command::Init(args) => with_settings(global, async |it| init::run(&it, &args).await),
+        Command::Check(args) => with_settings(global, async |it| check::run(&it, &args)),
         Command::Doctor(args) => with_settings(global, async |it| doctor::run(&it, &args).await),
         // These emit events and have `--format`.
         Command::Build(args) => {

@@ -14,7 +14,7 @@ use crate::cli::{ReportArgs, ReportFormat};
 use crate::flow::runs::{named, recorded};
 use crate::flow::session::Session;
 use crate::model::record::RunRecord;
-use crate::report::{HTML_START, JUNIT_START, MARKDOWN_START, RunReport};
+use crate::report::{HTML_START, JUNIT_START, MARKDOWN_START, OTLP_START, RunReport};
 use crate::store::runs::Run;
 
 /// The program that opens a file in the browser.
@@ -42,8 +42,9 @@ pub fn run(session: &Session, args: &ReportArgs) -> Result<(), Failure> {
     let report = RunReport::new(&record, now, &earlier);
     let text = match args.format {
         ReportFormat::Html => report.html(run),
-        ReportFormat::Junit => report.junit(),
+        ReportFormat::Junit => report.junit(run),
         ReportFormat::Markdown => report.markdown(usize::MAX),
+        ReportFormat::Otlp => report.otlp(),
     };
     let Some(file) = output else {
         return super::print(&text);
@@ -73,7 +74,7 @@ fn destination(
         (Some(output), _) if output.as_os_str() == "-" => None,
         (Some(output), _) => Some(session.settings.directory.join(output)),
         (None, ReportFormat::Html) => Some(run.report_file()),
-        (None, ReportFormat::Junit | ReportFormat::Markdown) => None,
+        (None, ReportFormat::Junit | ReportFormat::Markdown | ReportFormat::Otlp) => None,
     };
     if args.open && (file.is_none() || args.format != ReportFormat::Html) {
         return Err(Failure::usage(
@@ -99,7 +100,7 @@ fn check_replaces_a_report(file: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let mut start = Vec::new();
-    let starts = [HTML_START, JUNIT_START, MARKDOWN_START];
+    let starts = [HTML_START, JUNIT_START, MARKDOWN_START, OTLP_START];
     let longest = starts.iter().map(|start| start.len()).max().unwrap_or(0) as u64;
     let read = fs::File::open(file).and_then(|file| file.take(longest).read_to_end(&mut start));
     if read.is_ok() && starts.iter().any(|it| start.starts_with(it.as_bytes())) {

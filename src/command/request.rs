@@ -28,7 +28,9 @@ impl From<&References> for ReferenceOverrides {
 impl From<&ImageArgs> for Options {
     fn from(args: &ImageArgs) -> Self {
         Self {
-            force: args.force,
+            force: args.force || args.no_cache,
+            no_cache: args.no_cache,
+            refresh_bases: args.refresh_bases,
             pull: !args.no_pull,
             push: !args.no_push,
             test: !args.no_test,

@@ -45,7 +45,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
         ));
     }
     let selected = BTreeSet::from([service.clone()]);
-    let request = PlanRequest::of_remotes(selected, (&args.references).into());
+    let request = request(args, selected);
     let resolved = plan::resolved(session, &request, None).await?;
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
@@ -72,6 +72,12 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     plan.map(|_| ())
 }
 
+fn request(args: &WhyArgs, services: BTreeSet<ServiceName>) -> PlanRequest {
+    let mut request = PlanRequest::of_remotes(services, (&args.references).into());
+    request.options.refresh_bases = args.refresh_bases;
+    request
+}
+
 /// Prints a line for each unit that a build would build.
 async fn list(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     if args.against.is_some() {
@@ -80,7 +86,7 @@ async fn list(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
         ));
     }
     let all = session.manifest.services.keys().cloned().collect();
-    let request = PlanRequest::of_remotes(all, (&args.references).into());
+    let request = request(args, all);
     let planned = plan::plan(session, &request, None).await?;
     session.reporter.finish();
     let built = planned.plan.units.iter();

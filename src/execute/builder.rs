@@ -1,10 +1,12 @@
 //! Builder containers and the scripts that run in them.
 
 mod mounts;
+mod reports;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::remote::RemoteFiles;
 use super::session_lock::SessionLock;
@@ -14,15 +16,17 @@ use super::{ExecuteContext, LABEL_FOLDER, LABEL_SERVICE, remote};
 use crate::client::engine::{BuilderContainer, ContainerSpec, CreatedContainer};
 use crate::execute::path_mapping::PathMapping;
 use crate::execute::reproduce;
-use crate::model::environment::{BUILDER_SSH_AUTH_SOCK, SOURCE_DATE_EPOCH};
+use crate::model::environment::{BUILDER_SSH_AUTH_SOCK, BUILDER_TRACEPARENT, SOURCE_DATE_EPOCH};
 use crate::model::event::{Event, Unit};
 use crate::model::manifest::BuilderUser;
 use crate::model::plan::{ContainerStep, ImageStep, ScriptStep};
+use crate::model::trace::TraceParent;
 use mounts::{
     binds, engine_socket, files, make_mount_points, missing_mount_points, reject_foreign_files,
 };
 
 pub(super) use mounts::{mount_source, remove_mount_points};
+pub(super) use reports::FoundReports;
 
 /// The path of the engine's socket in a container.
 pub(super) const SOCKET: &str = "/var/run/docker.sock";
@@ -44,6 +48,8 @@ pub struct RunningBuilder {
     remote_files: Option<RemoteFiles>,
     unit: Unit,
     env_for_shell: BTreeMap<String, String>,
+    /// When the container was ready for scripts.
+    started: SystemTime,
 }
 
 /// Starts the builder container of a service, unless `stopped` resolves first.
@@ -131,6 +137,8 @@ pub async fn begin(
             spec,
             remote_files,
             unit: unit.clone(),
+            // After the owner of the files was changed.
+            started: SystemTime::now(),
         }),
         Err(stop) => {
             created.remove().await;
@@ -147,7 +155,14 @@ impl RunningBuilder {
         context: &ExecuteContext,
         unit: &Unit,
         step: &ScriptStep,
+        trace: Option<TraceParent>,
     ) -> Result<(), Stop> {
+        let name = BUILDER_TRACEPARENT.name;
+        let is_own = |(known, _): &(String, String)| known == name;
+        // The manifest's variables take precedence.
+        let trace = trace.filter(|_| !self.spec.env.iter().any(is_own));
+        let trace = trace.map(|trace| format!("{name}={trace}"));
+        let env: Vec<String> = trace.into_iter().collect();
         let output = |bytes| {
             context.events.emit(Event::Output {
                 unit: unit.clone(),
@@ -157,7 +172,7 @@ impl RunningBuilder {
         };
         let code = self
             .container
-            .run(&step.text, &self.script_dir, &output)
+            .run(&step.text, &self.script_dir, env, &output)
             .await
             .map_err(StepError::from)?;
         match code {

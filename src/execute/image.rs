@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use super::ExecuteContext;
+use super::bases;
 use super::dockerfile_hint::dockerfile_hint;
 use super::other_dockerfiles;
 use super::publish::credentials_of;
@@ -21,7 +22,7 @@ use crate::client::retry::TransientFailure;
 use crate::execute::retry;
 use crate::model::dockerfile::{base_image, registries};
 use crate::model::event::{DockerfileLine, Event, Measure, Phase, Unit};
-use crate::model::plan::ImageStep;
+use crate::model::plan::{ImageStep, bases_label};
 use crate::model::recipe::{LABEL_CREATED, LABEL_SOURCE};
 
 /// How much of a Dockerfile is searched for registries, in bytes.
@@ -45,6 +46,10 @@ pub async fn build(
     }
     let file = dockerfile_in(&step.context, &step.dockerfile);
     let dockerfile = dockerfile(&file);
+    if step.refresh_bases {
+        let bases = bases::refresh(context, unit, step, &dockerfile).await?;
+        labels.extend([bases_label(&bases)]);
+    }
     let registries = registries(&dockerfile, &step.args);
     let mut credentials = HashMap::new();
     for registry in &registries {

@@ -1,5 +1,6 @@
 //! Runs the steps of a plan; makes no decisions.
 
+mod bases;
 mod builder;
 mod commits;
 mod dockerfile_hint;
@@ -35,6 +36,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
+pub use bases::RefreshedBases;
 pub use commits::{CommitsRequest, commits_between};
 pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
@@ -49,6 +51,7 @@ use crate::execute::path_mapping::PathMapping;
 use crate::model::engine::EngineProperties;
 use crate::model::event::Events;
 use crate::model::layout::Layout;
+use crate::model::trace::RunTrace;
 
 /// The clients and settings that steps need.
 pub struct ExecuteContext {
@@ -60,6 +63,10 @@ pub struct ExecuteContext {
     /// Held while git objects are sent to a remote engine.
     pub sending: Mutex<()>,
     pub registry: RegistryClient,
+    /// The trace that the run belongs to.
+    pub trace: Option<RunTrace>,
+    /// Base images that were pulled again.
+    pub bases: RefreshedBases,
     /// Git remotes and working copies.
     pub sources: Sources,
     /// The retry policy for pushes and pulls of the engine.

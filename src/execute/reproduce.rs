@@ -266,6 +266,8 @@ mod tests {
             labels: BTreeMap::new(),
             commit_time: None,
             fresh: false,
+            refresh_bases: false,
+            builder: None,
             names: Vec::new(),
             needs: Vec::new(),
         };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::builder::RunningBuilder;
+use super::builder::{FoundReports, RunningBuilder};
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
@@ -61,6 +61,7 @@ async fn run_steps(
         plan,
         state,
         running: None,
+        started: 0,
         deadline: None,
     };
     let mut working_copy = None;
@@ -77,7 +78,7 @@ async fn run_steps(
                 Step::Image(image) => Some(image.as_ref()),
                 _ => None,
             };
-            if let Err(error) = runner.end_container(image).await {
+            if let Err(error) = runner.end_container(image, true).await {
                 ended = UnitSummary::failed(error.in_phase(Phase::Container, None));
                 break;
             }
@@ -158,7 +159,8 @@ async fn run_steps(
             }
         }
     }
-    match runner.end_container(None).await {
+    let is_done = ended.outcome == Outcome::Done;
+    match runner.end_container(None, is_done).await {
         Err(error) if ended.outcome == Outcome::Done => {
             ended = UnitSummary::failed(error.in_phase(Phase::Container, None));
         }
@@ -183,6 +185,8 @@ struct UnitRunner<'a> {
     plan: &'a UnitPlan,
     state: &'a mut UnitState,
     running: Option<RunningBuilder>,
+    /// The number of steps that were started.
+    started: usize,
     deadline: Option<(Instant, Duration)>,
 }
 
@@ -232,6 +236,7 @@ impl UnitRunner<'_> {
             title: step.describe(&self.context.folder),
         });
         let start = Instant::now();
+        self.started += 1;
         self.run(step, turn).await?;
         events.emit(Event::StepFinished {
             unit,
@@ -260,7 +265,12 @@ impl UnitRunner<'_> {
                 Ok(())
             }
             Step::Script(step) => match &self.running {
-                Some(running) => self.bounded(running.script(context, unit, step)).await,
+                Some(running) => {
+                    let trace = context.trace.as_ref();
+                    let trace = trace.map(|it| it.step(&unit.to_string(), self.started - 1));
+                    self.bounded(running.script(context, unit, step, trace))
+                        .await
+                }
                 None => Err(StepError::plain("no builder container is running").into()),
             },
             Step::Image(step) => {
@@ -333,11 +343,24 @@ impl UnitRunner<'_> {
         }
     }
 
-    /// Ends the container, if one is running, after copying back its results.
-    async fn end_container(&mut self, image: Option<&ImageStep>) -> Result<(), StepError> {
+    /// Ends the container, if one is running, after copying back its results and test reports. `is_done` if all
+    /// scripts succeeded.
+    async fn end_container(
+        &mut self,
+        image: Option<&ImageStep>,
+        is_done: bool,
+    ) -> Result<(), StepError> {
         let Some(running) = self.running.take() else {
             return Ok(());
         };
+        let step = self.plan.container();
+        let mut reports = FoundReports::default();
+        if let Some(step) = step {
+            reports = tokio::select! {
+                found = running.reports(step) => found,
+                () = self.context.cancel.cancelled() => reports,
+            };
+        }
         let returned = tokio::select! {
             returned = running.copy_back(self.context, image) => returned,
             // An incomplete copy is detected by the next build.
@@ -345,6 +368,12 @@ impl UnitRunner<'_> {
         };
         let lost = running.lost();
         running.end(self.context).await;
+        if !self.context.cancel.is_cancelled() {
+            let is_expected = is_done && step.is_some_and(|step| step.expects_reports);
+            reports
+                .emit(self.context, &self.plan.unit, is_expected)
+                .await;
+        }
         returned.map_err(|error| match lost {
             Some(lost) => error.hint(lost),
             None => error,

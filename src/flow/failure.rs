@@ -16,6 +16,21 @@ pub fn manifest_failure(session: &Session, error: &ManifestError) -> Failure {
 
 /// Renders a manifest error, with CI annotations for each problem.
 pub fn shown_with_lines(settings: &Settings, error: &ManifestError) -> Failure {
+    let text = error.render(settings.report.color);
+    Failure::rendered(Exit::Usage, with_annotations(settings, error, text))
+}
+
+/// Renders all problems of all errors, with CI annotations.
+pub fn shown_in_full(settings: &Settings, errors: &[ManifestError]) -> Failure {
+    let texts = errors.iter().map(|error| {
+        let text = error.render_all(settings.report.color);
+        with_annotations(settings, error, text)
+    });
+    let texts: Vec<String> = texts.collect();
+    Failure::rendered(Exit::Usage, texts.join("\n\n"))
+}
+
+fn with_annotations(settings: &Settings, error: &ManifestError, text: String) -> String {
     let report = &settings.report;
     let file = settings.directory.join(Path::new(error.path()));
     let file = report.relative_to_workspace(&file);
@@ -31,12 +46,10 @@ pub fn shown_with_lines(settings: &Settings, error: &ManifestError) -> Failure {
         })
     });
     let annotations: String = annotations.collect();
-    let text = error.render(report.color);
-    let text = match annotations.trim_end() {
+    match annotations.trim_end() {
         "" => text,
         annotations => format!("{}\n{annotations}", text.trim_end()),
-    };
-    Failure::rendered(Exit::Usage, text)
+    }
 }
 
 /// Renders a planning error; manifest errors are shown with their lines.

@@ -13,7 +13,7 @@ use crate::base::plural::count_of;
 use crate::client::engine::Engine;
 use crate::client::git::GitClient;
 use crate::client::retry::Retries;
-use crate::execute::{ExecuteContext, Sources};
+use crate::execute::{ExecuteContext, RefreshedBases, Sources};
 use crate::flow::sources::commits::{narrow, resolve};
 use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::local_sources;
@@ -251,6 +251,7 @@ pub async fn inventory(
         let images = draft.engine_images_after_registries(&inventory, folders);
         let images = images.map_err(|error| manifest_failure(session, &error))?;
         inventory.engine = in_engine(resolved, images).await?;
+        survey::bases(registry, draft, &mut inventory).await;
     }
     session.events.emit(Event::StageFinished);
     prefetch::save(session, &resolved.sources, registry);
@@ -301,6 +302,8 @@ pub fn context(
         facts,
         path_mapping: OnceCell::new(),
         sending: Mutex::default(),
+        bases: RefreshedBases::default(),
+        trace: session.trace.clone(),
         registry: clients.registry,
         sources: sources(session, clients.git, cancel.clone()),
         transfers: Retries::silent(session.timeout_settings.transfers),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure::shown_with_lines;
 use crate::base::error::{Exit, Failure};
+use crate::base::nonce::nonce;
 use crate::base::shell::quoted;
 use crate::client::engine::Engine;
 use crate::client::git::GitClient;
@@ -22,6 +23,7 @@ use crate::model::event::{Event, Events, Outcome, Unit, UnitSummary};
 use crate::model::layout::Layout;
 use crate::model::manifest;
 use crate::model::manifest::{DEFAULT_CACHE_DIR, DEFAULT_NAME, Manifest};
+use crate::model::trace::RunTrace;
 use crate::report::Reporter;
 
 /// The state of a command that works on a platform.
@@ -29,6 +31,8 @@ pub struct Session {
     pub settings: Settings,
     pub manifest: Manifest,
     pub layout: Layout,
+    /// The trace that the run belongs to.
+    pub trace: Option<RunTrace>,
     pub reporter: Reporter,
     pub events: Events,
     /// Cancelled by Ctrl-C.
@@ -65,10 +69,13 @@ impl Session {
                 )));
             }
         }
+        let caller = settings.traceparent.as_ref();
+        let trace = caller.map(|caller| RunTrace::new(caller, nonce()));
         let started = Event::Started {
             xp: env!("CARGO_PKG_VERSION").to_owned(),
             command: settings.command_line.clone(),
             manifest: file.display().to_string(),
+            trace: trace.clone(),
         };
         let reporter = Reporter::new(settings.report.clone(), &file, layout.logs(), started);
         let events = reporter.events();
@@ -94,6 +101,7 @@ impl Session {
             settings,
             manifest,
             layout,
+            trace,
             reporter,
             events,
             cancel,

@@ -16,6 +16,7 @@ use crate::client::git;
 use crate::client::http::Proxies;
 use crate::client::registry::RegistrySettings;
 use crate::model::environment;
+use crate::model::trace::TraceParent;
 use crate::report;
 use crate::report::{CheckedOutRepository, Ci, LogPrefix, OutputStyle, ResultDisplay};
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub cache_dir: Option<PathBuf>,
     /// `XP_CLIENT`: if xp runs in a container, a pipe that its caller on the host holds open.
     pub client: Option<PathBuf>,
+    /// `TRACEPARENT`. An invalid one is ignored, as the specification requires.
+    pub traceparent: Option<TraceParent>,
     /// Output settings.
     pub report: report::OutputSettings,
     /// Whether xp may prompt.
@@ -133,6 +136,9 @@ impl Settings {
                 .path(environment::XP_CACHE_DIR)
                 .map(|path| current.join(path)),
             client: variables.path(environment::XP_CLIENT),
+            traceparent: variables
+                .get(environment::TRACEPARENT)
+                .and_then(|text| text.parse().ok()),
             can_ask: terminal
                 && std::io::stdin().is_terminal()
                 && !variables.is_set(environment::CI),

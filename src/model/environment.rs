@@ -117,6 +117,8 @@ variables! {
             "Timeout for the first byte of a response, and between further bytes.";
         XP_TRANSFER_TIMEOUT: "XP_TRANSFER_TIMEOUT" = "10m",
             "Timeout for a push or pull without progress.";
+        TRACEPARENT: "TRACEPARENT",
+            "The W3C trace context of the caller. Passed on to scripts, and used by `xp report --format otlp`.";
         XP_CLIENT: "XP_CLIENT",
             "A named pipe. xp exits when its last writer closes it. Set by `bin/x-platform`.";
     }
@@ -191,6 +193,7 @@ variables! {
         XP_IMAGE: "XP_IMAGE", "The image being built, with its tag.";
         BUILDER_CI: "CI", "`true`; in `xp run` and `xp shell`, the caller's value.";
         SOURCE_DATE_EPOCH: "SOURCE_DATE_EPOCH", "The time of the commit, in seconds since 1970.";
+        BUILDER_TRACEPARENT: "TRACEPARENT", "The trace context of the script's step, if `TRACEPARENT` is set for xp.";
         BUILDER_SSH_AUTH_SOCK: "SSH_AUTH_SOCK", "The socket of your ssh agent, with `dockerBuilder.ssh`.";
     }
     Wrapper {

@@ -1,5 +1,6 @@
 //! The domain: data and decisions. Pure: no client, no clock, no environment.
 
+pub mod check;
 pub mod deploy;
 pub mod dockerfile;
 pub mod doctor;
@@ -20,3 +21,4 @@ pub mod record;
 pub mod source;
 pub mod status;
 pub mod timeline;
+pub mod trace;

@@ -30,7 +30,7 @@ pub(crate) fn record(record: &RunRecord) {
     _ = RunState::new(record, false);
     for now in [None, Some(1.0)] {
         let report = RunReport::new(record, now, &[]);
-        let xml = report.junit();
+        let xml = report.junit(&run);
         assert!(roxmltree::Document::parse(&xml).is_ok(), "{xml}");
         let html = report.html(&run);
         assert_eq!(html.matches("<script").count(), 1, "{html}");

@@ -24,6 +24,8 @@ pub struct Logs {
     /// Lines of the record from before the folder was created.
     pending: String,
     open: HashMap<(Unit, Phase), UnitLog>,
+    /// The number of test reports of each unit.
+    reports: HashMap<Unit, usize>,
     failed: bool,
 }
 
@@ -54,6 +56,7 @@ impl Logs {
             record: None,
             pending: String::new(),
             open: HashMap::new(),
+            reports: HashMap::new(),
             failed: false,
         }
     }
@@ -95,6 +98,25 @@ impl Logs {
         self.run.as_ref().map(|run| run.folder.clone())
     }
 
+    /// Keeps a test report of a unit. Returns its path, and a warning as [`Logs::write`] does.
+    pub fn keep_report(&mut self, unit: &Unit, bytes: &[u8]) -> (Option<PathBuf>, Option<String>) {
+        let count = self.reports.entry(unit.clone()).or_default();
+        let index = *count;
+        *count += 1;
+        let mut write = || {
+            let path = self.run()?.test_report(&unit.to_string(), index);
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            fs::write(&path, bytes)?;
+            Ok(path)
+        };
+        match write() {
+            Ok(path) => (Some(path), None),
+            Err(error) => (None, self.problem(Err(error))),
+        }
+    }
+
     fn problem(&mut self, result: std::io::Result<()>) -> Option<String> {
         let error = result.err()?;
         if std::mem::replace(&mut self.failed, true) {
@@ -106,6 +128,10 @@ impl Logs {
 
     /// Writes a step's title, on its own line even if the previous step's output has no final newline.
     fn begin_step(&mut self, unit: &Unit, phase: Phase, title: &str) -> std::io::Result<()> {
+        if phase == Phase::Container {
+            // The scripts run again, and so do the tests.
+            self.reports.remove(unit);
+        }
         let log = self.log(unit, phase)?;
         if let Some(line) = log.splitter.flush() {
             log.push(line);

@@ -26,7 +26,7 @@ pub use crate::report::plain::checked_out::CheckedOutRepository;
 pub use crate::report::plain::ci::{Ci, CiAnnotation, Level};
 pub use crate::report::terminal::prompt::{ask, print, print_message};
 pub use crate::report::terminal::size::columns;
-pub use document::{HTML_START, JUNIT_START, MARKDOWN_START, RunReport, RunState};
+pub use document::{HTML_START, JUNIT_START, MARKDOWN_START, OTLP_START, RunReport, RunState};
 pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use text::{first_line, paint, severity_painted, shortened};
@@ -328,6 +328,18 @@ impl ReporterState {
             let commit = self.commits.get(unit).map(String::as_str);
             step.hints
                 .extend(debug_hint(unit, step.phase, commit, self.settings.is_ci));
+        }
+        if let Event::TestReport {
+            unit, copy, bytes, ..
+        } = &mut event
+        {
+            let (path, problem) = self.logs.keep_report(unit, bytes);
+            *copy = path
+                .map(|path| path.display().to_string())
+                .unwrap_or_default();
+            if let Some(problem) = problem {
+                self.show(&Event::warning(problem));
+            }
         }
         if let View::Json = self.view {
             print_json(&self.journal.streamed(&event).concat());

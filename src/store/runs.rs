@@ -120,6 +120,12 @@ impl Run {
             .join(format!("{}.log", file_name(phase)))
     }
 
+    /// Returns the file of a unit's test report, which need not exist; the first one has the index 0.
+    pub fn test_report(&self, unit: &str, index: usize) -> PathBuf {
+        let name = format!("{}.xml", index + 1);
+        self.unit_folder(unit).join("reports").join(name)
+    }
+
     /// Returns the default file of the report.
     pub fn report_file(&self) -> PathBuf {
         self.folder.join("report.html")

@@ -242,6 +242,17 @@ impl RemoteFiles {
         )
     }
 
+    /// Returns the size and time of the files that were sent, by path relative to a folder of the source.
+    pub fn sent_below(&self, folder: &Path) -> HashMap<PathBuf, (u64, i64)> {
+        let below = folder.strip_prefix(&self.source).unwrap_or(Path::new(""));
+        let sent = self.sent.iter();
+        let sent = sent.filter_map(|(path, file)| {
+            let path = path.strip_prefix(below).ok()?;
+            Some((path.to_owned(), (file.size, file.modified.0)))
+        });
+        sent.collect()
+    }
+
     /// Copies results back: of a working copy everything, of an export only the files that the image is built from.
     pub async fn copy_back(
         &self,

@@ -52,7 +52,9 @@ pub async fn group(
             output.extend_from_slice(&bytes);
         }
     };
-    let listed = running.run("ls -nd /socket", "/", &append).await;
+    let listed = running
+        .run("ls -nd /socket", "/", Vec::new(), &append)
+        .await;
     running.remove().await;
     listed?;
     let output = output.into_inner().unwrap_or_default();

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::local_files::{MAX_KUSTOMIZATIONS, MissingOverlay, kustomization, missing_overlay};
 use crate::base::error::{Exit, Failure, hint_lines};
 use crate::base::redact::Redactor;
-use crate::base::suggest;
 use crate::client::git::{checked_out, remove_tree, write_folder_at};
 use crate::execute::{Stop, UnitState, run_export, sync_working_copy};
 use crate::flow::plan;
@@ -20,9 +20,6 @@ use crate::model::event::{Event, Phase, Unit};
 use crate::model::manifest::{Deploy, Environment, KustomizeFiles};
 use crate::model::plan::{ExportStep, SyncStep};
 use crate::model::source::{CommitId, GitReference, GitUrl, ResolvedReference};
-
-/// The maximum number of kustomizations to read: more means that they include each other.
-const MAX_KUSTOMIZATIONS: usize = 1000;
 
 /// The kustomize files of an environment.
 pub struct EnvironmentFiles {
@@ -241,13 +238,11 @@ fn read_overlay(
     shown: String,
     (commit, manifest): (Option<CommitId>, Option<String>),
 ) -> Result<EnvironmentFiles, Failure> {
-    let overlay = root.join(&environment.overlay);
-    let Ok(overlay) = overlay.canonicalize() else {
-        return Err(no_overlay(root, environment, &shown));
-    };
-    if kustomization(&overlay).is_none() {
-        return Err(no_overlay(root, environment, &shown));
+    if let Some(failure) = no_overlay(root, environment, &shown) {
+        return Err(failure);
     }
+    let overlay = root.join(&environment.overlay);
+    let overlay = overlay.canonicalize().unwrap_or(overlay);
     let mut fields = Vec::new();
     let mut secrets = Redactor::default();
     let mut seen = BTreeSet::new();
@@ -257,7 +252,7 @@ fn read_overlay(
         if seen.len() > MAX_KUSTOMIZATIONS || !seen.insert(folder.clone()) {
             continue;
         }
-        let Some(text) = kustomization(&folder) else {
+        let Some((_, text)) = kustomization(&folder) else {
             continue;
         };
         let found = Kustomization::read(&text);
@@ -289,42 +284,10 @@ fn read_overlay(
     })
 }
 
-/// Reads the kustomization of a folder.
-fn kustomization(folder: &Path) -> Option<String> {
-    let mut files = Kustomization::FILES.iter().map(|name| folder.join(name));
-    files.find_map(|file| fs::read_to_string(file).ok())
-}
-
-fn no_overlay(root: &Path, environment: &Environment, shown: &str) -> Failure {
-    let wanted = environment.overlay.display().to_string();
-    let existing = overlays(root);
-    let hint = suggest::hint(&wanted, "the overlays", existing.iter().map(String::as_str));
-    let hint = hint.unwrap_or_else(|| {
-        "an overlay is a folder with a kustomization.yaml; its path is set by `deploy` in the manifest"
-            .to_owned()
-    });
-    let why = if root.join(&environment.overlay).is_dir() {
-        "has no kustomization.yaml"
-    } else {
-        "does not exist"
-    };
+fn no_overlay(root: &Path, environment: &Environment, shown: &str) -> Option<Failure> {
+    let MissingOverlay { why, hint } = missing_overlay(root, &environment.overlay)?;
     let name = &environment.name;
-    Failure::usage(format!(
+    Some(Failure::usage(format!(
         "the overlay of environment `{name}` {why}: {shown}\nhint: {hint}"
-    ))
-}
-
-/// Returns the folders with kustomizations, relative to `root`.
-fn overlays(root: &Path) -> Vec<String> {
-    let walk = walkdir::WalkDir::new(root).max_depth(5).sort_by_file_name();
-    let entries = walk.into_iter().flatten();
-    let files = entries.filter(|entry| {
-        let name = entry.file_name().to_str().unwrap_or_default();
-        entry.file_type().is_file() && Kustomization::FILES.contains(&name)
-    });
-    let folders = files.filter_map(|entry| {
-        let folder = entry.path().parent()?.strip_prefix(root).ok()?;
-        Some(folder.display().to_string())
-    });
-    folders.filter(|folder| !folder.is_empty()).collect()
+    )))
 }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod files;
+pub(super) mod local_files;
 mod record;
 mod render;
 mod services;

@@ -183,5 +183,7 @@ fn step(session: &Session, image: crate::model::image::ImageReference) -> Contai
         socket: false,
         memory: None,
         nano_cpus: None,
+        reports: Vec::new(),
+        expects_reports: false,
     }
 }

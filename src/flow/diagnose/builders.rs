@@ -7,7 +7,7 @@ use super::{CheckedPlatform, DoctorContext, grouped};
 use crate::base::task::joined;
 use crate::flow::survey;
 use crate::model::doctor::{BuilderFacts, BuilderLocation, CheckFailure};
-use crate::model::image::{ImageReference, Registry};
+use crate::model::image::ImageReference;
 use crate::model::manifest::{BuilderImage, Service};
 
 /// Looks up the builder image of each service with scripts.
@@ -87,7 +87,7 @@ async fn external(
     let registry = match engine {
         Some(true) => None,
         _ if context.offline => None,
-        _ => Some(in_registry(context, &with_registry(image)).await),
+        _ => Some(in_registry(context, &image.with_defaults()).await),
     };
     BuilderFacts {
         image: name.clone(),
@@ -117,17 +117,6 @@ async fn in_registry(
     };
     let found = context.limited(what, client.digest(image)).await?;
     Ok(found.is_some())
-}
-
-/// Returns the image with its registry, which is Docker Hub by default.
-fn with_registry(image: &ImageReference) -> ImageReference {
-    match image.repository().registry() {
-        Some(_) => image.clone(),
-        None => {
-            let name = format!("{}/{image}", Registry::docker_hub());
-            name.parse().unwrap_or_else(|_| image.clone())
-        }
-    }
 }
 
 /// Returns the abbreviated content tag of an image.

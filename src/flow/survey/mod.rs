@@ -91,6 +91,7 @@ pub async fn complete(
 ) {
     let undescribed = draft.undescribed(inventory);
     describe(client, layout, undescribed, inventory).await;
+    bases(client, draft, inventory).await;
     let identities = draft.identities(inventory, folders);
     if identities.is_empty() {
         return;
@@ -99,6 +100,13 @@ pub async fn complete(
     inventory.registry.extend(found);
     let undescribed = inventory.undescribed(identities);
     describe(client, layout, undescribed, inventory).await;
+}
+
+/// Queries the registries of the base images that existing images record, with `--refresh-bases`.
+pub async fn bases(client: &RegistryClient, draft: &PlanDraft<'_>, inventory: &mut Inventory) {
+    let images = draft.bases(inventory).into_iter().collect();
+    let found = registries(client, images).await;
+    inventory.bases.extend(found);
 }
 
 fn refusal(error: &RegistryError) -> QueryFailure {

@@ -105,8 +105,13 @@ impl Kustomization {
 
     /// Reads a kustomization, ignoring anything that kustomize itself rejects.
     pub fn read(text: &str) -> Self {
+        Self::parse(text).unwrap_or_default()
+    }
+
+    /// Reads a kustomization; `None` if it is not YAML.
+    pub fn parse(text: &str) -> Option<Self> {
         let mut found = Self::default();
-        let documents = read_rendered(text).unwrap_or_default();
+        let documents = read_rendered(text)?;
         for node in &documents {
             for key in ["resources", "bases", "components"] {
                 found.parts.extend(texts(get(node, key)));
@@ -150,7 +155,7 @@ impl Kustomization {
                 }
             }
         }
-        found
+        Some(found)
     }
 }
 

@@ -47,6 +47,30 @@ pub fn image_uses(dockerfile: &str, args: &BTreeMap<String, String>) -> Vec<Imag
     DockerfileImages::of(dockerfile, args).uses
 }
 
+/// Returns the images that the target stage needs, directly or through other stages, except `scratch`.
+pub fn external_images(
+    dockerfile: &str,
+    args: &BTreeMap<String, String>,
+    target: Option<&str>,
+) -> BTreeSet<ImageReference> {
+    let images = DockerfileImages::of(dockerfile, args);
+    let last = match target {
+        Some(target) => images.stage_before(target, images.stages.len()),
+        None => images.stages.len().checked_sub(1),
+    };
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<usize> = last.into_iter().collect();
+    while let Some(stage) = open.pop() {
+        if reached.insert(stage) {
+            let links = images.links.iter().filter(|(from, _)| *from == stage);
+            open.extend(links.map(|(_, to)| *to));
+        }
+    }
+    let uses = images.uses.iter().zip(&images.users);
+    let used = uses.filter(|(_, stage)| reached.contains(stage));
+    used.filter_map(|(it, _)| it.image.parse().ok()).collect()
+}
+
 /// A stage of a Dockerfile.
 struct Stage {
     /// Its name in lower case; empty if it has none.
@@ -64,6 +88,10 @@ struct DockerfileImages<'a> {
     stages: Vec<Stage>,
     found: BTreeSet<Registry>,
     uses: Vec<ImageUse>,
+    /// The stage of each of `uses`.
+    users: Vec<usize>,
+    /// The stages that each stage uses.
+    links: Vec<(usize, usize)>,
 }
 
 impl<'a> DockerfileImages<'a> {
@@ -75,6 +103,8 @@ impl<'a> DockerfileImages<'a> {
             stages: Vec::new(),
             found: BTreeSet::new(),
             uses: Vec::new(),
+            users: Vec::new(),
+            links: Vec::new(),
         };
         for instruction in Dockerfile::parse(dockerfile).instructions {
             bases.read(&instruction);
@@ -98,7 +128,7 @@ impl<'a> DockerfileImages<'a> {
                 let Some(image) = words.next() else { return };
                 // Arguments of a stage are unknown to the next ones.
                 self.values.clone_from(&self.globals);
-                self.add(image);
+                self.add(image, self.stages.len());
                 let is_named = words
                     .next()
                     .is_some_and(|word| word.eq_ignore_ascii_case("as"));
@@ -110,10 +140,12 @@ impl<'a> DockerfileImages<'a> {
                 self.values.clear();
             }
             "COPY" | "ADD" | "RUN" => {
-                instruction.flag("from").for_each(|image| self.add(image));
+                let stage = self.stages.len().saturating_sub(1);
+                let images = instruction.flag("from");
+                images.for_each(|image| self.add(image, stage));
                 for mount in instruction.flag("mount") {
                     let images = mount.split(',').filter_map(|it| it.strip_prefix("from="));
-                    images.for_each(|image| self.add(image));
+                    images.for_each(|image| self.add(image, stage));
                 }
             }
             _ => {}
@@ -137,13 +169,17 @@ impl<'a> DockerfileImages<'a> {
         }
     }
 
-    fn add(&mut self, word: &str) {
+    /// Adds an image or another stage that a stage uses.
+    fn add(&mut self, word: &str, user: usize) {
         let image = self.image(word);
-        let is_stage = self.stage_before(&image, self.stages.len()).is_some() || image == "scratch";
+        let earlier = self.stage_before(&image, self.stages.len());
+        self.links.extend(earlier.map(|earlier| (user, earlier)));
+        let is_stage = earlier.is_some() || image == "scratch";
         if !is_stage && !image.is_empty() {
             let image = image.clone();
             let argument = sole_argument(&unquoted(word)).map(str::to_owned);
             self.uses.push(ImageUse { image, argument });
+            self.users.push(user);
         }
         if let (false, Ok(image)) = (is_stage, image.parse::<ImageReference>()) {
             let registry = image.repository().registry().cloned();
@@ -225,6 +261,22 @@ mod tests {
             .map(|(name, value)| (name.to_string(), value.to_string()));
         let found = registries(dockerfile, &args.collect());
         found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn only_images_that_the_target_needs_are_external() {
+        let dockerfile = "ARG GO=1\nFROM golang:$GO AS build\nRUN --mount=from=cc,target=/cc make\n\
+            FROM node:22 AS web\nFROM scratch\nCOPY --from=build /a /\nCOPY --from=certs /c /\n\
+            FROM web AS dev\n";
+        let images = |target| {
+            let found = external_images(dockerfile, &BTreeMap::new(), target);
+            let names: Vec<String> = found.iter().map(ToString::to_string).collect();
+            names.join(" ")
+        };
+        assert_eq!(images(Some("2")), "cc certs golang:1");
+        assert_eq!(images(None), "node:22");
+        assert_eq!(images(Some("build")), "cc golang:1");
+        assert_eq!(images(Some("nothing")), "");
     }
 
     #[test]

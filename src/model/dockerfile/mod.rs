@@ -9,7 +9,7 @@ mod name;
 mod words;
 
 pub use failed::FailedInstruction;
-pub use images::{ImageUse, base_image, image_uses, registries};
+pub use images::{ImageUse, base_image, external_images, image_uses, registries};
 pub use inputs::{DockerfileInputs, inputs};
 pub use name::{DockerfileName, file_name, is_dockerfile};
 

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::error::Retrying;
 use crate::base::seconds;
 use crate::model::plan_document::PlanDocument;
+use crate::model::trace::RunTrace;
 pub use ended::{DockerfileLine, FailedStep, Outcome, UnitSummary};
 pub use image::ImageResult;
 pub use unit::{Phase, Unit};
@@ -34,6 +35,9 @@ pub enum Event {
         command: String,
         /// The manifest file
         manifest: String,
+        /// The trace that the run belongs to, if `TRACEPARENT` was set
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trace: Option<RunTrace>,
     },
     /// A stage of planning started
     StageStarted {
@@ -118,6 +122,19 @@ pub enum Event {
         #[serde(rename = "seconds", with = "seconds")]
         #[schemars(with = "f64")]
         elapsed: Duration,
+    },
+    /// A JUnit XML file that the scripts wrote was kept
+    TestReport {
+        /// The unit
+        unit: Unit,
+        /// The file, relative to the service's folder
+        file: String,
+        /// The copy in the folder of the logs; empty if it could not be written
+        copy: String,
+        /// The content
+        #[serde(skip)]
+        #[schemars(skip)]
+        bytes: Bytes,
     },
     /// Work on a unit finished
     UnitFinished {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::name::InvalidImageName;
-use super::{Digest, ImageRepository, Tag};
+use super::{Digest, ImageRepository, Registry, Tag};
 
 /// A reference to an image: a repository with a tag, a digest, both, or neither.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +45,19 @@ impl ImageReference {
     /// Returns the digest, if any.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
+    }
+
+    /// Returns the reference with the default registry and tag, if it has none: Docker Hub and `latest`.
+    pub fn with_defaults(&self) -> Self {
+        let hub = || format!("{}/{self}", Registry::docker_hub()).parse::<Self>();
+        let mut full = match self.repository.registry() {
+            Some(_) => self.clone(),
+            None => hub().unwrap_or_else(|_| self.clone()),
+        };
+        if full.tag.is_none() && full.digest.is_none() {
+            full.tag = "latest".parse().ok();
+        }
+        full
     }
 
     /// Returns the name under which Docker Engine lists the image: with a tag or a digest, never both, and without
@@ -110,6 +123,19 @@ mod tests {
         assert_eq!(reference.digest().unwrap().as_str(), digest);
         let plain: ImageReference = "localhost:5000/a".parse().unwrap();
         assert_eq!(plain.tag(), None);
+    }
+
+    #[test]
+    fn the_default_registry_and_tag_are_added() {
+        let full = |text: &str| text.parse::<ImageReference>().unwrap().with_defaults();
+        assert_eq!(full("node").to_string(), "docker.io/node:latest");
+        assert_eq!(full("node:22").familiar_name(), "node:22");
+        assert_eq!(
+            full("localhost:5000/a").to_string(),
+            "localhost:5000/a:latest"
+        );
+        let digest = format!("localhost:5000/a@sha256:{}", "0".repeat(64));
+        assert_eq!(full(&digest).to_string(), digest);
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl InvalidLock {
         }
     }
 
+    /// Returns the problems.
+    pub fn report(&self) -> &ManifestError {
+        &self.report
+    }
+
     /// Returns the report, optionally with colors.
     pub fn render(&self, color: bool) -> String {
         self.report.render(color)

@@ -63,6 +63,15 @@ impl ManifestError {
 
     /// Returns the report for a terminal, with or without colors.
     pub fn render(&self, color: bool) -> String {
+        self.render_first(MAX_SHOWN, color)
+    }
+
+    /// Returns the report, however long it is.
+    pub fn render_all(&self, color: bool) -> String {
+        self.render_first(self.problems.len(), color)
+    }
+
+    fn render_first(&self, limit: usize, color: bool) -> String {
         let renderer = if color {
             Renderer::styled()
         } else {
@@ -72,11 +81,11 @@ impl ManifestError {
         let mut reports: Vec<String> = self
             .problems
             .iter()
-            .take(MAX_SHOWN)
+            .take(limit)
             .map(|problem| problem.render(&renderer, &self.document.path, &text))
             .collect();
-        if self.problems.len() > MAX_SHOWN {
-            let more = self.problems.len() - MAX_SHOWN;
+        let more = self.problems.len().saturating_sub(limit);
+        if more > 0 {
             let title = Level::ERROR.primary_title(format!("{more} more problems are not shown"));
             reports.push(renderer.render(&[annotate_snippets::Group::with_title(title)]));
         }

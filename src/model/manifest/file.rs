@@ -4,10 +4,9 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::error::{ManifestError, SourceProblem};
-use super::{Manifest, check, parse};
+use super::{Manifest, PartialManifest, check, parse_partially};
 
 /// A larger file is not a manifest.
 const MAX_SIZE: u64 = 10 << 20;
@@ -18,22 +17,33 @@ const MAX_SIZE: u64 = 10 << 20;
 ///
 /// All problems of the manifest at once.
 pub fn load(file: &Path) -> Result<Manifest, ManifestError> {
+    open(file)?.complete()
+}
+
+/// Reads a manifest that may have problems.
+///
+/// # Errors
+///
+/// The file cannot be read, or is not YAML.
+pub fn open(file: &Path) -> Result<PartialManifest, ManifestError> {
     let shown = file.display().to_string();
     let failed = |problem| ManifestError::unreadable(shown.clone(), problem);
     let missing = "run xp in the folder that contains x-platform.yml or in a subfolder, or pass its path with `-f FILE`";
     let text = read(file, "manifest", missing).map_err(failed)?;
-    let mut manifest = parse(&text, file)?;
+    let mut partial = parse_partially(&text, file)?;
     let folder = folder_of(file).map_err(|error| {
         failed(SourceProblem::without_span(format!(
             "cannot find the manifest's folder: {error}"
         )))
     })?;
+    let manifest = &mut partial.manifest;
     manifest.file = file
         .file_name()
         .map_or_else(|| file.to_owned(), |name| folder.join(name));
     manifest.folder = folder;
-    check_links(&manifest)?;
-    Ok(manifest)
+    let problems = link_problems(manifest);
+    partial.problems.extend(problems);
+    Ok(partial)
 }
 
 /// Reads a text file. Errors call it `what`, and `missing` is the hint if it does not exist.
@@ -96,8 +106,8 @@ fn folder_of(file: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn check_links(manifest: &Manifest) -> Result<(), ManifestError> {
-    let problems: Vec<SourceProblem> = manifest
+fn link_problems(manifest: &Manifest) -> Vec<SourceProblem> {
+    manifest
         .services
         .values()
         .filter_map(|service| {
@@ -112,13 +122,5 @@ fn check_links(manifest: &Manifest) -> Result<(), ManifestError> {
                     .help("a working copy must be inside the manifest's folder"),
             )
         })
-        .collect();
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(ManifestError::new(
-            &Arc::clone(&manifest.document),
-            problems,
-        ))
-    }
+        .collect()
 }

@@ -1,7 +1,8 @@
-//! Line numbers of manifest keys.
+//! Positions of manifest keys.
 
 use super::name::ServiceName;
 use super::node::{Node, NodeKind};
+use super::span::Span;
 use super::{Manifest, yaml};
 
 impl Manifest {
@@ -14,24 +15,37 @@ impl Manifest {
     /// Returns the 1-based line of a key of a service, given as a path such as `docker`, `file`. Falls back to the
     /// defaults; `None` if neither has the key.
     pub fn line_of(&self, service: &ServiceName, keys: &[&str]) -> Option<usize> {
-        // Parsed again, because only `xp why` needs it.
-        let root = yaml::read(&self.document.text, "manifest", &mut Vec::new())?;
-        let mut node = value(value(&root, "services")?.0, service.as_str())?
-            .0
-            .clone();
-        if let Some((defaults, _)) = value(&root, "defaults") {
-            node = node.merged_over(defaults);
-        }
-        let mut found = None;
-        for key in keys {
-            let (below, line) = value(&node, key).map(|(below, span)| {
-                let (line, _) = span.line_and_column(&self.document.text);
-                (below.clone(), line)
-            })?;
-            node = below;
-            found = Some(line);
-        }
-        found
+        let node = self.service_node(service)?;
+        let (_, key_span) = entry(&node, keys)?;
+        Some(key_span.line_and_column(&self.document.text).0)
+    }
+
+    /// Returns the span of a value of a service, of its defaults, or else the service's name.
+    pub(crate) fn span_of(&self, service: &ServiceName, keys: &[&str]) -> Option<Span> {
+        let node = self.service_node(service)?;
+        let value = entry(&node, keys).map(|(value, _)| value.span);
+        value.or_else(|| Some(self.spans.get(service)?.name))
+    }
+
+    /// Returns the span of a value, given as a path from the root.
+    pub(crate) fn span_at(&self, keys: &[&str]) -> Option<Span> {
+        let root = self.root()?;
+        Some(entry(&root, keys)?.0.span)
+    }
+
+    /// Returns a service's node, merged with the defaults.
+    fn service_node(&self, service: &ServiceName) -> Option<Node> {
+        let root = self.root()?;
+        let (node, _) = entry(&root, &["services", service.as_str()])?;
+        Some(match value(&root, "defaults") {
+            Some((defaults, _)) => node.merged_over(defaults),
+            None => node.clone(),
+        })
+    }
+
+    /// Parses the manifest again, because only a few commands need positions.
+    fn root(&self) -> Option<Node> {
+        yaml::read(&self.document.text, "manifest", &mut Vec::new())
     }
 
     /// Returns the 1-based line that makes a service depend on another.
@@ -41,7 +55,18 @@ impl Manifest {
     }
 }
 
-fn value<'n>(node: &'n Node, key: &str) -> Option<(&'n Node, super::span::Span)> {
+/// Returns the value at a path, and the span of its key.
+fn entry<'n>(node: &'n Node, keys: &[&str]) -> Option<(&'n Node, Span)> {
+    let (first, rest) = keys.split_first()?;
+    let found = value(node, first)?;
+    if rest.is_empty() {
+        Some(found)
+    } else {
+        entry(found.0, rest)
+    }
+}
+
+fn value<'n>(node: &'n Node, key: &str) -> Option<(&'n Node, Span)> {
     let NodeKind::Mapping(entries) = &node.kind else {
         return None;
     };

@@ -21,6 +21,7 @@ mod locate;
 mod name;
 pub(crate) mod node;
 mod render;
+mod report_pattern;
 mod schema;
 mod secret_name;
 pub(crate) mod select;
@@ -40,9 +41,10 @@ use std::sync::Arc;
 pub use self::deploy::{Deploy, Environment, KustomizeFiles};
 pub use self::discovery::{find, foreign_owner, is_outside};
 pub use self::error::ManifestError;
-pub use self::file::load;
+pub use self::file::{load, open};
 pub use self::name::{BuilderName, EnvironmentName, ServiceName};
 pub use self::render::{InvalidGitPath, MissingInput, PlaceholderValues};
+pub use self::report_pattern::ReportPattern;
 pub use self::schema::schema;
 pub use self::secret_name::suggests_secret;
 pub use self::select::UnknownServices;
@@ -50,6 +52,7 @@ pub use self::service::{
     Builder, BuilderImage, BuilderUser, Mount, ScriptLine, SecretSource, Service,
 };
 pub use self::source_path::SourcePath;
+pub(crate) use self::span::Span;
 pub use self::template::Template;
 
 use self::decode::ServiceSpans;
@@ -112,6 +115,54 @@ impl Default for Builders {
 ///
 /// All problems of the manifest at once.
 pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
+    parse_partially(text, file)?.complete()
+}
+
+/// A manifest as far as it could be decoded, for finding further problems. Only a complete one is used for anything
+/// else.
+pub struct PartialManifest {
+    manifest: Manifest,
+    /// Whether `builders` is valid.
+    has_builders: bool,
+    problems: Vec<SourceProblem>,
+}
+
+impl PartialManifest {
+    /// Returns the valid parts.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Returns whether the folder of the builders is known.
+    pub fn has_builders(&self) -> bool {
+        self.has_builders
+    }
+
+    /// Adds a problem.
+    pub(crate) fn report(&mut self, problem: SourceProblem) {
+        self.problems.push(problem);
+    }
+
+    /// Returns the manifest if it has no problems.
+    ///
+    /// # Errors
+    ///
+    /// All problems at once.
+    pub fn complete(self) -> Result<Manifest, ManifestError> {
+        if self.problems.is_empty() {
+            Ok(self.manifest)
+        } else {
+            Err(ManifestError::new(&self.manifest.document, self.problems))
+        }
+    }
+}
+
+/// Parses as much of a manifest as is valid.
+///
+/// # Errors
+///
+/// The text is not YAML.
+fn parse_partially(text: &str, file: &Path) -> Result<PartialManifest, ManifestError> {
     // A byte order mark is not part of the text and would shift the first column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document = ManifestText {
@@ -142,24 +193,26 @@ pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
         root.cache_dir.as_deref(),
         &mut context.problems,
     );
-    if !context.problems.is_empty() {
-        return Err(ManifestError::new(&document, context.problems));
-    }
     let mut services = BTreeMap::new();
     let mut spans = BTreeMap::new();
     for decoded in root.services {
         spans.insert(decoded.service.name.clone(), decoded.spans);
         services.insert(decoded.service.name.clone(), decoded.service);
     }
-    Ok(Manifest {
+    let manifest = Manifest {
         file: file.to_owned(),
         folder: file.parent().unwrap_or(Path::new("")).to_owned(),
         registry: root.registry,
         cache_dir: root.cache_dir,
-        builders: root.builders,
+        builders: root.builders.clone().unwrap_or_default(),
         services,
         deploy: root.deploy,
-        document,
+        document: Arc::clone(&document),
         spans,
+    };
+    Ok(PartialManifest {
+        manifest,
+        has_builders: root.builders.is_some(),
+        problems: context.problems,
     })
 }

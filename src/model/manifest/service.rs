@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::name::{BuilderName, ServiceName};
+use super::report_pattern::ReportPattern;
 use super::source_path::SourcePath;
 use super::template::Template;
 use crate::model::image::{ImageReference, ImageRepository};
@@ -155,6 +156,8 @@ pub struct Scripts {
     pub prepare: Vec<ScriptLine>,
     pub build: Vec<ScriptLine>,
     pub test: Vec<ScriptLine>,
+    /// The JUnit XML files that they write.
+    pub reports: Vec<ReportPattern>,
 }
 
 impl Scripts {

@@ -250,6 +250,9 @@ struct ScriptsSchema {
     /// Shell commands that run the tests; `--no-test` skips them.
     #[schemars(extend("examples" = [["make test"]]))]
     test: Option<Vec<String>>,
+    /// JUnit XML files that the scripts write, relative to the service's folder. They become the test cases of `xp report --format junit`.
+    #[schemars(extend("examples" = [["target/surefire-reports/*.xml"], ["**/junit.xml"]]))]
+    reports: Option<Vec<String>>,
 }
 
 /// A string that YAML may parse as a number or boolean; it is used as written.

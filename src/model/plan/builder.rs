@@ -27,6 +27,16 @@ pub struct FolderBuilder {
     pub args: BTreeMap<String, String>,
 }
 
+/// How builder images are built.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BuilderMode {
+    /// Build them even if they exist, without the engine's build cache.
+    pub force: bool,
+    pub push: bool,
+    /// Pull their base images again.
+    pub refresh_bases: bool,
+}
+
 impl FolderBuilder {
     /// Returns the name with the moving tag.
     pub fn newest(&self) -> Option<ImageReference> {
@@ -63,9 +73,13 @@ impl FolderBuilder {
         unit: Unit,
         inventory: &Inventory,
         registries: &BTreeMap<ImageReference, Presence>,
-        force: bool,
-        push: bool,
+        mode: BuilderMode,
     ) -> UnitPlan {
+        let BuilderMode {
+            force,
+            push,
+            refresh_bases,
+        } = mode;
         let image = self.image.clone();
         let newest = self.newest();
         let registry = registries.get(&image);
@@ -174,6 +188,8 @@ impl FolderBuilder {
                     labels: BTreeMap::new(),
                     commit_time: None,
                     fresh: force,
+                    refresh_bases,
+                    builder: None,
                     names: names.collect(),
                     needs: Vec::new(),
                 }))];
@@ -232,17 +248,32 @@ fn publish(
     ]
 }
 
-pub(super) fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
+/// Plans an external builder image; `registry` is the response of its registry, if it was queried for a newer image.
+pub(super) fn external_plan(
+    image: &ImageReference,
+    inventory: &Inventory,
+    registry: Option<&Presence>,
+) -> UnitPlan {
+    let newest = match registry {
+        Some(Presence::Present(digest)) => Some(digest.clone()),
+        _ => None,
+    };
+    let is_newest = newest.as_ref().is_none_or(|digest| {
+        let by_digest = image.repository().with_digest(digest.clone());
+        let newest = inventory.in_engine(&by_digest).map(|found| &found.id);
+        newest.is_some() && newest == inventory.in_engine(image).map(|found| &found.id)
+    });
+    let pull = |reason| {
+        let pull = Step::Pull {
+            image: image.clone(),
+            digest: newest.clone(),
+        };
+        (Decision::Pull, reason, vec![pull])
+    };
     let (decision, reason, steps) = match inventory.in_engine(image) {
-        Some(_) => (Decision::Skip, "in the engine", Vec::new()),
-        None => (
-            Decision::Pull,
-            "not in the engine",
-            vec![Step::Pull {
-                image: image.clone(),
-                digest: None,
-            }],
-        ),
+        Some(_) if is_newest => (Decision::Skip, "in the engine", Vec::new()),
+        Some(_) => pull("moved in its registry"),
+        None => pull("not in the engine"),
     };
     UnitPlan {
         unit: Unit::External(image.clone()),

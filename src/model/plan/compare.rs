@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
-use super::built_from;
 use super::decide::builder_unit;
 use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::{Folders, TESTS};
 use super::{Inventory, Presence, QueryFailure};
+use super::{bases, built_from};
 use crate::model::event::Unit;
 use crate::model::image::{Digest, EngineImage, ImageIds, ImageReference, Labels, Tag};
 use crate::model::manifest::{ManifestError, ServiceName};
@@ -147,6 +147,18 @@ impl PlanDraft<'_> {
         self.compare_all(inventory, folders)
     }
 
+    /// Returns the labels of a service's image in the registry, if they are known.
+    pub(super) fn published_labels<'i>(
+        &self,
+        candidate: &PlanCandidate<'_>,
+        inventory: &'i Inventory,
+    ) -> Option<&'i Labels> {
+        match inventory.registry.get(&candidate.registry_image())? {
+            Presence::Present(digest) => labels_of(candidate, digest, inventory)?.ok(),
+            Presence::Absent | Presence::Unknown(_) => None,
+        }
+    }
+
     /// Like [`PlanDraft::compare`], but also compares with `--trust-commit`.
     pub(super) fn compare_all(
         &self,
@@ -214,7 +226,15 @@ impl PlanDraft<'_> {
         inventory: &Inventory,
         earlier: &BTreeMap<ServiceName, ImageComparison>,
     ) -> ImageComparison {
-        let inputs = |labels: Option<&Labels>| same_inputs(candidate, labels, earlier);
+        let with_bases = |status: RecipeStatus, labels: Option<&Labels>| {
+            if self.refreshes(candidate) {
+                bases::with_moved(status, labels, inventory)
+            } else {
+                status
+            }
+        };
+        let inputs =
+            |labels: Option<&Labels>| with_bases(same_inputs(candidate, labels, earlier), labels);
         let current = recipe.map(ToString::to_string);
         let recipe_status = |labels: Option<&Labels>| {
             let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
@@ -239,7 +259,7 @@ impl PlanDraft<'_> {
             let ignored = (!self.options.test).then_some(TESTS);
             match RecipeStatus::of(label.map(String::as_str), &recipe, ignored) {
                 Ok(RecipeStatus::Verified) => ImageLookup::Found(inputs(labels)),
-                Ok(recipe_status) => ImageLookup::Found(recipe_status),
+                Ok(recipe_status) => ImageLookup::Found(with_bases(recipe_status, labels)),
                 Err(invalid) => ImageLookup::UnreadableRecipe(invalid),
             }
         };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::build_dir::{BuildDir, git_mounts};
-use super::builder::external_plan;
+use super::builder::{BuilderMode, external_plan};
 use super::decide::{Decided, builder_unit};
 use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::TESTS;
@@ -36,13 +36,18 @@ impl Decided<'_> {
             train: self.draft.train(),
             ..Plan::default()
         };
-        let push = self.draft.options.push;
+        let mode = BuilderMode {
+            force: false,
+            push: self.draft.options.push,
+            refresh_bases: self.draft.options.refresh_bases,
+        };
         for unit in self.builders() {
             let unit_plan = match (&unit, self.folders.get(&unit)) {
-                (_, Some(folder)) => {
-                    folder.plan(unit.clone(), &self.inventory, builders, false, push)
+                (_, Some(folder)) => folder.plan(unit.clone(), &self.inventory, builders, mode),
+                (Unit::External(image), None) => {
+                    let registry = builders.get(&image.with_defaults());
+                    external_plan(image, &self.inventory, registry)
                 }
-                (Unit::External(image), None) => external_plan(image, &self.inventory),
                 (_, None) => continue,
             };
             plan.units.push(unit_plan);
@@ -232,7 +237,12 @@ impl Decided<'_> {
             ssh: docker.ssh,
             labels,
             commit_time: build_dir.commit_time,
-            fresh: false,
+            fresh: draft.options.no_cache && candidate.selected,
+            refresh_bases: draft.options.refresh_bases,
+            builder: match builder_unit(candidate) {
+                Some(Unit::External(image)) => Some(image),
+                _ => None,
+            },
             names: std::iter::once(candidate.image.clone())
                 .chain(self.names(candidate))
                 .collect(),
@@ -438,6 +448,8 @@ impl PlanDraft<'_> {
             socket: builder.socket,
             memory: builder.memory,
             nano_cpus: builder.cpus,
+            reports: service.scripts.reports.clone(),
+            expects_reports: self.options.test && !service.scripts.reports.is_empty(),
         })
     }
 }

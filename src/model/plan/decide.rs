@@ -50,6 +50,7 @@ impl<'a> PlanDraft<'a> {
     /// rendered.
     pub fn decide(self, inventory: Inventory, folders: Folders) -> Result<Decided<'a>, PlanError> {
         self.check_registries(&inventory)?;
+        UnknownImages::check(&inventory.bases)?;
         let ComparisonResults {
             mut comparisons,
             mut recipes,
@@ -121,7 +122,12 @@ impl<'a> PlanDraft<'a> {
                 continue;
             };
             let verdict = if self.options.force && candidate.selected {
-                Ok(Choice::build("--force".to_owned()))
+                let option = if self.options.no_cache {
+                    "--no-cache"
+                } else {
+                    "--force"
+                };
+                Ok(Choice::build(option.to_owned()))
             } else {
                 self.choose(candidate, is_needed, comparison)
             };
@@ -460,11 +466,21 @@ impl Decided<'_> {
                 && (for_commits.contains(unit) || !in_engine)
         });
         let wanted = wanted.map(|(_, folder)| folder);
-        wanted
-            .flat_map(|folder| {
-                let newest = folder.newest().filter(|_| self.draft.options.push);
-                std::iter::once(folder.image.clone()).chain(newest)
-            })
+        let folders = wanted.flat_map(|folder| {
+            let newest = folder.newest().filter(|_| self.draft.options.push);
+            std::iter::once(folder.image.clone()).chain(newest)
+        });
+        folders.chain(self.refreshed_builders(&units)).collect()
+    }
+
+    /// Returns the external builder images to query, with `--refresh-bases`.
+    fn refreshed_builders(&self, units: &BTreeSet<Unit>) -> Vec<ImageReference> {
+        let external = units.iter().filter_map(|unit| match unit {
+            Unit::External(image) if image.digest().is_none() => Some(image.with_defaults()),
+            _ => None,
+        });
+        external
+            .filter(|_| self.draft.options.refresh_bases)
             .collect()
     }
 

@@ -45,6 +45,8 @@ pub struct Inventory {
     /// Descriptions of images in registries, by digest, or why there is none. Images that are also in the engine are
     /// not queried.
     pub published: HashMap<Digest, Result<PublishedImage, QueryFailure>>,
+    /// The responses of the registries of base images, with `--refresh-bases`.
+    pub bases: BTreeMap<ImageReference, Presence>,
     /// References to images that are incomplete in their registry and therefore count as [`Presence::Absent`].
     pub incomplete: BTreeSet<ImageReference>,
     /// The queried images that the engine has.

@@ -8,6 +8,7 @@
 //!
 //! `execute/` runs the steps and makes no decisions; `xp plan` prints the same steps.
 
+mod bases;
 mod build_dir;
 mod builder;
 mod built_from;
@@ -40,7 +41,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::model::plan::concurrent_push::{ConcurrentPush, Equivalence};
-pub use builder::FolderBuilder;
+pub use bases::{BaseDigests, bases_label};
+pub use builder::{BuilderMode, FolderBuilder};
 pub use built_from::needed_ids;
 pub use compare::{ComparisonResults, ImageLookup, PartialComparison};
 pub use decide::Decided;
@@ -69,6 +71,10 @@ use crate::model::source::{CommitId, RefName, ReferenceOrigin, ServiceSource, Tr
 pub struct Options {
     /// Build the selected services even if their images exist.
     pub force: bool,
+    /// Build the selected services without the engine's build cache; implies `force`.
+    pub no_cache: bool,
+    /// Pull base images again, and build selected services whose base images moved.
+    pub refresh_bases: bool,
     /// Pull images that the registry has and the engine lacks.
     pub pull: bool,
     /// Push the images that are built.
@@ -102,6 +108,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             force: false,
+            no_cache: false,
+            refresh_bases: false,
             pull: true,
             push: true,
             test: true,

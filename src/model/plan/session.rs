@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::build_dir::BuildDir;
-use super::builder::external_plan;
+use super::builder::{BuilderMode, external_plan};
 use super::draft::PlanDraft;
 use super::{ContainerStep, FolderBuilder, Folders, Inventory, Plan, Presence};
 use crate::model::event::Unit;
@@ -77,11 +77,11 @@ pub fn builder_plan(
     registries: &BTreeMap<ImageReference, Presence>,
 ) -> Plan {
     let unit = match image {
-        BuilderImage::External(image) => Some(external_plan(image, inventory)),
+        BuilderImage::External(image) => Some(external_plan(image, inventory, None)),
         BuilderImage::Folder(name) => {
             let unit = Unit::Builder(name.clone());
             let folder = folders.get(&unit);
-            folder.map(|folder| folder.plan(unit, inventory, registries, false, false))
+            folder.map(|folder| folder.plan(unit, inventory, registries, BuilderMode::default()))
         }
     };
     Plan {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::ConcurrentPush;
 use crate::model::event::Phase;
 use crate::model::image::{Digest, ImageReference, Tag};
-use crate::model::manifest::{BuilderUser, Mount, SecretSource, ServiceName};
+use crate::model::manifest::{BuilderUser, Mount, ReportPattern, SecretSource, ServiceName};
 use crate::model::source::{CommitId, GitMount, GitUrl, ResolvedReference};
 
 /// One step of a unit.
@@ -123,6 +123,10 @@ pub struct ContainerStep {
     pub memory: Option<u64>,
     /// The CPU limit, in billionths of a CPU.
     pub nano_cpus: Option<u64>,
+    /// The test reports to keep, relative to `script_dir`.
+    pub reports: Vec<ReportPattern>,
+    /// Whether the scripts should write such files: not if tests are skipped.
+    pub expects_reports: bool,
 }
 
 /// See [`Step::Script`].
@@ -170,6 +174,10 @@ pub struct ImageStep {
     pub commit_time: Option<i64>,
     /// Whether to build without the engine's build cache.
     pub fresh: bool,
+    /// Whether to pull the base images again.
+    pub refresh_bases: bool,
+    /// The external builder image of the scripts, which is recorded with the base images.
+    pub builder: Option<ImageReference>,
     /// The names of the image; the first one has the commit's or content's tag.
     pub names: Vec<ImageReference>,
     /// The images of needed services, which the Dockerfile may use.
@@ -271,6 +279,9 @@ impl Step {
                 }
                 if step.fresh {
                     command.push("--no-cache".to_owned());
+                }
+                if step.refresh_bases {
+                    command.push("--pull".to_owned());
                 }
                 command.extend(
                     step.target

@@ -20,6 +20,9 @@ pub const LABEL_VERSION: &str = "org.opencontainers.image.version";
 pub const LABEL_RECIPE: &str = "x-platform.recipe";
 /// The label with the images of needed services that were used: a JSON object with the engine's image ID by service.
 pub const LABEL_NEEDED_IMAGES: &str = "x-platform.needs";
+/// The label with the base images that were used, if they were pulled for the build: a JSON object with the digest in
+/// the registry by name.
+pub const LABEL_BASES: &str = "x-platform.bases";
 /// The label of an image that was built from a working copy, with the `cacheDir` of the platform.
 ///
 /// Different from the label of builder containers: a container inherits the labels of its image, and xp removes its

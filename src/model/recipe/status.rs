@@ -18,6 +18,10 @@ pub enum ChangeKind {
     Removed,
     /// Another image was built from the same inputs.
     Rebuilt,
+    /// A tag points at another image now.
+    Moved,
+    /// The image does not record it.
+    Unknown,
 }
 
 impl RecipeChange {
@@ -46,18 +50,30 @@ impl RecipeChange {
         Self::new("image", ChangeKind::Rebuilt)
     }
 
+    /// Creates a change of a base image.
+    pub fn of_base(image: &str) -> Self {
+        Self::new(format!("bases.{image}"), ChangeKind::Moved)
+    }
+
+    /// Creates a change of an image that does not record its base images.
+    pub fn of_unknown_bases() -> Self {
+        Self::new("bases", ChangeKind::Unknown)
+    }
+
     /// Returns the name of the input.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the kind of change: `changed`, `added`, `removed` or `rebuilt`.
+    /// Returns the kind of change: `changed`, `added`, `removed`, `rebuilt`, `moved` or `unknown`.
     pub fn verb(&self) -> &'static str {
         match self.kind {
             ChangeKind::Changed => "changed",
             ChangeKind::Added => "added",
             ChangeKind::Removed => "removed",
             ChangeKind::Rebuilt => "rebuilt",
+            ChangeKind::Moved => "moved",
+            ChangeKind::Unknown => "unknown",
         }
     }
 }
@@ -70,6 +86,8 @@ impl fmt::Display for RecipeChange {
             ChangeKind::Added => "is new",
             ChangeKind::Removed => "is gone",
             ChangeKind::Rebuilt => "was rebuilt",
+            ChangeKind::Moved => "moved",
+            ChangeKind::Unknown => "are not recorded",
         };
         write!(f, "{} {verb}", printable(&self.name))
     }

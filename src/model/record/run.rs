@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{EventLine, PlanDocument, UnitKind};
-use crate::model::event::{Event, FailedStep, ImageResult, Outcome, Unit};
+use crate::model::event::{Event, FailedStep, ImageResult, Outcome, Phase, Unit};
+use crate::model::trace::RunTrace;
 
 /// The content of `run.jsonl`; incomplete if the run was killed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -16,6 +17,8 @@ pub struct RunRecord {
     pub command: String,
     /// The manifest file.
     pub manifest: String,
+    /// The trace that the run belongs to, if its caller had one.
+    pub trace: Option<RunTrace>,
     /// The stages of planning, by start time.
     pub stages: Vec<StageRecord>,
     /// The plan; `None` for a run that only syncs.
@@ -67,6 +70,8 @@ pub struct UnitRecord {
     pub steps: Vec<StepRecord>,
     /// Its waits, in order.
     pub waits: Vec<WaitRecord>,
+    /// The test reports that were kept, in order: paths relative to the service's folder.
+    pub reports: Vec<String>,
 }
 
 /// A wait before a step.
@@ -184,7 +189,9 @@ impl RunRecord {
                 xp,
                 command,
                 manifest,
+                trace,
             } => {
+                self.trace = trace;
                 (self.time, self.xp) = (line.time, xp);
                 (self.command, self.manifest) = (command, manifest);
             }
@@ -221,6 +228,10 @@ impl RunRecord {
             Event::StepStarted { unit, phase, title } => {
                 let unit = self.unit_mut(&unit, at);
                 unit.end_wait(at);
+                if phase == Phase::Container {
+                    // The scripts run again.
+                    unit.reports.clear();
+                }
                 unit.steps.push(StepRecord {
                     phase: phase.to_string(),
                     title,
@@ -228,6 +239,9 @@ impl RunRecord {
                     end: None,
                     done: false,
                 });
+            }
+            Event::TestReport { unit, file, .. } => {
+                self.unit_mut(&unit, at).reports.push(file);
             }
             Event::StepFinished { unit, .. } => {
                 if let Some(step) = self.unit_mut(&unit, at).steps.last_mut() {
@@ -278,6 +292,7 @@ impl RunRecord {
                     image: None,
                     steps: Vec::new(),
                     waits: Vec::new(),
+                    reports: Vec::new(),
                 });
                 self.units.len() - 1
             }

@@ -1,16 +1,18 @@
 //! JUnit XML for the dashboards of CI systems.
 //!
-//! A suite is a unit and a case is one of its phases, so names are stable across runs and a dashboard can
-//! track them. A failure of the service is a `failure`; one caused by the engine, a registry or a remote is
-//! an `error`.
+//! A suite is a unit. Its cases are the test cases in the files of `scripts.reports`; without any, its phases, so names
+//! are stable across runs and a dashboard can track them. A failure of the service is a `failure`; one caused by the
+//! engine, a registry or a remote is an `error`.
 
 use std::time::Duration;
 
 use super::escape::{Escaped, OnOneLine, put};
+use super::test_cases::{self, TestCase};
 use super::{ReportedUnit, RunReport, RunState};
-use crate::model::event::FailedStep;
+use crate::model::event::{FailedStep, Phase};
 use crate::model::record::UnitRecord;
 use crate::report::document::status_text::UnitStatus;
+use crate::store::runs::Run;
 
 /// The result of a case.
 enum CaseResult {
@@ -19,15 +21,34 @@ enum CaseResult {
     /// Failed: `message` is the first line of `text`.
     Failed {
         outside: bool,
+        /// The class of the failure; the name of the case if there is none.
+        kind: String,
         message: String,
         text: String,
     },
 }
 
 struct Case {
+    /// The class; the name of the suite if there is none.
+    class: String,
     name: String,
     seconds: f64,
     result: CaseResult,
+    output: Option<String>,
+    error_output: Option<String>,
+}
+
+impl Case {
+    fn of_phase(name: impl Into<String>, seconds: f64, result: CaseResult) -> Self {
+        Self {
+            class: String::new(),
+            name: name.into(),
+            seconds,
+            result,
+            output: None,
+            error_output: None,
+        }
+    }
 }
 
 struct Suite {
@@ -36,13 +57,10 @@ struct Suite {
     cases: Vec<Case>,
 }
 
-/// Returns the report as JUnit XML.
-pub fn junit(report: &RunReport<'_>) -> String {
-    let mut suites: Vec<Suite> = report
-        .units
-        .iter()
-        .map(|unit| suite(report, unit))
-        .collect();
+/// Returns the report as JUnit XML; `run` has the files that the scripts reported.
+pub fn junit(report: &RunReport<'_>, run: &Run) -> String {
+    let units = report.units.iter();
+    let mut suites: Vec<Suite> = units.map(|unit| suite(report, run, unit)).collect();
     suites.extend(of_the_run(report));
     let all = CaseCounts::of(suites.iter().flat_map(|suite| &suite.cases));
     let mut xml = super::JUNIT_START.to_owned();
@@ -102,7 +120,74 @@ impl CaseCounts {
     }
 }
 
-fn suite(report: &RunReport<'_>, unit: &ReportedUnit<'_>) -> Suite {
+fn suite(report: &RunReport<'_>, run: &Run, unit: &ReportedUnit<'_>) -> Suite {
+    let cases = match unit.work {
+        Some(work) if !work.reports.is_empty() => tests(run, work),
+        _ => phases(report, unit),
+    };
+    Suite {
+        name: unit.name.to_owned(),
+        start: unit.work.map_or(0.0, |work| work.start),
+        cases,
+    }
+}
+
+/// Returns the test cases that the scripts reported. A failure that none of them explains is another case.
+fn tests(run: &Run, work: &UnitRecord) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (index, file) in work.reports.iter().enumerate() {
+        let copy = run.test_report(&work.name, index);
+        let read = std::fs::read(copy).map_err(|error| error.to_string());
+        match read.and_then(|bytes| test_cases::read(&bytes)) {
+            Ok(found) => cases.extend(found.into_iter().map(test)),
+            Err(why) => {
+                let result = CaseResult::Failed {
+                    outside: true,
+                    kind: "report".to_owned(),
+                    message: "the report cannot be read".to_owned(),
+                    text: why,
+                };
+                cases.push(Case::of_phase(file.as_str(), 0.0, result));
+            }
+        }
+    }
+    let is_failed = |case: &Case| matches!(case.result, CaseResult::Failed { .. });
+    if let Some(failure) = &work.failure {
+        let is_script = matches!(failure.phase, Phase::Prepare | Phase::Build | Phase::Test);
+        if !(is_script && cases.iter().any(is_failed)) {
+            cases.push(Case::of_phase(failure.phase.as_str(), 0.0, broken(failure)));
+        }
+    }
+    cases
+}
+
+fn test(case: TestCase) -> Case {
+    let mut problems = case.problems.into_iter();
+    let result = match (problems.next(), case.skipped) {
+        (Some(first), _) => {
+            let others = problems.map(|other| format!("\n\n{}\n{}", other.message, other.text));
+            let others: String = others.collect();
+            CaseResult::Failed {
+                outside: first.is_error,
+                kind: first.kind,
+                message: first.message,
+                text: first.text + &others,
+            }
+        }
+        (None, Some(why)) => CaseResult::Skipped(why),
+        (None, None) => CaseResult::Passed,
+    };
+    Case {
+        class: case.class,
+        name: case.name,
+        seconds: case.seconds,
+        result,
+        output: case.output,
+        error_output: case.error_output,
+    }
+}
+
+fn phases(report: &RunReport<'_>, unit: &ReportedUnit<'_>) -> Vec<Case> {
     let mut cases = Vec::new();
     let phases = unit.work.map(UnitRecord::phases).unwrap_or_default();
     for phase in &phases {
@@ -112,11 +197,8 @@ fn suite(report: &RunReport<'_>, unit: &ReportedUnit<'_>) -> Suite {
     }
     let failed = unit.work.and_then(|work| work.failure.as_ref());
     if let Some(failure) = failed.filter(|failure| !phases.contains(&failure.phase.as_str())) {
-        cases.push(Case {
-            name: failure.phase.to_string(),
-            seconds: 0.0,
-            result: broken(failure),
-        });
+        let result = broken(failure);
+        cases.push(Case::of_phase(failure.phase.as_str(), 0.0, result));
     }
     // Planned phases that were not started; without any phase, the unit itself.
     let planned = unit.plan.iter().flat_map(|plan| &plan.steps);
@@ -129,11 +211,7 @@ fn suite(report: &RunReport<'_>, unit: &ReportedUnit<'_>) -> Suite {
         let name = unit.plan.map_or("work", |_| "image");
         cases.push(skipped(name, unit.why()));
     }
-    Suite {
-        name: unit.name.to_owned(),
-        start: unit.work.map_or(0.0, |work| work.start),
-        cases,
-    }
+    cases
 }
 
 fn case(report: &RunReport<'_>, unit: &ReportedUnit<'_>, work: &UnitRecord, phase: &str) -> Case {
@@ -153,15 +231,12 @@ fn case(report: &RunReport<'_>, unit: &ReportedUnit<'_>, work: &UnitRecord, phas
         (None, UnitStatus::Stopped) => CaseResult::Skipped("stopped".to_owned()),
         (None, _) => CaseResult::Failed {
             outside: true,
+            kind: String::new(),
             message: "xp ended before this step finished".to_owned(),
             text: "xp was killed, or the machine stopped.".to_owned(),
         },
     };
-    Case {
-        name: phase.to_owned(),
-        seconds,
-        result,
-    }
+    Case::of_phase(phase, seconds, result)
 }
 
 /// Returns why a planned phase was not started.
@@ -187,14 +262,11 @@ fn of_the_run(report: &RunReport<'_>) -> Option<Suite> {
     };
     let result = CaseResult::Failed {
         outside: true,
+        kind: String::new(),
         message: first_line(&message),
         text: message,
     };
-    let case = Case {
-        name: "run".to_owned(),
-        seconds: report.timeline.end,
-        result,
-    };
+    let case = Case::of_phase("run", report.timeline.end, result);
     Some(Suite {
         name: "xp".to_owned(),
         start: 0.0,
@@ -203,11 +275,7 @@ fn of_the_run(report: &RunReport<'_>) -> Option<Suite> {
 }
 
 fn skipped(name: &str, why: String) -> Case {
-    Case {
-        name: name.to_owned(),
-        seconds: 0.0,
-        result: CaseResult::Skipped(why),
-    }
+    Case::of_phase(name, 0.0, CaseResult::Skipped(why))
 }
 
 fn broken(failure: &FailedStep) -> CaseResult {
@@ -233,39 +301,63 @@ fn broken(failure: &FailedStep) -> CaseResult {
     }
     CaseResult::Failed {
         outside: failure.outside,
+        kind: String::new(),
         message: first_line(&failure.message),
         text,
     }
 }
 
 fn write_case(xml: &mut String, suite: &str, case: &Case) {
+    let or = |text: &str, default: &str| if text.is_empty() { default } else { text }.to_owned();
     put!(
         xml,
         "    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3}\"",
-        OnOneLine(suite),
+        OnOneLine(&or(&case.class, suite)),
         OnOneLine(&case.name),
         case.seconds
     );
+    let mut inner = String::new();
     match &case.result {
-        CaseResult::Passed => xml.push_str("/>\n"),
+        CaseResult::Passed => {}
         CaseResult::Skipped(why) => {
-            let why = OnOneLine(why);
-            put!(xml, "><skipped message=\"{why}\"/></testcase>\n");
+            put!(&mut inner, "<skipped{}/>", message_attribute(why));
         }
         CaseResult::Failed {
             outside,
+            kind,
             message,
             text,
         } => {
             let element = if *outside { "error" } else { "failure" };
             put!(
-                xml,
-                "><{element} type=\"{}\" message=\"{}\">{}</{element}></testcase>\n",
-                OnOneLine(&case.name),
-                OnOneLine(message),
+                &mut inner,
+                "<{element} type=\"{}\"{}>{}</{element}>",
+                OnOneLine(&or(kind, &case.name)),
+                message_attribute(message),
                 Escaped(text)
             );
         }
+    }
+    let outputs = [
+        ("system-out", &case.output),
+        ("system-err", &case.error_output),
+    ];
+    for (element, output) in outputs {
+        if let Some(text) = output {
+            put!(&mut inner, "<{element}>{}</{element}>", Escaped(text));
+        }
+    }
+    if inner.is_empty() {
+        xml.push_str("/>\n");
+    } else {
+        put!(xml, ">{inner}</testcase>\n");
+    }
+}
+
+fn message_attribute(message: &str) -> String {
+    match message {
+        "" => String::new(),
+        message => format!(" message=\"{}\"", OnOneLine(message)),
     }
 }
 

@@ -1,10 +1,12 @@
-//! Reports of a run: an HTML page, Markdown, or JUnit XML for CI.
+//! Reports of a run: an HTML page, Markdown, JUnit XML for CI, or an OpenTelemetry trace.
 
 mod escape;
 mod junit;
 mod markdown;
+mod otlp;
 mod page;
 mod status_text;
+mod test_cases;
 
 use crate::model::record::{RunRecord, UnitDocument, UnitRecord};
 use crate::model::timeline::{RunHistory, Timeline};
@@ -22,6 +24,8 @@ pub const JUNIT_START: &str =
 
 /// The start of every report in Markdown. A file without it is not overwritten.
 pub const MARKDOWN_START: &str = "<!-- Made by `xp report` -->\n\n";
+/// The start of every OpenTelemetry trace. A file without it is not overwritten.
+pub const OTLP_START: &str = "{\"resourceSpans\":[";
 
 /// The data of a report.
 pub struct RunReport<'a> {
@@ -69,9 +73,14 @@ impl<'a> RunReport<'a> {
         markdown::result(self)
     }
 
-    /// Returns JUnit XML: a suite per unit, a case per phase.
-    pub fn junit(&self) -> String {
-        junit::junit(self)
+    /// Returns JUnit XML: a suite per unit, with the test cases of its scripts, or else a case per phase.
+    pub fn junit(&self, run: &Run) -> String {
+        junit::junit(self, run)
+    }
+
+    /// Returns an OpenTelemetry trace, as JSON: a span per unit and step.
+    pub fn otlp(&self) -> String {
+        otlp::otlp(self)
     }
 
     /// Returns when a unit's work ended, or the last known time.

@@ -41,6 +41,7 @@ fn work(name: &str, outcome: Option<Outcome>, steps: Vec<StepRecord>) -> UnitRec
         image: None,
         steps,
         waits: Vec::new(),
+        reports: Vec::new(),
     }
 }
 
@@ -145,7 +146,7 @@ fn a_page_has_failures_first_with_the_units_that_they_block() {
 #[test]
 fn junit_has_a_case_for_each_phase() {
     let record = record("x");
-    let xml = RunReport::new(&record, None, &[]).junit();
+    let xml = RunReport::new(&record, None, &[]).junit(&run());
     let all = "<testsuites name=\"x\" tests=\"8\" failures=\"1\" errors=\"0\" skipped=\"5\" time=\"5.000\">";
     assert!(xml.contains(all), "{xml}");
     for part in [
@@ -168,7 +169,7 @@ fn outside_failures_and_killed_runs_are_errors() {
     (record.units[2].outcome, record.units[2].end) = (None, None);
     record.units[2].steps[0] = step("image", 1.0, None, false);
     record.exit = None;
-    let xml = RunReport::new(&record, None, &[]).junit();
+    let xml = RunReport::new(&record, None, &[]).junit(&run());
     assert!(
         xml.contains("<error type=\"test\" message=\"no x\">"),
         "{xml}"
@@ -179,7 +180,7 @@ fn outside_failures_and_killed_runs_are_errors() {
     );
     assert!(xml.contains("failures=\"0\" errors=\"2\""), "{xml}");
     // Still running, so not failed.
-    let xml = RunReport::new(&record, Some(9.0), &[]).junit();
+    let xml = RunReport::new(&record, Some(9.0), &[]).junit(&run());
     assert!(
         xml.contains("time=\"8.000\"><skipped message=\"still running\"/>"),
         "{xml}"
@@ -204,7 +205,7 @@ fn incomplete_and_invalid_records_have_a_page() {
         for now in [None, Some(1.0), Some(-1.0)] {
             let report = RunReport::new(&record, now, std::slice::from_ref(&record));
             assert!(report.html(&run).ends_with("</html>\n"));
-            assert!(report.junit().ends_with("</testsuites>\n"));
+            assert!(report.junit(&run).ends_with("</testsuites>\n"));
         }
     }
 }

@@ -170,6 +170,7 @@ impl Lines {
             | Event::WorkStarted { .. }
             | Event::Started { .. }
             | Event::Finished { .. }
+            | Event::TestReport { .. }
             | Event::Unknown => {}
         }
     }

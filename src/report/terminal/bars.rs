@@ -170,6 +170,7 @@ impl Bars {
             | Event::Planned { .. }
             | Event::StepFinished { .. }
             | Event::Finished { .. }
+            | Event::TestReport { .. }
             | Event::Unknown => {}
             Event::UnitFinished { unit, ended } => {
                 let is_unit = |slot: &&mut Option<UnitRow>| {

@@ -1,9 +1,11 @@
 //! The tests, by subject.
 
+mod bases;
 mod build_secrets;
 mod builder;
 mod builder_images;
 mod canaries;
+mod check;
 mod ci;
 mod cluster;
 mod completions;
@@ -57,6 +59,7 @@ mod logs;
 mod manifest;
 mod messages;
 mod needed_images;
+mod otlp;
 mod plain_lines;
 mod plan;
 mod publish;
@@ -77,6 +80,7 @@ mod selection;
 mod small;
 mod status;
 mod terminal;
+mod test_reports;
 mod trains;
 mod two_at_once;
 mod waiting;
@@ -91,9 +95,11 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        bases::CASES,
         build_secrets::CASES,
         reproduce::CASES,
         canaries::CASES,
+        check::CASES,
         ci::CASES,
         cluster::CASES,
         completions::CASES,
@@ -147,6 +153,7 @@ pub fn all() -> Vec<Case> {
         manifest::CASES,
         messages::CASES,
         needed_images::CASES,
+        otlp::CASES,
         plain_lines::CASES,
         plan::CASES,
         publish::CASES,
@@ -166,6 +173,7 @@ pub fn all() -> Vec<Case> {
         selection::CASES,
         status::CASES,
         terminal::CASES,
+        test_reports::CASES,
         trains::CASES,
         two_at_once::CASES,
         waiting::CASES,

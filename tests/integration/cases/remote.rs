@@ -34,7 +34,7 @@ pub const CASES: &[Case] = cases![
 ];
 
 /// Makes a command use the remote engine over TLS.
-fn far(t: &Context, xp: Xp) -> Xp {
+pub fn far(t: &Context, xp: Xp) -> Xp {
     let (engine, port) = t.remote_engine();
     engine.busybox();
     xp.env("DOCKER_HOST", format!("tcp://127.0.0.1:{port}"))

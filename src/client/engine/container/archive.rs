@@ -1,6 +1,8 @@
 //! Copies files to and from containers, for engines that cannot access the files of this machine.
 
 use std::collections::HashMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -155,6 +157,54 @@ impl BuilderContainer {
         }
     }
 
+    /// Reads regular files below a path of the container, by their path relative to it. `is_wanted` is called with that
+    /// path, the size and the time of the last change. Stops after `limit` bytes.
+    ///
+    /// First ends all processes but the main shell, as [`Self::copy_back`] does.
+    ///
+    /// # Errors
+    ///
+    /// If the engine rejects the request, or the response is invalid.
+    pub async fn read_files(
+        &self,
+        path: &Path,
+        limit: u64,
+        is_wanted: impl Fn(&Path, u64, u64) -> bool + Send + 'static,
+    ) -> Result<Vec<(PathBuf, Vec<u8>)>, EngineError> {
+        self.end_processes().await?;
+        let options = DownloadFromContainerOptionsBuilder::default()
+            .path(&path.display().to_string())
+            .build();
+        let engine = self.engine.without_timeout();
+        let mut archive = Box::pin(engine.download_from_container(&self.id, Some(options)));
+        let action = "send files of the container";
+        let first = match archive.next().await {
+            None => return Ok(Vec::new()),
+            Some(Err(error)) => {
+                let error = EngineError::new(action, error);
+                // There is no such path.
+                return if error.status() == Some(404) {
+                    Ok(Vec::new())
+                } else {
+                    Err(error)
+                };
+            }
+            Some(first) => first,
+        };
+        let chunks = futures_util::stream::iter([first]).chain(archive);
+        let chunks = chunks.map(|chunk| {
+            chunk.map_err(|error| {
+                std::io::Error::other(crate::base::error::innermost(&error).to_string())
+            })
+        });
+        let read = pipe::read(chunks, move |reader| files_in(reader, limit, &is_wanted));
+        read.await.map_err(|error| EngineError::Refused {
+            action: action.to_owned(),
+            message: error.to_string(),
+            status: None,
+        })
+    }
+
     /// Ends the processes that scripts left running.
     async fn end_processes(&self) -> Result<(), EngineError> {
         let sent = self.send_command("9 -1").await;
@@ -213,6 +263,34 @@ impl BuilderContainer {
             },
         }
     }
+}
+
+/// Reads the wanted files of an archive, whose names begin with that of the requested folder or file.
+fn files_in(
+    reader: &mut dyn Read,
+    limit: u64,
+    is_wanted: &dyn Fn(&Path, u64, u64) -> bool,
+) -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    let mut files = Vec::new();
+    let mut total = 0;
+    for entry in tar::Archive::new(reader).entries()? {
+        let mut entry = entry?;
+        let path: PathBuf = entry.path()?.components().skip(1).collect();
+        let header = entry.header();
+        let is_file = header.entry_type().is_file();
+        let (size, modified) = (entry.size(), header.mtime()?);
+        if !is_file || !is_wanted(&path, size, modified) {
+            continue;
+        }
+        total += size;
+        if total > limit {
+            break;
+        }
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        files.push((path, bytes));
+    }
+    Ok(files)
 }
 
 impl Engine {

@@ -151,7 +151,8 @@ impl CreatedContainer {
 }
 
 impl BuilderContainer {
-    /// Runs a shell command line and returns its exit code; `output` receives its output.
+    /// Runs a shell command line with additional variables, `NAME=VALUE`, and returns its exit code; `output` receives
+    /// its output.
     ///
     /// # Errors
     ///
@@ -160,6 +161,7 @@ impl BuilderContainer {
         &self,
         line: &str,
         dir: &str,
+        env: Vec<String>,
         output: &(dyn Fn(Bytes) + Send + Sync),
     ) -> Result<i64, EngineError> {
         let (uid, gid) = self.user;
@@ -182,6 +184,7 @@ impl BuilderContainer {
             ]),
             user: Some(format!("{uid}:{gid}")),
             working_dir: Some(dir.to_owned()),
+            env: Some(env),
             ..Default::default()
         };
         let exec = engine

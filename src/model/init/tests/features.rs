@@ -16,6 +16,7 @@ const NOT_INFERRED: &[(&str, &str)] = &[
     ("dockerBuilder.socket", "other tools have no scripts"),
     ("dockerBuilder.memory", "other tools have no scripts"),
     ("dockerBuilder.cpus", "other tools have no scripts"),
+    ("scripts.reports", "other tools have no scripts"),
     ("timeout", "other tools limit single steps"),
 ];
 

@@ -31,7 +31,8 @@ const VERSION: u64 = 1;
 pub(super) struct Root {
     pub registry: Option<RegistryPrefix>,
     pub cache_dir: Option<PathBuf>,
-    pub builders: Builders,
+    /// `None` if they are invalid.
+    pub builders: Option<Builders>,
     pub services: Vec<DecodedService>,
     pub deploy: Option<Deploy>,
 }
@@ -41,7 +42,7 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
     let mut root = Root {
         registry: None,
         cache_dir: None,
-        builders: Builders::default(),
+        builders: Some(Builders::default()),
         services: Vec::new(),
         deploy: None,
     };
@@ -133,15 +134,13 @@ fn cache_dir(text: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-fn builders(cx: &mut DecodeContext, value: &DecodedValue) -> Builders {
+fn builders(cx: &mut DecodeContext, value: &DecodedValue) -> Option<Builders> {
     let mut builders = Builders::default();
-    let Some(mut fields) = value.fields(cx) else {
-        return builders;
-    };
-    if let Some(dir) = fields
-        .take("dir")
-        .and_then(|value| value.parse_with(cx, within_folder))
-    {
+    let mut fields = value.fields(cx)?;
+    let dir = fields.take("dir");
+    let dir = dir.map(|value| value.parse_with(cx, within_folder));
+    let is_valid = dir != Some(None);
+    if let Some(Some(dir)) = dir {
         builders.dir = dir;
     }
     if let Some(args) = fields.take("args") {
@@ -163,7 +162,7 @@ fn builders(cx: &mut DecodeContext, value: &DecodedValue) -> Builders {
         }
     }
     fields.finish(cx);
-    builders
+    is_valid.then_some(builders)
 }
 
 fn services(

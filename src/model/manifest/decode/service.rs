@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::super::error::SourceProblem;
 use super::super::name::ServiceName;
 use super::super::node::NodeKind;
+use super::super::report_pattern::ReportPattern;
 use super::super::service::{Git, ScriptLine, Scripts, Service};
 use super::super::span::Span;
 use super::builder::builder;
@@ -309,11 +310,18 @@ fn scripts(cx: &mut DecodeContext, value: &DecodedValue) -> Scripts {
             .map(|value| script(cx, &value))
             .unwrap_or_default()
     };
-    let scripts = Scripts {
+    let mut scripts = Scripts {
         prepare: lines("prepare"),
         build: lines("build"),
         test: lines("test"),
+        reports: Vec::new(),
     };
+    let reports = fields.take("reports");
+    let items = reports.map(|value| value.items(cx)).unwrap_or_default();
+    let patterns = items
+        .iter()
+        .filter_map(|item| item.parse_with(cx, ReportPattern::parse));
+    scripts.reports = patterns.collect();
     fields.finish(cx);
     scripts
 }

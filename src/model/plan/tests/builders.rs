@@ -94,7 +94,12 @@ fn an_update_replaces_the_registrys_image() {
     let replaced = |registries: &[(ImageReference, Presence)]| {
         let registries = registries.iter().cloned().collect();
         let inventory = Inventory::default();
-        let plan = folder.plan(unit.clone(), &inventory, &registries, true, true);
+        let mode = BuilderMode {
+            force: true,
+            push: true,
+            ..BuilderMode::default()
+        };
+        let plan = folder.plan(unit.clone(), &inventory, &registries, mode);
         assert_eq!(plan.decision, Decision::Build);
         let pushes = plan.steps.into_iter().filter_map(|step| match step {
             Step::Push(step) => Some(step.replaces.clone()),
