@@ -20,7 +20,7 @@ pub struct StepError {
     hints: Vec<String>,
     outside: bool,
     line: Option<usize>,
-    dockerfile: Option<DockerfileLine>,
+    dockerfile: Option<Box<DockerfileLine>>,
     /// May have been caused by losing the engine.
     lost_engine: bool,
     /// Was caused by losing the engine.
@@ -97,7 +97,7 @@ impl StepError {
 
     /// Adds the instruction of the Dockerfile that failed.
     pub fn at(mut self, instruction: Option<DockerfileLine>) -> Self {
-        self.dockerfile = instruction;
+        self.dockerfile = instruction.map(Box::new);
         self
     }
 

@@ -26,7 +26,8 @@ pub async fn run_unit(
     let mut ended = run_steps(context, plan, plan.first_steps(), &mut state, Some(turn)).await;
     if ended.outcome == Outcome::Done {
         let pushed = state.published.as_ref().map(|it| &it.digest);
-        ended.image = Some(plan.image_result(pushed, !state.is_commit_tag_refused));
+        let image = plan.image_result(pushed, !state.is_commit_tag_refused);
+        ended.image = Some(Box::new(image));
     }
     (ended, state.published)
 }
@@ -36,7 +37,7 @@ pub async fn run_held(
     context: &ExecuteContext,
     plan: &UnitPlan,
     published: Option<Published>,
-    image: Option<ImageResult>,
+    image: Option<Box<ImageResult>>,
 ) -> UnitSummary {
     let mut state = UnitState {
         published,
@@ -44,7 +45,7 @@ pub async fn run_held(
     };
     let mut ended = run_steps(context, plan, plan.held_steps(), &mut state, None).await;
     if ended.outcome == Outcome::Done {
-        ended.image = image.map(|image| plan.with_held_tags(image));
+        ended.image = image.map(|image| Box::new(plan.with_held_tags(*image)));
     }
     ended
 }

@@ -93,7 +93,9 @@ impl ServiceMetadata {
             status,
             commit: plan.commit.map(|commit| commit.to_string()),
             reference: source.and_then(|source| source.short_name().map(str::to_owned)),
-            image: ended.and_then(|ended| ended.image.clone()).or(existing),
+            image: ended
+                .and_then(|ended| ended.image.as_deref().cloned())
+                .or(existing),
         }
     }
 }

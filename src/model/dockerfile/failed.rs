@@ -245,9 +245,9 @@ run last
     fn vertices_of_buildkit_count_steps_of_their_stage() {
         let line = |name: &str| FailedInstruction::vertex(name)?.line(DOCKERFILE);
         assert_eq!(line("[one 2/2] RUN first     second"), Some(4));
-        assert_eq!(line("[stage-1 2/3] COPY --from=one /x /"), Some(7));
+        assert_eq!(line("[stage-1 2/3] COPY --from=one /x /"), Some(8));
         assert_eq!(line("[linux/arm64 stage-1 3/3] RUN last"), Some(10));
-        assert_eq!(line("[stage-1 1/3] FROM docker.io/library/b"), Some(6));
+        assert_eq!(line("[stage-1 1/3] FROM docker.io/library/b"), Some(7));
         // With variables expanded, the number counts.
         assert_eq!(line("[stage-1 3/3] RUN expanded"), Some(10));
         assert_eq!(line("[stage-1 3/3] COPY expanded /"), None);

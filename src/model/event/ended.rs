@@ -37,7 +37,7 @@ pub struct UnitSummary {
     pub only_fetched: bool,
     /// The image of a service or a builder that is done
     #[serde(flatten)]
-    pub image: Option<ImageResult>,
+    pub image: Option<Box<ImageResult>>,
     /// The failed unit that it needs
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<Unit>,
@@ -99,7 +99,7 @@ pub struct FailedStep {
     pub line: Option<usize>,
     /// The instruction of a Dockerfile at which an image build failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dockerfile: Option<DockerfileLine>,
+    pub dockerfile: Option<Box<DockerfileLine>>,
     /// A shell command to repeat the step manually
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(rename = "by_hand")]

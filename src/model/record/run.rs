@@ -256,7 +256,7 @@ impl RunRecord {
                 unit.outcome = Some(ended.outcome);
                 unit.blocked_by = ended.blocked_by.map(|needed| needed.to_string());
                 unit.failure = ended.failure;
-                unit.image = ended.image;
+                unit.image = ended.image.map(|image| *image);
                 // A failed step has no separate event; the unit's event ends it.
                 if let Some(step) = unit.steps.last_mut() {
                     step.end.get_or_insert(at);

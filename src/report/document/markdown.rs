@@ -61,11 +61,21 @@ fn heading(report: &RunReport<'_>) -> String {
     put!(&mut text, "## {}: {state}\n\n", code(command));
     put!(&mut text, "{}\n\n", result(report));
     match (report.state, &report.record.message) {
-        (_, Some(message)) => text += &fenced(message),
+        (_, Some(message)) => text += &fenced(&without_annotations(message)),
         (RunState::Killed, None) => text += "xp was killed, or the machine stopped.\n\n",
         _ => {}
     }
     text
+}
+
+/// Returns a message without the annotations that are printed with it in a CI system.
+fn without_annotations(message: &str) -> String {
+    let is_text = |line: &&str| !line.starts_with("::") && !line.starts_with("##teamcity[");
+    message
+        .lines()
+        .filter(is_text)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Returns the result in one line, such as `2 built, 1 failed, 5 up to date in 1m36s`.
@@ -252,6 +262,12 @@ mod tests {
             fenced("`````\r\n~~~\x1b[2J"),
             "``````text\n`````\n~~~[2J\n``````\n\n"
         );
+    }
+
+    #[test]
+    fn annotations_are_not_part_of_a_message() {
+        let message = "error: invalid\nhint: look\n::error file=x.yml,line=1::invalid";
+        assert_eq!(without_annotations(message), "error: invalid\nhint: look");
     }
 
     #[test]

@@ -80,11 +80,11 @@ mod tests {
 
     fn failed_instruction(repository: Option<&str>) -> FailedStep {
         FailedStep {
-            dockerfile: Some(DockerfileLine {
+            dockerfile: Some(Box::new(DockerfileLine {
                 file: "docker/Dockerfile".to_owned(),
                 line: 5,
                 repository: repository.map(str::to_owned),
-            }),
+            })),
             ..FailedStep::new(Phase::Image, "failed".to_owned())
         }
     }
