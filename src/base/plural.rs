@@ -33,6 +33,13 @@ pub fn abbreviated(items: &[impl Display], shown: usize) -> String {
     }
 }
 
+/// Returns text such as `3 to build, 140 up to date`, without counts of zero.
+pub fn counted(counts: &[(usize, &str)]) -> String {
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts = counts.map(|(count, what)| format!("{count} {what}"));
+    counts.collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +59,11 @@ mod tests {
         assert_eq!(count_of(0, "repository"), "0 repositories");
         assert_eq!(count_of(2, "key"), "2 keys");
         assert_eq!(count_of(3, "image"), "3 images");
+    }
+
+    #[test]
+    fn counts_of_zero_are_omitted() {
+        let counts = [(3, "to build"), (0, "to push"), (140, "up to date")];
+        assert_eq!(counted(&counts), "3 to build, 140 up to date");
     }
 }

@@ -349,17 +349,14 @@ const OPTIONS: &[ForeignOption] = &[
         "`deploy.environments` in the manifest has context and namespace; `KUBECONFIG` names the files",
     ),
     (
-        &[
-            "xp build",
-            "xp plan",
-            "xp sync",
-            "xp status",
-            "xp lock",
-            "xp graph",
-            "xp doctor",
-        ],
+        &["xp sync", "xp status", "xp lock", "xp graph", "xp doctor"],
         &["--all", "-a"],
         "all services are selected by default",
+    ),
+    (
+        &["xp build", "xp plan"],
+        &["-a"],
+        "all services are selected by default; `--all` also lists those that are up to date",
     ),
     (
         &[

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::text::shortened;
+use crate::base::plural::counted;
 use crate::base::table::Fit;
 use crate::base::units::elapsed;
 use crate::model::event::{FailedStep, Outcome, Unit, UnitSummary};
-use crate::model::plan::{Decision, Detail, Plan, UnitPlan, counted};
+use crate::model::plan::{Decision, Detail, Plan, UnitPlan};
 
 /// Longer log lines below a failure are truncated.
 const MAX_TAIL_LINE: usize = 400;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Decision, Plan, UnitPlan};
+use crate::base::plural::counted;
 use crate::base::table::{Column, Fit, fitted};
 use crate::base::units::elapsed;
 
@@ -149,13 +150,6 @@ impl Plan {
     }
 }
 
-/// Returns text such as `3 to build, 140 up to date`, without counts of zero.
-pub fn counted(counts: &[(usize, &str)]) -> String {
-    let counts = counts.iter().filter(|(count, _)| *count > 0);
-    let counts = counts.map(|(count, what)| format!("{count} {what}"));
-    counts.collect::<Vec<_>>().join(", ")
-}
-
 fn steps(unit: &UnitPlan, folder: &Path) -> String {
     let mut text = format!("{}\n", unit.unit);
     for step in &unit.steps {
@@ -188,11 +182,5 @@ mod tests {
         );
         assert_eq!(with_short_id("1.36"), "1.36");
         assert_eq!(with_short_id(&"x".repeat(50)), "x".repeat(50));
-    }
-
-    #[test]
-    fn counts_of_zero_are_omitted() {
-        let counts = [(3, "to build"), (0, "to push"), (140, "up to date")];
-        assert_eq!(counted(&counts), "3 to build, 140 up to date");
     }
 }

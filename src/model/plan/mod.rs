@@ -46,7 +46,7 @@ pub use builder::{BuilderMode, FolderBuilder};
 pub use built_from::needed_ids;
 pub use compare::{ComparisonResults, ImageLookup, PartialComparison};
 pub use decide::Decided;
-pub use display::{Detail, counted};
+pub use display::Detail;
 pub use draft::PlanDraft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use image_names::ImageNames;

@@ -1,12 +1,12 @@
 //! The report as GitHub-flavored Markdown: a table of the work, the failures with the ends of their logs, and times.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::escape::put;
 use super::status_text::{RunState, UnitStatus};
 use super::{ReportedUnit, RunReport};
 use crate::base::escape::markdown;
+use crate::base::plural::counted;
 use crate::base::sanitize::{sanitized, sanitized_line};
 use crate::base::units::elapsed;
 use crate::model::event::FailedStep;
@@ -78,22 +78,37 @@ fn without_annotations(message: &str) -> String {
         .join("\n")
 }
 
+/// The order of the counts, as on the terminal: successes first.
+const ORDER: [UnitStatus; 12] = [
+    UnitStatus::Built,
+    UnitStatus::Pushed,
+    UnitStatus::Pulled,
+    UnitStatus::Tagged,
+    UnitStatus::Done,
+    UnitStatus::Running,
+    UnitStatus::Waiting,
+    UnitStatus::Failed,
+    UnitStatus::Stopped,
+    UnitStatus::CutOff,
+    UnitStatus::NotStarted,
+    UnitStatus::Skipped,
+];
+
 /// Returns the result in one line, such as `2 built, 1 failed, 5 up to date in 1m36s`.
 pub fn result(report: &RunReport<'_>) -> String {
-    let mut counts: BTreeMap<UnitStatus, usize> = BTreeMap::new();
-    for unit in &report.units {
-        *counts.entry(unit.status).or_default() += 1;
-    }
-    let skipped = counts.remove(&UnitStatus::Skipped);
-    // Successes first, as on the terminal.
-    let counted = counts.into_iter().rev();
-    let counted = counted.map(|(status, count)| format!("{count} {}", status.as_str()));
-    let skipped = skipped.map(|count| format!("{count} up to date"));
-    let all: Vec<String> = counted.chain(skipped).collect();
+    let counts = ORDER.map(|status| {
+        let units = report.units.iter();
+        let count = units.filter(|unit| unit.status == status).count();
+        let word = match status {
+            UnitStatus::Skipped => "up to date",
+            status => status.as_str(),
+        };
+        (count, word)
+    });
     let took = time(report.timeline.end);
-    match all.is_empty() {
-        true => format!("nothing was done in {took}"),
-        false => format!("{} in {took}", all.join(", ")),
+    match counted(&counts) {
+        counts if counts.is_empty() => format!("nothing was done in {took}"),
+        counts => format!("{counts} in {took}"),
     }
 }
 
