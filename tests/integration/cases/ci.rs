@@ -352,7 +352,10 @@ fn a_pipeline_is_generated_from_the_plan(t: &Context) {
             .as_str()
             .expect("a line");
         let output = job(t, service, script, &[]);
-        let built = output.stdout.lines().filter(|row| row.contains(" built "));
+        let built = output
+            .stdout
+            .lines()
+            .filter(|row| row.contains("  built  "));
         let services = built.filter(|row| !row.starts_with("builders/"));
         assert_eq!(services.count(), 1, "{output}");
         assert!(output.row(service).contains("built"), "{output}");

@@ -97,7 +97,7 @@ fn folders_are_mounted_by_their_host_paths(t: &Context) {
 
     // The printed command runs on the machine, outside the container.
     app.set_scripts(keys, &["exit 3"]);
-    contained(t, &app, &options, ["build", "--force"])
+    contained(t, &app, &options, ["build", "--force", "-v"])
         .failure(1)
         .stderr_contains(&format!(
             "src={}/.xp/build/app,dst=/work",

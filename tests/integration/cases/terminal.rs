@@ -189,14 +189,14 @@ fn interrupt_leaves_a_clean_screen(t: &Context) {
 
 fn transfers_show_bytes(t: &Context) {
     // Random bytes take time, because they do not compress.
-    let app = App::with_scripts(t, "", &["head -c 60000000 /dev/urandom > blob"]);
+    let app = App::with_scripts(t, "", &["head -c 120000000 /dev/urandom > blob"]);
     let manifest = t.read("x-platform.yml");
     t.manifest(&format!("registry: {}\n{manifest}", t.registry().host()));
     let terminal = app.build().in_terminal(120, 24);
     wait_until("the push shows its bytes", || {
         let written = terminal.written();
         // The whole blob, and the layer below it.
-        let bar = written.contains("━━") && written.contains(" of 6");
+        let bar = written.contains("━━") && written.contains(" of 12");
         let rate = written.contains(" MB/s  ") && written.contains("s left");
         bar && rate && written.contains(" MB pushed, ")
     });
