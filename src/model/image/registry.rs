@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::ImageRepository;
 use super::name::{InvalidImageName, check_path, invalid};
 
 /// The host of a registry, with an optional port.
@@ -68,6 +69,20 @@ impl RegistryPrefix {
     /// Returns the path prefix of images in the registry, if any.
     pub fn path(&self) -> Option<&str> {
         self.path.as_deref()
+    }
+
+    /// Returns the path of a repository below this prefix, if it is below.
+    pub fn path_below<'r>(&self, repository: &'r ImageRepository) -> Option<&'r str> {
+        if repository.registry() != Some(&self.registry) {
+            return None;
+        }
+        match &self.path {
+            Some(path) => repository
+                .path()
+                .strip_prefix(path.as_str())?
+                .strip_prefix('/'),
+            None => Some(repository.path()),
+        }
     }
 }
 

@@ -42,6 +42,16 @@ impl ImageRepository {
         }
     }
 
+    /// Returns the name under which Docker Engine lists images in it: without the registry for Docker Hub.
+    pub fn familiar_name(&self) -> String {
+        let name = self.to_string();
+        let hub = ["docker.io/", "index.docker.io/"];
+        match hub.iter().find_map(|registry| name.strip_prefix(registry)) {
+            Some(short) => short.strip_prefix("library/").unwrap_or(short).to_owned(),
+            None => name,
+        }
+    }
+
     /// Returns a reference with this tag.
     pub fn tagged(&self, tag: Tag) -> ImageReference {
         ImageReference::from_tag(self.clone(), tag)

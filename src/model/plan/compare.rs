@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use super::built_from;
 use super::decide::builder_unit;
 use super::draft::{PlanCandidate, PlanDraft};
+use super::former_names::FormerNames;
 use super::recipe::{Folders, TESTS};
 use super::{Inventory, Presence, QueryFailure};
 use crate::model::event::Unit;
@@ -58,6 +59,9 @@ pub struct ImageComparison {
     pub inconsistent: Option<Digest>,
     /// The image in the engine.
     pub engine: ImageLookup,
+    /// The recipe of the current image, if it has other names of needed services; see
+    /// [`PlanDraft::former_names`].
+    pub former_recipe: Option<Recipe>,
     /// The IDs of the current image; `None` if there is none or they are unknown.
     pub ids: Option<ImageIds>,
 }
@@ -199,15 +203,17 @@ impl PlanDraft<'_> {
         }
     }
 
-    fn comparison(
+    pub(super) fn comparison(
         &self,
         candidate: &PlanCandidate<'_>,
         recipe: Option<&Recipe>,
         inventory: &Inventory,
         earlier: &BTreeMap<ServiceName, ImageComparison>,
     ) -> ImageComparison {
-        let inputs = |labels: Option<&Labels>| same_inputs(candidate, labels, earlier);
+        let no_names = FormerNames::new();
+        let inputs = |labels: Option<&Labels>| same_inputs(candidate, labels, &no_names, earlier);
         let current = recipe.map(ToString::to_string);
+        let ignored = (!self.options.test).then_some(TESTS);
         let recipe_status = |labels: Option<&Labels>| {
             let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
             // Fast path: most images are up to date, and then the label need not be parsed.
@@ -215,7 +221,7 @@ impl PlanDraft<'_> {
                 return ImageLookup::Found(inputs(labels));
             }
             let before = label.and_then(|label| label.parse::<Recipe>().ok());
-            let of_working_copy = before.is_some_and(|before| before.is_of_working_copy());
+            let of_working_copy = before.as_ref().is_some_and(Recipe::is_of_working_copy);
             if of_working_copy && !candidate.is_local {
                 return ImageLookup::FromWorkingCopy;
             }
@@ -228,10 +234,17 @@ impl PlanDraft<'_> {
             } else {
                 recipe
             };
-            let ignored = (!self.options.test).then_some(TESTS);
             match RecipeStatus::of(label.map(String::as_str), &recipe, ignored) {
                 Ok(RecipeStatus::Verified) => ImageLookup::Found(inputs(labels)),
-                Ok(recipe_status) => ImageLookup::Found(recipe_status),
+                Ok(recipe_status) => {
+                    let former = before.and_then(|before| {
+                        self.former_names(candidate, &recipe, &before, ignored, earlier)
+                    });
+                    ImageLookup::Found(match former {
+                        Some(former) => same_inputs(candidate, labels, &former, earlier),
+                        None => recipe_status,
+                    })
+                }
                 Err(invalid) => ImageLookup::UnreadableRecipe(invalid),
             }
         };
@@ -261,6 +274,7 @@ impl PlanDraft<'_> {
                 None => ImageLookup::Absent,
                 Some(image) => recipe_status(Some(&image.labels)),
             },
+            former_recipe: None,
             ids: None,
         };
         let is_usable = |lookup: &ImageLookup| {
@@ -288,11 +302,24 @@ impl PlanDraft<'_> {
                 (_, digest) => comparison.inconsistent = digest,
             }
         }
-        if recipe.is_some() {
+        if let Some(recipe) = recipe {
             let published = comparison.digest.as_ref();
             let is_pinned = candidate.pinned.is_some();
             let published = published.filter(|_| is_pinned || is_usable(&comparison.registry));
             let image = inventory.in_engine(&candidate.image);
+            let labels = match published {
+                Some(digest) => labels_of(candidate, digest, inventory).and_then(Result::ok),
+                None if is_usable(&comparison.engine) => image.map(|image| &image.labels),
+                None => None,
+            };
+            let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
+            let of_image = label.filter(|label| Some(*label) != current.as_ref());
+            let of_image = of_image.and_then(|label| label.parse::<Recipe>().ok());
+            comparison.former_recipe = of_image.filter(|before| {
+                // Without the tests, it is the current recipe.
+                let mut changes = recipe.changes_since(before).into_iter();
+                changes.any(|change| Some(change.name()) != ignored) && !before.is_of_working_copy()
+            });
             match published {
                 Some(digest) if !candidate.is_local => {
                     let ids = published_ids(candidate, digest, inventory);
@@ -363,6 +390,7 @@ impl ImageLookup {
 fn same_inputs(
     candidate: &PlanCandidate<'_>,
     labels: Option<&Labels>,
+    former: &FormerNames,
     earlier: &BTreeMap<ServiceName, ImageComparison>,
 ) -> RecipeStatus {
     let revision = labels.and_then(|labels| labels.get(LABEL_REVISION));
@@ -372,7 +400,7 @@ fn same_inputs(
     if candidate.pinned.is_some() {
         return RecipeStatus::Verified;
     }
-    built_from::recipe_status(candidate, labels, earlier)
+    built_from::recipe_status(candidate, labels, former, earlier)
 }
 
 /// Returns the IDs of an image in the registry; `None` if they are unknown.

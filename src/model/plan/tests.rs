@@ -5,6 +5,7 @@ mod consistency;
 mod engine_images;
 mod inventory;
 mod local;
+mod moves;
 mod parts;
 mod recipes;
 mod trains;
@@ -52,6 +53,8 @@ struct TestPlatform {
     builder_in_registry: bool,
     dockerfile: &'static str,
     labels: BTreeMap<ServiceName, Option<String>>,
+    /// Labels that replace others, by service.
+    more_labels: BTreeMap<ServiceName, (String, String)>,
 }
 
 fn name(text: &str) -> ServiceName {
@@ -109,6 +112,7 @@ impl TestPlatform {
             builder_in_registry: false,
             dockerfile: "FROM scratch",
             labels: BTreeMap::new(),
+            more_labels: BTreeMap::new(),
         }
     }
 
@@ -161,7 +165,8 @@ impl TestPlatform {
             };
             let label = label.map(|label| (LABEL_RECIPE.to_owned(), label));
             let needs = self.needs(&service);
-            let labels: Labels = label.into_iter().chain(needs).collect();
+            let more = self.more_labels.get(&service).cloned();
+            let labels: Labels = label.into_iter().chain(needs).chain(more).collect();
             let image = self.image(service.as_str(), "");
             if let Some(image) = inventory.engine.get_mut(&image.to_string()) {
                 image.labels = labels.clone();

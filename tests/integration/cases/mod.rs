@@ -55,6 +55,7 @@ mod lock_diff;
 mod logs;
 mod manifest;
 mod messages;
+mod moved;
 mod needed_images;
 mod plain_lines;
 mod plan;
@@ -144,6 +145,7 @@ pub fn all() -> Vec<Case> {
         logs::CASES,
         manifest::CASES,
         messages::CASES,
+        moved::CASES,
         needed_images::CASES,
         plain_lines::CASES,
         plan::CASES,
