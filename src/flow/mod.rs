@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod changes;
+pub mod copy;
 pub mod deploy;
 pub mod diagnose;
 pub mod discover;

@@ -15,6 +15,14 @@ pub struct ImageRepository {
 }
 
 impl ImageRepository {
+    /// Creates a repository in a registry; `path` must be valid.
+    pub(super) fn of(registry: Registry, path: String) -> Self {
+        Self {
+            registry: Some(registry),
+            path,
+        }
+    }
+
     /// Returns the registry; `None` for an image that stays in the local engine.
     pub fn registry(&self) -> Option<&Registry> {
         self.registry.as_ref()

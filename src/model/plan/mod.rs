@@ -14,6 +14,7 @@ mod built_from;
 mod compare;
 mod complete;
 pub mod concurrent_push;
+pub mod copy;
 mod decide;
 mod decision_errors;
 mod display;

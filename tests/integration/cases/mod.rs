@@ -8,6 +8,7 @@ mod ci;
 mod cluster;
 mod completions;
 mod contained;
+mod copy;
 mod credentials;
 mod decisions;
 mod deploy;
@@ -98,6 +99,7 @@ pub fn all() -> Vec<Case> {
         cluster::CASES,
         completions::CASES,
         contained::CASES,
+        copy::CASES,
         credentials::CASES,
         decisions::CASES,
         deploy::CASES,
