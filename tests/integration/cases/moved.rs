@@ -14,6 +14,7 @@ pub const CASES: &[Case] = cases![
     moving_a_repository_builds_nothing,
     changing_the_registry_builds_nothing,
     renaming_without_a_registry_builds_nothing,
+    doctor_names_what_former_services_left,
 ];
 
 /// The services `base`, with a script, and `top`, which is built from it.
@@ -265,4 +266,53 @@ fn renaming_without_a_registry_builds_nothing(t: &Context) {
     assert!(plan.row("core").contains(" tag "), "{plan}");
     nothing_is_built(t);
     assert_eq!(moving.id("top", &moving.top), id);
+}
+
+fn doctor_names_what_former_services_left(t: &Context) {
+    let mut moving = Moving::new(t, Some(t.registry().host().to_owned()));
+    moving.build();
+    t.xp(["sync"]).success();
+    let doctor = t.xp(["doctor", "-v"]).success();
+    assert!(!doctor.stdout.contains("leftovers"), "{doctor}");
+    moving.name = "core";
+    moving.dir = "src/core";
+    moving.image = "core";
+    moving.write();
+    t.xp(["build"]).success();
+    let doctor = t.xp(["doctor"]).success();
+    doctor.stdout_contains("leftovers");
+    let doctor = t.xp(["doctor", "-v"]).success();
+    let former = format!("{}/{}", t.registry().host(), t.image("base"));
+    for text in [
+        "note: src/base is a working copy of no service in the manifest",
+        "remove it with `rm -r src/base`",
+        "remove exports and caches with `rm -r .xp/build/base .xp/git/base`",
+        &format!("the engine has 2 images named {former}, which is of no service in the manifest"),
+    ] {
+        assert!(doctor.stdout.contains(text), "{text}: {doctor}");
+    }
+    let json = t.xp(["doctor", "--format", "json"]).success();
+    json.stdout_contains("\"leftovers\"");
+    // The printed command removes exactly these names.
+    let (_, command) = doctor
+        .stdout
+        .split_once("remove these names with `")
+        .expect("a command");
+    let command = command.split('`').next().expect("an end");
+    let docker = format!("docker --host {} image", t.engine().host());
+    let command = command.replace("docker image", &docker);
+    t.program("sh", ["-c", &command]).success();
+    std::fs::remove_dir_all(t.dir().join("src/base")).expect("the working copy");
+    for folder in ["build", "git"] {
+        std::fs::remove_dir_all(t.dir().join(".xp").join(folder).join("base")).expect("a folder");
+    }
+    let doctor = t.xp(["doctor", "-v"]).success();
+    assert!(!doctor.stdout.contains("leftovers"), "{doctor}");
+    nothing_is_built(t);
+    // Only some services are checked.
+    moving.name = "base";
+    moving.dir = "src/base";
+    moving.write();
+    let doctor = t.xp(["doctor", "-v", "base"]).success();
+    assert!(!doctor.stdout.contains("leftovers"), "{doctor}");
 }
