@@ -128,6 +128,11 @@ pub enum Command {
     Lock(LockArgs),
     /// Show the changes between two locks, with their commits
     Diff(DiffArgs),
+    /// Copy images from another registry, after a move
+    ///
+    /// Copies the images of the current commits that `xp build` would accept, with their commit and identity tags.
+    /// Branch tags are not moved.
+    Copy(CopyArgs),
     /// Deploy a set of images to a Kubernetes cluster
     ///
     /// xp wraps your overlay in one that pins the images by digest. A record in the cluster keeps track of what is

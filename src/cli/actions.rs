@@ -138,6 +138,35 @@ pub struct LockArgs {
     pub lock_file: Option<PathBuf>,
 }
 
+/// Arguments of `xp copy`
+#[derive(Debug, Args)]
+pub struct CopyArgs {
+    /// Which services
+    #[command(flatten)]
+    pub selection: Selection,
+    /// The registry prefix to copy from; for one service, also its whole repository
+    #[arg(long, value_name = "PREFIX", value_hint = ValueHint::Other)]
+    pub from: RegistryPrefix,
+    /// Which commits
+    #[command(flatten)]
+    pub references: References,
+    /// Use of the lock
+    #[command(flatten)]
+    pub locked: LockedArgs,
+    /// Show what would be copied
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Accept images that were built without `scripts.test`
+    #[arg(long, hide_short_help = true)]
+    pub no_test: bool,
+    /// Concurrency
+    #[command(flatten)]
+    pub jobs: Jobs,
+    /// Output format
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
 /// Arguments of `xp deploy`
 #[derive(Debug, Args)]
 pub struct DeployArgs {

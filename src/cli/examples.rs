@@ -191,6 +191,27 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "xp copy",
+        &[
+            (
+                "xp copy --from old.example.com/x",
+                "After changing `registry`, copy the current images from the old one",
+            ),
+            (
+                "xp copy --from old.example.com/x --dry-run",
+                "Show what would be copied",
+            ),
+            (
+                "xp copy --from old.example.com/x/front zfrontend",
+                "Copy the image of a service from its former repository",
+            ),
+            (
+                "xp copy --from old.example.com/x --locked",
+                "Copy exactly the images of the lock",
+            ),
+        ],
+    ),
+    (
         "xp deploy",
         &[
             ("xp deploy staging", "Deploy the current images"),

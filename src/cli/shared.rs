@@ -171,7 +171,7 @@ pub struct OutputArgs {
 pub struct Jobs {
     /// Number of services to process concurrently
     ///
-    /// Defaults to the number of processors plus one, and to 16 for `xp sync`.
+    /// Defaults to the number of processors plus one, to 16 for `xp sync`, and to 4 for `xp copy`.
     #[arg(short, long, value_name = "N", value_parser = jobs)]
     pub jobs: Option<u16>,
 }

@@ -99,7 +99,14 @@ impl Http {
     ) -> Result<Self, HttpClientError> {
         // Fails only if a provider is already installed, which works just as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let proxies = read_proxies(proxies)?;
+        Self::with_proxies(read_proxies(proxies)?, timeouts, retries)
+    }
+
+    fn with_proxies(
+        proxies: Vec<Proxy>,
+        timeouts: Timeouts,
+        retries: Retries,
+    ) -> Result<Self, HttpClientError> {
         let plain = builder(&proxies, &timeouts)
             // With an empty list of roots, no certificates are loaded.
             .tls_certs_only([])
@@ -129,6 +136,24 @@ impl Http {
         };
         let (proxies, timeouts) = (Proxies::default(), Timeouts::default());
         Self::new(&proxies, timeouts, Retries::silent(once)).unwrap()
+    }
+
+    /// Returns clients without a limit for the time until the response: the library counts it from the start of a
+    /// request, so it would end a large upload. The caller watches the progress.
+    ///
+    /// # Errors
+    ///
+    /// The library rejects its settings.
+    pub fn for_uploads(&self) -> Result<Self, HttpClientError> {
+        let timeouts = Timeouts {
+            stall: Duration::from_secs(24 * 60 * 60),
+            ..self.shared.timeouts
+        };
+        Self::with_proxies(
+            self.shared.proxies.clone(),
+            timeouts,
+            self.shared.retries.clone(),
+        )
     }
 
     /// Returns the retries that all requests share.

@@ -5,6 +5,7 @@ mod builder;
 mod check;
 mod completions;
 mod container_task;
+mod copy;
 mod deploy;
 mod diff;
 mod doctor;
@@ -85,6 +86,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         }
         Command::Sync(args) => {
             with_progress(global, args.output, async |it| sync::run(it, &args).await)
+        }
+        Command::Copy(args) => {
+            with_progress(global, args.output, async |it| copy::run(it, &args).await)
         }
         Command::Builder(command) => {
             let output = command.output();

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::base::error::Failure;
-use crate::cli::{DeployArgs, ImageArgs, LockArgs, LockedArgs, PlanArgs, References, Selection};
+use crate::cli::{
+    CopyArgs, DeployArgs, ImageArgs, LockArgs, LockedArgs, PlanArgs, References, Selection,
+};
 use crate::flow::deploy;
 use crate::flow::request::{
-    DeployImages, DeployMode, DeployRequest, LockRequest, PlanRequest, PlanSource,
+    CopyRequest, DeployImages, DeployMode, DeployRequest, LockRequest, PlanRequest, PlanSource,
     ReferenceOverrides,
 };
 use crate::flow::session::Session;
@@ -109,6 +111,17 @@ pub fn lock(session: &Session, args: &LockArgs) -> Result<LockRequest, Failure> 
         references: (&args.references).into(),
         test: !args.no_test,
         trust_commit: args.trust_commit,
+    })
+}
+
+/// Returns what to copy.
+pub fn copy(session: &Session, args: &CopyArgs) -> Result<CopyRequest, Failure> {
+    Ok(CopyRequest {
+        services: select(session, &args.selection)?,
+        references: (&args.references).into(),
+        from: args.from.clone(),
+        lock: locked(session, &args.locked),
+        test: !args.no_test,
     })
 }
 

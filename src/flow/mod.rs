@@ -3,6 +3,7 @@
 pub mod build;
 pub mod changes;
 pub mod check;
+pub mod copy;
 pub mod deploy;
 pub mod diagnose;
 pub mod discover;

@@ -253,9 +253,30 @@ pub async fn inventory(
         inventory.engine = in_engine(resolved, images).await?;
         survey::bases(registry, draft, &mut inventory).await;
     }
+    let engine = &resolved.clients.engine;
+    add_other_names(session, engine, draft, folders, &mut inventory).await?;
     session.events.emit(Event::StageFinished);
     prefetch::save(session, &resolved.sources, registry);
     Ok(inventory)
+}
+
+/// Adds images that the engine has under another name, if any image is missing.
+async fn add_other_names(
+    session: &Session,
+    engine: &Engine,
+    draft: &PlanDraft<'_>,
+    folders: &Folders,
+    inventory: &mut Inventory,
+) -> Result<(), Failure> {
+    let patterns = draft.other_names(inventory);
+    if patterns.is_empty() {
+        return Ok(());
+    }
+    let found = engine.images_like(patterns).await?;
+    let former = prefetch::former(&session.layout, &session.manifest).repositories;
+    draft
+        .adopt_other_names(&found, &former, inventory, folders)
+        .map_err(|error| manifest_failure(session, &error))
 }
 
 /// Queries the registries, using prefetched results if there are any.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::image::RegistryPrefix;
 use crate::model::manifest::{Deploy, Environment, ServiceName};
 use crate::model::plan::Options;
 use crate::model::source::{GitReference, RefName};
@@ -81,6 +82,21 @@ pub struct LockRequest {
     pub test: bool,
     /// Accept images by their commit tag, regardless of their inputs.
     pub trust_commit: bool,
+}
+
+/// What to copy from another registry.
+#[derive(Debug, Clone)]
+pub struct CopyRequest {
+    /// The services; their dependencies are included.
+    pub services: BTreeSet<ServiceName>,
+    /// Their references.
+    pub references: ReferenceOverrides,
+    /// Where the images are; with one service, also its whole repository.
+    pub from: RegistryPrefix,
+    /// Copy the images of this lock.
+    pub lock: Option<PathBuf>,
+    /// Whether images must have been built with `scripts.test`.
+    pub test: bool,
 }
 
 /// The images to deploy.

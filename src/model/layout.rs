@@ -40,6 +40,11 @@ impl Layout {
         self.root.join("git").join(service.to_string())
     }
 
+    /// Returns the folders that contain a folder for each service.
+    pub fn folders_of_services(&self) -> [PathBuf; 3] {
+        ["build", "git", "cache"].map(|name| self.root.join(name))
+    }
+
     /// Returns the folder for clones until they are complete and moved into place.
     pub fn clones(&self) -> PathBuf {
         self.root.join("clone")

@@ -96,6 +96,18 @@ pub enum RegistryError {
         /// The digest of the missing manifest.
         part: String,
     },
+    /// The registry has an image, but not all of its layers.
+    #[error(
+        "the registry {registry} does not have {digest}, which an image in {repository} refers to"
+    )]
+    MissingBlob {
+        /// The registry.
+        registry: Registry,
+        /// The repository of the image.
+        repository: String,
+        /// The digest of the missing layer or configuration.
+        digest: String,
+    },
     /// An earlier error of the same registry.
     #[error(transparent)]
     Known(Arc<Self>),
@@ -272,6 +284,9 @@ impl Diagnostic for RegistryError {
                 ];
             }
             Self::Incomplete { .. } => "push the image again".to_owned(),
+            Self::MissingBlob { .. } => {
+                "its storage may be damaged; `xp build` builds the image again".to_owned()
+            }
             Self::Known(error) => return error.hints(),
             Self::Helper { helper, .. } => {
                 format!(

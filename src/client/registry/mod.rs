@@ -1,12 +1,13 @@
 //! Client for registries (OCI distribution protocol), on the HTTP client that git uses too.
 //!
-//! It handles only manifests, and configurations for their labels; the engine pushes and pulls the layers.
-//! That takes four requests of the protocol, and control over them: one HEAD per image, on connections of a
+//! It handles manifests, configurations for their labels, and copies between registries; the engine pushes and pulls
+//! the layers of images that are built. That takes few requests of the protocol, and control over them: one HEAD per image, on connections of a
 //! shared client, and every response except the registry's own not-found is an error. The general client
 //! libraries request `/v2/` before each request, create their own HTTP client and hide why a token was refused.
 
 mod auth;
 mod certificates;
+mod copy;
 mod credentials;
 mod error;
 #[cfg(fuzzing)]
@@ -27,17 +28,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use reqwest::{Method, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
+pub use copy::ImageCopier;
 pub use credentials::{CredentialSource, Credentials};
 pub use error::RegistryError;
 pub use host::RegistryScheme;
 
 use crate::client::http::Http;
-use crate::model::image::{Digest, ImageReference, Registry, Tag};
+use crate::model::image::{Digest, ImageReference, ImageRepository, Registry, Tag};
 use certificates::certificates;
 use host::{CONNECTIONS, RegistryHost, Trust};
 use insecure::InsecureRegistries;
@@ -81,6 +83,8 @@ struct RegistryClientState {
     insecure: OnceLock<InsecureRegistries>,
     hosts: PerRegistry<Arc<RegistryHost>>,
     credentials: PerRegistry<Option<Credentials>>,
+    /// The clients for uploads: see [`Http::for_uploads`].
+    uploaders: PerRegistry<Client>,
     /// The open uploads, canceled even if the caller no longer waits.
     uploads: TaskTracker,
 }
@@ -108,6 +112,7 @@ impl RegistryClient {
                 insecure: OnceLock::new(),
                 hosts: Mutex::default(),
                 credentials: Mutex::default(),
+                uploaders: Mutex::default(),
                 uploads: TaskTracker::new(),
             }),
         }
@@ -339,6 +344,43 @@ impl RegistryClient {
             return Err(RegistryError::NoRegistry(image.to_string()));
         };
         self.host_of(registry).await
+    }
+
+    /// Returns the registry of a repository.
+    async fn host_of_repository(
+        &self,
+        repository: &ImageRepository,
+    ) -> Result<Arc<RegistryHost>, RegistryError> {
+        match repository.registry() {
+            Some(registry) => self.host_of(registry).await,
+            None => Err(RegistryError::NoRegistry(repository.to_string())),
+        }
+    }
+
+    /// Returns the client for uploads to a registry, with the same trust as the one for other requests.
+    async fn upload_client(&self, host: &RegistryHost) -> Result<Client, RegistryError> {
+        let registry = &host.registry;
+        let cell = cell(&self.shared.uploaders, registry);
+        let make = || async {
+            let failed = |source| RegistryError::Client {
+                registry: registry.clone(),
+                source,
+            };
+            let http = self.shared.http.for_uploads().map_err(failed)?;
+            if !host.base.starts_with("https:") {
+                return Ok(http.plain().clone());
+            }
+            let client = match certificates(&self.shared.settings, registry)? {
+                Some((roots, identity)) => http.with_certificates(roots, identity).await,
+                None if !registry.is_loopback() && self.may_be_insecure(registry) => {
+                    http.unverified().await.cloned()
+                }
+                None => http.tls().await.cloned(),
+            };
+            client.map_err(failed)
+        };
+        let client = cell.get_or_init(|| async { make().await.map_err(Arc::new) });
+        client.await.clone().map_err(RegistryError::Known)
     }
 
     /// Returns a registry. An error is kept, so that many images do not wait for the same timeout each.

@@ -77,7 +77,7 @@ async fn open_and_cancel(
             let what = format!("unexpected status {status} for a new upload");
             return Err(host.unexpected(&what));
         }
-        _ => return Err(refusal(host, repository, &opened)),
+        _ => return Err(push_refusal(host, repository, &opened)),
     }
     let location = opened.header(LOCATION.as_str());
     let location = location.and_then(|location| opened.url.join(location).ok());
@@ -89,15 +89,12 @@ async fn open_and_cancel(
 }
 
 /// Cancels an upload.
-async fn cancel(
+pub(super) async fn cancel(
     host: &RegistryHost,
     repository: &ImageRepository,
     upload: &Url,
 ) -> Result<(), String> {
-    let is_own = host
-        .base
-        .parse()
-        .is_ok_and(|base: Url| base.origin() == upload.origin());
+    let is_own = host.is_own_url(upload);
     let path = host.repository(repository);
     let status = if is_own {
         let delete = |access| host.send_to(Method::DELETE, upload.as_str(), &path, access);
@@ -138,7 +135,8 @@ async fn cancel(
     }
 }
 
-fn refusal(
+/// Returns the error for a refused upload.
+pub(super) fn push_refusal(
     host: &RegistryHost,
     repository: &ImageRepository,
     reply: &RegistryResponse,

@@ -20,8 +20,16 @@ pub(super) enum Resource<'a> {
     Manifest(&'a ImageReference),
     /// The configuration of an image, a blob that its manifest refers to.
     Configuration(&'a ImageRepository, &'a Digest),
+    /// A layer or configuration, to be copied.
+    Blob(&'a ImageRepository, &'a Digest),
     /// The uploads to a repository.
     Uploads(&'a ImageRepository),
+    /// A blob of another repository of the same registry.
+    Mount {
+        repository: &'a ImageRepository,
+        digest: &'a Digest,
+        from: &'a ImageRepository,
+    },
 }
 
 impl<'a> Resource<'a> {
@@ -36,8 +44,19 @@ impl<'a> Resource<'a> {
                 };
                 (image.repository(), format!("manifests/{reference}"))
             }
-            Self::Configuration(repository, digest) => (repository, format!("blobs/{digest}")),
+            Self::Configuration(repository, digest) | Self::Blob(repository, digest) => {
+                (repository, format!("blobs/{digest}"))
+            }
             Self::Uploads(repository) => (repository, "blobs/uploads/".to_owned()),
+            Self::Mount {
+                repository,
+                digest,
+                from,
+            } => {
+                let from = from.path();
+                let path = format!("blobs/uploads/?mount={digest}&from={from}");
+                (repository, path)
+            }
         }
     }
 
@@ -48,6 +67,8 @@ impl<'a> Resource<'a> {
             Self::Manifest(image) if *method == Method::PUT => format!("PUT {image}"),
             Self::Manifest(_) => method.to_string(),
             Self::Configuration(..) => "GET of an image configuration".to_owned(),
+            Self::Blob(..) => format!("{method} of a layer"),
+            Self::Mount { repository, .. } => format!("POST of a layer to {repository}"),
             Self::Uploads(repository) => format!("{method} of an upload to {repository}"),
         }
     }
@@ -56,8 +77,16 @@ impl<'a> Resource<'a> {
     pub fn digest(self) -> Option<&'a Digest> {
         match self {
             Self::Manifest(image) => image.digest(),
-            Self::Configuration(_, digest) => Some(digest),
-            Self::Uploads(_) => None,
+            Self::Configuration(_, digest) | Self::Blob(_, digest) => Some(digest),
+            Self::Uploads(_) | Self::Mount { .. } => None,
+        }
+    }
+
+    /// Returns a second repository that a request reads from.
+    pub fn mounted_from(self) -> Option<&'a ImageRepository> {
+        match self {
+            Self::Mount { from, .. } => Some(from),
+            _ => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 
 use super::MANIFEST_TYPES;
 use super::auth::Challenge;
@@ -11,8 +11,9 @@ use super::error::{RegistryError, message_of};
 use super::host::RegistryHost;
 use super::resource::{Access, Resource};
 use super::response::RegistryResponse;
+use super::token::TokenScope;
 use crate::client::retry::{TransientFailure, is_transient, is_transient_status, retry_after};
-use crate::model::image::{Digest, ImageReference};
+use crate::model::image::{Digest, ImageReference, ImageRepository};
 
 /// A request to a registry.
 struct RegistryRequest<'a> {
@@ -23,6 +24,8 @@ struct RegistryRequest<'a> {
     expected: ExpectedBody<'a>,
     /// Media type and bytes.
     body: Option<(&'a str, Bytes)>,
+    /// The path of another repository that is read.
+    mounted_from: Option<String>,
 }
 
 /// The kind of body that a response must have.
@@ -56,11 +59,12 @@ impl RegistryHost {
             request: &request,
             expected,
             body,
+            mounted_from: resource.mounted_from().map(|from| self.repository(from)),
         };
         self.deliver(request, &path, access).await
     }
 
-    fn url(&self, resource: Resource<'_>) -> String {
+    pub(super) fn url(&self, resource: Resource<'_>) -> String {
         let (repository, name) = resource.path();
         format!("{}/v2/{}/{name}", self.base, self.repository(repository))
     }
@@ -80,6 +84,7 @@ impl RegistryHost {
             request: &request,
             expected: ExpectedBody::Any,
             body: None,
+            mounted_from: None,
         };
         self.deliver(request, path, access).await
     }
@@ -96,14 +101,21 @@ impl RegistryHost {
             request: name,
             expected,
             body,
+            mounted_from,
         } = request;
+        let mounted_from = mounted_from.as_deref();
         let _permit = self.limit.acquire().await;
         let mut is_retry = false;
         loop {
             let challenge = self.challenge();
             let token = match &challenge {
                 Challenge::Bearer { realm, service } => {
-                    Some(self.token(realm, service.as_deref(), path, access).await?)
+                    let scope = TokenScope {
+                        path,
+                        access,
+                        mounted_from,
+                    };
+                    Some(self.token(realm, service.as_deref(), scope).await?)
                 }
                 _ => None,
             };
@@ -121,13 +133,7 @@ impl RegistryHost {
                         .header(CONTENT_TYPE, *media_type)
                         .body(bytes.clone());
                 }
-                match (&token, &challenge, &self.credentials) {
-                    (Some(token), _, _) => request.bearer_auth(token),
-                    (None, Challenge::Basic, Some(Credentials::Password { user, password })) => {
-                        request.basic_auth(user, Some(password))
-                    }
-                    _ => request,
-                }
+                self.with_credentials(request, token.as_deref(), &challenge)
             };
             let registry = self.registry.as_str();
             let reply = self.exchange(registry, name, expected, request).await?;
@@ -138,7 +144,11 @@ impl RegistryHost {
             // Some registries allow anonymous access to `/v2/` and send their challenge only here.
             let required = Challenge::read(&reply.headers);
             if token.is_some() {
-                self.forget_token(path, access);
+                self.forget_token(TokenScope {
+                    path,
+                    access,
+                    mounted_from,
+                });
             } else if required == Challenge::None || required == challenge {
                 return Ok(reply);
             }
@@ -146,6 +156,50 @@ impl RegistryHost {
                 self.set_challenge(required);
             }
         }
+    }
+
+    fn with_credentials(
+        &self,
+        request: RequestBuilder,
+        token: Option<&str>,
+        challenge: &Challenge,
+    ) -> RequestBuilder {
+        match (token, challenge, &self.credentials) {
+            (Some(token), _, _) => request.bearer_auth(token),
+            (None, Challenge::Basic, Some(Credentials::Password { user, password })) => {
+                request.basic_auth(user, Some(password))
+            }
+            _ => request,
+        }
+    }
+
+    /// Adds authentication to a request with a body that cannot be repeated, as the last challenge requires.
+    pub(super) async fn authorized(
+        &self,
+        request: RequestBuilder,
+        repository: &ImageRepository,
+        access: Access,
+    ) -> Result<RequestBuilder, RegistryError> {
+        let challenge = self.challenge();
+        let token = match &challenge {
+            Challenge::Bearer { realm, service } => {
+                let path = self.repository(repository);
+                let scope = TokenScope {
+                    path: &path,
+                    access,
+                    mounted_from: None,
+                };
+                Some(self.token(realm, service.as_deref(), scope).await?)
+            }
+            _ => None,
+        };
+        Ok(self.with_credentials(request, token.as_deref(), &challenge))
+    }
+
+    /// Returns whether a URL is of this registry, and not of a storage server.
+    pub(super) fn is_own_url(&self, url: &Url) -> bool {
+        let base = self.base.parse::<Url>();
+        base.is_ok_and(|base| base.origin() == url.origin())
     }
 
     /// Returns the digest of a reference without authentication, or the registry's error unless a login could help.

@@ -13,9 +13,41 @@ use super::error::{RegistryError, message_of, shown};
 use super::host::RegistryHost;
 use super::resource::Access;
 use super::send::ExpectedBody;
+use crate::model::image::ImageRepository;
 
-/// Tokens by repository path and access, each fetched once.
-pub(super) type Tokens = Mutex<HashMap<(String, Access), Arc<OnceCell<String>>>>;
+/// Tokens by repository path, access and the path of a second repository, each fetched once.
+pub(super) type Tokens = Mutex<HashMap<(String, Access, Option<String>), Arc<OnceCell<String>>>>;
+
+/// What a token permits.
+#[derive(Clone, Copy)]
+pub(super) struct TokenScope<'a> {
+    /// The path of the repository.
+    pub path: &'a str,
+    pub access: Access,
+    /// The path of another repository that may be read.
+    pub mounted_from: Option<&'a str>,
+}
+
+impl TokenScope<'_> {
+    fn key(self) -> (String, Access, Option<String>) {
+        let from = self.mounted_from.map(str::to_owned);
+        (self.path.to_owned(), self.access, from)
+    }
+
+    /// Returns the scopes to request.
+    fn scopes(self) -> Vec<String> {
+        let actions = match self.access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+            Access::Delete => "pull,push,delete",
+        };
+        let own = format!("repository:{}:{actions}", self.path);
+        let from = self
+            .mounted_from
+            .map(|from| format!("repository:{from}:pull"));
+        std::iter::once(own).chain(from).collect()
+    }
+}
 
 impl RegistryHost {
     /// Returns the token for a repository; concurrent callers share one fetch.
@@ -23,14 +55,13 @@ impl RegistryHost {
         &self,
         realm: &str,
         service: Option<&str>,
-        path: &str,
-        access: Access,
+        scope: TokenScope<'_>,
     ) -> Result<String, RegistryError> {
         let cell = {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            tokens.entry((path.to_owned(), access)).or_default().clone()
+            tokens.entry(scope.key()).or_default().clone()
         };
-        cell.get_or_try_init(|| self.fetch_token(realm, service, path, access))
+        cell.get_or_try_init(|| self.fetch_token(realm, service, scope))
             .await
             .cloned()
     }
@@ -39,15 +70,9 @@ impl RegistryHost {
         &self,
         realm: &str,
         service: Option<&str>,
-        path: &str,
-        access: Access,
+        scope: TokenScope<'_>,
     ) -> Result<String, RegistryError> {
-        let actions = match access {
-            Access::Pull => "pull",
-            Access::Push => "pull,push",
-            Access::Delete => "pull,push,delete",
-        };
-        let scope = format!("repository:{path}:{actions}");
+        let scopes = scope.scopes();
         let failed = |server: &str, what: String| RegistryError::TokenServer {
             registry: self.registry.clone(),
             server: server.to_owned(),
@@ -60,12 +85,14 @@ impl RegistryHost {
             Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
             None => url.host_str().unwrap_or_default().to_owned(),
         };
-        let mut form = vec![("scope", scope.as_str())];
+        let joined = scopes.join(" ");
+        let mut form: Vec<(&str, &str)> = Vec::new();
         form.extend(service.map(|service| ("service", service)));
         let client = self.token_client(&url).await?;
         let request: Box<dyn Fn() -> RequestBuilder + Send + Sync> = match &self.credentials {
             Some(Credentials::IdentityToken(token)) => {
                 form.extend([
+                    ("scope", joined.as_str()),
                     ("grant_type", "refresh_token"),
                     ("client_id", "xp"),
                     ("refresh_token", token.as_str()),
@@ -81,6 +108,7 @@ impl RegistryHost {
                 })
             }
             credentials => {
+                form.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
                 url.query_pairs_mut().extend_pairs(form);
                 Box::new(move || match credentials {
                     Some(Credentials::Password { user, password }) => {
@@ -115,9 +143,18 @@ impl RegistryHost {
     }
 
     /// Forgets a rejected token, which may have expired.
-    pub(super) fn forget_token(&self, path: &str, access: Access) {
+    pub(super) fn forget_token(&self, scope: TokenScope<'_>) {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.remove(&(path.to_owned(), access));
+        tokens.remove(&scope.key());
+    }
+
+    /// Forgets all tokens for a repository; returns whether there were any.
+    pub(super) fn forget_tokens(&self, repository: &ImageRepository) -> bool {
+        let path = self.repository(repository);
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = tokens.len();
+        tokens.retain(|(of, _, _), _| *of != path);
+        tokens.len() < before
     }
 
     /// Returns the client for the token server, which may use a different scheme.

@@ -8,6 +8,7 @@ mod builders;
 mod clusters;
 mod engine;
 mod files;
+mod leftovers;
 mod machine;
 mod pending;
 pub mod per_host_limit;
@@ -98,7 +99,7 @@ impl<'a> DoctorContext<'a> {
 
     /// Runs and evaluates all checks.
     pub async fn run_checks(&self, manifest: &ManifestFacts) -> DoctorReport {
-        let (machine, engine, registries, remotes, builders, copies, clusters) = tokio::join!(
+        let (machine, engine, registries, remotes, builders, copies, clusters, leftovers) = tokio::join!(
             machine::machine(self),
             engine::engine(self),
             registries::registries(self),
@@ -106,6 +107,7 @@ impl<'a> DoctorContext<'a> {
             builders::builders(self),
             working_copies::working_copies(self),
             clusters::clusters(self),
+            leftovers::leftovers(self),
         );
         let mut sections = vec![doctor::manifest(manifest), doctor::machine(&machine)];
         sections.push(doctor::engine(&engine));
@@ -116,6 +118,7 @@ impl<'a> DoctorContext<'a> {
             sections.extend(has_builders.then(|| doctor::builders(&builders)));
             sections.push(doctor::working_copies(&copies));
             sections.extend(clusters.as_ref().map(doctor::clusters));
+            sections.extend(leftovers.as_ref().map(doctor::leftovers));
         }
         // Omit the machine if there is nothing to report.
         sections.retain(|section: &Section| !section.findings.is_empty());

@@ -29,6 +29,14 @@ impl Locked {
         })
     }
 
+    /// Returns the lock with the same images in the repositories of the manifest: they are copied there.
+    pub fn moved(self, session: &Session) -> Self {
+        Self {
+            lock: self.lock.in_repositories_of(&session.manifest),
+            ..self
+        }
+    }
+
     /// Returns the locked sources, without contacting any remote.
     pub fn sources(
         &self,

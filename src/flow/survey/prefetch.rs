@@ -4,6 +4,7 @@
 //! are. This is only an optimization: an image that was not prefetched is queried when its commit is known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -15,12 +16,15 @@ use crate::client::registry::{RegistryClient, RegistryScheme};
 use crate::flow::request::ReferenceOverrides;
 use crate::flow::session::Session;
 use crate::flow::survey;
-use crate::model::image::{EngineImages, ImageQuery, ImageReference};
+use crate::model::image::{EngineImages, ImageQuery, ImageReference, ImageRepository};
 use crate::model::layout::Layout;
-use crate::model::manifest::ServiceName;
+use crate::model::manifest::{Manifest, ServiceName};
 use crate::model::plan::{Options, PlanDraft, Presence};
 use crate::model::source::{ReferenceOrigin, ResolvedReference, ServiceSource};
 use crate::store::cache::FactCache;
+
+/// The number of repositories and folders that are remembered; with more, all are forgotten.
+const MAX_FORMER: usize = 10_000;
 
 /// Queries in flight.
 #[derive(Default)]
@@ -52,7 +56,7 @@ impl RegistryPrefetch {
         references: &ReferenceOverrides,
         options: &Options,
     ) -> Self {
-        let PrefetchState { services, open } = PrefetchState::read(&session.layout);
+        let PrefetchState { services, open, .. } = PrefetchState::read(&session.layout);
         let queries = prefetch_queries(session, services, selected, references, options);
         let (client, images) = (client.clone(), queries.registries);
         let registries = tokio::spawn(async move {
@@ -139,6 +143,12 @@ struct PrefetchState {
     /// The registries that required no authentication. Authentication challenges are never saved, because they
     /// decide where passwords are sent.
     open: BTreeMap<String, RegistryScheme>,
+    /// The repositories that the services' images have or had.
+    #[serde(default)]
+    repositories: BTreeSet<String>,
+    /// The folders that the services' working copies have or had.
+    #[serde(default)]
+    dirs: BTreeSet<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -176,6 +186,29 @@ impl PrefetchState {
     }
 }
 
+/// What services had in earlier runs, and no service has now.
+pub struct FormerServices {
+    /// The repositories of their images.
+    pub repositories: BTreeSet<ImageRepository>,
+    /// The folders of their working copies.
+    pub dirs: BTreeSet<PathBuf>,
+}
+
+/// Returns what former services of a platform had.
+pub fn former(layout: &Layout, manifest: &Manifest) -> FormerServices {
+    let state = PrefetchState::read(layout);
+    let repositories = state.repositories.iter().filter_map(|it| it.parse().ok());
+    let mut former = FormerServices {
+        repositories: repositories.collect(),
+        dirs: state.dirs.iter().map(PathBuf::from).collect(),
+    };
+    for service in manifest.services.values() {
+        former.repositories.remove(&service.docker.image);
+        former.dirs.remove(&service.dir);
+    }
+    former
+}
+
 /// Saves the commits that the references of services resolved to, except those given on the command line, which are
 /// rarely reused. Does not create the `.xp` folder, because read-only commands call this too.
 pub fn save(
@@ -208,6 +241,14 @@ pub fn save(
             Some(way) => drop(state.open.insert(registry.to_string(), way)),
             None => drop(state.open.remove(registry.as_str())),
         }
+    }
+    if state.repositories.len().max(state.dirs.len()) > MAX_FORMER {
+        state.repositories.clear();
+        state.dirs.clear();
+    }
+    for service in manifest.services.values() {
+        state.repositories.insert(service.docker.image.to_string());
+        state.dirs.extend(service.dir.to_str().map(str::to_owned));
     }
     let after = state.text();
     if after != before {

@@ -85,6 +85,8 @@ enum SubjectKind {
     WorkingCopies,
     /// The Kubernetes clusters of the environments
     Clusters,
+    /// What former services left behind
+    Leftovers,
 }
 
 /// Result of one check
@@ -137,6 +139,7 @@ fn subject(section: &Section) -> SubjectDocument {
         Subject::Builders => SubjectKind::Builders,
         Subject::WorkingCopies => SubjectKind::WorkingCopies,
         Subject::Clusters => SubjectKind::Clusters,
+        Subject::Leftovers => SubjectKind::Leftovers,
     };
     let registry = match &section.subject {
         Subject::Registry(host) => Some(host.clone()),

@@ -6,6 +6,7 @@ mod clusters;
 mod document;
 mod engine;
 pub mod failure;
+mod leftovers;
 mod machine;
 mod manifest;
 mod registry;
@@ -25,6 +26,7 @@ pub use builders::{BuilderFacts, BuilderLocation, builders};
 pub use clusters::{ClusterFacts, EnvironmentCheck, EnvironmentFacts, KubectlLocation, clusters};
 pub use document::schema;
 pub use engine::{EngineConnectionFacts, OwnContainerFacts, Socket, engine};
+pub use leftovers::{LeftoverFacts, leftovers};
 pub use machine::{CacheState, DiskSpace, MachineFacts, RequiredProgram, machine};
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
 pub use registry::{CredentialOrigin, PushAccess, RegistryFacts, RepositoryFacts, registry};
@@ -67,6 +69,8 @@ pub enum Subject {
     WorkingCopies,
     /// The Kubernetes clusters of the environments.
     Clusters,
+    /// What former services left behind.
+    Leftovers,
 }
 
 impl fmt::Display for Subject {
@@ -90,6 +94,7 @@ impl Subject {
             Self::Builders => "builders",
             Self::WorkingCopies => "working copies",
             Self::Clusters => "clusters",
+            Self::Leftovers => "leftovers",
         }
     }
 }

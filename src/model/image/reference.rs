@@ -63,15 +63,11 @@ impl ImageReference {
     /// Returns the name under which Docker Engine lists the image: with a tag or a digest, never both, and without
     /// the registry for Docker Hub.
     pub fn familiar_name(&self) -> String {
-        let name = match (&self.digest, &self.tag) {
-            (Some(digest), _) => format!("{}@{digest}", self.repository),
-            (None, Some(tag)) => format!("{}:{tag}", self.repository),
-            (None, None) => format!("{}:latest", self.repository),
-        };
-        let hub = ["docker.io/", "index.docker.io/"];
-        match hub.iter().find_map(|registry| name.strip_prefix(registry)) {
-            Some(short) => short.strip_prefix("library/").unwrap_or(short).to_owned(),
-            None => name,
+        let repository = self.repository.familiar_name();
+        match (&self.digest, &self.tag) {
+            (Some(digest), _) => format!("{repository}@{digest}"),
+            (None, Some(tag)) => format!("{repository}:{tag}"),
+            (None, None) => format!("{repository}:latest"),
         }
     }
 }

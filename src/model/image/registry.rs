@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::ImageRepository;
 use super::name::{InvalidImageName, check_path, invalid};
 
 /// The host of a registry, with an optional port.
@@ -68,6 +69,44 @@ impl RegistryPrefix {
     /// Returns the path prefix of images in the registry, if any.
     pub fn path(&self) -> Option<&str> {
         self.path.as_deref()
+    }
+
+    /// Returns the repository with this path below the prefix.
+    pub fn below(&self, path: &str) -> ImageRepository {
+        let path = match &self.path {
+            Some(prefix) => format!("{prefix}/{path}"),
+            None => path.to_owned(),
+        };
+        ImageRepository::of(self.registry.clone(), path)
+    }
+
+    /// Returns the prefix as a repository, if it has a path.
+    pub fn as_repository(&self) -> Option<ImageRepository> {
+        let path = self.path.clone()?;
+        Some(ImageRepository::of(self.registry.clone(), path))
+    }
+
+    /// Returns the prefix without the last component of its path.
+    pub fn parent(&self) -> Option<Self> {
+        let path = self.path.as_ref()?;
+        Some(Self {
+            registry: self.registry.clone(),
+            path: path.rsplit_once('/').map(|(parent, _)| parent.to_owned()),
+        })
+    }
+
+    /// Returns the path of a repository below this prefix, if it is below.
+    pub fn path_below<'r>(&self, repository: &'r ImageRepository) -> Option<&'r str> {
+        if repository.registry() != Some(&self.registry) {
+            return None;
+        }
+        match &self.path {
+            Some(path) => repository
+                .path()
+                .strip_prefix(path.as_str())?
+                .strip_prefix('/'),
+            None => Some(repository.path()),
+        }
     }
 }
 

@@ -15,6 +15,14 @@ pub struct ImageRepository {
 }
 
 impl ImageRepository {
+    /// Creates a repository in a registry; `path` must be valid.
+    pub(super) fn of(registry: Registry, path: String) -> Self {
+        Self {
+            registry: Some(registry),
+            path,
+        }
+    }
+
     /// Returns the registry; `None` for an image that stays in the local engine.
     pub fn registry(&self) -> Option<&Registry> {
         self.registry.as_ref()
@@ -39,6 +47,16 @@ impl ImageRepository {
                 registry,
                 path: self.path,
             },
+        }
+    }
+
+    /// Returns the name under which Docker Engine lists images in it: without the registry for Docker Hub.
+    pub fn familiar_name(&self) -> String {
+        let name = self.to_string();
+        let hub = ["docker.io/", "index.docker.io/"];
+        match hub.iter().find_map(|registry| name.strip_prefix(registry)) {
+            Some(short) => short.strip_prefix("library/").unwrap_or(short).to_owned(),
+            None => name,
         }
     }
 

@@ -25,7 +25,7 @@ pub use self::parse::{InvalidLock, parse};
 pub use self::unlockable::{LockProblem, UnlockableImages};
 
 use crate::model::image::{Digest, ImageReference};
-use crate::model::manifest::ServiceName;
+use crate::model::manifest::{Manifest, ServiceName};
 use crate::model::recipe::InputDigest;
 use crate::model::source::{CommitId, GitReference, GitUrl, RefName, ResolvedReference};
 
@@ -94,6 +94,18 @@ impl Lock {
     pub fn with(&self, services: BTreeMap<ServiceName, LockedService>) -> Self {
         let mut lock = self.clone();
         lock.services.extend(services);
+        lock
+    }
+
+    /// Returns this lock with the same images in the repositories of a manifest.
+    pub fn in_repositories_of(&self, manifest: &Manifest) -> Self {
+        let mut lock = self.clone();
+        for (name, locked) in &mut lock.services {
+            let service = manifest.services.get(name);
+            if let (Some(service), Some(tag)) = (service, locked.image.tag()) {
+                locked.image = service.docker.image.tagged(tag.clone());
+            }
+        }
         lock
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::compare::ImageComparison;
 use super::draft::PlanCandidate;
+use super::former_names::FormerNames;
 use crate::model::image::{ImageIds, Labels};
 use crate::model::manifest::ServiceName;
 use crate::model::recipe::{LABEL_NEEDED_IMAGES, RecipeChange, RecipeStatus};
@@ -21,10 +22,12 @@ pub fn needed_ids(labels: &Labels) -> Option<NeededIds> {
 
 /// Compares the needed images that an image was built from with the current ones in `earlier`.
 ///
+/// `former` has the names of needed services that the image was built with, if they differ from the current ones.
 /// Needed images with unknown IDs are skipped: for them, only the recipe is compared.
 pub(super) fn recipe_status(
     candidate: &PlanCandidate<'_>,
     labels: Option<&Labels>,
+    former: &FormerNames,
     earlier: &BTreeMap<ServiceName, ImageComparison>,
 ) -> RecipeStatus {
     let needs = candidate.service.needs.iter();
@@ -39,7 +42,8 @@ pub(super) fn recipe_status(
     };
     let mut changes = Vec::new();
     for (need, ids) in known {
-        match built_from.get(need.as_str()) {
+        let name = former.get(need).map_or(need.as_str(), String::as_str);
+        match built_from.get(name) {
             Some(id) if ids.contains(id) => {}
             Some(_) => changes.push(RecipeChange::of_needed_image(need.as_str())),
             None => return RecipeStatus::Unverified,

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use super::decide::builder_unit;
 use super::draft::{PlanCandidate, PlanDraft};
+use super::former_names::FormerNames;
 use super::recipe::{Folders, TESTS};
 use super::{Inventory, Presence, QueryFailure};
 use super::{bases, built_from};
@@ -66,6 +67,9 @@ pub struct ImageComparison {
     pub inconsistent: Option<Digest>,
     /// The image in the engine.
     pub engine: ImageLookup,
+    /// The recipe of the current image, if it has other names of needed services; see
+    /// [`PlanDraft::former_names`].
+    pub former_recipe: Option<Recipe>,
     /// The IDs of the current image; `None` if there is none or they are unknown.
     pub ids: Option<ImageIds>,
 }
@@ -219,7 +223,7 @@ impl PlanDraft<'_> {
         }
     }
 
-    fn comparison(
+    pub(super) fn comparison(
         &self,
         candidate: &PlanCandidate<'_>,
         recipe: Option<&Recipe>,
@@ -233,9 +237,13 @@ impl PlanDraft<'_> {
                 status
             }
         };
-        let inputs =
-            |labels: Option<&Labels>| with_bases(same_inputs(candidate, labels, earlier), labels);
+        let no_names = FormerNames::new();
+        let inputs = |labels: Option<&Labels>| {
+            let status = same_inputs(candidate, labels, &no_names, earlier);
+            with_bases(status, labels)
+        };
         let current = recipe.map(ToString::to_string);
+        let ignored = (!self.options.test).then_some(TESTS);
         let recipe_status = |labels: Option<&Labels>| {
             let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
             // Fast path: most images are up to date, and then the label need not be parsed.
@@ -243,7 +251,7 @@ impl PlanDraft<'_> {
                 return ImageLookup::Found(inputs(labels));
             }
             let before = label.and_then(|label| label.parse::<Recipe>().ok());
-            let of_working_copy = before.is_some_and(|before| before.is_of_working_copy());
+            let of_working_copy = before.as_ref().is_some_and(Recipe::is_of_working_copy);
             if of_working_copy && !candidate.is_local {
                 return ImageLookup::FromWorkingCopy;
             }
@@ -256,10 +264,18 @@ impl PlanDraft<'_> {
             } else {
                 recipe
             };
-            let ignored = (!self.options.test).then_some(TESTS);
             match RecipeStatus::of(label.map(String::as_str), &recipe, ignored) {
                 Ok(RecipeStatus::Verified) => ImageLookup::Found(inputs(labels)),
-                Ok(recipe_status) => ImageLookup::Found(with_bases(recipe_status, labels)),
+                Ok(recipe_status) => {
+                    let former = before.and_then(|before| {
+                        self.former_names(candidate, &recipe, &before, ignored, earlier)
+                    });
+                    let status = match former {
+                        Some(former) => same_inputs(candidate, labels, &former, earlier),
+                        None => recipe_status,
+                    };
+                    ImageLookup::Found(with_bases(status, labels))
+                }
                 Err(invalid) => ImageLookup::UnreadableRecipe(invalid),
             }
         };
@@ -289,6 +305,7 @@ impl PlanDraft<'_> {
                 None => ImageLookup::Absent,
                 Some(image) => recipe_status(Some(&image.labels)),
             },
+            former_recipe: None,
             ids: None,
         };
         let is_settled = comparison.registry.is_usable() || candidate.pinned.is_some();
@@ -310,11 +327,24 @@ impl PlanDraft<'_> {
                 (_, digest) => comparison.inconsistent = digest,
             }
         }
-        if recipe.is_some() {
+        if let Some(recipe) = recipe {
             let published = comparison.digest.as_ref();
             let is_pinned = candidate.pinned.is_some();
             let published = published.filter(|_| is_pinned || comparison.registry.is_usable());
             let image = inventory.in_engine(&candidate.image);
+            let labels = match published {
+                Some(digest) => labels_of(candidate, digest, inventory).and_then(Result::ok),
+                None if comparison.engine.is_usable() => image.map(|image| &image.labels),
+                None => None,
+            };
+            let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
+            let of_image = label.filter(|label| Some(*label) != current.as_ref());
+            let of_image = of_image.and_then(|label| label.parse::<Recipe>().ok());
+            comparison.former_recipe = of_image.filter(|before| {
+                // Without the tests, it is the current recipe.
+                let mut changes = recipe.changes_since(before).into_iter();
+                changes.any(|change| Some(change.name()) != ignored) && !before.is_of_working_copy()
+            });
             match published {
                 Some(digest) if !candidate.is_local => {
                     let ids = published_ids(candidate, digest, inventory);
@@ -385,6 +415,7 @@ impl ImageLookup {
 fn same_inputs(
     candidate: &PlanCandidate<'_>,
     labels: Option<&Labels>,
+    former: &FormerNames,
     earlier: &BTreeMap<ServiceName, ImageComparison>,
 ) -> RecipeStatus {
     let revision = labels.and_then(|labels| labels.get(LABEL_REVISION));
@@ -394,7 +425,7 @@ fn same_inputs(
     if candidate.pinned.is_some() {
         return RecipeStatus::Verified;
     }
-    built_from::recipe_status(candidate, labels, earlier)
+    built_from::recipe_status(candidate, labels, former, earlier)
 }
 
 /// Returns the IDs of an image in the registry; `None` if they are unknown.

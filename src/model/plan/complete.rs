@@ -85,6 +85,10 @@ impl Decided<'_> {
         let mut needed: Vec<Unit> = Vec::new();
         let mut steps = Vec::new();
         let mut in_place = None;
+        steps.extend(verdict.other_name.clone().map(|other| Step::EngineTag {
+            image: other,
+            names: vec![image.clone()],
+        }));
         match verdict.decision {
             Decision::Build => {
                 needed.extend(builder_unit(candidate));
@@ -321,7 +325,8 @@ impl Decided<'_> {
             let identity = comparison.and_then(|it| it.identity.clone());
             let identity = identity.map(|tag| needed.image.repository().tagged(tag));
             let identity = identity.or_else(|| {
-                let recipe = self.published_recipe(needed)?;
+                let recipe = self.former_recipe(needed);
+                let recipe = recipe.or_else(|| self.published_recipe(needed))?;
                 Some(needed.identity(&recipe))
             });
             Some(NeededImage {
@@ -333,10 +338,25 @@ impl Decided<'_> {
         needed.collect()
     }
 
+    /// Returns the recipe of an existing image that has other names of needed services than the current one.
+    fn former_recipe(&self, candidate: &PlanCandidate<'_>) -> Option<Recipe> {
+        let name = &candidate.service.name;
+        let decision = self.verdicts.get(name).map(|verdict| verdict.decision);
+        let comparison = self.comparisons.get(name)?;
+        comparison
+            .former_recipe
+            .clone()
+            .filter(|_| decision != Some(Decision::Build))
+    }
+
     /// Returns which images of other runs are accepted for a service.
     fn wanted(&self, candidate: &PlanCandidate<'_>) -> Equivalence {
         let options = &self.draft.options;
-        match self.recipes.get(&candidate.service.name) {
+        let former = self.former_recipe(candidate);
+        match former
+            .as_ref()
+            .or_else(|| self.recipes.get(&candidate.service.name))
+        {
             Some(recipe) if !options.trust_commit => Equivalence::Built {
                 commit: candidate.source.commit,
                 recipe: recipe.clone(),

@@ -23,6 +23,8 @@ pub(super) struct ServiceVerdict {
     pub registry_tags: Vec<Tag>,
     /// The names that the engine lacks or has on another image.
     pub engine_names: Vec<ImageReference>,
+    /// The name in the engine of an image that first gets its own name.
+    pub other_name: Option<ImageReference>,
 }
 
 /// A draft with a decision for each service.
@@ -321,6 +323,14 @@ impl<'a> PlanDraft<'a> {
             mut reason,
             changes,
         } = choice;
+        let other_name = inventory.other_names.get(&candidate.image);
+        let other_name = other_name.filter(|_| matches!(decision, Decision::Push | Decision::Skip));
+        if let Some(name) = other_name {
+            reason = format!("in the engine as {name}");
+            if decision == Decision::Skip {
+                decision = Decision::Tag;
+            }
+        }
         if inventory.incomplete.contains(&candidate.image) {
             reason.push_str("; the registry's image is incomplete");
         }
@@ -379,6 +389,7 @@ impl<'a> PlanDraft<'a> {
             changes,
             registry_tags,
             engine_names,
+            other_name: other_name.cloned(),
         }
     }
 }

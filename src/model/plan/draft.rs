@@ -243,9 +243,19 @@ impl<'a> PlanDraft<'a> {
         template: &Template,
         candidate: &PlanCandidate<'_>,
     ) -> Result<String, ManifestError> {
+        self.render_for_recipe_as(template, candidate, &ServiceName::to_string)
+    }
+
+    /// Like [`PlanDraft::render_for_recipe`], with other names for the needed services.
+    pub(super) fn render_for_recipe_as(
+        &self,
+        template: &Template,
+        candidate: &PlanCandidate<'_>,
+        names: &dyn Fn(&ServiceName) -> String,
+    ) -> Result<String, ManifestError> {
         let services = |name: &ServiceName| {
             let commit = self.sources.get(name)?.commit;
-            Some((format!("the image of {name}"), commit))
+            Some((format!("the image of {}", names(name)), commit))
         };
         let values = self.values(candidate.service, candidate.source, &services);
         self.manifest.render(template, &values)

@@ -51,6 +51,9 @@ pub struct Inventory {
     pub incomplete: BTreeSet<ImageReference>,
     /// The queried images that the engine has.
     pub engine: EngineImages,
+    /// The names in the engine of images that do not have their own name yet. [`Inventory::engine`] has them under
+    /// their own name.
+    pub other_names: BTreeMap<ImageReference, ImageReference>,
 }
 
 impl Inventory {

@@ -6,6 +6,7 @@ mod display;
 mod engine_images;
 mod inventory;
 mod local;
+mod moves;
 mod names;
 mod parts;
 mod recipes;
@@ -55,6 +56,8 @@ struct TestPlatform {
     builder_in_registry: bool,
     dockerfile: &'static str,
     labels: BTreeMap<ServiceName, Option<String>>,
+    /// Labels that replace others, by service.
+    more_labels: BTreeMap<ServiceName, (String, String)>,
 }
 
 fn name(text: &str) -> ServiceName {
@@ -112,6 +115,7 @@ impl TestPlatform {
             builder_in_registry: false,
             dockerfile: "FROM scratch",
             labels: BTreeMap::new(),
+            more_labels: BTreeMap::new(),
         }
     }
 
@@ -164,7 +168,8 @@ impl TestPlatform {
             };
             let label = label.map(|label| (LABEL_RECIPE.to_owned(), label));
             let needs = self.needs(&service);
-            let labels: Labels = label.into_iter().chain(needs).collect();
+            let more = self.more_labels.get(&service).cloned();
+            let labels: Labels = label.into_iter().chain(needs).chain(more).collect();
             let image = self.image(service.as_str(), "");
             if let Some(image) = inventory.engine.get_mut(&image.to_string()) {
                 image.labels = labels.clone();

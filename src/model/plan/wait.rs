@@ -117,7 +117,12 @@ impl UnitPlan {
         if steps.iter().any(|it| matches!(it, Step::Push(_))) {
             return UsableFrom::Upload;
         }
-        let provides = |step: &Step| matches!(step, Step::Image(_) | Step::Pull { .. });
+        let provides = |step: &Step| match step {
+            Step::Image(_) | Step::Pull { .. } => true,
+            // The image had another name before.
+            Step::EngineTag { names, .. } => names.contains(&self.image),
+            _ => false,
+        };
         UsableFrom::Steps(steps.iter().rposition(provides).map_or(0, |last| last + 1))
     }
 

@@ -119,6 +119,11 @@ impl Recipe {
         self.insert(name.into(), InputDigest::of(&bytes));
     }
 
+    /// Adds an input by its digest.
+    pub fn set(&mut self, name: impl Into<Cow<'static, str>>, digest: InputDigest) {
+        self.insert(name.into(), digest);
+    }
+
     fn insert(&mut self, name: Cow<'static, str>, digest: InputDigest) {
         self.inputs_mut().insert(name, digest);
     }

@@ -10,6 +10,7 @@ mod ci;
 mod cluster;
 mod completions;
 mod contained;
+mod copy;
 mod credentials;
 mod decisions;
 mod deploy;
@@ -58,6 +59,7 @@ mod lock_diff;
 mod logs;
 mod manifest;
 mod messages;
+mod moved;
 mod needed_images;
 mod otlp;
 mod plain_lines;
@@ -104,6 +106,7 @@ pub fn all() -> Vec<Case> {
         cluster::CASES,
         completions::CASES,
         contained::CASES,
+        copy::CASES,
         credentials::CASES,
         decisions::CASES,
         deploy::CASES,
@@ -152,6 +155,7 @@ pub fn all() -> Vec<Case> {
         logs::CASES,
         manifest::CASES,
         messages::CASES,
+        moved::CASES,
         needed_images::CASES,
         otlp::CASES,
         plain_lines::CASES,

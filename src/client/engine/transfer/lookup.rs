@@ -14,6 +14,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use crate::client::engine::connect::endpoint::EngineEndpoint;
 use crate::client::engine::{Engine, EngineError};
 use crate::model::image::{EngineImage, EngineImages, ImageIds, ImageQuery, ImageReference};
+use crate::model::recipe::LABEL_RECIPE;
 
 /// The number of concurrent requests.
 const CONCURRENCY: usize = 16;
@@ -23,6 +24,9 @@ const SSH_CONCURRENCY: usize = 4;
 
 /// The number of names in one list request: more would make the requests uneven and the URL long.
 const NAMES_PER_LIST: usize = 16;
+
+/// The number of patterns in one list request: the URL must not exceed 64 KiB.
+const PATTERNS_PER_LIST: usize = 500;
 
 /// The registry that Podman gives to images which were built on its own command line.
 const LOCALHOST: &str = "localhost";
@@ -61,9 +65,7 @@ impl Engine {
         if queries.is_empty() {
             return Ok(EngineImages::new());
         }
-        // Before API 1.44, a list of the containerd store has no labels.
-        let lists_labels = self.docker.client_version().minor_version >= 44;
-        if !lists_labels || !self.facts().await?.containerd_store {
+        if !self.lists_labels() || !self.facts().await?.containerd_store {
             return self.inspect_images(queries).await;
         }
         // An image that has only a tag can be inspected by its digest, but not listed by it.
@@ -96,36 +98,86 @@ impl Engine {
         let names = queries.into_iter().flat_map(ImageQuery::into_names);
         let names: Vec<String> = names.map(|name| name.familiar_name()).collect();
         let names: Vec<Vec<String>> = names.chunks(NAMES_PER_LIST).map(<[_]>::to_vec).collect();
-        let requests = names.into_iter().map(|names| {
-            let filters = HashMap::from([("reference".to_owned(), names)]);
-            let options = ListImagesOptions {
-                filters: Some(filters),
-                ..ListImagesOptions::default()
-            };
-            self.docker.list_images(Some(options))
-        });
+        let requests = names
+            .into_iter()
+            .map(|names| self.list(HashMap::from([("reference".to_owned(), names)])));
         let mut responses =
             futures_util::stream::iter(requests).buffer_unordered(self.concurrency());
         let mut by_name = EngineImages::new();
-        while let Some(response) = responses.next().await {
-            let images = response.map_err(|error| EngineError::new("look up images", error))?;
-            for image in images {
-                let ImageSummary {
-                    id,
-                    labels,
-                    repo_tags,
-                    repo_digests,
-                    ..
-                } = image;
-                let found = EngineImage {
-                    id,
-                    labels: labels.into_iter().collect(),
-                };
-                let names = repo_tags.into_iter().chain(repo_digests);
-                by_name.extend(names.map(|name| (name, found.clone())));
-            }
+        while let Some(response) = responses.try_next().await? {
+            by_name.extend(response);
         }
         Ok(by_name)
+    }
+
+    /// Sends one list request.
+    async fn list(
+        &self,
+        filters: HashMap<String, Vec<String>>,
+    ) -> Result<EngineImages, EngineError> {
+        let options = ListImagesOptions {
+            filters: Some(filters),
+            ..ListImagesOptions::default()
+        };
+        let images = self.docker.list_images(Some(options)).await;
+        let images = images.map_err(|error| EngineError::new("look up images", error))?;
+        let mut by_name = EngineImages::new();
+        for image in images {
+            let ImageSummary {
+                id,
+                labels,
+                repo_tags,
+                repo_digests,
+                ..
+            } = image;
+            let found = EngineImage {
+                id,
+                labels: labels.into_iter().collect(),
+            };
+            let names = repo_tags.into_iter().chain(repo_digests);
+            by_name.extend(names.map(|name| (name, found.clone())));
+        }
+        Ok(by_name)
+    }
+
+    /// Returns the images with names that match patterns, in the syntax of the filter `reference`: `*` matches any
+    /// text without a slash. Podman has other patterns, so there, the result has all images built by xp.
+    ///
+    /// Only names are compared, so this costs little even if the engine has many images.
+    ///
+    /// # Errors
+    ///
+    /// If the engine does not respond.
+    pub async fn images_like(
+        &self,
+        patterns: impl IntoIterator<Item = String>,
+    ) -> Result<EngineImages, EngineError> {
+        let patterns: Vec<String> = patterns.into_iter().collect();
+        let mut found = EngineImages::new();
+        for patterns in patterns.chunks(PATTERNS_PER_LIST) {
+            let filter = if self.is_podman {
+                ("label".to_owned(), vec![LABEL_RECIPE.to_owned()])
+            } else {
+                ("reference".to_owned(), patterns.to_vec())
+            };
+            found.extend(self.list(HashMap::from([filter])).await?);
+            if self.is_podman {
+                break;
+            }
+        }
+        if self.lists_labels() || found.is_empty() || !self.facts().await?.containerd_store {
+            return Ok(found);
+        }
+        let names = found
+            .into_keys()
+            .filter_map(|name| name.parse::<ImageReference>().ok());
+        self.inspect_images(names.map(ImageQuery::from).collect())
+            .await
+    }
+
+    /// Returns whether lists of images have labels: with the containerd store, not before API 1.44.
+    fn lists_labels(&self) -> bool {
+        self.docker.client_version().minor_version >= 44
     }
 
     fn concurrency(&self) -> usize {
