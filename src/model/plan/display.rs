@@ -97,7 +97,7 @@ fn with_short_id(tag: &str) -> String {
 
 impl Plan {
     /// Returns the plan as a table, followed by the steps of each unit with paths relative to the manifest's folder, and
-    /// by the counts and the time that planning took.
+    /// by the counts. On a terminal, the counts are followed by the time that planning took; files can be compared.
     pub fn display(&self, folder: &Path, detail: Detail, took: Duration) -> String {
         let heading = [("DECISION", Fit::Fixed), ("WHY", Fit::Wrapped)];
         let mut text = detail.table(self, &heading, |unit| {
@@ -112,13 +112,18 @@ impl Plan {
         if !text.is_empty() {
             text.push('\n');
         }
-        text.push_str(&self.closing_line(took));
+        let time = detail
+            .columns
+            .map(|_| format!(" (planned in {})", elapsed(took)));
+        text.push_str(&self.closing_line());
+        text.push_str(&time.filter(|_| !self.is_empty()).unwrap_or_default());
+        text.push('\n');
         text
     }
 
-    fn closing_line(&self, took: Duration) -> String {
+    fn closing_line(&self) -> String {
         if self.is_empty() {
-            return format!("{}\n", self.nothing_to_do());
+            return self.nothing_to_do();
         }
         let decided = |decision| {
             let units = self.units.iter();
@@ -131,7 +136,7 @@ impl Plan {
             (decided(Decision::Tag), "to tag"),
             (self.up_to_date(), "up to date"),
         ];
-        format!("{} (planned in {})\n", counted(&counts), elapsed(took))
+        counted(&counts)
     }
 
     /// Returns the closing line of a plan without work.

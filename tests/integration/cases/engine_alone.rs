@@ -222,7 +222,7 @@ fn fail_fast_stops_everything(t: &Context) {
     assert_eq!(output.status.code(), Some(1), "{output}");
     assert!(output.row("a").contains(" FAILED "), "{output}");
     assert!(output.row("b").contains(" stopped "), "{output}");
-    assert!(output.row("c").contains(" stopped "), "{output}");
+    assert!(output.row("c").contains(" not started "), "{output}");
     assert!(t.containers().is_empty());
     assert!(
         t.engine()

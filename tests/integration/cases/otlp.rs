@@ -189,5 +189,5 @@ fn failures_are_in_the_trace(t: &Context) {
         assert!(trace.text(name, "message").contains('3'), "{span}");
     }
     assert_eq!(trace.span("base container")["status"], "STATUS_CODE_OK");
-    assert_eq!(trace.span("top")["attributes"]["xp.result"], "blocked");
+    assert_eq!(trace.span("top")["attributes"]["xp.result"], "not started");
 }
