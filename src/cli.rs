@@ -120,7 +120,7 @@ pub enum Command {
     Shell(ShellArgs),
     /// Show the logs of a run
     Logs(LogsArgs),
-    /// Export a run as HTML, with timeline and logs, as JUnit or a trace
+    /// Export a run as an HTML page, Markdown, JUnit XML or a trace
     Report(ReportArgs),
     /// Show the dependency graph and the state of each service
     Graph(GraphArgs),

@@ -101,7 +101,7 @@ fn services_of_one_remote_share_its_request(t: &Context) {
     let services = SERVICES.map(|name| small::service(t, name, &url, "", ""));
     small::manifest(t, "", &services.concat());
     let plan = t.xp(["plan"]).success();
-    assert_eq!(plan.stdout.matches("the engine does not have").count(), 5);
+    assert_eq!(plan.stdout.matches("  new commit  ").count(), 5);
     let requests = repository.requests_since(GitServerKind::Open, Mark::START);
     assert_eq!(requests.len(), 1, "{requests:?}");
 }

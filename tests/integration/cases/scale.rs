@@ -54,7 +54,7 @@ fn many_services_use_few_files_and_little_memory(t: &Context) {
     }
     small::manifest(t, &t.registry_prefix(t.registry()), &text);
     let plan = limited(t, "plan");
-    let rows = plan.stdout.matches(" nor the engine has ").count();
+    let rows = plan.stdout.matches("  new commit  ").count();
     assert_eq!(rows, services, "{plan}");
     is_small(&plan);
     let asked = t.git_server(GitServerKind::Open);

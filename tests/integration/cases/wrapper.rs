@@ -220,7 +220,7 @@ fn worktrees_and_borrowed_objects_are_mounted(t: &Context) {
 fn failures_keep_their_exit_code(t: &Context) {
     let app = App::with_scripts(t, "", &["exit 7"]);
     let source = t.dir().join(".xp/build/app").display().to_string();
-    wrapper(t, ["build"])
+    wrapper(t, ["build", "-v"])
         .failure(1)
         .stderr_contains("exited with 7")
         // The printed command runs outside.
