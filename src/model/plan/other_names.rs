@@ -20,8 +20,8 @@ use crate::model::recipe::{LABEL_REVISION, RecipeStatus};
 /// The maximum number of components of a name that is found, including the registry.
 const MAX_COMPONENTS: usize = 6;
 
-/// The registry that Podman gives to images which were built on its own command line.
-const PODMAN_LOCAL: &str = "localhost/";
+/// What Podman adds to names without a registry.
+const PODMAN_PREFIXES: [&str; 3] = ["localhost/", "docker.io/library/", "docker.io/"];
 
 impl PlanDraft<'_> {
     /// Returns patterns for the other names that missing images may have, in the syntax of the engine's filter
@@ -122,11 +122,10 @@ impl PlanDraft<'_> {
             return None;
         }
         let own = candidate.image.repository();
-        let local = own
-            .registry()
-            .is_none()
-            .then(|| name.strip_prefix(PODMAN_LOCAL));
-        let other: ImageReference = local.flatten().unwrap_or(name).parse().ok()?;
+        let mut prefixes = PODMAN_PREFIXES.iter();
+        let local = prefixes.find_map(|prefix| name.strip_prefix(prefix));
+        let local = local.filter(|_| own.registry().is_none());
+        let other: ImageReference = local.unwrap_or(name).parse().ok()?;
         let other = other.repository();
         let folder = |path: &str| path.rfind('/').map(|slash| path[..slash].to_owned());
         let is_sibling =
