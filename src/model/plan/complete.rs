@@ -221,6 +221,7 @@ impl Decided<'_> {
                 service.git.remote.without_credentials(),
             ),
             (recipe::LABEL_VERSION.to_owned(), version(source)),
+            (recipe::LABEL_SERVICE.to_owned(), service.name.to_string()),
         ]);
         labels.extend(recipe.map(|recipe| (recipe::LABEL_RECIPE.to_owned(), recipe.to_string())));
         if candidate.is_local {

@@ -3,7 +3,8 @@
 //! Such an image gets the new name instead of being built again, if its labels prove that it was built by xp from the
 //! same commit, the same inputs and the current needed images. Labels can be forged, and the engine may have pulled an
 //! image from anywhere. So only names that the manifest's author could have chosen are considered: next to the
-//! service's image, below the manifest's `registry`, or used by this platform before.
+//! service's image, below the manifest's `registry`, or used by this platform before. The image of another service of
+//! the manifest is never used: with the same inputs, its scripts may still have built something else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use crate::model::image::{
     EngineImage, EngineImages, ImageReference, ImageRepository, RegistryPrefix, Tag,
 };
 use crate::model::manifest::{ManifestError, ServiceName};
-use crate::model::recipe::{LABEL_REVISION, RecipeStatus};
+use crate::model::recipe::{LABEL_REVISION, LABEL_SERVICE, RecipeStatus};
 
 /// The maximum number of components of a name that is found, including the registry.
 const MAX_COMPONENTS: usize = 6;
@@ -54,6 +55,8 @@ impl PlanDraft<'_> {
             return Ok(());
         }
         let found: BTreeMap<&String, &EngineImage> = found.iter().collect();
+        let services = self.manifest.services.values();
+        let current: BTreeSet<&ImageRepository> = services.map(|it| &it.docker.image).collect();
         let recipes = self.recipes(&self.services(), folders)?;
         let mut comparisons: BTreeMap<ServiceName, ImageComparison> = BTreeMap::new();
         // Candidates are in dependency order: an image is compared with the needed ones that were just found.
@@ -66,7 +69,8 @@ impl PlanDraft<'_> {
                 && comparison.registry.recipe_status().is_none()
             {
                 for (name, image) in &found {
-                    let Some(other) = self.other_name(candidate, name, former) else {
+                    let other = self.other_name(candidate, name, former);
+                    let Some(other) = other.filter(|it| !current.contains(it.repository())) else {
                         continue;
                     };
                     let own = candidate.image.familiar_name();
@@ -146,9 +150,18 @@ fn is_built_alike(
     comparison: &ImageComparison,
     earlier: &BTreeMap<ServiceName, ImageComparison>,
 ) -> bool {
+    let service = candidate.service;
     let revision = image.labels.get(LABEL_REVISION);
-    let mut needs = candidate.service.needs.iter();
+    let built_for = image.labels.get(LABEL_SERVICE);
+    let scripts = &service.scripts;
+    // Scripts can read the name of the service.
+    let has_scripts = ![&scripts.prepare, &scripts.build, &scripts.test]
+        .into_iter()
+        .all(Vec::is_empty);
+    let is_of_service = built_for.is_some_and(|name| name == service.name.as_str());
+    let mut needs = service.needs.iter();
     comparison.engine == ImageLookup::Found(RecipeStatus::Verified)
+        && (is_of_service || !has_scripts)
         && revision.is_some_and(|it| *it == candidate.source.commit.to_string())
         && needs.all(|need| earlier.get(need).is_some_and(|it| it.ids.is_some()))
 }

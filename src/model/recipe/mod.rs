@@ -16,6 +16,8 @@ pub const LABEL_SOURCE: &str = "org.opencontainers.image.source";
 pub const LABEL_CREATED: &str = "org.opencontainers.image.created";
 /// The label with the branch or tag that was built, or the commit if there was neither.
 pub const LABEL_VERSION: &str = "org.opencontainers.image.version";
+/// The label with the name of the service, which scripts can read but the recipe does not contain.
+pub const LABEL_SERVICE: &str = "x-platform.service";
 /// The label with the recipe: the inputs of the build other than the commit.
 pub const LABEL_RECIPE: &str = "x-platform.recipe";
 /// The label with the images of needed services that were used: a JSON object with the engine's image ID by service.

@@ -11,6 +11,7 @@ pub const CASES: &[Case] = cases![
     renaming_an_image_builds_nothing,
     an_image_with_another_name_is_not_used_if_its_inputs_differ,
     an_image_of_a_stranger_is_not_used,
+    services_with_the_same_inputs_are_both_built,
     moving_a_repository_builds_nothing,
     changing_the_registry_builds_nothing,
     renaming_without_a_registry_builds_nothing,
@@ -86,7 +87,7 @@ impl<'t> Moving<'t> {
     pub fn build(&self) -> Output {
         self.write();
         let build = self.t.xp(["build"]).success();
-        assert_eq!(build.stdout.matches(" built ").count(), 2, "{build}");
+        assert_eq!(build.stdout.matches("  built  ").count(), 2, "{build}");
         build
     }
 
@@ -169,7 +170,7 @@ fn renaming_an_image_builds_nothing(t: &Context) {
     // A new commit is built under the new name.
     moving.base.commit(&[("new", "1\n")], "More");
     let build = t.xp(["build"]).success();
-    assert_eq!(build.stdout.matches(" built ").count(), 2, "{build}");
+    assert_eq!(build.stdout.matches("  built  ").count(), 2, "{build}");
 }
 
 fn an_image_with_another_name_is_not_used_if_its_inputs_differ(t: &Context) {
@@ -205,6 +206,37 @@ fn an_image_of_a_stranger_is_not_used(t: &Context) {
     assert!(plan.row("base").contains(" build "), "{plan}");
     for stranger in ["evil.example.com/x/base", "evil/base"] {
         t.engine().remove_image(&format!("{stranger}:{commit}"));
+    }
+}
+
+/// With the same commit and inputs, scripts may still build something else for each service.
+fn services_with_the_same_inputs_are_both_built(t: &Context) {
+    let dockerfile = format!("FROM {}\nCOPY name /\n", t.engine().busybox());
+    let repository = t.git_repo("both");
+    repository.commit(&[("Dockerfile", &dockerfile)], "Start");
+    let services = ["one", "two"].map(|name| {
+        format!(
+            "  {name}:\n    dir: src/{name}\n    git: {{ remote: \"{}\" }}\n    dockerBuilder: {{ image: {}, network: none }}\n    \
+             scripts: {{ build: [ 'echo $XP_SERVICE > name' ] }}\n    docker: {{ image: {} }}\n",
+            repository.url_file(),
+            t.engine().busybox(),
+            t.image(name),
+        )
+    });
+    let [one, two] = &services;
+    t.manifest(&format!("services:\n{one}"));
+    t.xp(["build"]).success();
+    // Also if the first one is gone.
+    for manifest in [
+        format!("services:\n{one}{two}"),
+        format!("services:\n{two}"),
+    ] {
+        t.manifest(&manifest);
+        let build = t.xp(["build"]).success();
+        assert!(build.row("two").contains(" built "), "{build}");
+        let image = format!("{}:{}", t.image("two"), repository.head());
+        assert_eq!(t.engine().run(&image, ["cat", "/name"]).trim(), "two");
+        t.engine().remove_image(&image);
     }
 }
 
@@ -260,10 +292,12 @@ fn renaming_without_a_registry_builds_nothing(t: &Context) {
     moving.build();
     let id = moving.id("top", &moving.top);
     moving.image = "core";
-    moving.name = "core";
     moving.write();
     let plan = t.xp(["plan"]).success();
-    assert!(plan.row("core").contains(" tag "), "{plan}");
+    assert!(plan.row("base").contains(" tag "), "{plan}");
+    nothing_is_built(t);
+    moving.name = "core";
+    moving.write();
     nothing_is_built(t);
     assert_eq!(moving.id("top", &moving.top), id);
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::image::EngineImages;
-use crate::model::recipe::LABEL_REVISION;
+use crate::model::recipe::{LABEL_REVISION, LABEL_SERVICE};
 
 /// Images that the engine has under other names, each with a service and the ID of the `front` that it was built from.
 struct OtherNames<'p> {
@@ -29,6 +29,7 @@ impl<'p> OtherNames<'p> {
         let mut labels = Labels::from([
             (LABEL_RECIPE.to_owned(), recipe.to_string()),
             (LABEL_REVISION.to_owned(), commit(service).to_string()),
+            (LABEL_SERVICE.to_owned(), service.to_owned()),
         ]);
         if service == "back" {
             let needs = r#"{"front":"id of front"}"#.to_owned();
@@ -325,4 +326,26 @@ fn a_changed_input_is_found_despite_a_rename() {
         plan.iter().any(|it| it.contains("back build: ")),
         "{plan:?}"
     );
+}
+
+#[test]
+fn the_image_of_another_service_is_not_used() {
+    let platform = renamed();
+    let others = OtherNames::new(&platform).image("r.example.com/x/other", "front", |_| {});
+    assert!(others.plan(&["front"])[0].contains("front build: new commit"));
+}
+
+#[test]
+fn scripts_may_have_used_the_name_of_the_service() {
+    let renamed_service = |labels: &mut Labels| {
+        labels.insert(LABEL_SERVICE.to_owned(), "former".to_owned());
+    };
+    let platform = renamed();
+    let names = OtherNames::new(&platform)
+        .image("r.example.com/x/a", "front", renamed_service)
+        .image("r.example.com/x/b", "back", renamed_service);
+    let plan = names.plan(&["back"]).join("\n");
+    // Only `back` has scripts.
+    assert!(plan.contains("front push: in the engine as"), "{plan}");
+    assert!(plan.contains("back build: new commit"), "{plan}");
 }
