@@ -19,6 +19,13 @@ pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     let metadata_file = metadata_file.transpose()?;
     let request = if args.failed {
         let failed = unfinished(session)?;
+        if failed.is_local && !args.plan.local {
+            return Err(Failure::usage(format!(
+                "run {} built working copies, and `--failed` alone builds commits\n\
+                 hint: `xp build --failed --local` builds the working copies again",
+                failed.run
+            )));
+        }
         let services = failed.services;
         if services.is_empty() {
             let run = failed.run;

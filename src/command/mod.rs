@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use crate::base::error::{Exit, Failure};
 use crate::base::plural::count_of;
-use crate::cli::{self, Cli, Command, Format, Global, OutputArgs, ParseError};
+use crate::cli::{self, BuilderCommand, Cli, Command, Format, Global, OutputArgs, ParseError};
 use crate::flow::session::Session;
 use crate::host::console::client;
 use crate::host::settings::Settings;
@@ -90,9 +90,15 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Copy(args) => {
             with_progress(global, args.output, async |it| copy::run(it, &args).await)
         }
+        Command::Builder(command @ BuilderCommand::List) => {
+            in_session(global, async |it| builder::run(it, &command).await)
+        }
         Command::Builder(command) => {
             let output = command.output();
             with_summary(global, output, async |it| builder::run(it, &command).await)
+        }
+        Command::Deploy(args) if args.render || args.dry_run => {
+            with_progress(global, args.output, async |it| deploy::run(it, &args).await)
         }
         Command::Deploy(args) => {
             let output = args.output;
@@ -134,13 +140,14 @@ fn with_progress(
     })
 }
 
-/// Like [`with_progress`], and shows the result of the run in the CI system.
+/// Like [`with_progress`], for a run: it is recorded, and its result is shown in the CI system.
 fn with_summary(
     global: &Global,
     output: OutputArgs,
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     with_settings(global, async |mut settings| {
+        settings.report.is_run = true;
         if output.format == Format::Json {
             settings.report.style = OutputStyle::Json;
         }

@@ -16,6 +16,9 @@ pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> 
     let (plan, folder) = (&planned.plan, &session.manifest.folder);
     match args.format {
         Format::Json => super::print_json(&serde_json::json!(plan.document(folder)))?,
+        Format::Text if session.settings.report.quiet => {
+            super::print(&format!("{}\n", plan.closing_line()))?;
+        }
         Format::Text => {
             let detail = super::request::detail(session, &args.plan);
             super::print(&plan.display(folder, detail, session.reporter.elapsed()))?;

@@ -41,7 +41,7 @@ fn with_annotations(settings: &Settings, error: &ManifestError, text: String) ->
             level: Level::Error,
             file: Some(&file),
             line: problem.position().map(|(line, _)| line),
-            title: "x-platform",
+            title: "xp",
             message: &message.join("\n"),
         })
     });

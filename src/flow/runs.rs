@@ -34,14 +34,19 @@ pub struct UnfinishedServices {
     pub run: u64,
     /// The services that failed, were stopped, or were not started.
     pub services: BTreeSet<ServiceName>,
+    /// Whether it built working copies: `--local`.
+    pub is_local: bool,
 }
 
 /// Returns what the last run that worked on images of services did not finish.
 pub fn unfinished(session: &Session) -> Result<UnfinishedServices, Failure> {
     let runs = recorded(session)?;
     let mut records = runs.iter().rev().map(|run| (run.number, run.record()));
-    let last = records.find_map(|(run, record)| Some((run, record.unfinished_services()?)));
-    let Some((run, unfinished)) = last else {
+    let last = records.find_map(|(run, record)| {
+        let unfinished = record.unfinished_services()?;
+        Some((run, unfinished, record.is_of_working_copies()))
+    });
+    let Some((run, unfinished, is_local)) = last else {
         return Err(Failure::usage(
             "no recorded run built anything\nhint: `xp logs --list` lists the runs",
         ));
@@ -52,6 +57,7 @@ pub fn unfinished(session: &Session) -> Result<UnfinishedServices, Failure> {
     Ok(UnfinishedServices {
         run,
         services: services.cloned().collect(),
+        is_local,
     })
 }
 

@@ -9,9 +9,15 @@ pub fn debug_hint(unit: &Unit, phase: Phase, commit: Option<&str>, is_ci: bool) 
         return None;
     };
     let is_script = matches!(phase, Phase::Prepare | Phase::Build | Phase::Test);
+    if !is_ci && is_script {
+        return Some(format!(
+            "`xp shell --failed {service}` opens a shell in its container"
+        ));
+    }
     if !is_ci {
-        return is_script
-            .then(|| format!("`xp shell --failed {service}` opens a shell in its container"));
+        return (phase == Phase::Image).then(|| {
+            format!("`xp logs {service} --phase image` also shows a command that repeats it")
+        });
     }
     let is_build = is_script || phase == Phase::Image;
     let commit = commit.filter(|_| is_build)?;
@@ -35,7 +41,9 @@ mod tests {
         let hint = |phase, commit, is_ci| debug_hint(&unit, phase, commit, is_ci);
         let here = "`xp shell --failed app` opens a shell in its container";
         assert_eq!(hint(Phase::Test, Some("c0ffee"), false).unwrap(), here);
-        assert_eq!(hint(Phase::Image, Some("c0ffee"), false), None);
+        let image = "`xp logs app --phase image` also shows a command that repeats it";
+        assert_eq!(hint(Phase::Image, Some("c0ffee"), false).unwrap(), image);
+        assert_eq!(hint(Phase::Push, Some("c0ffee"), false), None);
         let build = "on your machine, `xp build --no-push --reference app=c0ffee app` repeats it";
         assert_eq!(
             hint(Phase::Test, Some("c0ffee"), true).unwrap(),

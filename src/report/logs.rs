@@ -65,12 +65,27 @@ impl Logs {
     pub fn write(&mut self, event: &Event) -> Option<String> {
         let result = match event {
             // Creates the run's folder.
-            Event::Planned { .. } | Event::WorkStarted { .. } => self.run().map(drop),
+            Event::Planned { .. } | Event::WorkStarted { .. } => return self.begin(),
             Event::StepStarted { unit, phase, title } => self.begin_step(unit, *phase, title),
             Event::Output { unit, phase, bytes } => self.append(unit, *phase, bytes),
             _ => Ok(()),
         };
         self.problem(result)
+    }
+
+    /// Creates the run's folder, if it does not exist yet. Returns a warning as [`Logs::write`] does.
+    fn begin(&mut self) -> Option<String> {
+        let result = self.run().map(drop);
+        self.problem(result)
+    }
+
+    /// Like [`Logs::begin`], for a run that failed early: perhaps before it claimed the folder.
+    pub fn begin_failed(&mut self) -> Option<String> {
+        if self.runs.is_claimed() {
+            self.begin()
+        } else {
+            None
+        }
     }
 
     /// Writes a line of the record. Returns a warning as [`Logs::write`] does.

@@ -91,6 +91,8 @@ pub struct OutputSettings {
     pub is_ci: bool,
     /// How the CI system shows the result of the run.
     pub result_display: Option<ResultDisplay>,
+    /// Whether the command is a run, which is recorded even if it fails before it has a plan.
+    pub is_run: bool,
 }
 
 /// How a CI system shows the result of a run.
@@ -199,6 +201,13 @@ impl Reporter {
     /// Records the end of the command. No event may follow.
     pub fn conclude(&self, exit: Exit, message: Option<&str>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let message_of_run = message.filter(|_| state.settings.is_run);
+        if let Some(message) = message_of_run {
+            if let Some(problem) = state.logs.begin_failed() {
+                state.show(&Event::warning(problem));
+            }
+            state.annotate(message);
+        }
         let logs = state.logs.run_folder();
         state.record(&finished(exit, message, logs));
     }
@@ -311,6 +320,25 @@ fn tick(state: &Weak<Mutex<ReporterState>>) {
 }
 
 impl ReporterState {
+    /// Shows the error of the run in the CI system, unless it already contains annotations.
+    fn annotate(&self, message: &str) {
+        let ci = self.settings.ci;
+        let is_annotated = |line: &str| ci.without_commands(line) != line;
+        if message.lines().any(is_annotated) {
+            return;
+        }
+        let problem = ci.problem(&CiAnnotation {
+            level: Level::Error,
+            file: None,
+            line: None,
+            title: "xp",
+            message: message.strip_prefix("error: ").unwrap_or(message),
+        });
+        if !problem.is_empty() {
+            print_message(problem.trim_end());
+        }
+    }
+
     fn draw(&mut self, mut event: Event) {
         if let Some(problem) = self.logs.write(&event) {
             self.show(&Event::warning(problem));

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::model::record::RunRecord;
+use crate::store::cache::{Ownership, ownership};
 
 /// The number of runs to keep.
 pub const KEPT_RUNS: usize = 20;
@@ -61,6 +62,12 @@ impl Runs {
             .collect();
         runs.sort_unstable_by_key(|run| run.number);
         Ok(runs)
+    }
+
+    /// Returns whether the folder is in one that xp claimed.
+    pub fn is_claimed(&self) -> bool {
+        let root = self.folder.parent();
+        root.is_some_and(|root| matches!(ownership(root), Ok(Ownership::Own)))
     }
 
     /// Creates the folder of a new run, and removes old runs.

@@ -121,7 +121,8 @@ impl Plan {
         text
     }
 
-    fn closing_line(&self) -> String {
+    /// Returns the counts, such as `3 to build, 140 up to date`.
+    pub fn closing_line(&self) -> String {
         if self.is_empty() {
             return self.nothing_to_do();
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{EventLine, PlanDocument, UnitKind};
 use crate::model::event::{Event, FailedStep, ImageResult, Outcome, Phase, Unit};
+use crate::model::source::ReferenceOrigin;
 use crate::model::trace::RunTrace;
 
 /// The content of `run.jsonl`; incomplete if the run was killed.
@@ -163,6 +164,13 @@ impl RunRecord {
         let outcome = |name: &str| self.unit(name).and_then(|unit| unit.outcome);
         let unfinished = planned.filter(|unit| outcome(&unit.name) != Some(Outcome::Done));
         Some(unfinished.map(|unit| unit.name.clone()).collect())
+    }
+
+    /// Returns whether working copies were built.
+    pub fn is_of_working_copies(&self) -> bool {
+        let mut planned = self.plan.iter().flat_map(|plan| &plan.units);
+        let local = ReferenceOrigin::WorkingCopy.as_str();
+        planned.any(|unit| unit.origin.as_deref() == Some(local))
     }
 
     /// Returns the logs as unit and phase, in order, without duplicates.

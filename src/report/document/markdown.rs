@@ -10,6 +10,8 @@ use crate::base::plural::counted;
 use crate::base::sanitize::{sanitized, sanitized_line};
 use crate::base::units::elapsed;
 use crate::model::event::FailedStep;
+use crate::model::record::UnitKind;
+use crate::report::text::first_line;
 
 /// The share of the limit that the table may use, so that failures fit as well.
 const TABLE_SHARE: usize = 2;
@@ -98,7 +100,14 @@ const ORDER: [UnitStatus; 12] = [
 pub fn result(report: &RunReport<'_>) -> String {
     let counts = ORDER.map(|status| {
         let units = report.units.iter();
-        let count = units.filter(|unit| unit.status == status).count();
+        // On the terminal, too, builders that are up to date do not count.
+        let is_service =
+            |unit: &&ReportedUnit<'_>| unit.plan.is_none_or(|plan| plan.kind == UnitKind::Service);
+        let units = units.filter(|unit| unit.status == status);
+        let count = match status {
+            UnitStatus::Skipped => units.filter(is_service).count(),
+            _ => units.count(),
+        };
         let word = match status {
             UnitStatus::Skipped => "up to date",
             status => status.as_str(),
@@ -107,7 +116,10 @@ pub fn result(report: &RunReport<'_>) -> String {
     });
     let took = time(report.timeline.end);
     match counted(&counts) {
-        counts if counts.is_empty() => format!("nothing was done in {took}"),
+        counts if counts.is_empty() => match &report.record.message {
+            Some(message) => first_line(message.strip_prefix("error: ").unwrap_or(message)),
+            None => format!("nothing was done in {took}"),
+        },
         counts => format!("{counts} in {took}"),
     }
 }

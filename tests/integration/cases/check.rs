@@ -113,7 +113,7 @@ fn all_problems_of_all_files_are_reported(t: &Context) {
     assert!(!t.exists(".xp"));
     // The same in GitHub's log.
     let annotated = check(t, []).env("GITHUB_ACTIONS", "true").failure(2);
-    annotated.stderr_contains("line=12,title=x-platform::builder `node` not found");
+    annotated.stderr_contains("line=12,title=xp::builder `node` not found");
 }
 
 fn problems_are_json_for_editors(t: &Context) {

@@ -20,6 +20,7 @@ pub const CASES: &[Case] = cases![
     markdown_is_added_to_the_job_summary,
     a_job_summary_that_cannot_be_written_is_a_warning,
     reports_contain_no_secrets,
+    a_run_that_fails_before_its_plan_is_recorded,
 ];
 
 fn every_run_has_a_report(t: &Context) {
@@ -259,7 +260,7 @@ fn markdown_is_added_to_the_job_summary(t: &Context) {
     build().failure(1);
     let text = t.read("summary.md");
     assert!(
-        text.contains("## `xp build`: failed\n\n1 failed, 1 up to date in "),
+        text.contains("## `xp build`: failed\n\n1 failed in "),
         "{text}"
     );
     assert!(text.contains("\n| app | **failed** | "), "{text}");
@@ -282,7 +283,7 @@ fn markdown_is_added_to_the_job_summary(t: &Context) {
     let both = t.read("summary.md");
     let added = both.strip_prefix(&text).expect("the earlier text is kept");
     assert!(
-        added.contains("## `xp build`: done\n\n1 built, 1 up to date in "),
+        added.contains("## `xp build`: done\n\n1 built in "),
         "{added}"
     );
     assert!(added.contains(&app.image_of_head()), "{added}");
@@ -324,4 +325,29 @@ fn a_job_summary_that_cannot_be_written_is_a_warning(t: &Context) {
     build
         .success()
         .stderr_contains("full.md: it has reached the limit of 1 MiB");
+}
+
+fn a_run_that_fails_before_its_plan_is_recorded(t: &Context) {
+    let app = App::new(t, &[], "");
+    app.build().success();
+    let nowhere = "unix:///nonexistent/docker.sock";
+    let failed = app.build().env("DOCKER_HOST", nowhere);
+    let failed = failed.env("GITHUB_ACTIONS", "true").failure(3);
+    failed.stderr_contains("::error title=xp::");
+    // The latest run counts, not the last one that had work.
+    let junit = t.xp(["report", "--format", "junit"]).success();
+    junit.stdout_contains("errors=\"1\"");
+    let markdown = t.xp(["report", "--format", "markdown"]).success();
+    markdown.stdout_contains("/nonexistent/docker.sock");
+    let list = t.xp(["logs", "--list"]).success();
+    list.stdout_contains("failed with 3");
+    let team_city = app.build().env("DOCKER_HOST", nowhere);
+    let team_city = team_city.env("TEAMCITY_VERSION", "1").failure(3);
+    team_city
+        .stderr_contains("##teamcity[buildProblem ")
+        .does_not_contain("nothing was done");
+    // A preview is no run.
+    let runs = t.xp(["logs", "--list"]).success().stdout;
+    t.xp(["plan"]).env("DOCKER_HOST", nowhere).failure(3);
+    assert_eq!(t.xp(["logs", "--list"]).success().stdout, runs);
 }

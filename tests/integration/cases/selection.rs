@@ -119,10 +119,16 @@ fn what_failed_is_built_again(t: &Context) {
     assert!(!output.stdout.contains("other"), "{output}");
     t.xp(["build", "--failed"])
         .success()
-        .stdout_contains("Nothing failed in run 3");
+        .stdout_contains("Nothing failed in run 4");
     t.xp(["build", "--failed", "lib"])
         .failure(2)
         .stderr_contains("`--failed` cannot be used with");
+    // Commits are not built instead of working copies.
+    t.write("src/lib/Dockerfile", "FROM scratch\nCOPY missing /\n");
+    t.xp(["build", "--local", "lib"]).failure(1);
+    t.xp(["build", "--failed"])
+        .failure(2)
+        .stderr_contains("hint: `xp build --failed --local`");
 }
 
 fn the_current_folder_selects_its_service(t: &Context) {
