@@ -36,6 +36,17 @@ impl ManifestError {
         }
     }
 
+    /// Combines errors of one manifest; `None` if there are none.
+    pub(crate) fn combined(errors: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut errors = errors.into_iter();
+        let Self {
+            document,
+            mut problems,
+        } = errors.next()?;
+        problems.extend(errors.flat_map(|error| error.problems));
+        Some(Self::new(&document, problems))
+    }
+
     /// Creates an error for a file that could not be read, so there is no text to show.
     pub(crate) fn unreadable(path: String, problem: SourceProblem) -> Self {
         let document = ManifestText {

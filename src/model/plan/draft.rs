@@ -63,10 +63,14 @@ impl<'a> PlanDraft<'a> {
     ) -> Result<Self, ManifestError> {
         let mut draft = Self::without_tags(manifest, selected, sources, options, env);
         let tags = parallel::map(&draft.candidates, |candidate| draft.tags(candidate));
+        let mut errors = Vec::new();
         for (candidate, tags) in draft.candidates.iter_mut().zip(tags) {
-            candidate.tags = tags?;
+            match tags {
+                Ok(tags) => candidate.tags = tags,
+                Err(error) => errors.push(error),
+            }
         }
-        Ok(draft)
+        ManifestError::combined(errors).map_or(Ok(draft), Err)
     }
 
     /// Returns the services that may be part of the plan.

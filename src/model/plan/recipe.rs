@@ -69,11 +69,27 @@ impl PlanDraft<'_> {
         folders: &Folders,
     ) -> Result<BTreeMap<ServiceName, Recipe>, ManifestError> {
         let wanted = self.manifest.closure(services);
-        self.values_in_order(|candidate, recipes| {
+        let recipes = self.values_in_order(|candidate, recipes| {
             let is_wanted = wanted.contains(&candidate.service.name);
             let recipe = is_wanted.then(|| self.recipe(candidate, folders, recipes));
             recipe.transpose()
-        })
+        });
+        recipes.map_err(|first| self.invalid_templates(&wanted).unwrap_or(first))
+    }
+
+    /// Returns the errors of all arguments and variables that cannot be rendered, such as all unset variables at once.
+    fn invalid_templates(&self, services: &BTreeSet<ServiceName>) -> Option<ManifestError> {
+        let candidates = self.candidates.iter();
+        let candidates = candidates.filter(|it| services.contains(&it.service.name));
+        let errors = candidates.flat_map(|candidate| {
+            let service = candidate.service;
+            let builder = service.builder.iter();
+            let builder = builder.filter(|_| !service.scripts.is_empty());
+            let variables = builder.flat_map(|builder| builder.env.values());
+            let templates = service.docker.args.values().chain(variables);
+            templates.filter_map(|template| self.render_for_recipe(template, candidate).err())
+        });
+        ManifestError::combined(errors)
     }
 
     /// Returns the recipe of one service; `recipes` must contain those of its dependencies.

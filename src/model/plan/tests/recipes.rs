@@ -359,3 +359,22 @@ fn an_image_of_another_commit_is_stale() {
     let other = decided(commit("back"));
     assert!(other.starts_with("front build: commit changed"), "{other}");
 }
+
+#[test]
+fn all_unset_variables_are_reported_at_once() {
+    let mut text = MANIFEST.replace("env: {N: '${{ env.N }}'}", "env: {N: '${{ env.UNSET_1 }}'}");
+    text = text.replace(
+        "docker: {image: other}",
+        "docker: {image: other, args: {A: '${{ env.UNSET_2 }}', B: '${{ env.UNSET_3 }}'}}",
+    );
+    let platform = TestPlatform::of(&text);
+    let error = platform.draft(&["back", "other"], |draft| {
+        let folders = platform.folders(&draft);
+        draft.recipes(&draft.services(), &folders).unwrap_err()
+    });
+    let messages: Vec<String> = error.problems().map(|it| it.message().to_owned()).collect();
+    let messages = messages.join("\n");
+    for name in ["UNSET_1", "UNSET_2", "UNSET_3"] {
+        assert!(messages.contains(name), "{messages}");
+    }
+}
