@@ -342,11 +342,11 @@ fn a_password_is_exchanged_for_a_token(t: &Context) {
     assert_eq!(t.registry().tags(&image), expected);
     // One token for both tags. A token for other repositories as well is the engine's, which checks whether a
     // layer already exists.
-    let scope = format!("?scope=repository%3A{}%3Apull&", image.replace('/', "%2F"));
+    let scope = format!("&scope=repository%3A{}%3Apull", image.replace('/', "%2F"));
     let requests = gateway.requests();
     let tokens = requests
         .iter()
-        .filter(|request| request.path.contains(&scope) && request.status == 200);
+        .filter(|request| request.path.ends_with(&scope) && request.status == 200);
     assert_eq!(tokens.count(), 1, "{requests:?}");
 }
 
