@@ -1,5 +1,6 @@
 //! The end of a run: failures with their logs, and the summary table.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -30,7 +31,10 @@ pub fn summary(
     detail: Detail,
     took: Duration,
 ) -> Summary {
-    let results = Results { plan, ended };
+    let results = Results {
+        plan,
+        ended: ended.iter().map(|(unit, ended)| (unit, ended)).collect(),
+    };
     let mut failures = failures(ended, detail.repeats);
     if !failures.is_empty() {
         failures.push_str(&moved_tags(plan, ended));
@@ -45,14 +49,12 @@ pub fn summary(
 /// The results of a run's units.
 struct Results<'a> {
     plan: &'a Plan,
-    ended: &'a [(Unit, UnitSummary)],
+    ended: HashMap<&'a Unit, &'a UnitSummary>,
 }
 
 impl Results<'_> {
     fn of(&self, unit: &UnitPlan) -> Option<&UnitSummary> {
-        let mut ended = self.ended.iter();
-        let (_, ended) = ended.find(|(of, _)| *of == unit.unit)?;
-        Some(ended)
+        self.ended.get(&unit.unit).copied()
     }
 
     fn table(&self, detail: Detail) -> String {
