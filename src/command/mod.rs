@@ -131,13 +131,7 @@ fn with_progress(
     output: OutputArgs,
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    with_settings(global, async |mut settings| {
-        settings.report.result_display = None;
-        if output.format == Format::Json {
-            settings.report.style = OutputStyle::Json;
-        }
-        run_session(settings, command).await
-    })
+    with_output(global, output, false, command)
 }
 
 /// Like [`with_progress`], for a run: it is recorded, and its result is shown in the CI system.
@@ -146,8 +140,17 @@ fn with_summary(
     output: OutputArgs,
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    with_output(global, output, true, command)
+}
+
+fn with_output(
+    global: &Global,
+    output: OutputArgs,
+    is_run: bool,
+    command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     with_settings(global, async |mut settings| {
-        settings.report.is_run = true;
+        settings.report.is_run = is_run;
         if output.format == Format::Json {
             settings.report.style = OutputStyle::Json;
         }

@@ -91,7 +91,7 @@ pub struct OutputSettings {
     pub is_ci: bool,
     /// How the CI system shows the result of the run.
     pub result_display: Option<ResultDisplay>,
-    /// Whether the command is a run, which is recorded even if it fails before it has a plan.
+    /// Whether the command is a run: its result is displayed, and it is recorded even if it fails before it has a plan.
     pub is_run: bool,
 }
 
@@ -215,13 +215,14 @@ impl Reporter {
     /// Shows the result of the run in the CI system, outside of the log. Called after [`Reporter::conclude`].
     pub fn display_result(&self) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(display) = &state.settings.result_display else {
+        let display = state.settings.result_display.as_ref();
+        let Some(display) = display.filter(|_| state.settings.is_run) else {
             return;
         };
         let record = state.logs.read_record();
         let is_empty = record.plan.is_none() && record.units.is_empty();
         if is_empty && record.message.is_none() {
-            // A list or a preview.
+            // A list of environments.
             return;
         }
         let report = RunReport::new(&record, None, &[]);

@@ -153,15 +153,11 @@ fn is_built_alike(
     let service = candidate.service;
     let revision = image.labels.get(LABEL_REVISION);
     let built_for = image.labels.get(LABEL_SERVICE);
-    let scripts = &service.scripts;
-    // Scripts can read the name of the service.
-    let has_scripts = ![&scripts.prepare, &scripts.build, &scripts.test]
-        .into_iter()
-        .all(Vec::is_empty);
     let is_of_service = built_for.is_some_and(|name| name == service.name.as_str());
     let mut needs = service.needs.iter();
     comparison.engine == ImageLookup::Found(RecipeStatus::Verified)
-        && (is_of_service || !has_scripts)
+        // Scripts can read the name of the service.
+        && (is_of_service || service.scripts.is_empty())
         && revision.is_some_and(|it| *it == candidate.source.commit.to_string())
         && needs.all(|need| earlier.get(need).is_some_and(|it| it.ids.is_some()))
 }

@@ -262,14 +262,17 @@ fn an_interrupted_copy_is_retried(t: &Context) {
     assert!(new.open_uploads(&t.image("base")) <= 1);
 }
 
+/// Returns the digest of the first layer of `base`.
+fn layer(t: &Context, moving: &Moving<'_>, registry: &Registry) -> String {
+    let manifest = registry.image_manifest(&t.image("base"), &moving.base.head());
+    let layer = manifest["layers"][0]["digest"].as_str();
+    layer.expect("a digest").to_owned()
+}
+
 fn a_corrupt_layer_is_not_copied(t: &Context) {
     let (old, new) = (t.registry(), t.own_registry(RegistryKind::Open));
     let mut moving = built(t, old);
-    let manifest = old.image_manifest(&t.image("base"), &moving.base.head());
-    let layer = manifest["layers"][0]["digest"]
-        .as_str()
-        .expect("a digest")
-        .to_owned();
+    let layer = layer(t, &moving, old);
     let source = Gateway::before(old.host(), move |incoming| {
         match incoming.method == "GET" && incoming.path.ends_with(&layer) {
             true => Reply::Broken(Fault::Changed),
@@ -297,11 +300,7 @@ fn a_source_that_does_not_respond_is_an_error(t: &Context) {
 fn a_missing_layer_is_an_error(t: &Context) {
     let (old, new) = (t.registry(), t.own_registry(RegistryKind::Open));
     let mut moving = built(t, old);
-    let manifest = old.image_manifest(&t.image("base"), &moving.base.head());
-    let layer = manifest["layers"][0]["digest"]
-        .as_str()
-        .expect("a digest")
-        .to_owned();
+    let layer = layer(t, &moving, old);
     let shown = layer.clone();
     let source = Gateway::before(old.host(), move |incoming| {
         match incoming.method == "GET" && incoming.path.ends_with(&layer) {
