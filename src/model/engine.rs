@@ -8,6 +8,8 @@ pub struct EngineProperties {
     pub insecure_registries: Vec<String>,
     /// Whether root in containers is the user that runs the engine.
     pub rootless: bool,
+    /// The architecture of its machine, as the kernel names it, such as `x86_64`.
+    pub architecture: String,
     /// Whether it uses the containerd image store.
     pub containerd_store: bool,
 }
@@ -25,8 +27,6 @@ pub struct EngineDescription {
     pub buildkit: bool,
     /// The operating system of its containers, such as `linux`.
     pub system: String,
-    /// The architecture of its machine, as the kernel names it, such as `x86_64`.
-    pub architecture: String,
     /// The folder on its machine in which it stores images.
     pub root: Option<String>,
     /// Whether the memory of containers can be limited.

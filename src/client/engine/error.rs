@@ -96,6 +96,15 @@ pub enum EngineError {
         /// The output of the failed start.
         output: String,
     },
+    /// An image has neither an entrypoint nor a command.
+    #[error("the image {0} has no entrypoint and no command")]
+    NoEntrypoint(String),
+    /// There is no holder for the engine's architecture.
+    #[error("xp cannot run plugins and sidecars on an engine for {0}, only for amd64 and arm64")]
+    NoHolder(String),
+    /// The engine removed a container before reporting its exit code.
+    #[error("the engine does not know how the container of {0} ended")]
+    UnknownEnd(String),
     /// A container exited too early.
     #[error("the builder container exited while its script was running")]
     ContainerGone,
@@ -266,6 +275,8 @@ impl Diagnostic for EngineError {
         match self {
             Self::Unreachable { .. }
             | Self::TooOld { .. }
+            | Self::NoHolder(_)
+            | Self::UnknownEnd(_)
             | Self::Stalled { .. }
             | Self::Broken { .. }
             | Self::Output(_) => Exit::Outside,
@@ -280,6 +291,7 @@ impl Diagnostic for EngineError {
             | Self::PartialImage { .. }
             | Self::PushedInstead { .. }
             | Self::NoShell { .. }
+            | Self::NoEntrypoint(_)
             | Self::ContainerGone
             | Self::NotStarted(_)
             | Self::Unsent(_)

@@ -27,6 +27,10 @@ pub use crate::client::engine::connect::tls::EngineTls;
 pub use crate::client::engine::container::archive::ENGINE_SOCKET;
 pub use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};
 pub use crate::client::engine::container::copy_back::CopyBackTarget;
+pub use crate::client::engine::container::held::{
+    CreatedHeld, Health, HeldContainer, HeldFile, HeldSpec,
+};
+pub use crate::client::engine::container::holder::Holder;
 pub use crate::client::engine::container::program::{
     ContainerProgram, OutputChunk, ProgramOutput, ProgramSpec, SignalTarget, TerminalSize,
 };
@@ -220,6 +224,7 @@ fn facts_of(info: &SystemInfo, is_user_socket: bool) -> EngineProperties {
     EngineProperties {
         insecure_registries: hosts.chain(networks).collect(),
         rootless: rootless || is_user_socket,
+        architecture: info.architecture.clone().unwrap_or_default(),
         containerd_store: driver
             .into_iter()
             .any(|it| it.starts_with("io.containerd.")),

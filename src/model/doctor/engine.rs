@@ -183,11 +183,11 @@ fn reachable(facts: &EngineConnectionFacts, info: &EngineDescription) -> Vec<Fin
             "the engine's free space cannot be determined from here",
         ));
     }
-    if !same_architecture(&info.architecture, facts.architecture) {
+    if !same_architecture(&info.facts.architecture, facts.architecture) {
         findings.push(
             Finding::warning(format!(
                 "the engine builds images for {}, but this machine is {}",
-                info.architecture, facts.architecture
+                info.facts.architecture, facts.architecture
             ))
             .fix("to run them here, set DOCKER_HOST to an engine with this machine's architecture"),
         );

@@ -53,12 +53,14 @@ fn engine_info() -> EngineDescription {
         api: "1.49".to_owned(),
         buildkit: true,
         system: "linux".to_owned(),
-        architecture: "x86_64".to_owned(),
         root: Some("/var/lib/docker".to_owned()),
         limits_memory: true,
         proxies: ProxyFacts::default(),
         warnings: Vec::new(),
-        facts: EngineProperties::default(),
+        facts: EngineProperties {
+            architecture: "x86_64".to_owned(),
+            ..EngineProperties::default()
+        },
     }
 }
 
@@ -169,11 +171,11 @@ fn a_reachable_engine_may_have_problems() {
     };
     let windows = found(&|_, info| info.system = "windows".to_owned());
     assert!(only(&windows, Severity::Error).contains("windows containers"));
-    let arm = found(&|_, info| info.architecture = "aarch64".to_owned());
+    let arm = found(&|_, info| info.facts.architecture = "aarch64".to_owned());
     assert!(
         only(&arm, Severity::Warning).contains("images for aarch64, but this machine is x86_64")
     );
-    let same = found(&|_, info| info.architecture = "amd64".to_owned());
+    let same = found(&|_, info| info.facts.architecture = "amd64".to_owned());
     assert_eq!(same.severity(), Severity::Ok);
     let far = found(&|facts, _| facts.address = "tcp://far.example.com:2376".to_owned());
     assert!(only(&far, Severity::Note).contains("because it cannot access this machine's files"));

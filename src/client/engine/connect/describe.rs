@@ -37,7 +37,6 @@ impl Engine {
             api: self.docker.client_version().to_string(),
             buildkit: self.buildkit,
             system: info.os_type.unwrap_or_default(),
-            architecture: info.architecture.unwrap_or_default(),
             root: known(info.docker_root_dir),
             limits_memory: info.memory_limit.unwrap_or(true),
             proxies: ProxyFacts {

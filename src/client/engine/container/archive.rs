@@ -172,37 +172,7 @@ impl BuilderContainer {
         is_wanted: impl Fn(&Path, u64, u64) -> bool + Send + 'static,
     ) -> Result<Vec<(PathBuf, Vec<u8>)>, EngineError> {
         self.end_processes().await?;
-        let options = DownloadFromContainerOptionsBuilder::default()
-            .path(&path.display().to_string())
-            .build();
-        let engine = self.engine.without_timeout();
-        let mut archive = Box::pin(engine.download_from_container(&self.id, Some(options)));
-        let action = "send files of the container";
-        let first = match archive.next().await {
-            None => return Ok(Vec::new()),
-            Some(Err(error)) => {
-                let error = EngineError::new(action, error);
-                // There is no such path.
-                return if error.status() == Some(404) {
-                    Ok(Vec::new())
-                } else {
-                    Err(error)
-                };
-            }
-            Some(first) => first,
-        };
-        let chunks = futures_util::stream::iter([first]).chain(archive);
-        let chunks = chunks.map(|chunk| {
-            chunk.map_err(|error| {
-                std::io::Error::other(crate::base::error::innermost(&error).to_string())
-            })
-        });
-        let read = pipe::read(chunks, move |reader| files_in(reader, limit, &is_wanted));
-        read.await.map_err(|error| EngineError::Refused {
-            action: action.to_owned(),
-            message: error.to_string(),
-            status: None,
-        })
+        read_files(&self.engine, &self.id, path, limit, is_wanted).await
     }
 
     /// Ends the processes that scripts left running.
@@ -263,6 +233,47 @@ impl BuilderContainer {
             },
         }
     }
+}
+
+/// Reads regular files below a path of a container.
+pub(super) async fn read_files(
+    engine: &Engine,
+    id: &str,
+    path: &Path,
+    limit: u64,
+    is_wanted: impl Fn(&Path, u64, u64) -> bool + Send + 'static,
+) -> Result<Vec<(PathBuf, Vec<u8>)>, EngineError> {
+    let options = DownloadFromContainerOptionsBuilder::default()
+        .path(&path.display().to_string())
+        .build();
+    let engine = engine.without_timeout();
+    let mut archive = Box::pin(engine.download_from_container(id, Some(options)));
+    let action = "send files of the container";
+    let first = match archive.next().await {
+        None => return Ok(Vec::new()),
+        Some(Err(error)) => {
+            let error = EngineError::new(action, error);
+            // There is no such path.
+            return if error.status() == Some(404) {
+                Ok(Vec::new())
+            } else {
+                Err(error)
+            };
+        }
+        Some(first) => first,
+    };
+    let chunks = futures_util::stream::iter([first]).chain(archive);
+    let chunks = chunks.map(|chunk| {
+        chunk.map_err(|error| {
+            std::io::Error::other(crate::base::error::innermost(&error).to_string())
+        })
+    });
+    let read = pipe::read(chunks, move |reader| files_in(reader, limit, &is_wanted));
+    read.await.map_err(|error| EngineError::Refused {
+        action: action.to_owned(),
+        message: error.to_string(),
+        status: None,
+    })
 }
 
 /// Reads the wanted files of an archive, whose names begin with that of the requested folder or file.

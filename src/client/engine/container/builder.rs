@@ -272,7 +272,7 @@ impl Engine {
 }
 
 /// Removes a container, running or not, and waits for a limited time until it is gone.
-async fn remove(engine: &Engine, id: &str) {
+pub(super) async fn remove(engine: &Engine, id: &str) {
     let options = RemoveContainerOptionsBuilder::default()
         .force(true)
         .v(true)

@@ -1,8 +1,10 @@
-//! Builder containers: their scripts, programs and files.
+//! Containers: builders with their scripts, programs and files; plugins and sidecars.
 
 pub mod archive;
 pub mod builder;
 pub mod copy_back;
+pub mod held;
+pub mod holder;
 pub mod main_shell;
 pub mod pipe;
 pub mod program;

@@ -45,6 +45,42 @@ pub struct Bind {
     pub read_only: bool,
 }
 
+impl Bind {
+    /// Returns the mount of a container with these labels. The engine's `binds` would split paths at colons.
+    pub(super) fn mount(&self, labels: &HashMap<String, String>) -> Mount {
+        // Do not copy files of the image into a volume.
+        let options = |labels: Option<&HashMap<String, String>>, subpath: Option<&String>| {
+            Some(MountVolumeOptions {
+                no_copy: Some(true),
+                labels: labels.cloned(),
+                subpath: subpath.cloned(),
+                ..Default::default()
+            })
+        };
+        let (typ, source, volume_options) = match &self.source {
+            MountSource::Path(path) => (MountType::BIND, Some(path), None),
+            MountSource::Kept { name, labels } => {
+                (MountType::VOLUME, Some(name), options(Some(labels), None))
+            }
+            // Without a name, so that the engine removes it with the container.
+            MountSource::Fresh => (MountType::VOLUME, None, options(Some(labels), None)),
+            MountSource::Volume { name, folder } => (
+                MountType::VOLUME,
+                Some(name),
+                options(None, folder.as_ref()),
+            ),
+        };
+        Mount {
+            typ: Some(typ),
+            source: source.cloned(),
+            target: Some(self.target.clone()),
+            read_only: Some(self.read_only),
+            volume_options,
+            ..Default::default()
+        }
+    }
+}
+
 /// The configuration of a builder container.
 #[derive(Debug, Clone)]
 pub struct ContainerSpec {
@@ -110,48 +146,9 @@ impl ContainerSpec {
         if !self.env.iter().any(|(name, _)| name == "HOME") {
             env.push(format!("HOME={home}"));
         }
-        // The engine's `binds` would split paths at colons.
-        let mount = |bind: &Bind| {
-            let (typ, source, volume_options) = match &bind.source {
-                MountSource::Path(path) => (MountType::BIND, Some(path), None),
-                MountSource::Kept { name, labels } => {
-                    let options = MountVolumeOptions {
-                        no_copy: Some(true),
-                        labels: Some(labels.clone()),
-                        ..Default::default()
-                    };
-                    (MountType::VOLUME, Some(name), Some(options))
-                }
-                MountSource::Fresh => {
-                    let options = MountVolumeOptions {
-                        no_copy: Some(true),
-                        labels: Some(self.labels.clone()),
-                        ..Default::default()
-                    };
-                    // Without a name, so that the engine removes it with the container.
-                    (MountType::VOLUME, None, Some(options))
-                }
-                MountSource::Volume { name, folder } => {
-                    let options = MountVolumeOptions {
-                        // Do not copy files of the image into it.
-                        no_copy: Some(true),
-                        subpath: folder.clone(),
-                        ..Default::default()
-                    };
-                    (MountType::VOLUME, Some(name), Some(options))
-                }
-            };
-            Mount {
-                typ: Some(typ),
-                source: source.cloned(),
-                target: Some(bind.target.clone()),
-                read_only: Some(bind.read_only),
-                volume_options,
-                ..Default::default()
-            }
-        };
         let limit =
             |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+        let mounts = self.binds.iter().map(|bind| bind.mount(&self.labels));
         ContainerCreateBody {
             image: Some(self.image.to_string()),
             entrypoint: Some(vec!["/bin/sh".to_owned()]),
@@ -173,7 +170,7 @@ impl ContainerSpec {
             host_config: Some(HostConfig {
                 init: Some(true),
                 auto_remove: Some(true),
-                mounts: Some(self.binds.iter().map(mount).collect()),
+                mounts: Some(mounts.collect()),
                 network_mode: self.network.clone(),
                 group_add: Some(self.groups.iter().map(u32::to_string).collect()),
                 memory: limit(self.memory),
