@@ -273,24 +273,40 @@ impl Engine {
 
 /// Removes a container, running or not, and waits for a limited time until it is gone.
 pub(super) async fn remove(engine: &Engine, id: &str) {
-    let options = RemoveContainerOptionsBuilder::default()
-        .force(true)
-        .v(true)
-        .build();
-    _ = engine.docker.remove_container(id, Some(options)).await;
-    wait_until_gone(engine, id, REMOVAL_TIMEOUT).await;
+    let options = RemoveContainerOptionsBuilder::default();
+    let options = options.force(true).v(true).build();
+    let gone = async {
+        let mut attempt = 0;
+        loop {
+            // Podman refuses it while another container of the same process namespace exists.
+            _ = engine
+                .docker
+                .remove_container(id, Some(options.clone()))
+                .await;
+            if !exists(engine, id).await {
+                return;
+            }
+            pause(attempt).await;
+            attempt += 1;
+        }
+    };
+    _ = tokio::time::timeout(REMOVAL_TIMEOUT, gone).await;
 }
 
 async fn wait_until_gone(engine: &Engine, id: &str, limit: Duration) {
     let gone = async {
-        let options = || None::<bollard::query_parameters::InspectContainerOptions>;
         let mut attempt = 0;
-        while engine.docker.inspect_container(id, options()).await.is_ok() {
+        while exists(engine, id).await {
             pause(attempt).await;
             attempt += 1;
         }
     };
     _ = tokio::time::timeout(limit, gone).await;
+}
+
+async fn exists(engine: &Engine, id: &str) -> bool {
+    let options = None::<bollard::query_parameters::InspectContainerOptions>;
+    engine.docker.inspect_container(id, options).await.is_ok()
 }
 
 /// Waits before polling again, only milliseconds at first.

@@ -449,7 +449,8 @@ fn not_started(image: &str, error: Error) -> EngineError {
     match EngineError::new(format!("start a container of {image}"), error) {
         // Docker says so when it creates the container, and Podman when it starts it.
         EngineError::Refused { message, .. }
-            if message.to_lowercase().contains("no command specified") =>
+            if message.to_lowercase().contains("no command specified")
+                || message.contains("exec: \"\": ") =>
         {
             EngineError::NoEntrypoint(image.to_owned())
         }
