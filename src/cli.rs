@@ -144,7 +144,7 @@ pub enum Command {
     /// Print the JSON Schema of the manifest or of xp's JSON output
     Schema {
         /// Which schema
-        #[arg(value_enum, default_value = "manifest", value_name = "SCHEMA")]
+        #[arg(value_enum, default_value = "platform", value_name = "SCHEMA")]
         of: SchemaName,
     },
     /// Print the completion script for a shell

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 
-use super::builder::{RunningBuilder, begin, remove_mount_points};
+use super::builder::{ContainerSetup, RunningBuilder, begin, remove_mount_points};
 use super::session_lock::SessionLock;
 use super::state::UnitState;
 use super::step_error::{StepError, Stop};
@@ -40,7 +40,12 @@ impl ContainerSession {
             (LABEL_SESSION.to_owned(), path_mapping.shown(lock.path())),
             (LABEL_SERVICE.to_owned(), unit.to_string()),
         ]);
-        let running = begin(context, unit, step, state, labels, Some(lock), stopped).await?;
+        let setup = ContainerSetup {
+            labels,
+            lock: Some(lock),
+            shared: None,
+        };
+        let running = begin(context, unit, step, state, setup, stopped).await?;
         Ok(Self(running))
     }
 
@@ -54,7 +59,7 @@ impl ContainerSession {
     ///
     /// If results cannot be copied back from a remote engine: then the container is kept, if possible.
     pub async fn end(self, context: &ExecuteContext) -> Result<(), StepError> {
-        match self.0.copy_back(context, None).await {
+        match self.0.copy_back(context).await {
             Ok(()) => {
                 self.0.end(context).await;
                 Ok(())

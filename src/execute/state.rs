@@ -1,5 +1,6 @@
 //! State passed between the steps of a unit.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::used_images::UsedImages;
@@ -25,8 +26,8 @@ pub struct UnitState {
     pub published: Option<Published>,
     /// Whether the registry did not allow moving the commit's tag to the image.
     pub is_commit_tag_refused: bool,
-    /// The ID of the builder image that the scripts were started in.
-    pub toolchain: Option<String>,
+    /// The IDs of the images that the scripts were started in.
+    pub toolchains: BTreeMap<ImageReference, String>,
     /// The object store of the working copy.
     pub objects: Option<PathBuf>,
     /// Its alternates, which must be mounted at the same paths.

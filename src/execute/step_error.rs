@@ -4,7 +4,7 @@ use crate::base::error::{Diagnostic, Exit, chain};
 use crate::base::redact::Redactor;
 use crate::client::engine::Engine;
 use crate::model::event::{DockerfileLine, FailedStep, Phase};
-use crate::model::plan::ScriptStep;
+use crate::model::plan::{PluginStep, ScriptStep};
 
 /// Why a step did not finish.
 pub enum Stop {
@@ -138,13 +138,9 @@ impl StepError {
         let mut lines = step.text.trim().lines();
         let first = lines.next().unwrap_or_default();
         let more = if lines.next().is_some() { " …" } else { "" };
-        let ScriptStep { file, line, .. } = step;
-        let mut error = Self::plain(format!(
-            "`{first}{more}` exited with {code} ({file}:{line})"
-        ));
-        error.line = Some(*line);
-        // A stopping engine ends its containers first.
-        error.lost_engine = matches!(code, 137 | 143);
+        let mut error = Self::plain(format!("`{first}{more}` exited with {code}"))
+            .in_manifest(&step.file, step.line)
+            .of_exit_code(code);
         match code {
             126 => error
                 .hints
@@ -152,12 +148,42 @@ impl StepError {
             127 => error
                 .hints
                 .push("127: command not found in the builder image".to_owned()),
-            137 => error
-                .hints
-                .push("137: killed, possibly because it ran out of memory".to_owned()),
             _ => {}
         }
         error
+    }
+
+    /// Returns the error of a plugin with a nonzero exit code.
+    pub fn plugin(step: &PluginStep, code: i64) -> Self {
+        Self::plain(format!("the plugin {} exited with {code}", step.item.image))
+            .in_manifest(&step.file, step.item.line)
+            .of_exit_code(code)
+    }
+
+    /// Adds what an exit code says about the container.
+    fn of_exit_code(mut self, code: i64) -> Self {
+        // A stopping engine ends its containers first.
+        self.lost_engine = matches!(code, 137 | 143);
+        if code == 137 {
+            self.hints
+                .push("137: killed, possibly because it ran out of memory".to_owned());
+        }
+        self
+    }
+
+    /// Adds the position in the manifest.
+    pub fn in_manifest(mut self, file: &str, line: usize) -> Self {
+        self.message = format!("{} ({file}:{line})", self.message);
+        self.line = Some(line);
+        self
+    }
+
+    /// Marks the error as caused by something external, as the plugin reported.
+    pub fn caused_outside(mut self) -> Self {
+        self.outside = true;
+        self.hint(
+            "3: something outside did not respond or refused; the end of its log has the details",
+        )
     }
 }
 

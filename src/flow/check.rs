@@ -11,8 +11,9 @@ use crate::model::check::CheckReport;
 use crate::model::lock::LOCK;
 use crate::model::manifest::error::SourceProblem;
 use crate::model::manifest::{
-    self, BuilderImage, BuilderName, KustomizeFiles, Manifest, PartialManifest, ServiceName,
+    self, BuilderImage, BuilderName, KustomizeFiles, Manifest, PartialManifest, Span,
 };
+use crate::model::plan::{Folders, folder_problems};
 use crate::store::lock_file::LockFile;
 
 /// Checks a manifest, its builder folders and kustomize files, and the lock, which is `x-platform.lock` by default.
@@ -57,26 +58,38 @@ pub fn check(settings: &Settings, file: &Path, lock: Option<&Path>) -> CheckRepo
 
 /// Reads the folder of each builder that a service uses, and returns their number.
 fn check_builders(partial: &mut PartialManifest) -> usize {
-    let mut users: BTreeMap<BuilderName, Vec<ServiceName>> = BTreeMap::new();
-    for service in partial.manifest().services.values() {
-        let image = service.builder.as_ref().map(|builder| &builder.image);
-        if let Some(BuilderImage::Folder(name)) = image {
-            let services = users.entry(name.clone()).or_default();
-            services.push(service.name.clone());
+    let mut users: BTreeMap<BuilderName, Vec<Option<Span>>> = BTreeMap::new();
+    let manifest = partial.manifest();
+    for service in manifest.services.values() {
+        for image in service.images() {
+            if let BuilderImage::Folder(name) = image {
+                let spans = users.entry(name.clone()).or_default();
+                spans.push(manifest.span_of_image(service, image));
+            }
         }
     }
-    for (builder, services) in &users {
-        let Err(error) = survey::folder_builder(partial.manifest(), builder) else {
-            continue;
+    let mut folders = Folders::new();
+    for (builder, spans) in &users {
+        let error = match survey::folder_builder(partial.manifest(), builder) {
+            Ok(folder) => {
+                folders.extend([folder]);
+                continue;
+            }
+            Err(error) => error,
         };
-        for service in services {
-            let keys = ["dockerBuilder", "image"];
-            let span = partial.manifest().span_of(service, &keys);
+        for span in spans.iter().copied() {
             let message = chain(&error).replace("\n  cause: ", ": ");
             let problem = problem_at(span, message);
             partial.report(error.hints().into_iter().fold(problem, SourceProblem::help));
         }
     }
+    let services = partial.manifest().services.values();
+    let problems: Vec<SourceProblem> = services
+        .flat_map(|service| folder_problems(service, &folders))
+        .collect();
+    problems
+        .into_iter()
+        .for_each(|problem| partial.report(problem));
     users.len()
 }
 
@@ -108,7 +121,7 @@ fn local_environments(manifest: &Manifest) -> Option<(PathBuf, Vec<(String, Path
     Some((manifest.folder.join(path), overlays.collect()))
 }
 
-fn problem_at(span: Option<manifest::Span>, message: String) -> SourceProblem {
+fn problem_at(span: Option<Span>, message: String) -> SourceProblem {
     match span {
         Some(span) => SourceProblem::at(span, message),
         None => SourceProblem::without_span(message),

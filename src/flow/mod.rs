@@ -12,6 +12,7 @@ pub mod failure;
 pub mod lock;
 pub mod metadata_file;
 pub mod plan;
+pub mod platform_schema;
 pub mod request;
 pub mod runs;
 pub mod session;

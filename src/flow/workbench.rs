@@ -17,7 +17,7 @@ use crate::flow::sources::local;
 use crate::flow::sources::local::LocalError;
 use crate::flow::survey;
 use crate::model::engine::EngineProperties;
-use crate::model::manifest::{Builder, BuilderImage, Service, ServiceName};
+use crate::model::manifest::{BuilderImage, Service, ServiceName};
 use crate::model::plan::{
     ContainerStep, Folders, Inventory, Options, PlanDraft, UnknownImages, builder_image,
     builder_images, builder_plan,
@@ -33,9 +33,10 @@ pub struct Workbench {
     pub state: UnitState,
 }
 
-/// Returns the builder of a service, or an error if it has none.
-pub fn builder(service: &Service) -> Result<&Builder, Failure> {
-    service.builder.as_ref().ok_or_else(|| {
+/// Returns the builder image of a service, or an error if it has none.
+pub fn builder(service: &Service) -> Result<&BuilderImage, Failure> {
+    let builder = service.builder.as_ref();
+    builder.and_then(|it| it.image.as_ref()).ok_or_else(|| {
         Failure::usage(format!(
             "`{}` has no `dockerBuilder.image` to run commands in\n\
              hint: set it: `dockerBuilder: {{image: builders/…}}`",
@@ -46,8 +47,8 @@ pub fn builder(service: &Service) -> Result<&Builder, Failure> {
 
 /// Prepares a container on the working copy. If nothing is missing, only the engine is contacted.
 pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Workbench, Failure> {
-    let builder = builder(service)?;
-    let folders = folders(session, builder)?;
+    let image = builder(service)?;
+    let folders = folders(session, image)?;
     let prepared = async {
         let (sources, engine) = tokio::join!(sources(session, service), session.engine());
         // Errors of the working copies take precedence over an engine that does not run.
@@ -63,7 +64,7 @@ pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Wor
         .session(&service.name, &folders, layout)
         .map_err(|error| manifest_failure(session, &error))?
         .ok_or_else(|| Failure::usage(format!("`{}` has no builder container", service.name)))?;
-    let context = with_image(session, &builder.image, &folders, engine, facts).await?;
+    let context = with_image(session, image, &folders, engine, facts).await?;
     let removed = async { Ok(remove_leftovers(&context).await?) };
     session.unless_interrupted(removed).await?;
     Ok(Workbench {
@@ -73,9 +74,9 @@ pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Wor
     })
 }
 
-/// Reads the builder's folder, unless its image is external.
-pub fn folders(session: &Session, builder: &Builder) -> Result<Folders, Failure> {
-    Ok(match &builder.image {
+/// Reads the folder of a builder image, unless it is external.
+pub fn folders(session: &Session, image: &BuilderImage) -> Result<Folders, Failure> {
+    Ok(match image {
         BuilderImage::Folder(name) => {
             Folders::from([survey::folder_builder(&session.manifest, name)?])
         }

@@ -26,7 +26,7 @@ pub use crate::client::engine::connect::raw::ProgramInput;
 pub use crate::client::engine::connect::tls::EngineTls;
 pub use crate::client::engine::container::archive::ENGINE_SOCKET;
 pub use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};
-pub use crate::client::engine::container::copy_back::CopyBackTarget;
+pub use crate::client::engine::container::copy_back::{CopyBackReport, CopyBackTarget};
 pub use crate::client::engine::container::held::{
     CreatedHeld, Health, HeldContainer, HeldFile, HeldSpec,
 };

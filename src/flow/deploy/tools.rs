@@ -183,6 +183,8 @@ fn step(session: &Session, image: crate::model::image::ImageReference) -> Contai
         socket: false,
         memory: None,
         nano_cpus: None,
+        config: None,
+        secrets: BTreeMap::new(),
         reports: Vec::new(),
         expects_reports: false,
     }

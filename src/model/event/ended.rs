@@ -43,7 +43,7 @@ pub struct UnitSummary {
     pub blocked_by: Option<Unit>,
     /// What failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<FailedStep>,
+    pub failure: Option<Box<FailedStep>>,
 }
 
 impl UnitSummary {
@@ -68,7 +68,7 @@ impl UnitSummary {
     /// Returns the result of a unit with a failed step.
     pub fn failed(failure: FailedStep) -> Self {
         Self {
-            failure: Some(failure),
+            failure: Some(Box::new(failure)),
             ..Self::new(Outcome::Failed)
         }
     }
@@ -97,6 +97,9 @@ pub struct FailedStep {
     /// The line of the step in the manifest
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
+    /// The image of a plugin, or of a script that does not run in the service's builder
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The instruction of a Dockerfile at which an image build failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dockerfile: Option<Box<DockerfileLine>>,
@@ -132,6 +135,7 @@ impl FailedStep {
             hints: Vec::new(),
             outside: false,
             line: None,
+            image: None,
             dockerfile: None,
             reproduce_command: None,
             log: None,

@@ -64,7 +64,7 @@ impl LockProblem {
 
     fn lacks_only_tests(&self) -> bool {
         match self {
-            Self::Stale(changes) => changes.iter().all(|change| change.name() == TESTS),
+            Self::Stale(changes) => changes.iter().all(|change| change.is_of(TESTS)),
             Self::Missing { .. } | Self::OtherDependencies(_) | Self::FromWorkingCopy => false,
         }
     }

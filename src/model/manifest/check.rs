@@ -53,7 +53,8 @@ fn images(
     }
     let builders: BTreeMap<ImageRepository, &BuilderName> = services
         .iter()
-        .filter_map(|service| match &service.service.builder.as_ref()?.image {
+        .flat_map(|service| service.service.images())
+        .filter_map(|image| match image {
             BuilderImage::Folder(name) => Some((name.repository().with_prefix(registry), name)),
             BuilderImage::External(_) => None,
         })

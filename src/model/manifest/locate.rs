@@ -2,6 +2,7 @@
 
 use super::name::ServiceName;
 use super::node::{Node, NodeKind};
+use super::service::{Builder, BuilderImage, Service};
 use super::span::Span;
 use super::{Manifest, yaml};
 
@@ -25,6 +26,16 @@ impl Manifest {
         let node = self.service_node(service)?;
         let value = entry(&node, keys).map(|(value, _)| value.span);
         value.or_else(|| Some(self.spans.get(service)?.name))
+    }
+
+    /// Returns the span of the first use of an image by a service's scripts.
+    pub(crate) fn span_of_image(&self, service: &Service, image: &BuilderImage) -> Option<Span> {
+        let is_own = |it: &Builder| it.image.as_ref() == Some(image);
+        if service.builder.as_ref().is_some_and(is_own) {
+            return self.span_of(&service.name, &["dockerBuilder", "image"]);
+        }
+        let mut items = service.scripts.items();
+        items.find(|item| item.image() == Some(image))?.image_span()
     }
 
     /// Returns the span of a value, given as a path from the root.

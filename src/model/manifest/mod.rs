@@ -23,9 +23,11 @@ pub(crate) mod node;
 mod render;
 mod report_pattern;
 mod schema;
+mod script;
 mod secret_name;
 pub(crate) mod select;
 mod service;
+mod setting;
 mod shape;
 mod source_path;
 pub(crate) mod span;
@@ -45,12 +47,11 @@ pub use self::file::{load, open};
 pub use self::name::{BuilderName, EnvironmentName, ServiceName};
 pub use self::render::{InvalidGitPath, MissingInput, PlaceholderValues};
 pub use self::report_pattern::ReportPattern;
-pub use self::schema::schema;
+pub use self::schema::{schema, schema_with_plugins};
+pub use self::script::{PluginItem, ScriptItem, ScriptLine};
 pub use self::secret_name::suggests_secret;
 pub use self::select::UnknownServices;
-pub use self::service::{
-    Builder, BuilderImage, BuilderUser, Mount, ScriptLine, SecretSource, Service,
-};
+pub use self::service::{Builder, BuilderImage, BuilderUser, Mount, SecretSource, Service};
 pub use self::source_path::SourcePath;
 pub(crate) use self::span::Span;
 pub use self::template::Template;
@@ -116,6 +117,13 @@ impl Default for Builders {
 /// All problems of the manifest at once.
 pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
     parse_partially(text, file)?.complete()
+}
+
+impl Manifest {
+    /// Returns an error with problems that were found after the manifest was decoded; `None` if there are none.
+    pub(crate) fn rejected(&self, problems: Vec<SourceProblem>) -> Option<ManifestError> {
+        (!problems.is_empty()).then(|| ManifestError::new(&self.document, problems))
+    }
 }
 
 /// A manifest as far as it could be decoded, for finding further problems. Only a complete one is used for anything

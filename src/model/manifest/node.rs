@@ -16,8 +16,12 @@ pub(crate) struct Node {
 pub(crate) enum NodeKind {
     /// No value, or a plain `null` or `~`.
     Null,
-    /// A string, number or boolean as written; `block` for a `|` or `>` block.
-    Scalar { text: String, block: bool },
+    /// A string, number or boolean as written; `block` for a `|` or `>` block, `plain` if it is not quoted.
+    Scalar {
+        text: String,
+        block: bool,
+        plain: bool,
+    },
     /// A list.
     Sequence(Vec<Node>),
     /// A mapping with distinct keys.

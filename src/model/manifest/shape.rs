@@ -241,18 +241,100 @@ struct Secret {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct ScriptsSchema {
-    /// Shell commands to run first, such as installing dependencies.
+    /// Items to run first, such as installing dependencies: shell commands, commands in another image, and plugins.
     #[schemars(extend("examples" = [["npm ci"]]))]
-    prepare: Option<Vec<String>>,
-    /// Shell commands that build the files for the Dockerfile.
-    #[schemars(extend("examples" = [["make build"]]))]
-    build: Option<Vec<String>>,
-    /// Shell commands that run the tests; `--no-test` skips them.
-    #[schemars(extend("examples" = [["make test"]]))]
-    test: Option<Vec<String>>,
+    prepare: Option<PhaseSchema>,
+    /// Items that build the files for the Dockerfile.
+    #[schemars(extend("examples" = [["make build"], [{"run": ["go build"], "image": "golang:1.22"}], [{"plugin": "builders/minify", "with": {"level": 9}}]]))]
+    build: Option<PhaseSchema>,
+    /// Items that run the tests; `--no-test` skips them.
+    #[schemars(extend("examples" = [["make test"], {"run": ["make test"]}]))]
+    test: Option<PhaseSchema>,
     /// JUnit XML files that the scripts write, relative to the service's folder. They become the test cases of `xp report --format junit`.
     #[schemars(extend("examples" = [["target/surefire-reports/*.xml"], ["**/junit.xml"]]))]
     reports: Option<Vec<String>>,
+}
+
+/// A phase of the scripts: a list of items, or a mapping with the list in `run`.
+struct PhaseSchema;
+
+impl JsonSchema for PhaseSchema {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Phase".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let items = item_schema();
+        json_schema!({
+            "type": ["array", "object"],
+            "items": items,
+            "properties": {
+                "run": {
+                    "description": "The items, as in the short form of a phase, which is only the list.",
+                    "type": "array",
+                    "items": items,
+                    "examples": [["make build"]],
+                },
+            },
+            "required": ["run"],
+            "additionalProperties": false,
+        })
+    }
+}
+
+/// Returns the schema of an item of a phase.
+fn item_schema() -> Value {
+    serde_json::json!({
+        "type": ["string", "object"],
+        "properties": {
+            "run": {
+                "description": "Shell commands that run in `image`.",
+                "type": "array",
+                "items": { "type": "string" },
+                "minItems": 1,
+            },
+            "image": {
+                "description": "The image of `run`: `builders/<name>` for a folder, or any image.",
+                "type": "string",
+            },
+            "plugin": {
+                "description": "An image that performs a step by its own entrypoint: `builders/<name>` for a folder, or any image.",
+                "type": "string",
+            },
+            "with": {
+                "description": "The settings of the plugin.",
+                "type": "object",
+                "propertyNames": {
+                    "pattern": "^[A-Za-z][A-Za-z0-9_-]*$",
+                    "patternErrorMessage": "Letters, digits, _ and -, starting with a letter",
+                },
+            },
+            "secrets": {
+                "description": "The secrets that the plugin reads as files: IDs of `docker.secrets`, or secrets of its own.",
+                "type": ["array", "object"],
+                "items": { "type": "string" },
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": {
+                        "env": { "description": "The environment variable with the secret.", "type": "string" },
+                        "file": { "description": "The file with the secret.", "type": "string" },
+                    },
+                    "additionalProperties": false,
+                },
+            },
+        },
+        "additionalProperties": false,
+        "dependencies": {
+            "run": ["image"],
+            "image": ["run"],
+            "with": ["plugin"],
+            "secrets": ["plugin"],
+        },
+    })
 }
 
 /// A string that YAML may parse as a number or boolean; it is used as written.

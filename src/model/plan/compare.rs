@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
-use super::decide::builder_unit;
 use super::draft::{PlanCandidate, PlanDraft};
 use super::former_names::FormerNames;
 use super::recipe::{Folders, TESTS};
+use super::scripts::script_units;
 use super::{Inventory, Presence, QueryFailure};
 use super::{bases, built_from};
 use crate::model::event::Unit;
@@ -203,7 +203,7 @@ impl PlanDraft<'_> {
             };
             let mut needs = candidate.service.needs.iter();
             let is_known = needs.all(|need| recipes.contains_key(need))
-                && builder_unit(candidate).is_none_or(is_read);
+                && script_units(candidate.service, true).all(is_read);
             if is_known {
                 match self.recipe(candidate, folders, &recipes) {
                     Ok(recipe) => _ = recipes.insert(name.clone(), recipe),
@@ -343,7 +343,8 @@ impl PlanDraft<'_> {
             comparison.former_recipe = of_image.filter(|before| {
                 // Without the tests, it is the current recipe.
                 let mut changes = recipe.changes_since(before).into_iter();
-                changes.any(|change| Some(change.name()) != ignored) && !before.is_of_working_copy()
+                changes.any(|change| !ignored.is_some_and(|name| change.is_of(name)))
+                    && !before.is_of_working_copy()
             });
             match published {
                 Some(digest) if !candidate.is_local => {

@@ -2,20 +2,20 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::build_dir::{BuildDir, git_mounts};
+use super::build_dir::BuildDir;
 use super::builder::{BuilderMode, external_plan};
-use super::decide::{Decided, builder_unit};
-use super::draft::{PlanCandidate, PlanDraft};
+use super::decide::Decided;
+use super::draft::PlanCandidate;
 use super::recipe::TESTS;
+use super::scripts::script_units;
 use super::{
-    ConcurrentPush, ContainerStep, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan,
-    PlanError, Presence, PushStep, ScriptStep, Step, UnitPlan, UnknownImages, parallel,
+    ConcurrentPush, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan, PlanError,
+    Presence, PushStep, Step, UnitPlan, UnknownImages, parallel,
 };
-use crate::model::environment;
-use crate::model::event::{Phase, Unit};
+use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::layout::Layout;
-use crate::model::manifest::{Builder, ManifestError, ScriptLine, SecretSource};
+use crate::model::manifest::{ManifestError, SecretSource};
 use crate::model::recipe;
 use crate::model::recipe::Recipe;
 use crate::model::source::ServiceSource;
@@ -91,7 +91,7 @@ impl Decided<'_> {
         }));
         match verdict.decision {
             Decision::Build => {
-                needed.extend(builder_unit(candidate));
+                needed.extend(script_units(service, true));
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
                 let build_dir = BuildDir::of(candidate, &self.draft, layout, &mut steps);
                 self.build_steps(candidate, &build_dir, layout, &mut steps)?;
@@ -165,21 +165,7 @@ impl Decided<'_> {
     ) -> Result<(), ManifestError> {
         let draft = &self.draft;
         let (service, source) = (candidate.service, candidate.source);
-        if let (Some(unit), Some(builder)) = (builder_unit(candidate), &service.builder) {
-            let scripts = self.scripts(candidate);
-            if !scripts.is_empty() {
-                let image = match (&unit, self.folders.get(&unit)) {
-                    (_, Some(folder)) => folder.image.clone(),
-                    (Unit::External(image), None) => image.clone(),
-                    // Every folder builder of a build was inspected.
-                    (_, None) => return Ok(()),
-                };
-                steps.push(Step::Container(Box::new(
-                    draft.container(candidate, build_dir, builder, image, layout)?,
-                )));
-                steps.extend(scripts);
-            }
-        }
+        steps.extend(self.script_steps(candidate, build_dir, layout)?);
         let mut args = BTreeMap::new();
         let mut args_for_shell = BTreeMap::new();
         for (name, template) in &service.docker.args {
@@ -244,10 +230,12 @@ impl Decided<'_> {
             commit_time: build_dir.commit_time,
             fresh: draft.options.no_cache && candidate.selected,
             refresh_bases: draft.options.refresh_bases,
-            builder: match builder_unit(candidate) {
-                Some(Unit::External(image)) => Some(image),
-                _ => None,
-            },
+            builders: script_units(service, true)
+                .filter_map(|unit| match unit {
+                    Unit::External(image) => Some(image),
+                    _ => None,
+                })
+                .collect(),
             names: std::iter::once(candidate.image.clone())
                 .chain(self.names(candidate))
                 .collect(),
@@ -371,107 +359,6 @@ impl Decided<'_> {
     fn digest(&self, candidate: &PlanCandidate<'_>) -> Option<Digest> {
         let comparison = self.comparisons.get(&candidate.service.name)?;
         comparison.digest.clone()
-    }
-
-    pub(super) fn scripts(&self, candidate: &PlanCandidate<'_>) -> Vec<Step> {
-        let scripts = &candidate.service.scripts;
-        let test: &[ScriptLine] = if self.draft.options.test {
-            &scripts.test
-        } else {
-            &[]
-        };
-        let lists = [
-            (Phase::Prepare, &scripts.prepare[..]),
-            (Phase::Build, &scripts.build[..]),
-            (Phase::Test, test),
-        ];
-        let file = self.draft.manifest.file_name();
-        let steps = lists.into_iter().flat_map(|(phase, lines)| {
-            let file = &file;
-            lines.iter().map(move |line| {
-                Step::Script(ScriptStep {
-                    phase,
-                    text: line.text.clone(),
-                    file: file.clone(),
-                    line: line.line,
-                })
-            })
-        });
-        steps.collect()
-    }
-}
-
-impl PlanDraft<'_> {
-    /// Returns the container for the scripts of a service.
-    pub(super) fn container(
-        &self,
-        candidate: &PlanCandidate<'_>,
-        build_dir: &BuildDir,
-        builder: &Builder,
-        image: ImageReference,
-        layout: &Layout,
-    ) -> Result<ContainerStep, ManifestError> {
-        let (service, source) = (candidate.service, candidate.source);
-        let mut env = BTreeMap::from([
-            (environment::BUILDER_CI.name.to_owned(), "true".to_owned()),
-            (
-                environment::XP_SERVICE.name.to_owned(),
-                service.name.to_string(),
-            ),
-            (
-                environment::XP_COMMIT.name.to_owned(),
-                source.commit.to_string(),
-            ),
-            (
-                environment::XP_BRANCH.name.to_owned(),
-                source
-                    .build_reference()
-                    .short_name()
-                    .unwrap_or_default()
-                    .to_owned(),
-            ),
-            (
-                environment::XP_IMAGE.name.to_owned(),
-                candidate.image.to_string(),
-            ),
-        ]);
-        if let Some(time) = build_dir.commit_time {
-            env.insert(
-                environment::SOURCE_DATE_EPOCH.name.to_owned(),
-                time.to_string(),
-            );
-        }
-        let mut env_for_shell = BTreeMap::new();
-        for (name, template) in &builder.env {
-            env.insert(name.clone(), self.render(template, service, source)?);
-            let shell_value = self.render_for_shell(template, service, source)?;
-            env_for_shell.extend(shell_value.map(|value| (name.clone(), value)));
-        }
-        let script_dir = match &service.git.path {
-            Some(path) => format!("{}/{path}", builder.workdir.trim_end_matches('/')),
-            None => builder.workdir.clone(),
-        };
-        let cache = |path: &String| (layout.cache(&service.name, path), path.clone());
-        Ok(ContainerStep {
-            image,
-            source: build_dir.files.clone(),
-            in_place: build_dir.in_place,
-            git: git_mounts(candidate, &builder.workdir, layout),
-            workdir: builder.workdir.clone(),
-            script_dir,
-            env,
-            env_for_shell,
-            user: builder.user,
-            network: builder.network.clone(),
-            caches: builder.cache.iter().map(cache).collect(),
-            mounts: builder.mounts.clone(),
-            ssh: builder.ssh,
-            socket: builder.socket,
-            memory: builder.memory,
-            nano_cpus: builder.cpus,
-            reports: service.scripts.reports.clone(),
-            expects_reports: self.options.test && !service.scripts.reports.is_empty(),
-        })
     }
 }
 

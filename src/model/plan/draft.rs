@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::decide::builder_unit;
+use super::scripts::script_units;
 use super::{Options, ServiceImage, Train, parallel, service_images};
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
@@ -296,11 +296,13 @@ impl<'a> PlanDraft<'a> {
 
     /// Returns the folder builders that are inputs of the services.
     pub fn builder_folders(&self) -> BTreeSet<BuilderName> {
-        let folder = |candidate: &PlanCandidate<'_>| match builder_unit(candidate) {
-            Some(Unit::Builder(name)) => Some(name),
+        let units = self.candidates.iter();
+        let units = units.flat_map(|candidate| script_units(candidate.service, true));
+        let folders = units.filter_map(|unit| match unit {
+            Unit::Builder(name) => Some(name),
             _ => None,
-        };
-        self.candidates.iter().filter_map(folder).collect()
+        });
+        folders.collect()
     }
 
     /// Returns the references to query in registries: for each service the commit's tag and the additional tags,

@@ -80,7 +80,7 @@ impl PlanDraft<'_> {
         }
         let mut changes = renamed.changes_since(label).into_iter();
         changes
-            .all(|change| Some(change.name()) == ignored)
+            .all(|change| ignored.is_some_and(|name| change.is_of(name)))
             .then_some(former)
     }
 

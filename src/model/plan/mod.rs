@@ -29,7 +29,10 @@ mod image_names;
 mod inventory;
 mod other_names;
 mod parallel;
+mod plugins;
 mod recipe;
+mod script_inputs;
+mod scripts;
 mod session;
 mod step;
 #[cfg(test)]
@@ -54,10 +57,12 @@ pub use draft::PlanDraft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use image_names::ImageNames;
 pub use inventory::{Inventory, Presence, QueryFailure};
+pub(crate) use plugins::folder_problems;
 pub use recipe::{Folders, TESTS};
 pub use session::{builder_image, builder_images, builder_plan};
 pub use step::{
-    ContainerStep, ExportStep, ImageStep, NeededImage, PushStep, ScriptStep, Step, SyncStep,
+    ContainerStep, ExportStep, ImageStep, NeededImage, PluginStep, PushStep, ScriptStep, Step,
+    SyncStep,
 };
 pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};

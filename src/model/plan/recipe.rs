@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::FolderBuilder;
 use super::draft::{PlanCandidate, PlanDraft};
+use super::script_inputs::script_inputs;
 use crate::model::event::Unit;
 use crate::model::image::Tag;
 use crate::model::manifest::{
-    BuilderImage, BuilderName, BuilderUser, ManifestError, ScriptLine, ServiceName, Template,
+    BuilderImage, BuilderName, BuilderUser, ManifestError, ServiceName, Template,
 };
 use crate::model::recipe::{ContentId, Recipe};
 
@@ -37,7 +38,25 @@ pub(super) enum InputValue<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn text(name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'a, str>>) -> Self {
+    /// Returns the input of an image: the content of a folder, or the reference; `None` if the folder was not read.
+    pub fn image(
+        name: impl Into<Cow<'static, str>>,
+        image: &'a BuilderImage,
+        folders: &Folders,
+    ) -> Option<Self> {
+        Some(match image {
+            BuilderImage::Folder(builder) => {
+                let folder = folders.get(&Unit::Builder(builder.clone()))?;
+                Self {
+                    name: name.into(),
+                    value: InputValue::Content(builder, folder.content.clone()),
+                }
+            }
+            BuilderImage::External(image) => Self::text(name, image.to_string()),
+        })
+    }
+
+    pub fn text(name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'a, str>>) -> Self {
         Self {
             name: name.into(),
             value: InputValue::Text(value.into()),
@@ -132,19 +151,8 @@ impl PlanDraft<'_> {
             inputs.push(Input::text("git.submodules", "true"));
         }
         self.builder_inputs(candidate, folders, &mut inputs)?;
-        let scripts = &service.scripts;
-        for (name, lines) in [
-            ("scripts.prepare", &scripts.prepare),
-            ("scripts.build", &scripts.build),
-            (TESTS, &scripts.test),
-        ] {
-            if !lines.is_empty() {
-                let text = |line: &'b ScriptLine| line.text.as_str();
-                inputs.push(Input {
-                    name: name.into(),
-                    value: InputValue::List(lines.iter().map(text).collect()),
-                });
-            }
+        for (phase, items) in service.scripts.phases() {
+            script_inputs(phase, items, folders, &mut inputs);
         }
         inputs.push(Input::text("docker.file", service.docker.file.as_str()));
         inputs.push(Input::text(
@@ -197,17 +205,9 @@ impl PlanDraft<'_> {
         else {
             return Ok(());
         };
-        match &builder.image {
-            BuilderImage::Folder(name) => {
-                let folder = folders.get(&Unit::Builder(name.clone()));
-                inputs.extend(folder.map(|folder| Input {
-                    name: "dockerBuilder.image".into(),
-                    value: InputValue::Content(name, folder.content.clone()),
-                }));
-            }
-            BuilderImage::External(image) => {
-                inputs.push(Input::text("dockerBuilder.image", image.to_string()));
-            }
+        let used = service.images_of(service.scripts.items());
+        if let Some(image) = builder.image.as_ref().filter(|image| used.contains(image)) {
+            inputs.extend(Input::image("dockerBuilder.image", image, folders));
         }
         inputs.push(Input::text("dockerBuilder.workdir", &builder.workdir));
         // The caller's IDs differ between machines.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::build_dir::BuildDir;
 use super::builder::{BuilderMode, external_plan};
 use super::draft::PlanDraft;
+use super::scripts::with_plugin;
 use super::{ContainerStep, FolderBuilder, Folders, Inventory, Plan, Presence};
 use crate::model::event::Unit;
 use crate::model::image::{ImageQuery, ImageReference};
 use crate::model::layout::Layout;
-use crate::model::manifest::{BuilderImage, ManifestError, ServiceName};
+use crate::model::manifest::{BuilderImage, ManifestError, ScriptItem, ServiceName};
 
 /// The variable that makes tools non-interactive.
 const CI: &str = "CI";
@@ -29,7 +30,7 @@ impl PlanDraft<'_> {
         folders: &Folders,
         layout: &Layout,
     ) -> Result<Option<ContainerStep>, ManifestError> {
-        let Some(mut step) = self.script_container(service, folders, layout)? else {
+        let Some(mut step) = self.script_container(service, None, folders, layout)? else {
             return Ok(None);
         };
         let candidate = self.candidate(service);
@@ -42,8 +43,8 @@ impl PlanDraft<'_> {
         Ok(Some(step))
     }
 
-    /// Returns the container of the service's scripts, with the source files as they are; `None` if the service has no
-    /// builder.
+    /// Returns the container of an item of the service's scripts, or else of its builder, with the source files as they
+    /// are; `None` if there is no such image.
     ///
     /// # Errors
     ///
@@ -51,6 +52,7 @@ impl PlanDraft<'_> {
     pub fn script_container(
         &self,
         service: &ServiceName,
+        item: Option<&ScriptItem>,
         folders: &Folders,
         layout: &Layout,
     ) -> Result<Option<ContainerStep>, ManifestError> {
@@ -59,13 +61,18 @@ impl PlanDraft<'_> {
         let Some((candidate, builder)) = found else {
             return Ok(None);
         };
-        let Some(image) = builder_image(&builder.image, folders) else {
+        let image = item.and_then(ScriptItem::image);
+        let image = image.or(builder.image.as_ref());
+        let Some(image) = image.and_then(|image| builder_image(image, folders)) else {
             return Ok(None);
         };
         // The files exist already, so the steps that prepare them are not needed.
         let build_dir = BuildDir::of(candidate, self, layout, &mut Vec::new());
         let step = self.container(candidate, &build_dir, builder, image, layout)?;
-        Ok(Some(step))
+        Ok(Some(match item {
+            Some(ScriptItem::Plugin(plugin)) => with_plugin(step, plugin),
+            _ => step,
+        }))
     }
 }
 

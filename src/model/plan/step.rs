@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::ConcurrentPush;
 use crate::model::event::Phase;
 use crate::model::image::{Digest, ImageReference, Tag};
-use crate::model::manifest::{BuilderUser, Mount, ReportPattern, SecretSource, ServiceName};
+use crate::model::manifest::{
+    BuilderUser, Mount, PluginItem, ReportPattern, SecretSource, ServiceName,
+};
 use crate::model::source::{CommitId, GitMount, GitUrl, ResolvedReference};
 
 /// One step of a unit.
@@ -19,8 +21,10 @@ pub enum Step {
     Export(ExportStep),
     /// Start the builder container for the following scripts.
     Container(Box<ContainerStep>),
-    /// Run one item of a script list.
+    /// Run a shell line.
     Script(ScriptStep),
+    /// Run a plugin.
+    Plugin(Box<PluginStep>),
     /// Build an image.
     Image(Box<ImageStep>),
     /// Give an image in the engine additional names.
@@ -123,6 +127,10 @@ pub struct ContainerStep {
     pub memory: Option<u64>,
     /// The CPU limit, in billionths of a CPU.
     pub nano_cpus: Option<u64>,
+    /// The settings of a plugin, as JSON.
+    pub config: Option<String>,
+    /// The sources of a plugin's secrets, by ID; never the values.
+    pub secrets: BTreeMap<String, SecretSource>,
     /// The test reports to keep, relative to `script_dir`.
     pub reports: Vec<ReportPattern>,
     /// Whether the scripts should write such files: not if tests are skipped.
@@ -134,12 +142,29 @@ pub struct ContainerStep {
 pub struct ScriptStep {
     /// The phase, which is the script list in the manifest.
     pub phase: Phase,
+    /// The image of the container that it runs in; `None` for the service's builder.
+    pub image: Option<ImageReference>,
     /// The shell line.
     pub text: String,
     /// The file name of the manifest.
     pub file: String,
     /// Its line in the manifest.
     pub line: usize,
+}
+
+/// See [`Step::Plugin`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginStep {
+    /// The phase, which is the script list in the manifest.
+    pub phase: Phase,
+    /// The item of the manifest.
+    pub item: PluginItem,
+    /// The container, set up like that of the service's builder, but with the plugin's image.
+    pub container: ContainerStep,
+    /// The position of the item in the manifest, such as `scripts.build[0]`.
+    pub key: String,
+    /// The file name of the manifest.
+    pub file: String,
 }
 
 /// See [`Step::Image`].
@@ -176,8 +201,8 @@ pub struct ImageStep {
     pub fresh: bool,
     /// Whether to pull the base images again.
     pub refresh_bases: bool,
-    /// The external builder image of the scripts, which is recorded with the base images.
-    pub builder: Option<ImageReference>,
+    /// The external images of the scripts, which are recorded with the base images.
+    pub builders: Vec<ImageReference>,
     /// The names of the image; the first one has the commit's or content's tag.
     pub names: Vec<ImageReference>,
     /// The images of needed services, which the Dockerfile may use.
@@ -221,6 +246,29 @@ impl Step {
         matches!(self, Self::Sync(_) | Self::Export(_))
     }
 
+    /// Returns the container that the step starts.
+    pub fn container(&self) -> Option<&ContainerStep> {
+        match self {
+            Self::Container(container) => Some(container),
+            Self::Plugin(plugin) => Some(&plugin.container),
+            _ => None,
+        }
+    }
+
+    /// Returns the image that an item of the scripts names, instead of running in the service's builder.
+    pub fn other_image(&self) -> Option<&ImageReference> {
+        match self {
+            Self::Script(script) => script.image.as_ref(),
+            Self::Plugin(plugin) => Some(&plugin.container.image),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the step is part of the scripts, which share containers.
+    pub fn is_of_scripts(&self) -> bool {
+        matches!(self, Self::Container(_) | Self::Script(_) | Self::Plugin(_))
+    }
+
     /// Returns the phase, which also selects the log for the step's output.
     pub fn phase(&self) -> Phase {
         match self {
@@ -228,6 +276,7 @@ impl Step {
             Self::Export(_) => Phase::Export,
             Self::Container(_) => Phase::Container,
             Self::Script(script) => script.phase,
+            Self::Plugin(plugin) => plugin.phase,
             Self::Image(_) => Phase::Image,
             Self::EngineTag { .. } | Self::RegistryTag { .. } => Phase::Tag,
             Self::Push(_) => Phase::Push,
@@ -272,6 +321,7 @@ impl Step {
                 format!("{} with {source} at {}", step.image, step.workdir)
             }
             Self::Script(step) => step.text.trim_end().to_owned(),
+            Self::Plugin(step) => step.describe(),
             Self::Image(step) => {
                 let mut command = vec!["docker build".to_owned()];
                 if step.dockerfile != step.context.join("Dockerfile") {
@@ -304,6 +354,26 @@ impl Step {
             Self::Push(step) => step.image.to_string(),
             Self::Pull { image, .. } => image.to_string(),
         }
+    }
+}
+
+impl PluginStep {
+    fn describe(&self) -> String {
+        let settings = self
+            .item
+            .with
+            .entries
+            .iter()
+            .map(|entry| entry.name.as_str());
+        let secrets = self.container.secrets.keys();
+        let lists = [("with", join(settings)), ("secrets", join(secrets))];
+        let lists = lists.iter().filter(|(_, names)| !names.is_empty());
+        let lists = lists.map(|(what, names)| format!(" {what} {names}"));
+        format!(
+            "plugin {}{}",
+            self.container.image,
+            lists.collect::<String>()
+        )
     }
 }
 

@@ -4,8 +4,8 @@
 //!
 //! | step | waits until |
 //! |---|---|
-//! | the first one | the builder is usable, if the unit has scripts |
-//! | the container | the needed images are final, if the scripts can use them |
+//! | the first one | the builder is usable, if the unit has scripts, and so are other images that they run in |
+//! | a container or a plugin | the needed images are final, if the scripts can use them |
 //! | the image | the needed images are final, and the builder too if the image is pushed |
 //! | the push of an existing image | the needed images are final |
 //!
@@ -65,9 +65,11 @@ impl Step {
             Self::Sync(_) => Occupied::Fetch,
             Self::Pull { .. } | Self::Push(_) => Occupied::Transfer,
             Self::EngineTag { .. } | Self::RegistryTag { .. } => Occupied::Nothing,
-            Self::Export(_) | Self::Container(_) | Self::Script(_) | Self::Image(_) => {
-                Occupied::Job
-            }
+            Self::Export(_)
+            | Self::Container(_)
+            | Self::Script(_)
+            | Self::Plugin(_)
+            | Self::Image(_) => Occupied::Job,
         }
     }
 }
@@ -85,15 +87,17 @@ impl UnitPlan {
             _ => false,
         };
         let (builder, needs) = match &self.steps[position] {
-            Step::Container(container) => {
-                let used = image.is_some_and(|image| uses_needed(container, image));
-                (None, used)
-            }
             Step::Image(_) => {
                 let is_final = container.is_some() && is_pushed;
                 (is_final.then_some(Milestone::Final), true)
             }
-            _ => (None, false),
+            step => {
+                let used = step.container().zip(image);
+                (
+                    None,
+                    used.is_some_and(|(container, image)| uses_needed(container, image)),
+                )
+            }
         };
         let usable = (first && container.is_some()).then_some(Milestone::Usable);
         let builder = builder.or(usable);
@@ -132,12 +136,9 @@ impl UnitPlan {
         units.any(|unit| matches!(unit, Unit::Builder(_)))
     }
 
-    /// Returns the container of the scripts.
+    /// Returns the first container of the scripts.
     pub fn container(&self) -> Option<&ContainerStep> {
-        self.steps.iter().find_map(|step| match step {
-            Step::Container(step) => Some(step.as_ref()),
-            _ => None,
-        })
+        self.steps.iter().find_map(Step::container)
     }
 
     fn image_step(&self) -> Option<&ImageStep> {

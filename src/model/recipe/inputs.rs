@@ -145,10 +145,10 @@ impl Recipe {
         self.shared.inputs.contains_key(SOURCE)
     }
 
-    /// Returns the recipe without one input.
+    /// Returns the recipe without one input and its parts.
     pub fn without(&self, name: &str) -> Self {
         let mut recipe = self.clone();
-        recipe.inputs_mut().remove(name);
+        recipe.inputs_mut().retain(|input, _| !is_of(input, name));
         recipe
     }
 
@@ -244,6 +244,12 @@ impl FromStr for Recipe {
             }),
         })
     }
+}
+
+/// Returns whether an input is `name` or one of its parts, which are named `name[0].key`.
+pub(super) fn is_of(input: &str, name: &str) -> bool {
+    let rest = input.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
 }
 
 /// Escapes a name from a label for printing: labels are untrusted input.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::inputs::{InvalidRecipe, Recipe, printable};
+use super::inputs::{InvalidRecipe, Recipe, is_of, printable};
 
 /// A changed input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,11 @@ impl RecipeChange {
         &self.name
     }
 
+    /// Returns whether the input is `name` or one of its parts.
+    pub fn is_of(&self, name: &str) -> bool {
+        is_of(&self.name, name)
+    }
+
     /// Returns the kind of change: `changed`, `added`, `removed`, `rebuilt`, `moved` or `unknown`.
     pub fn verb(&self) -> &'static str {
         match self.kind {
@@ -105,7 +110,7 @@ pub enum RecipeStatus {
 }
 
 impl RecipeStatus {
-    /// Compares an image's label with the current recipe, except for the input `ignored`.
+    /// Compares an image's label with the current recipe, except for the input `ignored` and its parts.
     ///
     /// # Errors
     ///
@@ -119,7 +124,7 @@ impl RecipeStatus {
             return Ok(Self::Unverified);
         };
         let mut changes = current.changes_since(&label.parse()?);
-        changes.retain(|change| Some(change.name()) != ignored);
+        changes.retain(|change| !ignored.is_some_and(|name| change.is_of(name)));
         Ok(if changes.is_empty() {
             Self::Verified
         } else {

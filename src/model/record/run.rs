@@ -263,7 +263,7 @@ impl RunRecord {
                 unit.end = Some(at);
                 unit.outcome = Some(ended.outcome);
                 unit.blocked_by = ended.blocked_by.map(|needed| needed.to_string());
-                unit.failure = ended.failure;
+                unit.failure = ended.failure.map(|failure| *failure);
                 unit.image = ended.image.map(|image| *image);
                 // A failed step has no separate event; the unit's event ends it.
                 if let Some(step) = unit.steps.last_mut() {

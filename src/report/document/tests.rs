@@ -61,6 +61,7 @@ fn record(evil: &str) -> RunRecord {
         hints: vec![evil.to_owned()],
         outside: false,
         line: Some(3),
+        image: None,
         dockerfile: None,
         reproduce_command: Some(evil.to_owned()),
         log: Some(evil.to_owned()),

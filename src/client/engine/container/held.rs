@@ -53,6 +53,8 @@ pub struct HeldSpec {
     pub labels: HashMap<String, String>,
     /// The mounts, outer folders first.
     pub binds: Vec<Bind>,
+    /// A container whose volumes are mounted, too.
+    pub volumes_from: Option<String>,
     /// File systems in memory, by mount point, with their mount options.
     pub tmpfs: HashMap<String, String>,
     /// The network mode, or the name of a network; `None` for the engine's default.
@@ -107,8 +109,8 @@ pub enum Health {
 
 /// A container that was not started yet. It must be started or removed.
 pub struct CreatedHeld {
-    engine: Engine,
-    id: String,
+    pub(super) engine: Engine,
+    pub(super) id: String,
     image: String,
 }
 
@@ -378,6 +380,7 @@ impl HeldSpec {
                 auto_remove: Some(!self.remains),
                 pid_mode: Some(format!("container:{}", holder.id())),
                 mounts: Some(mounts.collect()),
+                volumes_from: self.volumes_from.clone().map(|id| vec![id]),
                 tmpfs: Some(self.tmpfs.clone()),
                 network_mode: self.network.clone(),
                 group_add: Some(self.groups.iter().map(u32::to_string).collect()),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Mutex;
 
 use super::builder::remove;
 use crate::client::engine::{Engine, EngineError};
@@ -93,7 +94,7 @@ pub struct Holder {
     engine: Engine,
     id: String,
     /// Closing it ends the container.
-    input: Pin<Box<dyn AsyncWrite + Send>>,
+    input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
 }
 
 impl Holder {
@@ -152,7 +153,7 @@ impl Holder {
             Ok(input) => Ok(Self {
                 engine: engine.clone(),
                 id,
-                input,
+                input: Mutex::new(input),
             }),
             Err(error) => {
                 remove(engine, &id).await;
@@ -167,8 +168,8 @@ impl Holder {
     }
 
     /// Ends the container and the ones that joined its process namespace.
-    pub async fn end(mut self) {
-        _ = self.input.shutdown().await;
+    pub async fn end(self) {
+        _ = self.input.into_inner().shutdown().await;
         remove(&self.engine, &self.id).await;
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::error::SourceProblem;
 use super::super::name::BuilderName;
-use super::super::service::{Builder, BuilderImage, BuilderUser, Mount};
+use super::super::service::{Builder, BuilderImage, BuilderUser, DEFAULT_WORKDIR, Mount};
 use super::super::span::Span;
 use super::super::template::Template;
 use super::context::{DecodeContext, DecodedValue};
@@ -29,7 +29,7 @@ pub(super) struct DecodedBuilder {
     image: Option<BuilderImage>,
     workdir: String,
     pub env: BTreeMap<String, Template>,
-    user: BuilderUser,
+    pub user: BuilderUser,
     network: Option<String>,
     cache: Vec<String>,
     mounts: Vec<Mount>,
@@ -42,8 +42,8 @@ pub(super) struct DecodedBuilder {
 }
 
 impl DecodedBuilder {
-    /// Returns the builder, if it has a valid image.
-    pub fn complete(self) -> Option<Builder> {
+    /// Returns the builder.
+    pub fn complete(self) -> Builder {
         let Self {
             has_image: _,
             image,
@@ -59,8 +59,7 @@ impl DecodedBuilder {
             cpus,
             ssh_span: _,
         } = self;
-        let image = image?;
-        Some(Builder {
+        Builder {
             image,
             workdir,
             env,
@@ -72,7 +71,7 @@ impl DecodedBuilder {
             socket,
             memory,
             cpus,
-        })
+        }
     }
 }
 
@@ -124,7 +123,7 @@ pub(super) fn builder(cx: &mut DecodeContext, value: &DecodedValue) -> Option<De
     Some(DecodedBuilder {
         has_image,
         image,
-        workdir: workdir.unwrap_or_else(|| "/workspace".to_owned()),
+        workdir: workdir.unwrap_or_else(|| DEFAULT_WORKDIR.to_owned()),
         env: env.unwrap_or_default(),
         user: user.unwrap_or(BuilderUser::Caller),
         network,
@@ -138,7 +137,8 @@ pub(super) fn builder(cx: &mut DecodeContext, value: &DecodedValue) -> Option<De
     })
 }
 
-fn builder_image(text: &str) -> Result<BuilderImage, String> {
+/// Parses the image of a builder, of an item or of a plugin.
+pub(super) fn builder_image(text: &str) -> Result<BuilderImage, String> {
     let Some(folder) = text.strip_prefix("builders/") else {
         return match text.parse() {
             Ok(image) => Ok(BuilderImage::External(image)),

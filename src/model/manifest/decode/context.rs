@@ -244,9 +244,12 @@ impl<'n> DecodedValue<'n> {
 
     fn help_for(&self, expected: &str, text: &str) -> Option<String> {
         match (&self.node.kind, expected) {
-            (NodeKind::Scalar { block: false, text }, "a list") if !text.is_empty() => {
-                Some(format!("write it as a list with one item: `- {text}`"))
-            }
+            (
+                NodeKind::Scalar {
+                    block: false, text, ..
+                },
+                "a list",
+            ) if !text.is_empty() => Some(format!("write it as a list with one item: `- {text}`")),
             // YAML parses `- echo a: b` as a mapping, which is surprising.
             (NodeKind::Mapping(entries), "a string") if entries.len() == 1 => {
                 let span = self.node.span.first_line(text);

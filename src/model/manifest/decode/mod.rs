@@ -6,8 +6,10 @@ mod deploy;
 mod docker;
 pub(crate) mod path;
 pub(crate) mod quantity;
+mod script;
 mod secrets;
 mod service;
+mod setting;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use super::super::error::SourceProblem;
 use super::super::name::ServiceName;
 use super::super::node::NodeKind;
-use super::super::report_pattern::ReportPattern;
-use super::super::service::{Git, ScriptLine, Scripts, Service};
+use super::super::script::{ScriptItem, Scripts};
+use super::super::service::{Builder, BuilderUser, Git, Service};
 use super::super::span::Span;
-use super::builder::builder;
+use super::builder::{DecodedBuilder, builder};
 use super::context::{DecodeContext, DecodedValue};
 use super::docker::docker;
 use super::path::{within_folder, within_repository};
 use super::quantity;
+use super::script::{ScriptContext, scripts};
 use crate::base::suggest;
 use crate::model::image::RegistryPrefix;
 use crate::model::source::{GitReference, GitUrl};
@@ -103,10 +104,18 @@ fn decode(
     }
 
     let scripts_value = fields.take("scripts");
+    let mut script_context = ScriptContext {
+        docker_secrets: docker
+            .as_ref()
+            .map(|docker| &docker.secrets)
+            .filter(|_| name.is_some()),
+        input_spans: BTreeMap::new(),
+    };
     let scripts = scripts_value
         .as_ref()
-        .map(|value| scripts(cx, value))
+        .map(|value| scripts(cx, value, &mut script_context))
         .unwrap_or_default();
+    let script_input_spans = script_context.input_spans;
 
     let mut needs = BTreeMap::new();
     if let Some(value) = fields.take("needs") {
@@ -125,11 +134,9 @@ fn decode(
         );
     }
     if let Some(scripts_value) = scripts_value
-        && !scripts.is_empty()
         && !has_builder
+        && let Some(message) = missing_builder(name, &scripts, builder.as_ref())
     {
-        let message =
-            format!("service `{name}` has scripts but no `dockerBuilder.image` to run them in");
         cx.report(
             SourceProblem::at(scripts_value.key_span, message).help(format!(
                 "add `dockerBuilder: {{image: builders/{name}}}`, or set another image"
@@ -168,6 +175,7 @@ fn decode(
                 .clone()
                 .into_iter()
                 .chain(ssh_span)
+                .chain(script_input_spans)
                 .collect(),
         },
         service: Service {
@@ -180,12 +188,37 @@ fn decode(
                 include: git.include,
                 submodules: git.submodules,
             },
-            builder: builder.and_then(super::builder::DecodedBuilder::complete),
+            builder: builder
+                .map(DecodedBuilder::complete)
+                .or_else(|| Some(Builder::default()))
+                .filter(|builder| builder.image.is_some() || !scripts.is_empty()),
             timeout,
             docker: docker.complete()?,
             scripts,
             needs: needs.into_keys().collect(),
         },
+    })
+}
+
+/// Returns why scripts require a builder image; `None` if they do not.
+fn missing_builder(
+    name: &ServiceName,
+    scripts: &Scripts,
+    builder: Option<&DecodedBuilder>,
+) -> Option<String> {
+    if scripts
+        .items()
+        .any(|item| matches!(item, ScriptItem::Line(_)))
+    {
+        return Some(format!(
+            "service `{name}` has scripts but no `dockerBuilder.image` to run them in"
+        ));
+    }
+    let user = builder.map_or(BuilderUser::Caller, |builder| builder.user);
+    (user != BuilderUser::Caller && scripts.plugins().next().is_some()).then(|| {
+        format!(
+            "service `{name}` has a plugin and `dockerBuilder.user`, but no `dockerBuilder.image` in which files are given back to you"
+        )
     })
 }
 
@@ -298,79 +331,6 @@ fn include(
         items.insert(path);
     }
     items
-}
-
-fn scripts(cx: &mut DecodeContext, value: &DecodedValue) -> Scripts {
-    let Some(mut fields) = value.fields(cx) else {
-        return Scripts::default();
-    };
-    let mut lines = |key| {
-        fields
-            .take(key)
-            .map(|value| script(cx, &value))
-            .unwrap_or_default()
-    };
-    let mut scripts = Scripts {
-        prepare: lines("prepare"),
-        build: lines("build"),
-        test: lines("test"),
-        reports: Vec::new(),
-    };
-    let reports = fields.take("reports");
-    let items = reports.map(|value| value.items(cx)).unwrap_or_default();
-    let patterns = items
-        .iter()
-        .filter_map(|item| item.parse_with(cx, ReportPattern::parse));
-    scripts.reports = patterns.collect();
-    fields.finish(cx);
-    scripts
-}
-
-fn script(cx: &mut DecodeContext, value: &DecodedValue) -> Vec<ScriptLine> {
-    let mut lines = Vec::new();
-    for item in value.items(cx) {
-        let Some(text) = item.raw_text(cx) else {
-            continue;
-        };
-        let first_line = text.span.first_line(cx.text);
-        if text.text.trim().is_empty() {
-            cx.report(SourceProblem::at(
-                item.span(),
-                format!("{} must not be empty", item.subject()),
-            ));
-            continue;
-        }
-        if let Some(start) = text.text.find("${{")
-            && let Some(length) = text.text[start..].find("}}")
-        {
-            let placeholder = &text.text[start..start + length + 2];
-            let span = cx
-                .text
-                .get(text.span.start..text.span.end)
-                .and_then(|source| source.find(placeholder))
-                .map_or(first_line, |index| {
-                    Span::new(
-                        text.span.start + index,
-                        text.span.start + index + placeholder.len(),
-                    )
-                });
-            cx.report(
-                SourceProblem::at(
-                    span.first_line(cx.text),
-                    "scripts do not support `${{ … }}`: `$` is expanded by the shell",
-                )
-                .help(format!(
-                    "add `NAME: {placeholder}` to `dockerBuilder.env`, and use `$NAME` here"
-                )),
-            );
-            continue;
-        }
-        lines.push(ScriptLine {
-            text: text.text.to_owned(),
-            line: cx.lines.of(text.span),
-        });
-    }
-    lines
 }
 
 fn explicit_needs(

@@ -3,13 +3,20 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{BuilderImage, BuilderUser, Mount, ScriptLine, Template};
+use super::super::{BuilderImage, BuilderUser, Mount, ScriptItem, ScriptLine, Template};
 use super::{SMALLEST, accepted, with};
 use crate::base::error::Diagnostic as _;
 use crate::model::source::GitReference;
 
 fn name(text: &str) -> super::super::ServiceName {
     text.parse().unwrap()
+}
+
+fn script_line(item: &ScriptItem) -> &ScriptLine {
+    match item {
+        ScriptItem::Line(line) => line,
+        item => panic!("{item:?}"),
+    }
 }
 
 #[test]
@@ -25,7 +32,7 @@ fn the_smallest_manifest_has_defaults_for_the_rest() {
     let builder = service.builder.as_ref().unwrap();
     assert_eq!(
         builder.image,
-        BuilderImage::Folder("zbackend".parse().unwrap())
+        Some(BuilderImage::Folder("zbackend".parse().unwrap()))
     );
     assert_eq!(builder.workdir, "/go/src/x/zbackend");
     assert_eq!(builder.user, BuilderUser::Caller);
@@ -39,17 +46,17 @@ fn the_smallest_manifest_has_defaults_for_the_rest() {
     );
     assert_eq!(
         service.scripts.build,
-        [ScriptLine {
+        [ScriptItem::Line(ScriptLine {
             text: "make build".to_owned(),
             line: 14
-        }]
+        })]
     );
     assert_eq!(
         service.scripts.test,
-        [ScriptLine {
+        [ScriptItem::Line(ScriptLine {
             text: "make test".to_owned(),
             line: 16
-        }]
+        })]
     );
 }
 
@@ -135,7 +142,7 @@ services:
     let builder = back.builder.as_ref().unwrap();
     assert_eq!(
         builder.image,
-        BuilderImage::External("golang:1.22".parse().unwrap())
+        Some(BuilderImage::External("golang:1.22".parse().unwrap()))
     );
     assert_eq!(builder.workdir, "/go/src");
     assert_eq!(builder.env["B"].as_written(), "2");
@@ -175,7 +182,7 @@ services:
     assert_eq!(docker.args["ON"].as_written(), "on");
     let tags: Vec<_> = docker.tags.iter().map(Template::as_written).collect();
     assert_eq!(tags, ["1.10", "build-${{ env.BUILD_NUMBER }}"]);
-    assert_eq!(back.scripts.prepare[0].text, "echo a");
+    assert_eq!(script_line(&back.scripts.prepare[0]).text, "echo a");
 }
 
 #[test]
@@ -195,6 +202,7 @@ fn script_lines_have_line_numbers() {
     let lines = &manifest.services[&name("a")].scripts.build;
     let lines: Vec<_> = lines
         .iter()
+        .map(script_line)
         .map(|line| (line.line, line.text.as_str()))
         .collect();
     assert_eq!(
@@ -220,7 +228,7 @@ fn a_byte_order_mark_and_windows_line_ends_are_ignored() {
     let block = "dockerBuilder: {image: x}\nscripts:\n  build:\n    - |\n      a\n      b\n";
     let manifest = accepted(&with(block).replace('\n', "\r\n"));
     assert_eq!(
-        manifest.services[&name("a")].scripts.build[0].text,
+        script_line(&manifest.services[&name("a")].scripts.build[0]).text,
         "a\nb\n"
     );
 }
@@ -282,10 +290,10 @@ services:
     assert_eq!(a.git.reference.to_string(), "main");
     assert_eq!(
         a.scripts.test,
-        [ScriptLine {
+        [ScriptItem::Line(ScriptLine {
             text: "make test".to_owned(),
             line: 9
-        }]
+        })]
     );
     let b = &manifest.services[&name("b")];
     assert_eq!(b.timeout, Some(Duration::from_secs(3600)));

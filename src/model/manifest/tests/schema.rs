@@ -39,7 +39,7 @@ fn schema_and_decoder_know_the_same_keys() {
 version: 1
 builders: {}
 deploy: {git: {}}
-services: {a: {git: {}, docker: {}, dockerBuilder: {}, scripts: {}}}
+services: {a: {git: {}, docker: {}, dockerBuilder: {}, scripts: {prepare: {}, build: {}, test: {}}}}
 ";
     let node = yaml::read(text, "manifest", &mut Vec::new()).unwrap();
     let mut context = DecodeContext::new(text, Vec::new());
@@ -194,7 +194,7 @@ fn the_committed_schema_is_the_generated_one() {
     let committed: Value = serde_json::from_str(&committed).unwrap();
     assert!(
         committed == schema(),
-        "run `cargo run -- schema > schema/x-platform.schema.json`"
+        "run `cargo run -- schema manifest > schema/x-platform.schema.json`"
     );
 }
 
