@@ -51,6 +51,7 @@ mod init_compose;
 mod init_folders;
 mod init_west;
 mod interrupt;
+mod items;
 mod kill;
 mod kill_commands;
 mod local;
@@ -64,6 +65,7 @@ mod needed_images;
 mod otlp;
 mod plain_lines;
 mod plan;
+mod plugins;
 mod publish;
 mod push_rights;
 mod recipe;
@@ -147,6 +149,7 @@ pub fn all() -> Vec<Case> {
         init_folders::CASES,
         init_west::CASES,
         interrupt::CASES,
+        items::CASES,
         kill::CASES,
         kill_commands::CASES,
         local::CASES,
@@ -160,6 +163,7 @@ pub fn all() -> Vec<Case> {
         otlp::CASES,
         plain_lines::CASES,
         plan::CASES,
+        plugins::CASES,
         publish::CASES,
         push_rights::CASES,
         recipe::CASES,
