@@ -9,7 +9,8 @@ use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ExecInspectResponse;
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, ListContainersOptionsBuilder, PruneContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -26,6 +27,9 @@ const RESTORE_OWNER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long the engine may take to remove a container.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The number of attempts to remove ended containers that depend on each other.
+const PRUNE_ATTEMPTS: u32 = 4;
 
 /// The longest interval when polling the engine.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
@@ -253,6 +257,11 @@ impl Engine {
     /// If the engine does not respond.
     pub async fn remove_leftovers(&self, label: &str, value: &str) -> Result<usize, EngineError> {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
+        let pruned = if self.is_podman {
+            self.prune(&filters).await
+        } else {
+            0
+        };
         let options = ListContainersOptionsBuilder::default()
             .all(true)
             .filters(&filters)
@@ -267,7 +276,26 @@ impl Engine {
                 remove(self, id).await;
             }
         }
-        Ok(found.len())
+        Ok(pruned + found.len())
+    }
+
+    /// Removes the ended containers that match filters, and returns their number.
+    ///
+    /// Podman leaves a container that shared the process namespace of another one in a state that the client library
+    /// does not know, so it could not even be listed.
+    async fn prune(&self, filters: &HashMap<String, Vec<String>>) -> usize {
+        let mut pruned = 0;
+        // A container is only removed after those that use its namespace.
+        for _ in 0..PRUNE_ATTEMPTS {
+            let options = PruneContainersOptionsBuilder::default().filters(filters);
+            let response = self.docker.prune_containers(Some(options.build())).await;
+            let removed = response.ok().and_then(|it| it.containers_deleted);
+            match removed.map_or(0, |removed| removed.len()) {
+                0 => break,
+                removed => pruned += removed,
+            }
+        }
+        pruned
     }
 }
 
