@@ -7,6 +7,7 @@ mod error;
 mod exact_reader;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod network;
 pub mod transfer;
 
 use std::sync::Arc;
@@ -27,9 +28,7 @@ pub use crate::client::engine::connect::tls::EngineTls;
 pub use crate::client::engine::container::archive::ENGINE_SOCKET;
 pub use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};
 pub use crate::client::engine::container::copy_back::CopyBackTarget;
-pub use crate::client::engine::container::held::{
-    CreatedHeld, Health, HeldContainer, HeldFile, HeldSpec,
-};
+pub use crate::client::engine::container::held::{CreatedHeld, HeldContainer, HeldFile, HeldSpec};
 pub use crate::client::engine::container::holder::Holder;
 pub use crate::client::engine::container::program::{
     ContainerProgram, OutputChunk, ProgramOutput, ProgramSpec, SignalTarget, TerminalSize,
@@ -40,6 +39,7 @@ pub use crate::client::engine::transfer::images::TransferWatcher;
 pub use crate::client::engine::transfer::lookup::ImageContent;
 pub use build::{BuildWatcher, ImageBuild};
 pub use error::EngineError;
+pub use network::Network;
 
 use crate::client::engine::connect::endpoint::EngineEndpoint;
 use crate::model::engine::EngineProperties;
@@ -191,6 +191,14 @@ impl Engine {
                 "unset DOCKER_BUILDKIT",
             )),
         }
+    }
+
+    /// Returns why containers cannot run beside scripts, and a hint; `None` if they can.
+    pub fn no_sidecars_reason(&self) -> Option<(&'static str, &'static str)> {
+        self.is_podman.then_some((
+            "the engine is Podman, with which sidecars and `scripts.verify` are not supported",
+            "set DOCKER_HOST to the address of a Docker Engine, or use `--no-test`",
+        ))
     }
 
     /// Returns whether the engine responds within a few seconds.

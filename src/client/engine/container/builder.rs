@@ -13,6 +13,7 @@ use bollard::query_parameters::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Mutex, Notify};
 
@@ -244,9 +245,9 @@ impl Engine {
         self.docker.inspect_exec(exec).await
     }
 
-    /// Removes the containers with a label, and returns their number.
+    /// Removes the containers and networks with a label, and returns the number of containers.
     ///
-    /// A run that was killed between creating and starting a container leaves it behind.
+    /// A run that was killed between creating and starting a container leaves it behind, and its networks.
     ///
     /// # Errors
     ///
@@ -262,11 +263,10 @@ impl Engine {
             .list_containers(Some(options))
             .await
             .map_err(|error| EngineError::new("list its containers", error))?;
-        for container in &found {
-            if let Some(id) = &container.id {
-                remove(self, id).await;
-            }
-        }
+        // Concurrently, because a holder may be removed only after those that it holds.
+        let ids = found.iter().filter_map(|container| container.id.as_deref());
+        join_all(ids.map(|id| remove(self, id))).await;
+        self.remove_networks(label, value).await?;
         Ok(found.len())
     }
 }

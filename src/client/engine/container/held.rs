@@ -9,13 +9,11 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, ExecConfig, HealthConfig, HealthStatusEnum, HostConfig,
-    NetworkingConfig,
+    ContainerCreateBody, EndpointSettings, ExecConfig, HealthConfig, HostConfig, NetworkingConfig,
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptions, EventsOptionsBuilder,
-    InspectContainerOptions, StartContainerOptions, UploadToContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    StartContainerOptions, UploadToContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -65,8 +63,6 @@ pub struct HeldSpec {
     pub nano_cpus: Option<u64>,
     /// Files to copy into the container before it starts; this also works with a remote engine.
     pub files: Vec<HeldFile>,
-    /// Whether the engine runs the image's health check.
-    pub checks_health: bool,
     /// Whether the container remains after its end, until it is removed, so that files can be read. Otherwise the engine
     /// removes it.
     pub remains: bool,
@@ -90,19 +86,6 @@ impl std::fmt::Debug for HeldFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({} bytes)", self.path.display(), self.bytes.len())
     }
-}
-
-/// The health of a running container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
-    /// The image has no health check.
-    Unchecked,
-    /// There was no result so far.
-    Starting,
-    /// The last check succeeded.
-    Healthy,
-    /// The engine regards it as unhealthy, with the output of the last check.
-    Unhealthy(String),
 }
 
 /// A container that was not started yet. It must be started or removed.
@@ -289,39 +272,6 @@ impl HeldContainer {
         }
     }
 
-    /// Returns the result of the image's health check.
-    ///
-    /// # Errors
-    ///
-    /// If the engine does not respond, or the container has ended.
-    pub async fn health(&self) -> Result<Health, EngineError> {
-        let options = None::<InspectContainerOptions>;
-        let found = self.engine.docker.inspect_container(&self.id, options);
-        let found =
-            found.await.map_err(
-                |error| match EngineError::new("inspect a container", error) {
-                    error if error.status() == Some(404) => EngineError::ContainerGone,
-                    error => error,
-                },
-            )?;
-        let state = found.state.unwrap_or_default();
-        if state.running == Some(false) {
-            return Err(EngineError::ContainerGone);
-        }
-        let Some(health) = state.health else {
-            return Ok(Health::Unchecked);
-        };
-        Ok(match health.status {
-            Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
-            Some(HealthStatusEnum::UNHEALTHY) => {
-                let last = health.log.unwrap_or_default().pop();
-                Health::Unhealthy(last.and_then(|it| it.output).unwrap_or_default())
-            }
-            Some(HealthStatusEnum::STARTING) => Health::Starting,
-            Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) | None => Health::Unchecked,
-        })
-    }
-
     /// Reads regular files below a path of the container, as [`super::builder::BuilderContainer::read_files`] does. The
     /// container must be running or remain.
     ///
@@ -338,7 +288,7 @@ impl HeldContainer {
     }
 
     /// Removes the container, running or not.
-    pub async fn remove(self) {
+    pub async fn remove(&self) {
         remove(&self.engine, &self.id).await;
     }
 }
@@ -347,6 +297,7 @@ impl HeldSpec {
     fn body(&self, holder: &Holder) -> ContainerCreateBody {
         let limit =
             |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+        // The engine's own checks begin late; sidecars run the command themselves.
         let no_check = HealthConfig {
             test: Some(vec!["NONE".to_owned()]),
             ..Default::default()
@@ -373,7 +324,7 @@ impl HeldSpec {
             labels: Some(self.labels.clone()),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            healthcheck: (!self.checks_health).then_some(no_check),
+            healthcheck: Some(no_check),
             host_config: Some(HostConfig {
                 auto_remove: Some(!self.remains),
                 pid_mode: Some(format!("container:{}", holder.id())),

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Mutex;
 
 use super::builder::remove;
 use crate::client::engine::{Engine, EngineError};
@@ -93,7 +94,7 @@ pub struct Holder {
     engine: Engine,
     id: String,
     /// Closing it ends the container.
-    input: Pin<Box<dyn AsyncWrite + Send>>,
+    input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
 }
 
 impl Holder {
@@ -146,7 +147,7 @@ impl Holder {
                 .docker
                 .start_container(&id, None::<StartContainerOptions>)
                 .await?;
-            Ok(attached.input)
+            Ok(Mutex::new(attached.input))
         };
         match started.await {
             Ok(input) => Ok(Self {
@@ -167,8 +168,8 @@ impl Holder {
     }
 
     /// Ends the container and the ones that joined its process namespace.
-    pub async fn end(mut self) {
-        _ = self.input.shutdown().await;
+    pub async fn end(self) {
+        _ = self.input.into_inner().shutdown().await;
         remove(&self.engine, &self.id).await;
     }
 }
@@ -213,12 +214,19 @@ impl Program {
         let body = body_full(Bytes::from(archive));
         let mut loaded = Box::pin(engine.docker.import_image(options, body, None));
         while let Some(message) = loaded.next().await {
-            message.map_err(|error| {
+            let message = message.map_err(|error| {
                 EngineError::new(
                     "load the image of the container that holds the others",
                     error,
                 )
-            })?;
+            });
+            match message {
+                // The containerd image store, if another run loads it at the same time.
+                Err(EngineError::Refused { message, .. }) if message.contains("already exists") => {
+                    return Ok(());
+                }
+                message => _ = message?,
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod builder;
 pub mod copy_back;
+mod health;
 pub mod held;
 pub mod holder;
 pub mod main_shell;
