@@ -127,7 +127,7 @@ pub struct LockArgs {
     /// Only check; fail if the lock is out of date
     #[arg(long)]
     pub check: bool,
-    /// Accept images that were built without `scripts.test`
+    /// Accept images that were built without tests
     #[arg(long)]
     pub no_test: bool,
     /// Accept images tagged with the commit, whatever else they were built from
@@ -156,7 +156,7 @@ pub struct CopyArgs {
     /// Show what would be copied
     #[arg(long)]
     pub dry_run: bool,
-    /// Accept images that were built without `scripts.test`
+    /// Accept images that were built without tests
     #[arg(long, hide_short_help = true)]
     pub no_test: bool,
     /// Concurrency

@@ -10,10 +10,11 @@ use std::time::SystemTime;
 
 use super::remote::RemoteFiles;
 use super::session_lock::SessionLock;
+use super::sidecars::{self, Sidecars};
 use super::state::UnitState;
 use super::step_error::{StepError, Stop};
-use super::{ExecuteContext, LABEL_FOLDER, LABEL_SERVICE, remote};
-use crate::client::engine::{BuilderContainer, ContainerSpec, CreatedContainer};
+use super::{ExecuteContext, remote};
+use crate::client::engine::{BuilderContainer, ContainerSpec, CreatedContainer, EngineError};
 use crate::execute::path_mapping::PathMapping;
 use crate::execute::reproduce;
 use crate::model::environment::{BUILDER_SSH_AUTH_SOCK, BUILDER_TRACEPARENT, SOURCE_DATE_EPOCH};
@@ -48,6 +49,8 @@ pub struct RunningBuilder {
     remote_files: Option<RemoteFiles>,
     unit: Unit,
     env_for_shell: BTreeMap<String, String>,
+    /// Whether its scripts reach sidecars.
+    has_sidecars: bool,
     /// When the container was ready for scripts.
     started: SystemTime,
 }
@@ -58,20 +61,32 @@ pub async fn start(
     unit: &Unit,
     step: &ContainerStep,
     state: &UnitState,
+    sidecars: Option<&Sidecars>,
     stopped: impl Future<Output = Stop>,
 ) -> Result<RunningBuilder, Stop> {
-    let path_mapping = context.path_mapping().await.map_err(StepError::from)?;
-    let folder = path_mapping.shown(context.layout.root());
-    let labels = HashMap::from([
-        (LABEL_FOLDER.to_owned(), folder),
-        (LABEL_SERVICE.to_owned(), unit.to_string()),
-    ]);
+    let labels = sidecars::labels(context, unit).await;
+    let labels = labels.map_err(StepError::from)?;
     let lock = if step.in_place {
         Some(SessionLock::new(&context.layout)?)
     } else {
         None
     };
-    begin(context, unit, step, state, labels, lock, stopped).await
+    let beside = BesideBuilder {
+        labels,
+        lock,
+        sidecars,
+    };
+    begin(context, unit, step, state, beside, stopped).await
+}
+
+/// What belongs to a builder container besides its own configuration.
+pub struct BesideBuilder<'a> {
+    /// Its labels.
+    pub labels: HashMap<String, String>,
+    /// Held if other containers may use the same files.
+    pub lock: Option<SessionLock>,
+    /// The network of the sidecars that its scripts reach.
+    pub sidecars: Option<&'a Sidecars>,
 }
 
 /// Starts a container with these labels, unless `stopped` resolves first.
@@ -80,12 +95,20 @@ pub async fn begin(
     unit: &Unit,
     step: &ContainerStep,
     state: &UnitState,
-    labels: HashMap<String, String>,
-    lock: Option<SessionLock>,
+    beside: BesideBuilder<'_>,
     stopped: impl Future<Output = Stop>,
 ) -> Result<RunningBuilder, Stop> {
+    let BesideBuilder {
+        labels,
+        lock,
+        sidecars,
+    } = beside;
     let path_mapping = context.path_mapping().await.map_err(StepError::from)?;
     let mut spec = spec(context, step, state, labels).await?;
+    let network = sidecars.map(Sidecars::network);
+    if let (None, Some(network)) = (&spec.network, network) {
+        spec.network = Some(network.name().to_owned());
+    }
     let mut mount_points = Vec::new();
     let mut remote_files = None;
     if let PathMapping::Remote(_) = path_mapping {
@@ -121,7 +144,11 @@ pub async fn begin(
         if let Some(files) = &mut remote_files {
             files.send(context, unit, &created).await?;
         }
-        created.start(&spec).await
+        let container = created.start(&spec).await?;
+        if let (Some(_), Some(network)) = (&step.network, network) {
+            network.connect(&container.id).await?;
+        }
+        Ok::<_, EngineError>(container)
     };
     let started = tokio::select! {
         started = ready => started.map_err(|error| StepError::from(error).into()),
@@ -134,6 +161,7 @@ pub async fn begin(
             mount_points,
             lock,
             env_for_shell: step.env_for_shell.clone(),
+            has_sidecars: sidecars.is_some(),
             spec,
             remote_files,
             unit: unit.clone(),
@@ -187,8 +215,8 @@ impl RunningBuilder {
 
     /// Returns the shell command that reproduces one item of a script, if there is one.
     pub fn reproduce(&self, context: &ExecuteContext, step: &ScriptStep) -> Option<String> {
-        // A remote engine cannot mount files of this machine, and the files sent are gone.
-        if self.remote_files.is_some() {
+        // A remote engine cannot mount files of this machine, and the files sent are gone, as are sidecars.
+        if self.remote_files.is_some() || self.has_sidecars {
             return None;
         }
         let points = self.mount_points.iter();

@@ -21,6 +21,7 @@ mod scheduler;
 pub mod secrets;
 pub mod session;
 mod session_lock;
+mod sidecars;
 mod source;
 mod state;
 mod step_error;

@@ -269,6 +269,7 @@ mod tests {
             refresh_bases: false,
             builder: None,
             names: Vec::new(),
+            is_verified: false,
             needs: Vec::new(),
         };
         assert_eq!(

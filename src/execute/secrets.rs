@@ -91,6 +91,11 @@ pub fn missing(context: &ExecuteContext, plan: &Plan) -> Vec<MissingInput> {
                 help,
             });
         };
+        if let Some((why, help)) = context.engine.no_sidecars_reason()
+            && unit.steps.iter().any(|it| matches!(it, Step::Sidecars(_)))
+        {
+            add("sidecars", why.to_owned(), help.to_owned());
+        }
         for step in &unit.steps {
             let ssh_key = match step {
                 Step::Container(container) if container.ssh => Some("dockerBuilder.ssh"),

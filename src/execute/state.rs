@@ -21,6 +21,8 @@ pub struct UnitState {
     pub commit_time: Option<i64>,
     /// The needed images that the image was built from, once it is built.
     pub used: Option<UsedImages>,
+    /// The ID of the image, once it is built.
+    pub built: Option<String>,
     /// The image in the registry, once it is pushed.
     pub published: Option<Published>,
     /// Whether the registry did not allow moving the commit's tag to the image.

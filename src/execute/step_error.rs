@@ -1,7 +1,10 @@
 //! Errors and cancellation of steps.
 
+use std::time::Duration;
+
 use crate::base::error::{Diagnostic, Exit, chain};
 use crate::base::redact::Redactor;
+use crate::base::units;
 use crate::client::engine::Engine;
 use crate::model::event::{DockerfileLine, FailedStep, Phase};
 use crate::model::plan::ScriptStep;
@@ -21,6 +24,8 @@ pub struct StepError {
     outside: bool,
     line: Option<usize>,
     dockerfile: Option<Box<DockerfileLine>>,
+    /// The sidecar that failed.
+    sidecar: Option<String>,
     /// May have been caused by losing the engine.
     lost_engine: bool,
     /// Was caused by losing the engine.
@@ -46,6 +51,7 @@ impl StepError {
             outside,
             line: self.line,
             dockerfile: self.dockerfile,
+            sidecar: self.sidecar,
             reproduce_command,
             ..FailedStep::new(phase, self.message)
         }
@@ -59,6 +65,7 @@ impl StepError {
             outside: false,
             line: None,
             dockerfile: None,
+            sidecar: None,
             lost_engine: false,
             is_without_engine: false,
             may_refuse_tag_move: false,
@@ -98,6 +105,31 @@ impl StepError {
     /// Adds the instruction of the Dockerfile that failed.
     pub fn at(mut self, instruction: Option<DockerfileLine>) -> Self {
         self.dockerfile = instruction.map(Box::new);
+        self
+    }
+
+    /// Names the sidecar that failed, whose log has the details.
+    pub fn of_sidecar(mut self, name: &str) -> Self {
+        self.sidecar = Some(name.to_owned());
+        self
+    }
+
+    /// Returns the error of a container beside the scripts that ended by itself.
+    pub fn ended(subject: &str, code: Option<i64>, after: Duration) -> Self {
+        let ended = match code {
+            Some(code) => format!("exited with {code}"),
+            None => "ended".to_owned(),
+        };
+        let after = units::elapsed(after);
+        let mut error = Self::plain(format!("{subject} {ended} after {after}"));
+        // A stopping engine ends its containers first.
+        error.lost_engine = matches!(code, None | Some(137 | 143));
+        error
+    }
+
+    /// Adds a prefix to the message.
+    pub fn prefixed(mut self, prefix: &str) -> Self {
+        self.message = format!("{prefix}{}", self.message);
         self
     }
 
@@ -169,6 +201,7 @@ impl<E: Diagnostic> From<E> for StepError {
             outside: error.exit() == Exit::Outside,
             line: None,
             dockerfile: None,
+            sidecar: None,
             lost_engine: error.lost_engine(),
             is_without_engine: false,
             may_refuse_tag_move: error.may_refuse_tag_move(),

@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::builder::{FoundReports, RunningBuilder};
+use super::image::BuiltImage;
+use super::sidecars::Sidecars;
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
-use super::{ExecuteContext, builder, image, in_place, publish, secrets, source};
+use super::{ExecuteContext, builder, image, in_place, publish, secrets, sidecars, source};
 use crate::execute::reproduce;
 use crate::model::event::{Event, ImageResult, Outcome, Phase, UnitSummary};
-use crate::model::plan::{ImageStep, Milestone, Step, UnitPlan};
+use crate::model::plan::{ContainerStep, ImageStep, Milestone, Step, UnitPlan};
 
 /// How often an image is built while other runs keep replacing what it is built from.
 const MAX_BUILDS: usize = 4;
@@ -62,6 +64,8 @@ async fn run_steps(
         plan,
         state,
         running: None,
+        container: None,
+        sidecars: None,
         started: 0,
         deadline: None,
     };
@@ -74,7 +78,7 @@ async fn run_steps(
     let image_step = steps.iter().position(|it| matches!(it, Step::Image(_)));
     while let Some(step) = steps.get(position) {
         // The first other step ends the scripts, and with them the container.
-        if !matches!(step, Step::Script(_)) {
+        if !matches!(step, Step::Script(_) | Step::Sidecars(_)) {
             let image = match step {
                 Step::Image(image) => Some(image.as_ref()),
                 _ => None,
@@ -149,11 +153,18 @@ async fn run_steps(
                     plan.unit,
                     error.message()
                 )));
-                // The results of the scripts are still valid: they do not depend on needed images.
-                position = image_step.unwrap_or(position);
+                // The results of the scripts are still valid, unless a needed image ran beside them.
+                position = if plan.tests_needed_images() {
+                    0
+                } else {
+                    image_step.unwrap_or(position)
+                };
             }
             Err(Stop::Failed(error)) => {
-                let error = error.with_engine(&context.engine).await;
+                let mut error = error.with_engine(&context.engine).await;
+                if let (Step::Script(_), Some(sidecars)) = (step, &runner.sidecars) {
+                    error = sidecars.explain(error).await;
+                }
                 let command = runner.reproduce(step).await;
                 ended = UnitSummary::failed(error.in_phase(step.phase(), command));
                 break;
@@ -186,6 +197,10 @@ struct UnitRunner<'a> {
     plan: &'a UnitPlan,
     state: &'a mut UnitState,
     running: Option<RunningBuilder>,
+    /// The step that started it.
+    container: Option<ContainerStep>,
+    /// The containers beside it.
+    sidecars: Option<Sidecars>,
     /// The number of steps that were started.
     started: usize,
     deadline: Option<(Instant, Duration)>,
@@ -261,22 +276,47 @@ impl UnitRunner<'_> {
                     let image = context.engine.image(&step.image).await;
                     self.state.toolchain = image.map_err(StepError::from)?.map(|image| image.id);
                 }
-                let started = builder::start(context, unit, step, self.state, self.stopped());
+                if step.has_sidecars {
+                    let labels = sidecars::labels(context, unit).await;
+                    let labels = labels.map_err(StepError::from)?;
+                    self.sidecars = Some(Sidecars::open(context, unit, labels).await?);
+                }
+                let beside = self.sidecars.as_ref();
+                let stopped = self.stopped();
+                let started = builder::start(context, unit, step, self.state, beside, stopped);
                 self.running = Some(started.await?);
+                self.container = Some(step.as_ref().clone());
                 Ok(())
+            }
+            Step::Sidecars(step) => {
+                let Some(mut sidecars) = self.sidecars.take() else {
+                    return Err(StepError::plain("no builder container is running").into());
+                };
+                let started = sidecars.start(context, step, self.state, self.stopped());
+                let started = started.await;
+                self.sidecars = Some(sidecars);
+                started
             }
             Step::Script(step) => match &self.running {
                 Some(running) => {
                     let trace = context.trace.as_ref();
                     let trace = trace.map(|it| it.step(&unit.to_string(), self.started - 1));
-                    self.bounded(running.script(context, unit, step, trace))
-                        .await
+                    let script = self.bounded(running.script(context, unit, step, trace));
+                    match &self.sidecars {
+                        None => script.await,
+                        Some(sidecars) => tokio::select! {
+                            ended = script => ended,
+                            error = sidecars.exited() => Err(error.into()),
+                        },
+                    }
                 }
                 None => Err(StepError::plain("no builder container is running").into()),
             },
             Step::Image(step) => {
                 let built = image::build(context, unit, step, self.state);
-                self.state.used = Some(self.bounded(built).await?);
+                let BuiltImage { used, id } = self.bounded(built).await?;
+                self.state.used = Some(used);
+                self.state.built = id;
                 Ok(())
             }
             Step::Push(step) => {
@@ -290,6 +330,10 @@ impl UnitRunner<'_> {
             Step::Pull { image, digest } => {
                 publish::pull(context, unit, image, digest.as_ref()).await
             }
+            Step::NameImage { names } => match &self.state.built {
+                Some(id) => image::name_image(context, id, names).await,
+                None => Err(StepError::plain("no image was built").into()),
+            },
             Step::EngineTag { image, names } => publish::tag_engine(context, image, names).await,
             Step::RegistryTag { image, tags } => {
                 publish::tag_registry(context, unit, image, tags, self.state).await
@@ -351,12 +395,16 @@ impl UnitRunner<'_> {
         image: Option<&ImageStep>,
         is_done: bool,
     ) -> Result<(), StepError> {
+        let mut sidecars = self.sidecars.take();
         let Some(running) = self.running.take() else {
+            if let Some(sidecars) = sidecars {
+                sidecars.end(self.context).await;
+            }
             return Ok(());
         };
-        let step = self.plan.container();
+        let step = self.container.take();
         let mut reports = FoundReports::default();
-        if let Some(step) = step {
+        if let Some(step) = &step {
             reports = tokio::select! {
                 found = running.reports(step) => found,
                 () = self.context.cancel.cancelled() => reports,
@@ -368,7 +416,15 @@ impl UnitRunner<'_> {
             () = self.context.cancel.cancelled() => Ok(()),
         };
         let lost = running.lost();
-        running.end(self.context).await;
+        let stop_sidecars = async {
+            if let Some(sidecars) = &mut sidecars {
+                sidecars.stop(self.context).await;
+            }
+        };
+        tokio::join!(running.end(self.context), stop_sidecars);
+        if let Some(sidecars) = sidecars {
+            sidecars.end(self.context).await;
+        }
         if !self.context.cancel.is_cancelled() {
             let is_expected = is_done && step.is_some_and(|step| step.expects_reports);
             reports

@@ -57,20 +57,30 @@ pub fn check(settings: &Settings, file: &Path, lock: Option<&Path>) -> CheckRepo
 
 /// Reads the folder of each builder that a service uses, and returns their number.
 fn check_builders(partial: &mut PartialManifest) -> usize {
-    let mut users: BTreeMap<BuilderName, Vec<ServiceName>> = BTreeMap::new();
+    // The services that use a builder, with the keys that name it.
+    let mut users: BTreeMap<BuilderName, Vec<(ServiceName, Vec<String>)>> = BTreeMap::new();
     for service in partial.manifest().services.values() {
-        let image = service.builder.as_ref().map(|builder| &builder.image);
-        if let Some(BuilderImage::Folder(name)) = image {
-            let services = users.entry(name.clone()).or_default();
-            services.push(service.name.clone());
+        let builder = service.builder.iter().map(|builder| {
+            let keys = ["dockerBuilder", "image"].map(str::to_owned).to_vec();
+            (keys, &builder.image)
+        });
+        let beside = service.sidecar_images().map(|(name, image)| {
+            let keys = ["sidecars", name.as_str(), "image"];
+            (keys.map(str::to_owned).to_vec(), image)
+        });
+        for (keys, image) in builder.chain(beside) {
+            if let BuilderImage::Folder(name) = image {
+                let services = users.entry(name.clone()).or_default();
+                services.push((service.name.clone(), keys));
+            }
         }
     }
     for (builder, services) in &users {
         let Err(error) = survey::folder_builder(partial.manifest(), builder) else {
             continue;
         };
-        for service in services {
-            let keys = ["dockerBuilder", "image"];
+        for (service, keys) in services {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let span = partial.manifest().span_of(service, &keys);
             let message = chain(&error).replace("\n  cause: ", ": ");
             let problem = problem_at(span, message);

@@ -18,16 +18,25 @@ use crate::flow::workbench;
 use crate::model::event::{Event, FailedStep, Outcome, Phase};
 use crate::model::image::ImageReference;
 use crate::model::manifest::{Service, ServiceName};
-use crate::model::plan::{ContainerStep, Folders, Options, Pinned, PlanDraft};
+use crate::model::plan::{ContainerStep, Folders, Options, Pinned, PlanDraft, SidecarsStep};
 use crate::model::record::{UnitDocument, UnitRecord};
 use crate::model::source::{CommitId, ReferenceOrigin, ResolvedReference, ServiceSource};
 use crate::store::runs::Run;
 
 /// The phases that read or change a service's files.
-const FILE_PHASES: &[&str] = &["export", "container", "prepare", "build", "test", "image"];
+const FILE_PHASES: &[&str] = &[
+    "export",
+    "container",
+    "sidecars",
+    "prepare",
+    "build",
+    "test",
+    "image",
+    "verify",
+];
 
 /// The phases that run in the builder container.
-const SCRIPT_PHASES: &[&str] = &["prepare", "build", "test"];
+const SCRIPT_PHASES: &[&str] = &["prepare", "build", "test", "verify"];
 
 /// The failure of a service's last build.
 pub struct FailedBuild {
@@ -143,14 +152,15 @@ impl FailedBuild {
         service: &Service,
     ) -> Result<Workbench, Failure> {
         let builder = workbench::builder(service)?;
-        let folders = workbench::folders(session, builder)?;
+        let folders = workbench::folders(session, service, builder)?;
         let prepared = async {
             let (found, engine) = tokio::join!(self.found(session, service), session.engine());
             Ok((found?, engine?))
         };
         let (found, (engine, facts)) = session.unless_interrupted(prepared).await?;
-        let (sources, options, state) = found;
-        let step = self.step(session, service, &folders, &sources, &options)?;
+        let (sources, options, mut state) = found;
+        let (step, sidecars) = self.step(session, service, &folders, &sources, &options)?;
+        state.built = self.new_image(service);
         if !step.source.is_dir() {
             return Err(Failure::usage(format!(
                 "the files of the build were removed: {} does not exist\nhint: `xp build {}` builds it again",
@@ -158,11 +168,12 @@ impl FailedBuild {
                 service.name
             )));
         }
-        let context =
-            workbench::with_image(session, &builder.image, &folders, engine, facts).await?;
+        let images = workbench::images(service, builder);
+        let context = workbench::with_images(session, &images, &folders, engine, facts).await?;
         Ok(Workbench {
             context,
             step,
+            sidecars,
             state,
         })
     }
@@ -213,6 +224,13 @@ impl FailedBuild {
             .is_none_or(|it| it.title.starts_with(&image))
     }
 
+    /// Returns the ID of the image that was verified.
+    fn new_image(&self, service: &Service) -> Option<String> {
+        let mut sidecars = self.unit.sidecars.iter().rev();
+        let own = sidecars.find(|it| it.name == service.name.as_str());
+        own.map(|own| own.image.clone())
+    }
+
     /// Returns the plan of a service.
     fn planned(&self, name: &ServiceName) -> Option<&UnitDocument> {
         self.planned.iter().find(|unit| unit.name == name.as_str())
@@ -261,19 +279,26 @@ impl FailedBuild {
         folders: &Folders,
         sources: &BTreeMap<ServiceName, ServiceSource>,
         options: &Options,
-    ) -> Result<ContainerStep, Failure> {
+    ) -> Result<(ContainerStep, Option<SidecarsStep>), Failure> {
         let variable = |name: &str| session.variable(name);
         let selected = BTreeSet::from([service.name.clone()]);
         let draft =
             PlanDraft::without_tags(&session.manifest, &selected, sources, options, &variable);
         let step = draft.script_container(&service.name, folders, &session.layout);
         let step = step.map_err(|error| manifest_failure(session, &error))?;
-        step.ok_or_else(|| {
+        let step = step.ok_or_else(|| {
             Failure::usage(format!(
                 "run {} does not say which commit of `{}` it built\nhint: `xp build {}` builds it again",
                 self.run, service.name, service.name
             ))
-        })
+        })?;
+        let sidecars = if self.failure.phase == Phase::Verify {
+            draft.session_verification(&service.name, folders)
+        } else {
+            draft.session_sidecars(&service.name, folders)
+        };
+        let sidecars = sidecars.map_err(|error| manifest_failure(session, &error))?;
+        Ok((step, sidecars))
     }
 }
 

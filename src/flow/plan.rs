@@ -168,8 +168,12 @@ fn registries<'s>(
             continue;
         };
         of_images.extend(service.docker.image.registry().cloned());
-        if let Some(BuilderImage::External(image)) = service.builder.as_ref().map(|it| &it.image) {
-            of_builders.extend(image.repository().registry());
+        let builder = service.builder.iter().map(|it| &it.image);
+        let beside = service.sidecar_images().map(|(_, image)| image);
+        for image in builder.chain(beside) {
+            if let BuilderImage::External(image) = image {
+                of_builders.extend(image.repository().registry());
+            }
         }
     }
     (of_images, of_builders)

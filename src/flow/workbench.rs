@@ -19,8 +19,8 @@ use crate::flow::survey;
 use crate::model::engine::EngineProperties;
 use crate::model::manifest::{Builder, BuilderImage, Service, ServiceName};
 use crate::model::plan::{
-    ContainerStep, Folders, Inventory, Options, PlanDraft, UnknownImages, builder_image,
-    builder_images, builder_plan,
+    ContainerStep, Folders, Inventory, Options, PlanDraft, SidecarsStep, UnknownImages,
+    builder_image, builder_images, builder_plan,
 };
 use crate::model::source::ServiceSource;
 use crate::report::failures;
@@ -30,6 +30,8 @@ use crate::store::claim;
 pub struct Workbench {
     pub context: ExecuteContext,
     pub step: ContainerStep,
+    /// The sidecars of the scripts, if there are any.
+    pub sidecars: Option<SidecarsStep>,
     pub state: UnitState,
 }
 
@@ -47,7 +49,7 @@ pub fn builder(service: &Service) -> Result<&Builder, Failure> {
 /// Prepares a container on the working copy. If nothing is missing, only the engine is contacted.
 pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Workbench, Failure> {
     let builder = builder(service)?;
-    let folders = folders(session, builder)?;
+    let folders = folders(session, service, builder)?;
     let prepared = async {
         let (sources, engine) = tokio::join!(sources(session, service), session.engine());
         // Errors of the working copies take precedence over an engine that does not run.
@@ -63,24 +65,40 @@ pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Wor
         .session(&service.name, &folders, layout)
         .map_err(|error| manifest_failure(session, &error))?
         .ok_or_else(|| Failure::usage(format!("`{}` has no builder container", service.name)))?;
-    let context = with_image(session, &builder.image, &folders, engine, facts).await?;
+    let sidecars = draft
+        .session_sidecars(&service.name, &folders)
+        .map_err(|error| manifest_failure(session, &error))?;
+    let images = images(service, builder);
+    let context = with_images(session, &images, &folders, engine, facts).await?;
     let removed = async { Ok(remove_leftovers(&context).await?) };
     session.unless_interrupted(removed).await?;
     Ok(Workbench {
         context,
         step,
+        sidecars,
         state: UnitState::default(),
     })
 }
 
-/// Reads the builder's folder, unless its image is external.
-pub fn folders(session: &Session, builder: &Builder) -> Result<Folders, Failure> {
-    Ok(match &builder.image {
-        BuilderImage::Folder(name) => {
-            Folders::from([survey::folder_builder(&session.manifest, name)?])
+/// Returns the images that the containers of a service need, besides those of other services.
+pub fn images<'s>(service: &'s Service, builder: &'s Builder) -> Vec<&'s BuilderImage> {
+    let beside = service.sidecar_images().map(|(_, image)| image);
+    std::iter::once(&builder.image).chain(beside).collect()
+}
+
+/// Reads the folders of the builder and the sidecars, unless their images are external.
+pub fn folders(
+    session: &Session,
+    service: &Service,
+    builder: &Builder,
+) -> Result<Folders, Failure> {
+    let mut folders = Folders::new();
+    for image in images(service, builder) {
+        if let BuilderImage::Folder(name) = image {
+            folders.extend([survey::folder_builder(&session.manifest, name)?]);
         }
-        BuilderImage::External(_) => Folders::new(),
-    })
+    }
+    Ok(folders)
 }
 
 /// Reads the working copies of a service and of the services that its variables refer to.
@@ -89,7 +107,10 @@ pub async fn sources(
     service: &Service,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     let env = service.builder.iter().flat_map(|it| it.env.values());
-    let mut named: BTreeSet<ServiceName> = env.flat_map(|it| it.services().cloned()).collect();
+    let beside = service.sidecar_templates();
+    let templates = env.chain(beside);
+    let mut named: BTreeSet<ServiceName> =
+        templates.flat_map(|it| it.services().cloned()).collect();
     named.insert(service.name.clone());
     let found = match local::sources(&session.manifest, &named, false).await {
         Err(LocalError::None) => BTreeMap::new(),
@@ -135,10 +156,10 @@ fn no_working_copy(service: &Service, missing: &ServiceName) -> Failure {
     ))
 }
 
-/// Makes sure that the engine has the builder image, pulling or building it like `xp build`.
-pub async fn with_image(
+/// Makes sure that the engine has these builder images, pulling or building them like `xp build`.
+pub async fn with_images(
     session: &Session,
-    image: &BuilderImage,
+    images: &[&BuilderImage],
     folders: &Folders,
     engine: Engine,
     facts: EngineProperties,
@@ -151,28 +172,37 @@ pub async fn with_image(
         };
         Ok(plan::context(session, clients, facts, None, false))
     };
-    let Some(name) = builder_image(image, folders) else {
-        return context(engine, facts);
+    let in_engine = async {
+        for image in images {
+            if let Some(name) = builder_image(image, folders)
+                && engine.image(&name).await?.is_none()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     };
-    let in_engine = async { Ok(engine.image(&name).await?) };
-    if session.unless_interrupted(in_engine).await?.is_some() {
+    if session.unless_interrupted(in_engine).await? {
         return context(engine, facts);
     }
     let prepared = async {
         // Not concurrently with a build, which may do the same.
         let lock = claim::lock(&session.layout.lock(), &session.events).await?;
-        let is_folder = matches!(image, BuilderImage::Folder(_));
-        let queried = (is_folder && name.repository().registry().is_some()).then(|| name.clone());
-        let found = survey::registries(&session.registry(&facts), Vec::from_iter(queried)).await;
+        let of_folders = images
+            .iter()
+            .filter(|it| matches!(it, BuilderImage::Folder(_)));
+        let names = of_folders.filter_map(|image| builder_image(image, folders));
+        let queried = names.filter(|name| name.repository().registry().is_some());
+        let found = survey::registries(&session.registry(&facts), queried.collect()).await;
         UnknownImages::check(&found)?;
         let inventory = Inventory {
-            engine: engine.images(builder_images(image, folders)).await?,
+            engine: engine.images(builder_images(images, folders)).await?,
             ..Inventory::default()
         };
         Ok((lock, found, inventory))
     };
     let (_lock, found, inventory) = session.unless_interrupted(prepared).await?;
-    let plan = builder_plan(image, folders, &inventory, &found);
+    let plan = builder_plan(images, folders, &inventory, &found);
     let context = Arc::new(context(engine, facts)?);
     execute::run(context.clone(), &plan).await;
     let ended = session.reporter.finish();

@@ -23,6 +23,7 @@ const PHASES: &[Phase] = &[
     Phase::Build,
     Phase::Test,
     Phase::Image,
+    Phase::Verify,
     Phase::Pull,
     Phase::Push,
     Phase::Rollout,

@@ -15,7 +15,7 @@ use crate::model::event::Event;
 use crate::model::image::ImageReference;
 use crate::model::lock::{Lock, LockedService};
 use crate::model::manifest::{EnvironmentName, ServiceName};
-use crate::model::plan::{Inventory, Options, Presence, TESTS, UnknownImages};
+use crate::model::plan::{Inventory, Options, Presence, UnknownImages};
 use crate::model::recipe::{LABEL_RECIPE, Recipe};
 use crate::store::claim::FolderLock;
 use crate::store::lock_file::LockFile;
@@ -172,7 +172,7 @@ async fn check_images(
             Err(_) => None,
         };
         let is_other = |recipe: Recipe| {
-            recipe.digest() != entry.recipe && recipe.without(TESTS).digest() != entry.recipe
+            recipe.digest() != entry.recipe && recipe.without_tests().digest() != entry.recipe
         };
         if locked.contains(*name) && recipe.is_some_and(is_other) {
             problems.push(format!(

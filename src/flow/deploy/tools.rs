@@ -105,7 +105,7 @@ async fn start(session: &Session) -> Result<(ExecuteContext, Container), Failure
     let image = BuilderImage::Folder(name);
     let connected = session.unless_interrupted(session.engine()).await?;
     let context =
-        workbench::with_image(session, &image, &folders, connected.0, connected.1).await?;
+        workbench::with_images(session, &[&image], &folders, connected.0, connected.1).await?;
     let path_mapping = context.path_mapping().await?;
     if let PathMapping::Remote(_) = path_mapping {
         return Err(Failure::outside(format!(
@@ -121,7 +121,8 @@ async fn start(session: &Session) -> Result<(ExecuteContext, Container), Failure
         session.cancel.cancelled().await;
         Stop::Cancelled
     };
-    let opened = Container::open(&context, &unit, &step, &UnitState::default(), stopped).await;
+    let opened =
+        Container::open(&context, &unit, &step, None, &UnitState::default(), stopped).await;
     let container = opened.map_err(|stop| match stop {
         Stop::Cancelled => Failure::silent(Exit::Interrupted),
         Stop::Failed(error) => {
@@ -181,6 +182,7 @@ fn step(session: &Session, image: crate::model::image::ImageReference) -> Contai
         mounts,
         ssh: false,
         socket: false,
+        has_sidecars: false,
         memory: None,
         nano_cpus: None,
         reports: Vec::new(),

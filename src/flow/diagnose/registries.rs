@@ -102,12 +102,15 @@ fn repositories(context: &DoctorContext<'_>) -> BTreeMap<ImageRepository, Tag> {
     for service in context.services() {
         let image = service.docker.image.clone();
         repositories.entry(image).or_insert_with(|| tag(service));
-        let builder = service.builder.as_ref().map(|builder| &builder.image);
-        if let Some(BuilderImage::Folder(name)) = builder
-            && let Ok(repository) = format!("builders/{name}").parse::<ImageRepository>()
-        {
-            let newest = Tag::from_branch("newest");
-            repositories.insert(repository.with_prefix(prefix), newest);
+        let builder = service.builder.iter().map(|builder| &builder.image);
+        let beside = service.sidecar_images().map(|(_, image)| image);
+        for image in builder.chain(beside) {
+            if let BuilderImage::Folder(name) = image
+                && let Ok(repository) = format!("builders/{name}").parse::<ImageRepository>()
+            {
+                let newest = Tag::from_branch("newest");
+                repositories.insert(repository.with_prefix(prefix), newest);
+            }
         }
     }
     repositories.retain(|repository, _| repository.registry().is_some());

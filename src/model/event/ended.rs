@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ImageResult, Phase, Unit};
+use super::{ImageResult, Phase, Unit, sidecar_log};
 use crate::base::seconds;
 
 /// The outcome of a unit
@@ -40,7 +40,8 @@ pub struct UnitSummary {
     pub image: Option<Box<ImageResult>>,
     /// The failed unit that it needs
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blocked_by: Option<Unit>,
+    #[schemars(with = "Option<Unit>")]
+    pub blocked_by: Option<Box<Unit>>,
     /// What failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailedStep>,
@@ -76,7 +77,7 @@ impl UnitSummary {
     /// Returns the result of a unit that needs a failed one.
     pub fn blocked(needed: Unit) -> Self {
         Self {
-            blocked_by: Some(needed),
+            blocked_by: Some(Box::new(needed)),
             ..Self::new(Outcome::Blocked)
         }
     }
@@ -100,6 +101,9 @@ pub struct FailedStep {
     /// The instruction of a Dockerfile at which an image build failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dockerfile: Option<Box<DockerfileLine>>,
+    /// The sidecar that failed; the log is that of its container
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sidecar: Option<String>,
     /// A shell command to repeat the step manually
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(rename = "by_hand")]
@@ -124,6 +128,13 @@ pub struct DockerfileLine {
 }
 
 impl FailedStep {
+    /// Returns the name of the log that shows why it failed.
+    pub fn log_name(&self) -> String {
+        let of_phase = || self.phase.to_string();
+        let sidecar = self.sidecar.as_deref();
+        sidecar.map_or_else(of_phase, sidecar_log)
+    }
+
     /// Returns a failure without details. The reporter adds the log.
     pub fn new(phase: Phase, message: String) -> Self {
         Self {
@@ -133,6 +144,7 @@ impl FailedStep {
             outside: false,
             line: None,
             dockerfile: None,
+            sidecar: None,
             reproduce_command: None,
             log: None,
             tail: Vec::new(),

@@ -66,6 +66,8 @@ pub enum Phase {
     Export,
     /// The builder container is started.
     Container,
+    /// The containers beside the scripts are started.
+    Sidecars,
     /// `scripts.prepare`
     Prepare,
     /// `scripts.build`
@@ -74,6 +76,8 @@ pub enum Phase {
     Test,
     /// `docker build`
     Image,
+    /// `scripts.verify`
+    Verify,
     /// The image is pulled from the registry.
     Pull,
     /// The image is pushed to the registry.
@@ -87,14 +91,16 @@ pub enum Phase {
 }
 
 impl Phase {
-    const KNOWN: [Self; 11] = [
+    const KNOWN: [Self; 13] = [
         Self::Sync,
         Self::Export,
         Self::Container,
+        Self::Sidecars,
         Self::Prepare,
         Self::Build,
         Self::Test,
         Self::Image,
+        Self::Verify,
         Self::Pull,
         Self::Push,
         Self::Tag,
@@ -112,10 +118,12 @@ impl Phase {
             Self::Sync => "sync",
             Self::Export => "export",
             Self::Container => "container",
+            Self::Sidecars => "sidecars",
             Self::Prepare => "prepare",
             Self::Build => "build",
             Self::Test => "test",
             Self::Image => "image",
+            Self::Verify => "verify",
             Self::Pull => "pull",
             Self::Push => "push",
             Self::Tag => "tag",

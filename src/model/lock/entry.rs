@@ -4,7 +4,7 @@ use super::LockedService;
 use crate::model::event::Unit;
 use crate::model::image::ImageReference;
 use crate::model::manifest::{BuilderImage, Service};
-use crate::model::plan::{ComparisonResults, Folders, TESTS};
+use crate::model::plan::{ComparisonResults, Folders};
 use crate::model::source::{GitReference, ServiceSource};
 
 impl LockedService {
@@ -31,7 +31,7 @@ impl LockedService {
             image,
             digest: comparison.digest.clone(),
             recipe: if no_test {
-                recipe.without(TESTS).digest()
+                recipe.without_tests().digest()
             } else {
                 recipe.digest()
             },

@@ -7,7 +7,7 @@ use super::{Lock, LockedService};
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::image::ImageRepository;
 use crate::model::manifest::{Manifest, ServiceName};
-use crate::model::plan::{ComparisonResults, Pinned, TESTS};
+use crate::model::plan::{ComparisonResults, Pinned};
 use crate::model::recipe::{Recipe, RecipeChange, RecipeStatus};
 use crate::model::source::{GitUrl, ReferenceOrigin, ServiceSource};
 
@@ -223,7 +223,7 @@ impl Lock {
             };
             // The image may have been locked without its tests.
             let is_locked = |recipe: &Recipe| recipe.digest() == locked.recipe;
-            if is_locked(recipe) || is_locked(&recipe.without(TESTS)) {
+            if is_locked(recipe) || is_locked(&recipe.without_tests()) {
                 continue;
             }
             let comparison = current.comparisons.get(name);

@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::manifest::{EnvironmentName, ServiceName};
-use crate::model::plan::{ImageLookup, TESTS};
-use crate::model::recipe::{RecipeChange, RecipeStatus};
+use crate::model::plan::ImageLookup;
+use crate::model::recipe::{RecipeChange, RecipeStatus, is_test_input};
 
 /// Why an image cannot be locked, because the lock could not be deployed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl LockProblem {
 
     fn lacks_only_tests(&self) -> bool {
         match self {
-            Self::Stale(changes) => changes.iter().all(|change| change.name() == TESTS),
+            Self::Stale(changes) => changes.iter().all(|change| is_test_input(change.name())),
             Self::Missing { .. } | Self::OtherDependencies(_) | Self::FromWorkingCopy => false,
         }
     }
@@ -300,7 +300,7 @@ mod tests {
                 ["`xp build --branch topic` builds and pushes them"]
             );
         }
-        assert_eq!(unlocked(problem(&[TESTS], &[])).hints().len(), 2);
+        assert_eq!(unlocked(problem(&["scripts.test"], &[])).hints().len(), 2);
     }
 
     #[test]

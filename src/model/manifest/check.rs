@@ -53,7 +53,12 @@ fn images(
     }
     let builders: BTreeMap<ImageRepository, &BuilderName> = services
         .iter()
-        .filter_map(|service| match &service.service.builder.as_ref()?.image {
+        .flat_map(|service| {
+            let builder = service.service.builder.iter().map(|it| &it.image);
+            let beside = service.service.sidecar_images().map(|(_, image)| image);
+            builder.chain(beside)
+        })
+        .filter_map(|image| match image {
             BuilderImage::Folder(name) => Some((name.repository().with_prefix(registry), name)),
             BuilderImage::External(_) => None,
         })

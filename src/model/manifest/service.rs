@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::name::{BuilderName, ServiceName};
 use super::report_pattern::ReportPattern;
+use super::sidecar::{ScriptPhase, Sidecar, SidecarName, SidecarSettings};
 use super::source_path::SourcePath;
 use super::template::Template;
 use crate::model::image::{ImageReference, ImageRepository};
@@ -27,6 +28,10 @@ pub struct Service {
     /// The image.
     pub docker: Docker,
     pub scripts: Scripts,
+    /// The containers that run beside the scripts.
+    pub sidecars: BTreeMap<SidecarName, Sidecar>,
+    /// How the container of the service's own image is started for `scripts.verify`.
+    pub verify: SidecarSettings,
     /// The services whose images must exist first: those in `needs` and in `${{ services.… }}` placeholders.
     pub needs: BTreeSet<ServiceName>,
 }
@@ -149,21 +154,34 @@ pub enum SecretSource {
     File(String),
 }
 
-/// The scripts of a service, run in this order.
+/// The scripts of a service, run in this order: `verify` after the image is built.
 #[derive(Debug, Clone, Default)]
 pub struct Scripts {
     /// Preparation, such as installing dependencies.
     pub prepare: Vec<ScriptLine>,
     pub build: Vec<ScriptLine>,
     pub test: Vec<ScriptLine>,
+    /// The checks of the new image, which run beside a container of it.
+    pub verify: Vec<ScriptLine>,
     /// The JUnit XML files that they write.
     pub reports: Vec<ReportPattern>,
 }
 
 impl Scripts {
+    /// Returns whether a phase has scripts.
+    pub fn has(&self, phase: ScriptPhase) -> bool {
+        let list = match phase {
+            ScriptPhase::Prepare => &self.prepare,
+            ScriptPhase::Build => &self.build,
+            ScriptPhase::Test => &self.test,
+            ScriptPhase::Verify => &self.verify,
+        };
+        !list.is_empty()
+    }
+
     /// Returns whether there is nothing to run.
     pub fn is_empty(&self) -> bool {
-        self.prepare.is_empty() && self.build.is_empty() && self.test.is_empty()
+        !ScriptPhase::ALL.into_iter().any(|phase| self.has(phase))
     }
 }
 

@@ -133,6 +133,11 @@ struct ServiceSchema {
     docker: Option<DockerSchema>,
     /// Scripts that produce the files for the Dockerfile.
     scripts: Option<ScriptsSchema>,
+    /// Containers that run beside the scripts, such as a database. The name is the host name, at which scripts reach all ports.
+    #[schemars(extend("examples" = [{"db": {"image": "postgres:16", "env": {"POSTGRES_PASSWORD": "x"}, "ready": "pg_isready -h db -U postgres"}}], "propertyNames" = {"pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "patternErrorMessage": "At most 63 lowercase letters and digits, and - between them"}))]
+    sidecars: Option<BTreeMap<String, SidecarSchema>>,
+    /// How the container of the new image is started for `scripts.verify`.
+    verify: Option<VerifySchema>,
     /// Services whose images must exist first. `${{ services.… }}` implies it.
     #[schemars(extend("examples" = [["NAME"]]))]
     needs: Option<Vec<String>>,
@@ -250,9 +255,69 @@ struct ScriptsSchema {
     /// Shell commands that run the tests; `--no-test` skips them.
     #[schemars(extend("examples" = [["make test"]]))]
     test: Option<Vec<String>>,
+    /// Shell commands that check the new image, which runs next to them under the service's name. They run before it is tagged and pushed; `--no-test` skips them.
+    #[schemars(extend("examples" = [["curl -f http://zbackend:8080/health"]]))]
+    verify: Option<Vec<String>>,
     /// JUnit XML files that the scripts write, relative to the service's folder. They become the test cases of `xp report --format junit`.
     #[schemars(extend("examples" = [["target/surefire-reports/*.xml"], ["**/junit.xml"]]))]
     reports: Option<Vec<String>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct SidecarSchema {
+    /// The image: `builders/<name>` from the folder of that name, `${{ services.NAME.image }}` of another service, which is built first, or any other, which is pulled if it is missing.
+    #[schemars(extend("examples" = ["postgres:16", "builders/browser", "${{ services.NAME.image }}"]))]
+    image: Option<String>,
+    /// The phases whose scripts reach it. It is started before the first of them.
+    #[schemars(extend("default" = ["test", "verify"], "items" = {"enum": ["prepare", "build", "test", "verify"]}))]
+    phases: Option<Vec<String>>,
+    /// Environment variables of the container. Supports `${{ … }}`.
+    #[schemars(extend("examples" = [{"POSTGRES_PASSWORD": "x"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "Letters, digits and _, not starting with a digit"}))]
+    env: Option<BTreeMap<String, Scalar>>,
+    /// The arguments of the image's entrypoint. Defaults to the image's command.
+    #[schemars(extend("examples" = [["redis-server", "--save", ""]]))]
+    command: Option<Vec<Scalar>>,
+    /// The command that succeeds in the container once it is ready: a shell line, or a list of a program and its arguments. Defaults to the image's HEALTHCHECK.
+    #[schemars(extend("examples" = ["pg_isready -h db -U postgres", ["redis-cli", "ping"]]))]
+    ready: Option<Probe>,
+    /// How long it may take until it is ready.
+    #[schemars(extend("default" = "60s", "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
+    timeout: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct VerifySchema {
+    /// Environment variables of the container. Supports `${{ … }}`.
+    #[schemars(extend("examples" = [{"DATABASE_URL": "postgres://db/x"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "Letters, digits and _, not starting with a digit"}))]
+    env: Option<BTreeMap<String, Scalar>>,
+    /// The arguments of the image's entrypoint. Defaults to the image's command.
+    #[schemars(extend("examples" = [["serve", "--port", "8080"]]))]
+    command: Option<Vec<Scalar>>,
+    /// The command that succeeds in the container once it is ready: a shell line, or a list of a program and its arguments. Defaults to the image's HEALTHCHECK.
+    #[schemars(extend("examples" = ["wget -q --spider http://localhost:8080/health"]))]
+    ready: Option<Probe>,
+    /// How long it may take until it is ready.
+    #[schemars(extend("default" = "60s", "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
+    timeout: Option<String>,
+}
+
+/// A shell line, or a program with its arguments.
+struct Probe;
+
+impl JsonSchema for Probe {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Probe".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "array"], "items": { "type": ["string", "number", "boolean"] } })
+    }
 }
 
 /// A string that YAML may parse as a number or boolean; it is used as written.

@@ -191,6 +191,7 @@ impl FolderBuilder {
                     refresh_bases,
                     builder: None,
                     names: names.collect(),
+                    is_verified: false,
                     needs: Vec::new(),
                 }))];
                 if has_registry && push {

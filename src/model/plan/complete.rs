@@ -6,16 +6,15 @@ use super::build_dir::{BuildDir, git_mounts};
 use super::builder::{BuilderMode, external_plan};
 use super::decide::{Decided, builder_unit};
 use super::draft::{PlanCandidate, PlanDraft};
-use super::recipe::TESTS;
 use super::{
     ConcurrentPush, ContainerStep, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan,
-    PlanError, Presence, PushStep, ScriptStep, Step, UnitPlan, UnknownImages, parallel,
+    PlanError, Presence, PushStep, ScriptStep, Step, UnitPlan, UnknownImages, parallel, sidecars,
 };
 use crate::model::environment;
 use crate::model::event::{Phase, Unit};
 use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::layout::Layout;
-use crate::model::manifest::{Builder, ManifestError, ScriptLine, SecretSource};
+use crate::model::manifest::{Builder, ManifestError, ScriptLine, ScriptPhase, SecretSource};
 use crate::model::recipe;
 use crate::model::recipe::Recipe;
 use crate::model::source::ServiceSource;
@@ -92,6 +91,11 @@ impl Decided<'_> {
         match verdict.decision {
             Decision::Build => {
                 needed.extend(builder_unit(candidate));
+                for unit in sidecars::units(service, self.draft.options.test) {
+                    if !needed.contains(&unit) {
+                        needed.push(unit);
+                    }
+                }
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
                 let build_dir = BuildDir::of(candidate, &self.draft, layout, &mut steps);
                 self.build_steps(candidate, &build_dir, layout, &mut steps)?;
@@ -165,21 +169,29 @@ impl Decided<'_> {
     ) -> Result<(), ManifestError> {
         let draft = &self.draft;
         let (service, source) = (candidate.service, candidate.source);
-        if let (Some(unit), Some(builder)) = (builder_unit(candidate), &service.builder) {
-            let scripts = self.scripts(candidate);
-            if !scripts.is_empty() {
-                let image = match (&unit, self.folders.get(&unit)) {
-                    (_, Some(folder)) => folder.image.clone(),
-                    (Unit::External(image), None) => image.clone(),
-                    // Every folder builder of a build was inspected.
-                    (_, None) => return Ok(()),
-                };
-                steps.push(Step::Container(Box::new(
-                    draft.container(candidate, build_dir, builder, image, layout)?,
-                )));
-                steps.extend(scripts);
-            }
+        let mut container = None;
+        if let (Some(unit), Some(builder)) = (builder_unit(candidate), &service.builder)
+            && self.runs_scripts(candidate)
+        {
+            let image = match (&unit, self.folders.get(&unit)) {
+                (_, Some(folder)) => folder.image.clone(),
+                (Unit::External(image), None) => image.clone(),
+                // Every folder builder of a build was inspected.
+                (_, None) => return Ok(()),
+            };
+            container = Some(draft.container(candidate, build_dir, builder, image, layout)?);
         }
+        let scripts = self.scripts(candidate);
+        let has_scripts = !scripts.is_empty();
+        if let Some(container) = container.as_ref().filter(|_| has_scripts) {
+            let scripts = draft.with_sidecars(candidate, &self.folders, scripts)?;
+            steps.push(Step::Container(Box::new(ContainerStep {
+                has_sidecars: scripts.iter().any(|it| matches!(it, Step::Sidecars(_))),
+                ..container.clone()
+            })));
+            steps.extend(scripts);
+        }
+        let verification = container.filter(|_| self.verifies(candidate));
         let mut args = BTreeMap::new();
         let mut args_for_shell = BTreeMap::new();
         for (name, template) in &service.docker.args {
@@ -211,7 +223,7 @@ impl Decided<'_> {
                 recipe
             } else {
                 // Runs with tests must not mistake it for an image that passed them.
-                recipe.without(TESTS)
+                recipe.without_tests()
             }
         });
         let mut labels = BTreeMap::from([
@@ -228,6 +240,9 @@ impl Decided<'_> {
             let folder = layout.root().display().to_string();
             labels.insert(recipe::LABEL_LOCAL.to_owned(), folder);
         }
+        let names: Vec<ImageReference> = std::iter::once(candidate.image.clone())
+            .chain(self.names(candidate))
+            .collect();
         steps.push(Step::Image(Box::new(ImageStep {
             root: root.clone(),
             context: docker.context.below(root, &folder),
@@ -248,11 +263,22 @@ impl Decided<'_> {
                 Some(Unit::External(image)) => Some(image),
                 _ => None,
             },
-            names: std::iter::once(candidate.image.clone())
-                .chain(self.names(candidate))
-                .collect(),
+            names: names.clone(),
+            is_verified: verification.is_some(),
             needs: self.needed_images(candidate),
         })));
+        if let Some(container) = verification {
+            steps.push(Step::Container(Box::new(ContainerStep {
+                has_sidecars: true,
+                // The other scripts write them, if there are any.
+                expects_reports: container.expects_reports && !has_scripts,
+                ..container
+            })));
+            let sidecars = draft.verification(candidate, &self.folders)?;
+            steps.push(Step::Sidecars(Box::new(sidecars)));
+            steps.extend(self.script_steps(Phase::Verify, &service.scripts.verify));
+            steps.push(Step::NameImage { names });
+        }
         let has_registry = candidate.image.repository().registry().is_some();
         if has_registry && draft.options.push && !candidate.is_local {
             steps.push(self.push(candidate));
@@ -306,7 +332,7 @@ impl Decided<'_> {
             }
             // Runs with tests must not mistake it for an image that passed them.
             Some(Decision::Build) if !self.draft.options.test => {
-                Some(self.recipes.get(name)?.without(TESTS))
+                Some(self.recipes.get(name)?.without_tests())
             }
             _ => self.recipes.get(name).cloned(),
         }
@@ -361,7 +387,7 @@ impl Decided<'_> {
             Some(recipe) if !options.trust_commit => Equivalence::Built {
                 commit: candidate.source.commit,
                 recipe: recipe.clone(),
-                ignored: (!options.test).then_some(TESTS),
+                is_tested: options.test,
             },
             _ => Equivalence::Any,
         }
@@ -373,6 +399,17 @@ impl Decided<'_> {
         comparison.digest.clone()
     }
 
+    /// Returns whether a build runs any script.
+    pub(super) fn runs_scripts(&self, candidate: &PlanCandidate<'_>) -> bool {
+        !self.scripts(candidate).is_empty() || self.verifies(candidate)
+    }
+
+    /// Returns whether the image of a build is verified.
+    fn verifies(&self, candidate: &PlanCandidate<'_>) -> bool {
+        self.draft.options.test && candidate.service.scripts.has(ScriptPhase::Verify)
+    }
+
+    /// Returns the scripts before the image.
     pub(super) fn scripts(&self, candidate: &PlanCandidate<'_>) -> Vec<Step> {
         let scripts = &candidate.service.scripts;
         let test: &[ScriptLine] = if self.draft.options.test {
@@ -385,19 +422,23 @@ impl Decided<'_> {
             (Phase::Build, &scripts.build[..]),
             (Phase::Test, test),
         ];
-        let file = self.draft.manifest.file_name();
-        let steps = lists.into_iter().flat_map(|(phase, lines)| {
-            let file = &file;
-            lines.iter().map(move |line| {
-                Step::Script(ScriptStep {
-                    phase,
-                    text: line.text.clone(),
-                    file: file.clone(),
-                    line: line.line,
-                })
-            })
-        });
+        let steps = lists
+            .into_iter()
+            .flat_map(|(phase, lines)| self.script_steps(phase, lines));
         steps.collect()
+    }
+
+    fn script_steps(&self, phase: Phase, lines: &[ScriptLine]) -> Vec<Step> {
+        let file = self.draft.manifest.file_name();
+        let step = |line: &ScriptLine| {
+            Step::Script(ScriptStep {
+                phase,
+                text: line.text.clone(),
+                file: file.clone(),
+                line: line.line,
+            })
+        };
+        lines.iter().map(step).collect()
     }
 }
 
@@ -467,6 +508,7 @@ impl PlanDraft<'_> {
             mounts: builder.mounts.clone(),
             ssh: builder.ssh,
             socket: builder.socket,
+            has_sidecars: false,
             memory: builder.memory,
             nano_cpus: builder.cpus,
             reports: service.scripts.reports.clone(),

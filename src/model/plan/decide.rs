@@ -6,7 +6,7 @@ use super::compare::{ComparisonResults, ImageComparison, ImageLookup};
 use super::decision_errors::{DecisionError, DecisionErrors, status_of};
 use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::Folders;
-use super::{Decision, Inventory, PlanError, Presence, UnknownImages};
+use super::{Decision, Inventory, PlanError, Presence, UnknownImages, sidecars};
 use crate::base::plural::abbreviated;
 use crate::model::event::Unit;
 use crate::model::image::{ImageReference, Tag};
@@ -459,8 +459,13 @@ impl Decided<'_> {
     fn builders_of(&self, filter: impl Fn(&PlanCandidate<'_>) -> bool) -> BTreeSet<Unit> {
         // With `--no-test`, a service that only has test scripts needs no builder.
         let builds = self.builds().filter(|it| filter(it));
-        let builds = builds.filter(|it| !self.scripts(it).is_empty());
-        builds.filter_map(builder_unit).collect()
+        let builds = builds.filter(|it| self.runs_scripts(it));
+        let test = self.draft.options.test;
+        let units = builds.flat_map(|candidate| {
+            let beside = sidecars::units(candidate.service, test);
+            builder_unit(candidate).into_iter().chain(beside)
+        });
+        units.collect()
     }
 
     /// Returns the builder images from folders that must be queried in a registry. Builds of working copies are not

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::decide::builder_unit;
-use super::{Options, ServiceImage, Train, parallel, service_images};
+use super::{Options, ServiceImage, Train, parallel, service_images, sidecars};
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::manifest::{
@@ -296,11 +296,15 @@ impl<'a> PlanDraft<'a> {
 
     /// Returns the folder builders that are inputs of the services.
     pub fn builder_folders(&self) -> BTreeSet<BuilderName> {
-        let folder = |candidate: &PlanCandidate<'_>| match builder_unit(candidate) {
-            Some(Unit::Builder(name)) => Some(name),
+        let units = self.candidates.iter().flat_map(|candidate| {
+            let beside = sidecars::units(candidate.service, true);
+            builder_unit(candidate).into_iter().chain(beside)
+        });
+        let folders = units.filter_map(|unit| match unit {
+            Unit::Builder(name) => Some(name),
             _ => None,
-        };
-        self.candidates.iter().filter_map(folder).collect()
+        });
+        folders.collect()
     }
 
     /// Returns the references to query in registries: for each service the commit's tag and the additional tags,

@@ -31,6 +31,7 @@ mod other_names;
 mod parallel;
 mod recipe;
 mod session;
+mod sidecars;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -54,10 +55,11 @@ pub use draft::PlanDraft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use image_names::ImageNames;
 pub use inventory::{Inventory, Presence, QueryFailure};
-pub use recipe::{Folders, TESTS};
+pub use recipe::Folders;
 pub use session::{builder_image, builder_images, builder_plan};
 pub use step::{
-    ContainerStep, ExportStep, ImageStep, NeededImage, PushStep, ScriptStep, Step, SyncStep,
+    ContainerStep, ExportStep, ImageStep, NeededImage, PlannedImage, PlannedSidecar, PushStep,
+    ScriptStep, SidecarsStep, Step, SyncStep,
 };
 pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};

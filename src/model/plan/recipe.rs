@@ -3,17 +3,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::FolderBuilder;
 use super::draft::{PlanCandidate, PlanDraft};
+use super::{FolderBuilder, sidecars};
 use crate::model::event::Unit;
 use crate::model::image::Tag;
 use crate::model::manifest::{
     BuilderImage, BuilderName, BuilderUser, ManifestError, ScriptLine, ServiceName, Template,
 };
 use crate::model::recipe::{ContentId, Recipe};
-
-/// The input that `--no-test` omits.
-pub const TESTS: &str = "scripts.test";
 
 /// The builders that are built from folders, by unit.
 pub type Folders = BTreeMap<Unit, FolderBuilder>;
@@ -37,7 +34,7 @@ pub(super) enum InputValue<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn text(name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'a, str>>) -> Self {
+    pub(super) fn text(name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'a, str>>) -> Self {
         Self {
             name: name.into(),
             value: InputValue::Text(value.into()),
@@ -86,7 +83,8 @@ impl PlanDraft<'_> {
             let builder = service.builder.iter();
             let builder = builder.filter(|_| !service.scripts.is_empty());
             let variables = builder.flat_map(|builder| builder.env.values());
-            let templates = service.docker.args.values().chain(variables);
+            let beside = sidecars::templates(service).map(|(_, template)| template);
+            let templates = service.docker.args.values().chain(variables).chain(beside);
             templates.filter_map(|template| self.render_for_recipe(template, candidate).err())
         });
         ManifestError::combined(errors)
@@ -136,7 +134,8 @@ impl PlanDraft<'_> {
         for (name, lines) in [
             ("scripts.prepare", &scripts.prepare),
             ("scripts.build", &scripts.build),
-            (TESTS, &scripts.test),
+            ("scripts.test", &scripts.test),
+            ("scripts.verify", &scripts.verify),
         ] {
             if !lines.is_empty() {
                 let text = |line: &'b ScriptLine| line.text.as_str();
@@ -146,6 +145,7 @@ impl PlanDraft<'_> {
                 });
             }
         }
+        self.sidecar_inputs(candidate, folders, &mut inputs)?;
         inputs.push(Input::text("docker.file", service.docker.file.as_str()));
         inputs.push(Input::text(
             "docker.context",
@@ -224,7 +224,7 @@ impl PlanDraft<'_> {
         Ok(())
     }
 
-    fn template_input<'b>(
+    pub(super) fn template_input<'b>(
         &self,
         name: String,
         candidate: &PlanCandidate<'_>,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::build_dir::BuildDir;
 use super::builder::{BuilderMode, external_plan};
 use super::draft::PlanDraft;
-use super::{ContainerStep, FolderBuilder, Folders, Inventory, Plan, Presence};
+use super::{ContainerStep, FolderBuilder, Folders, Inventory, Plan, Presence, UnitPlan};
 use crate::model::event::Unit;
 use crate::model::image::{ImageQuery, ImageReference};
 use crate::model::layout::Layout;
@@ -69,36 +69,40 @@ impl PlanDraft<'_> {
     }
 }
 
-/// Plans what is needed to have a builder's image in the engine, without pushing.
+/// Plans what is needed to have builder images in the engine, without pushing.
 pub fn builder_plan(
-    image: &BuilderImage,
+    images: &[&BuilderImage],
     folders: &Folders,
     inventory: &Inventory,
     registries: &BTreeMap<ImageReference, Presence>,
 ) -> Plan {
-    let unit = match image {
-        BuilderImage::External(image) => Some(external_plan(image, inventory, None)),
-        BuilderImage::Folder(name) => {
-            let unit = Unit::Builder(name.clone());
-            let folder = folders.get(&unit);
-            folder.map(|folder| folder.plan(unit, inventory, registries, BuilderMode::default()))
-        }
-    };
-    Plan {
-        units: unit.into_iter().collect(),
-        train: None,
+    let mut units: Vec<UnitPlan> = Vec::new();
+    for image in images {
+        let unit = match image {
+            BuilderImage::External(image) => Some(external_plan(image, inventory, None)),
+            BuilderImage::Folder(name) => {
+                let unit = Unit::Builder(name.clone());
+                let folder = folders.get(&unit);
+                folder
+                    .map(|folder| folder.plan(unit, inventory, registries, BuilderMode::default()))
+            }
+        };
+        let is_known = |unit: &UnitPlan| units.iter().any(|known| known.unit == unit.unit);
+        units.extend(unit.filter(|unit| !is_known(unit)));
     }
+    Plan { units, train: None }
 }
 
 /// Returns the images to query in the engine for [`builder_plan`].
-pub fn builder_images(image: &BuilderImage, folders: &Folders) -> Vec<ImageQuery> {
-    match image {
+pub fn builder_images(images: &[&BuilderImage], folders: &Folders) -> Vec<ImageQuery> {
+    let queries = images.iter().flat_map(|image| match image {
         BuilderImage::External(image) => vec![image.clone().into()],
         BuilderImage::Folder(name) => {
             let folder = folders.get(&Unit::Builder(name.clone()));
             folder.map(FolderBuilder::engine_images).unwrap_or_default()
         }
-    }
+    });
+    queries.collect()
 }
 
 /// Returns the name of a builder's image in the engine.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::ConcurrentPush;
 use crate::model::event::Phase;
@@ -19,10 +20,17 @@ pub enum Step {
     Export(ExportStep),
     /// Start the builder container for the following scripts.
     Container(Box<ContainerStep>),
+    /// Start the containers beside the following scripts, and wait until they are ready.
+    Sidecars(Box<SidecarsStep>),
     /// Run one item of a script list.
     Script(ScriptStep),
     /// Build an image.
     Image(Box<ImageStep>),
+    /// Give the image that was built its names, after it was verified.
+    NameImage {
+        /// The names; the first one has the commit's or content's tag.
+        names: Vec<ImageReference>,
+    },
     /// Give an image in the engine additional names.
     EngineTag {
         /// The existing image.
@@ -119,6 +127,8 @@ pub struct ContainerStep {
     pub ssh: bool,
     /// Whether the engine's socket is mounted.
     pub socket: bool,
+    /// Whether the scripts reach sidecars.
+    pub has_sidecars: bool,
     /// The memory limit, in bytes.
     pub memory: Option<u64>,
     /// The CPU limit, in billionths of a CPU.
@@ -127,6 +137,45 @@ pub struct ContainerStep {
     pub reports: Vec<ReportPattern>,
     /// Whether the scripts should write such files: not if tests are skipped.
     pub expects_reports: bool,
+}
+
+/// See [`Step::Sidecars`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SidecarsStep {
+    pub containers: Vec<PlannedSidecar>,
+}
+
+/// A container beside the scripts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedSidecar {
+    /// Its host name: that of a sidecar or, for the image that was built, of the service.
+    pub name: String,
+    pub image: PlannedImage,
+    /// Variables in addition to those of the image; the values may be secret.
+    pub env: BTreeMap<String, String>,
+    /// The arguments of the entrypoint; `None` for those of the image.
+    pub command: Option<Vec<String>>,
+    /// The command that shows whether it is ready; `None` for the HEALTHCHECK of the image.
+    pub ready: Option<Vec<String>>,
+    /// How long it may take until it is ready.
+    pub timeout: Duration,
+}
+
+/// The image of a container beside the scripts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlannedImage {
+    Named(ImageReference),
+    /// The one that the unit has built, which has no name yet.
+    Built,
+}
+
+impl fmt::Display for PlannedImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(image) => image.fmt(f),
+            Self::Built => f.write_str("the new image"),
+        }
+    }
 }
 
 /// See [`Step::Script`].
@@ -180,6 +229,8 @@ pub struct ImageStep {
     pub builder: Option<ImageReference>,
     /// The names of the image; the first one has the commit's or content's tag.
     pub names: Vec<ImageReference>,
+    /// Whether the image is verified before [`Step::NameImage`] gives it the names.
+    pub is_verified: bool,
     /// The images of needed services, which the Dockerfile may use.
     pub needs: Vec<NeededImage>,
 }
@@ -227,9 +278,12 @@ impl Step {
             Self::Sync(_) => Phase::Sync,
             Self::Export(_) => Phase::Export,
             Self::Container(_) => Phase::Container,
+            Self::Sidecars(_) => Phase::Sidecars,
             Self::Script(script) => script.phase,
             Self::Image(_) => Phase::Image,
-            Self::EngineTag { .. } | Self::RegistryTag { .. } => Phase::Tag,
+            Self::NameImage { .. } | Self::EngineTag { .. } | Self::RegistryTag { .. } => {
+                Phase::Tag
+            }
             Self::Push(_) => Phase::Push,
             Self::Pull { .. } => Phase::Pull,
         }
@@ -271,6 +325,10 @@ impl Step {
                 };
                 format!("{} with {source} at {}", step.image, step.workdir)
             }
+            Self::Sidecars(step) => {
+                let containers = step.containers.iter();
+                join(containers.map(|it| format!("{} ({})", it.name, it.image)))
+            }
             Self::Script(step) => step.text.trim_end().to_owned(),
             Self::Image(step) => {
                 let mut command = vec!["docker build".to_owned()];
@@ -294,7 +352,7 @@ impl Step {
                 command.push(relative(&step.context));
                 command.join(" ")
             }
-            Self::EngineTag { names, .. } => {
+            Self::NameImage { names } | Self::EngineTag { names, .. } => {
                 format!(
                     "{} in the engine",
                     join(names.iter().filter_map(ImageReference::tag))

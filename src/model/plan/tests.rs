@@ -10,6 +10,7 @@ mod moves;
 mod names;
 mod parts;
 mod recipes;
+mod sidecars;
 mod trains;
 mod waits;
 

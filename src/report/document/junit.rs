@@ -153,7 +153,10 @@ fn tests(run: &Run, work: &UnitRecord) -> Vec<Case> {
     }
     let is_failed = |case: &Case| matches!(case.result, CaseResult::Failed { .. });
     if let Some(failure) = &work.failure {
-        let is_script = matches!(failure.phase, Phase::Prepare | Phase::Build | Phase::Test);
+        let is_script = matches!(
+            failure.phase,
+            Phase::Prepare | Phase::Build | Phase::Test | Phase::Verify
+        );
         if !(is_script && cases.iter().any(is_failed)) {
             cases.push(Case::of_phase(failure.phase.as_str(), 0.0, broken(failure)));
         }

@@ -41,6 +41,7 @@ fn work(name: &str, outcome: Option<Outcome>, steps: Vec<StepRecord>) -> UnitRec
         image: None,
         steps,
         waits: Vec::new(),
+        sidecars: Vec::new(),
         reports: Vec::new(),
     }
 }
@@ -56,6 +57,7 @@ fn record(evil: &str) -> RunRecord {
         ],
     );
     failed.failure = Some(FailedStep {
+        sidecar: None,
         phase: Phase::Test,
         message: format!("no {evil}\nsecond line"),
         hints: vec![evil.to_owned()],

@@ -17,6 +17,12 @@ const NOT_INFERRED: &[(&str, &str)] = &[
     ("dockerBuilder.memory", "other tools have no scripts"),
     ("dockerBuilder.cpus", "other tools have no scripts"),
     ("scripts.reports", "other tools have no scripts"),
+    ("scripts.verify", "other tools have no scripts"),
+    ("sidecars", "other tools have no scripts"),
+    ("verify.env", "other tools have no scripts"),
+    ("verify.command", "other tools have no scripts"),
+    ("verify.ready", "other tools have no scripts"),
+    ("verify.timeout", "other tools have no scripts"),
     ("timeout", "other tools limit single steps"),
 ];
 

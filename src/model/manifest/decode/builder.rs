@@ -30,7 +30,9 @@ pub(super) struct DecodedBuilder {
     workdir: String,
     pub env: BTreeMap<String, Template>,
     user: BuilderUser,
-    network: Option<String>,
+    pub network: Option<String>,
+    /// The position of `network`.
+    pub network_span: Option<Span>,
     cache: Vec<String>,
     mounts: Vec<Mount>,
     ssh: bool,
@@ -51,6 +53,7 @@ impl DecodedBuilder {
             env,
             user,
             network,
+            network_span: _,
             cache,
             mounts,
             ssh,
@@ -91,9 +94,9 @@ pub(super) fn builder(cx: &mut DecodeContext, value: &DecodedValue) -> Option<De
     let user = fields
         .take("user")
         .and_then(|value| value.parse_with(cx, user));
-    let network = fields
-        .take("network")
-        .and_then(|value| value.parse_with(cx, network));
+    let network_value = fields.take("network");
+    let network_span = network_value.as_ref().map(DecodedValue::span);
+    let network = network_value.and_then(|value| value.parse_with(cx, network));
     let cache = fields.take("cache").map(|value| {
         each(
             cx,
@@ -128,6 +131,7 @@ pub(super) fn builder(cx: &mut DecodeContext, value: &DecodedValue) -> Option<De
         env: env.unwrap_or_default(),
         user: user.unwrap_or(BuilderUser::Caller),
         network,
+        network_span,
         cache: cache.unwrap_or_default(),
         mounts: mounts.unwrap_or_default(),
         ssh: ssh.unwrap_or(false),
@@ -138,7 +142,7 @@ pub(super) fn builder(cx: &mut DecodeContext, value: &DecodedValue) -> Option<De
     })
 }
 
-fn builder_image(text: &str) -> Result<BuilderImage, String> {
+pub(super) fn builder_image(text: &str) -> Result<BuilderImage, String> {
     let Some(folder) = text.strip_prefix("builders/") else {
         return match text.parse() {
             Ok(image) => Ok(BuilderImage::External(image)),

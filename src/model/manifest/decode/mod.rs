@@ -8,6 +8,7 @@ pub(crate) mod path;
 pub(crate) mod quantity;
 mod secrets;
 mod service;
+mod sidecar;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

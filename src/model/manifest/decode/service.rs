@@ -14,6 +14,7 @@ use super::context::{DecodeContext, DecodedValue};
 use super::docker::docker;
 use super::path::{within_folder, within_repository};
 use super::quantity;
+use super::sidecar::{check_network, sidecars, verify};
 use crate::base::suggest;
 use crate::model::image::RegistryPrefix;
 use crate::model::source::{GitReference, GitUrl};
@@ -33,7 +34,7 @@ pub(crate) struct ServiceSpans {
     pub needs: BTreeMap<ServiceName, Span>,
     /// `git.path` and the items of `git.include`.
     pub paths: BTreeMap<String, Span>,
-    /// Inputs from the caller's machine: `docker.ssh`, `docker.secrets.ID`, `dockerBuilder.ssh`.
+    /// Inputs from the caller's machine and its engine: `docker.ssh`, `docker.secrets.ID`, `dockerBuilder.ssh`, `sidecars`.
     pub inputs: BTreeMap<String, Span>,
 }
 
@@ -108,6 +109,24 @@ fn decode(
         .map(|value| scripts(cx, value))
         .unwrap_or_default();
 
+    let sidecars_value = fields.take("sidecars");
+    let sidecars = sidecars_value
+        .as_ref()
+        .map(|value| sidecars(cx, name, value))
+        .unwrap_or_default();
+    let verify = fields.take("verify").map(|value| verify(cx, &value));
+    let beside = if scripts.verify.is_empty() {
+        sidecars_value
+            .as_ref()
+            .filter(|_| !sidecars.sidecars.is_empty())
+    } else {
+        scripts_value.as_ref()
+    };
+    let beside_span = beside.map(|value| value.key_span);
+    if let (Some(span), Some(builder)) = (beside_span, &builder) {
+        check_network(cx, builder.network.as_deref(), builder.network_span, span);
+    }
+
     let mut needs = BTreeMap::new();
     if let Some(value) = fields.take("needs") {
         explicit_needs(cx, name, &value, &mut needs);
@@ -137,9 +156,14 @@ fn decode(
         );
     }
 
+    for (service, span) in sidecars.needs {
+        needs.entry(service).or_insert(span);
+    }
+    let verify = verify.unwrap_or_default();
     let templates = docker
         .iter()
         .flat_map(|docker| docker.args.values().chain(&docker.tags))
+        .chain(verify.env.values())
         .chain(builder.iter().flat_map(|builder| builder.env.values()));
     for template in templates {
         for service in template.services() {
@@ -151,6 +175,7 @@ fn decode(
 
     let ssh_span = builder.as_ref().and_then(|builder| builder.ssh_span);
     let ssh_span = ssh_span.map(|span| ("dockerBuilder.ssh".to_owned(), span));
+    let beside_span = beside_span.map(|span| ("sidecars".to_owned(), span));
 
     let (dir, dir_span): (PathBuf, Span) = dir?;
     let git = git?;
@@ -168,6 +193,7 @@ fn decode(
                 .clone()
                 .into_iter()
                 .chain(ssh_span)
+                .chain(beside_span)
                 .collect(),
         },
         service: Service {
@@ -184,6 +210,8 @@ fn decode(
             timeout,
             docker: docker.complete()?,
             scripts,
+            sidecars: sidecars.sidecars,
+            verify,
             needs: needs.into_keys().collect(),
         },
     })
@@ -314,6 +342,7 @@ fn scripts(cx: &mut DecodeContext, value: &DecodedValue) -> Scripts {
         prepare: lines("prepare"),
         build: lines("build"),
         test: lines("test"),
+        verify: lines("verify"),
         reports: Vec::new(),
     };
     let reports = fields.take("reports");

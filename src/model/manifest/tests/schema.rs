@@ -39,7 +39,7 @@ fn schema_and_decoder_know_the_same_keys() {
 version: 1
 builders: {}
 deploy: {git: {}}
-services: {a: {git: {}, docker: {}, dockerBuilder: {}, scripts: {}}}
+services: {a: {git: {}, docker: {}, dockerBuilder: {}, scripts: {}, verify: {}}}
 ";
     let node = yaml::read(text, "manifest", &mut Vec::new()).unwrap();
     let mut context = DecodeContext::new(text, Vec::new());
