@@ -69,7 +69,7 @@ mod push_rights;
 mod recipe;
 mod refusals;
 mod refused_push;
-mod remote;
+pub mod remote;
 mod report;
 mod report_page;
 mod reproduce;
@@ -79,12 +79,14 @@ mod run_terminal;
 mod scale;
 mod scripts;
 mod selection;
+mod sidecars;
 mod small;
 mod status;
 mod terminal;
 mod test_reports;
 mod trains;
 mod two_at_once;
+mod verify;
 mod waiting;
 mod why;
 mod world;
@@ -175,11 +177,13 @@ pub fn all() -> Vec<Case> {
         if scale::is_full() { scale::LONG } else { &[] },
         scripts::CASES,
         selection::CASES,
+        sidecars::CASES,
         status::CASES,
         terminal::CASES,
         test_reports::CASES,
         trains::CASES,
         two_at_once::CASES,
+        verify::CASES,
         waiting::CASES,
         why::CASES,
         world::CASES,

@@ -3,6 +3,7 @@
 mod access_log;
 mod base_image;
 mod cluster;
+mod debian_image;
 mod engine;
 mod folder;
 mod gateway;
