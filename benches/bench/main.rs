@@ -34,6 +34,7 @@ const CASES: &[(&str, Run)] = &[
     ("context", cases::context::run),
     ("planning", cases::planning::run),
     ("waiting", cases::waiting::run),
+    ("sidecars", cases::sidecars::run),
 ];
 
 fn main() -> ExitCode {
