@@ -15,6 +15,7 @@ mod browser;
 mod case;
 mod cases;
 mod context;
+mod hg_repository;
 mod language_server;
 mod output;
 mod platform;
