@@ -34,6 +34,7 @@ pub use crate::client::engine::container::holder::Holder;
 pub use crate::client::engine::container::program::{
     ContainerProgram, OutputChunk, ProgramOutput, ProgramSpec, SignalTarget, TerminalSize,
 };
+pub use crate::client::engine::container::source_files::SourceFilesError;
 pub use crate::client::engine::container::source_upload::{SentFiles, UploadItem};
 pub use crate::client::engine::container::spec::{Bind, ContainerSpec, HOME, MountSource};
 pub use crate::client::engine::transfer::images::TransferWatcher;

@@ -229,6 +229,11 @@ impl CreatedHeld {
 }
 
 impl HeldContainer {
+    /// Returns the engine.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Returns the container's id.
     pub fn id(&self) -> &str {
         &self.id

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 
 use bollard::body_full;
 use bollard::models::{ContainerCreateBody, HostConfig};
@@ -92,8 +93,8 @@ const AARCH64: [u32; 26] = [
 pub struct Holder {
     engine: Engine,
     id: String,
-    /// Closing it ends the container.
-    input: Pin<Box<dyn AsyncWrite + Send>>,
+    /// Closing it ends the container. In a mutex so that holders can be shared between threads.
+    input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
 }
 
 impl Holder {
@@ -152,7 +153,7 @@ impl Holder {
             Ok(input) => Ok(Self {
                 engine: engine.clone(),
                 id,
-                input,
+                input: Mutex::new(input),
             }),
             Err(error) => {
                 remove(engine, &id).await;
@@ -167,8 +168,12 @@ impl Holder {
     }
 
     /// Ends the container and the ones that joined its process namespace.
-    pub async fn end(mut self) {
-        _ = self.input.shutdown().await;
+    pub async fn end(self) {
+        let input = self.input.into_inner();
+        _ = input
+            .unwrap_or_else(PoisonError::into_inner)
+            .shutdown()
+            .await;
         remove(&self.engine, &self.id).await;
     }
 }
