@@ -9,7 +9,7 @@ use super::step_error::StepError;
 use crate::base::redact::Redactor;
 use crate::client::engine::SecretValue;
 use crate::model::event::{Event, Unit};
-use crate::model::manifest::{MissingInput, SecretSource, suggests_secret};
+use crate::model::manifest::{MissingInput, SecretSource, ServiceName, suggests_secret};
 use crate::model::plan::{ImageStep, Plan, Step};
 
 pub(super) const START_AN_AGENT: &str =
@@ -44,7 +44,7 @@ pub fn read(context: &ExecuteContext, step: &ImageStep) -> Result<BuildSecrets, 
     }
     let mut secrets = BTreeMap::new();
     for (id, source) in &step.secrets {
-        let value = value(context, source).map_err(|(why, help)| {
+        let value = value(context, source, "docker.secrets").map_err(|(why, help)| {
             StepError::plain(format!("the secret `{id}` of `docker.secrets`: {why}")).hint(help)
         })?;
         secrets.insert(id.clone(), value);
@@ -102,16 +102,47 @@ pub fn missing(context: &ExecuteContext, plan: &Plan) -> Vec<MissingInput> {
             {
                 add(key, why, START_AN_AGENT.to_owned());
             }
-            let Step::Image(image) = step else { continue };
-            for (id, source) in &image.secrets {
-                if let Err((why, help)) = value(context, source) {
-                    let message = format!("the secret `{id}` of `docker.secrets`: {why}");
-                    add(&format!("docker.secrets.{id}"), message, help);
-                }
+            let (key, secrets) = match step {
+                Step::Image(image) => ("docker.secrets", &image.secrets),
+                Step::Fetch(fetch) => ("scm.secrets", &fetch.call.secrets),
+                _ => continue,
+            };
+            for (id, why, help) in missing_of(context, secrets, key) {
+                let message = format!("the secret `{id}` of `{key}`: {why}");
+                add(&format!("{key}.{id}"), message, help);
             }
         }
     }
     missing
+}
+
+/// Returns the missing secrets of a plugin that reads a service's source.
+pub fn missing_for_plugin(
+    context: &ExecuteContext,
+    service: &ServiceName,
+    secrets: &BTreeMap<String, SecretSource>,
+) -> Vec<MissingInput> {
+    let missing = missing_of(context, secrets, "scm.secrets").into_iter();
+    let missing = missing.map(|(id, why, help)| MissingInput {
+        service: service.clone(),
+        key: format!("scm.secrets.{id}"),
+        message: format!("the secret `{id}` of `scm.secrets`: {why}"),
+        help,
+    });
+    missing.collect()
+}
+
+/// Returns the name of each missing secret, an error and a hint.
+fn missing_of<'s>(
+    context: &ExecuteContext,
+    secrets: &'s BTreeMap<String, SecretSource>,
+    key: &str,
+) -> Vec<(&'s String, String, String)> {
+    let missing = secrets.iter().filter_map(|(id, source)| {
+        let (why, help) = value(context, source, key).err()?;
+        Some((id, why, help))
+    });
+    missing.collect()
 }
 
 /// Checks the secrets of the image builds among some steps, so that a missing one fails before any script runs.
@@ -153,8 +184,12 @@ pub fn redactor(step: &ImageStep) -> Redactor {
     Redactor::of(names.filter_map(|(name, _)| step.args.get(name).cloned()))
 }
 
-/// Returns a secret, or an error and a hint.
-fn value(context: &ExecuteContext, source: &SecretSource) -> Result<SecretValue, (String, String)> {
+/// Returns a secret, or an error and a hint. `key` is the manifest key with the secrets.
+pub(super) fn value(
+    context: &ExecuteContext,
+    source: &SecretSource,
+    key: &str,
+) -> Result<SecretValue, (String, String)> {
     let bytes = match source {
         SecretSource::Environment { name, .. } => match context.variables.get(name) {
             Some(value) => value.clone().into_bytes(),
@@ -166,7 +201,7 @@ fn value(context: &ExecuteContext, source: &SecretSource) -> Result<SecretValue,
                 ));
             }
         },
-        SecretSource::File(path) => file(&path_of(context, path))?,
+        SecretSource::File(path) => file(&path_of(context, path), key)?,
     };
     if bytes.len() > SecretValue::MAX_LENGTH {
         Err(too_long())
@@ -183,15 +218,15 @@ pub fn path_of(context: &ExecuteContext, written: &str) -> PathBuf {
     }
 }
 
-fn file(path: &Path) -> Result<Vec<u8>, (String, String)> {
+fn file(path: &Path, key: &str) -> Result<Vec<u8>, (String, String)> {
     let shown = path.display();
     let cannot = |error: std::io::Error| {
-        let help = "create the file, or correct `docker.secrets`".to_owned();
+        let help = format!("create the file, or correct `{key}`");
         (format!("cannot read {shown}: {error}"), help)
     };
     let metadata = std::fs::metadata(path).map_err(cannot)?;
     if !metadata.is_file() {
-        let help = "set a regular file in `docker.secrets`".to_owned();
+        let help = format!("set a regular file in `{key}`");
         return Err((format!("{shown} is not a regular file"), help));
     }
     if metadata.len() > SecretValue::MAX_LENGTH as u64 {

@@ -16,7 +16,7 @@ use crate::model::event::Unit;
 use crate::model::plan::ContainerStep;
 
 /// The label with the path of the session lock.
-const LABEL_SESSION: &str = "x-platform.session";
+pub(super) const LABEL_SESSION: &str = "x-platform.session";
 
 /// An interactive builder container.
 pub struct ContainerSession(RunningBuilder);

@@ -84,6 +84,24 @@ impl StepError {
         self.may_refuse_tag_move
     }
 
+    /// Marks the error as caused by something outside, such as a server.
+    pub fn outside(self) -> Self {
+        Self {
+            outside: true,
+            ..self
+        }
+    }
+
+    /// Returns whether something outside caused it.
+    pub fn is_outside(&self) -> bool {
+        self.outside
+    }
+
+    /// Returns the hints.
+    pub fn into_hints(self) -> Vec<String> {
+        self.hints
+    }
+
     /// Returns the message, without hints.
     pub fn message(&self) -> &str {
         &self.message

@@ -6,7 +6,7 @@ use super::builder::{FoundReports, RunningBuilder};
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
-use super::{ExecuteContext, builder, image, in_place, publish, secrets, source};
+use super::{ExecuteContext, builder, image, in_place, publish, scm, secrets, source};
 use crate::execute::reproduce;
 use crate::model::event::{Event, ImageResult, Outcome, Phase, UnitSummary};
 use crate::model::plan::{ImageStep, Milestone, Step, UnitPlan};
@@ -255,6 +255,7 @@ impl UnitRunner<'_> {
             Step::Export(step) => {
                 source::run_export(&context.sources, unit, step, self.state).await
             }
+            Step::Fetch(step) => scm::run_fetch(context, unit, step, self.state).await,
             Step::Container(step) => {
                 if self.plan.has_own_builder() {
                     // Before the container is created, so that a builder that is replaced now is noticed.

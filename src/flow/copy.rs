@@ -45,7 +45,8 @@ pub async fn planned(session: &Session, request: &CopyRequest) -> Result<Planned
     let sources = match &locked {
         Some(locked) => locked.sources(session, &concerned)?,
         None => {
-            let sources = commits::resolve(session, &git, &concerned, &request.references).await?;
+            let sources =
+                commits::resolve(session, &git, &concerned, &request.references, None).await?;
             commits::narrow(session, &git, sources, HistoryExtent::Remotes(None)).await?
         }
     };

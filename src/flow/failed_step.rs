@@ -159,7 +159,8 @@ impl FailedBuild {
             )));
         }
         let context =
-            workbench::with_image(session, &builder.image, &folders, engine, facts).await?;
+            workbench::with_image(session, &builder.image, &folders, engine, facts, None, None)
+                .await?;
         Ok(Workbench {
             context,
             step,
@@ -244,12 +245,12 @@ impl FailedBuild {
             return Ok((sources, options, UnitState::default()));
         }
         let state = match sources.get(&service.name) {
-            None => UnitState::default(),
-            Some(source) => {
+            Some(source) if service.source.git().is_some() => {
                 let (dir, commit) = (session.manifest.folder.join(&service.dir), source.commit);
                 let state = spawn_blocking(move || commit_state(&dir, commit)).await;
                 joined(state)?
             }
+            _ => UnitState::default(),
         };
         Ok((sources, options, state))
     }

@@ -37,7 +37,8 @@ pub async fn fresh(
     let kept: BTreeSet<ServiceName> = concerned.iter().filter(is_unselected).cloned().collect();
     let unlocked: BTreeSet<ServiceName> = concerned.difference(&kept).cloned().collect();
     let git = session.git()?;
-    let sources = commits::resolve(session, &git, &unlocked, &request.references).await?;
+    let sources =
+        commits::resolve(session, &git, &unlocked, &request.references, folder_lock).await?;
     let mut sources =
         commits::narrow(session, &git, sources, HistoryExtent::Remotes(folder_lock)).await?;
     sources.extend(old.sources("the lock", manifest, &kept, false)?);
@@ -162,6 +163,6 @@ fn requested_reference(
     ) {
         (ReferenceOrigin::Reference, Some(reference), _) => reference.clone(),
         (ReferenceOrigin::Branch, _, Some(branch)) => GitReference::Named(branch.clone()),
-        _ => service.git.reference.clone(),
+        _ => service.source.reference().clone(),
     }
 }

@@ -106,13 +106,13 @@ pub async fn resolved(
         match &locked {
             Some(locked) => locked.sources(session, &concerned),
             None => {
-                let sources = resolve(session, &git, &remote, references).await?;
+                let sources = resolve(session, &git, &remote, references, lock).await?;
                 narrow(session, &git, sources, HistoryExtent::Remotes(lock)).await
             }
         }
     };
     let engine = async {
-        let engine = Engine::connect(&session.settings.engine).await?;
+        let engine = session.connect().await?;
         let registry = session.registry_without_engine();
         let (registries, of_builders) = registries(session, &concerned);
         // Registries on this machine are always allowed without TLS. For others the engine's list of insecure

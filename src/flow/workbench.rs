@@ -17,6 +17,7 @@ use crate::flow::sources::local;
 use crate::flow::sources::local::LocalError;
 use crate::flow::survey;
 use crate::model::engine::EngineProperties;
+use crate::model::event::Event;
 use crate::model::manifest::{Builder, BuilderImage, Service, ServiceName};
 use crate::model::plan::{
     ContainerStep, Folders, Inventory, Options, PlanDraft, UnknownImages, builder_image,
@@ -25,6 +26,7 @@ use crate::model::plan::{
 use crate::model::source::ServiceSource;
 use crate::report::failures;
 use crate::store::claim;
+use crate::store::claim::FolderLock;
 
 /// Everything needed to start a builder container.
 pub struct Workbench {
@@ -63,7 +65,7 @@ pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Wor
         .session(&service.name, &folders, layout)
         .map_err(|error| manifest_failure(session, &error))?
         .ok_or_else(|| Failure::usage(format!("`{}` has no builder container", service.name)))?;
-    let context = with_image(session, &builder.image, &folders, engine, facts).await?;
+    let context = with_image(session, &builder.image, &folders, engine, facts, None, None).await?;
     let removed = async { Ok(remove_leftovers(&context).await?) };
     session.unless_interrupted(removed).await?;
     Ok(Workbench {
@@ -91,7 +93,8 @@ pub async fn sources(
     let env = service.builder.iter().flat_map(|it| it.env.values());
     let mut named: BTreeSet<ServiceName> = env.flat_map(|it| it.services().cloned()).collect();
     named.insert(service.name.clone());
-    let found = match local::sources(&session.manifest, &named, false).await {
+    let found = match local::sources(&session.manifest, &named, session.layout.root(), false).await
+    {
         Err(LocalError::None) => BTreeMap::new(),
         found => found?,
     };
@@ -102,7 +105,7 @@ pub async fn sources(
         .manifest
         .services
         .values()
-        .all(|it| it.git.path.is_none())
+        .all(|it| it.source.path().is_none())
     {
         return Ok(found);
     }
@@ -136,12 +139,17 @@ fn no_working_copy(service: &Service, missing: &ServiceName) -> Failure {
 }
 
 /// Makes sure that the engine has the builder image, pulling or building it like `xp build`.
+///
+/// `lock` is the lock of `cacheDir` if the caller holds it. With a `reason` why the image is needed, a note says what is
+/// done.
 pub async fn with_image(
     session: &Session,
     image: &BuilderImage,
     folders: &Folders,
     engine: Engine,
     facts: EngineProperties,
+    lock: Option<&FolderLock>,
+    reason: Option<&str>,
 ) -> Result<ExecuteContext, Failure> {
     let context = |engine, facts| -> Result<ExecuteContext, Failure> {
         let clients = Clients {
@@ -160,7 +168,10 @@ pub async fn with_image(
     }
     let prepared = async {
         // Not concurrently with a build, which may do the same.
-        let lock = claim::lock(&session.layout.lock(), &session.events).await?;
+        let lock = match lock {
+            Some(_) => None,
+            None => Some(claim::lock(&session.layout.lock(), &session.events).await?),
+        };
         let is_folder = matches!(image, BuilderImage::Folder(_));
         let queried = (is_folder && name.repository().registry().is_some()).then(|| name.clone());
         let found = survey::registries(&session.registry(&facts), Vec::from_iter(queried)).await;
@@ -173,6 +184,14 @@ pub async fn with_image(
     };
     let (_lock, found, inventory) = session.unless_interrupted(prepared).await?;
     let plan = builder_plan(image, folders, &inventory, &found);
+    if let Some(reason) = reason {
+        for unit in plan.work() {
+            session.events.emit(Event::note(format!(
+                "{} is needed first, because {reason}: {}, {}",
+                unit.unit, unit.decision, unit.reason
+            )));
+        }
+    }
     let context = Arc::new(context(engine, facts)?);
     execute::run(context.clone(), &plan).await;
     let ended = session.reporter.finish();

@@ -19,6 +19,7 @@ const NAMED: usize = 3;
 /// The phases with useful logs, in order.
 const PHASES: &[Phase] = &[
     Phase::Sync,
+    Phase::Fetch,
     Phase::Prepare,
     Phase::Build,
     Phase::Test,

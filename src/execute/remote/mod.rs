@@ -27,7 +27,7 @@ use crate::model::plan::{ContainerStep, ImageStep};
 pub(super) use socket::{engine_socket, group as socket_group};
 
 /// The label of persistent volumes, with the folder of the platform.
-const LABEL_CACHE: &str = "x-platform.cache";
+pub(super) const LABEL_CACHE: &str = "x-platform.cache";
 
 /// The path of git objects in a container. Not in the source, or they would be copied back.
 const OBJECTS: &str = "/run/xp-objects";
@@ -365,7 +365,7 @@ fn refused(context: &ExecuteContext, what: &str, hint: &str) -> Stop {
 }
 
 /// Returns the name of a persistent volume for a folder; unique on the engine.
-fn volume_name(kind: &str, owner: &str, folder: &str) -> String {
+pub(super) fn volume_name(kind: &str, owner: &str, folder: &str) -> String {
     let mut digest = hex::encode(Sha1::digest(folder));
     digest.truncate(12);
     let is_plain = |it: &char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');

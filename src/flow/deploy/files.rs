@@ -14,7 +14,7 @@ use crate::execute::{Stop, UnitState, run_export, sync_working_copy};
 use crate::flow::plan;
 use crate::flow::session::Session;
 use crate::flow::sources::resolve;
-use crate::flow::sources::resolve::ResolveRequest;
+use crate::flow::sources::resolve::{RequestedRemote, ResolveRequest};
 use crate::model::deploy::{Deployment, FieldSpec, Kustomization, image_fields};
 use crate::model::event::{Event, Phase, Unit};
 use crate::model::manifest::{Deploy, Environment, KustomizeFiles};
@@ -157,7 +157,7 @@ async fn resolved(
     const NAME: &str = "deploy.git";
     let request = ResolveRequest {
         service: NAME.to_owned(),
-        url: remote.clone(),
+        remote: RequestedRemote::Git(remote.clone()),
         reference: reference.clone(),
         preferred_branch: None,
         manifest_reference: None,

@@ -104,8 +104,16 @@ async fn start(session: &Session) -> Result<(ExecuteContext, Container), Failure
     let folders = Folders::from([folder]);
     let image = BuilderImage::Folder(name);
     let connected = session.unless_interrupted(session.engine()).await?;
-    let context =
-        workbench::with_image(session, &image, &folders, connected.0, connected.1).await?;
+    let context = workbench::with_image(
+        session,
+        &image,
+        &folders,
+        connected.0,
+        connected.1,
+        None,
+        None,
+    )
+    .await?;
     let path_mapping = context.path_mapping().await?;
     if let PathMapping::Remote(_) = path_mapping {
         return Err(Failure::outside(format!(

@@ -40,8 +40,11 @@ pub(super) async fn machine(context: &DoctorContext<'_>) -> MachineFacts {
     // A configured ssh command replaces `ssh` on `PATH`.
     let has_ssh_command = settings.git.ssh_command.is_some() || settings.git.ssh_program.is_some();
     let over_ssh = context.services_with(|service| {
-        let url = platform.git.effective_url(&service.git.remote);
-        !has_ssh_command && url.scheme() == GitScheme::Ssh
+        let url = service
+            .source
+            .git()
+            .map(|git| platform.git.effective_url(&git.remote));
+        !has_ssh_command && url.is_some_and(|url| url.scheme() == GitScheme::Ssh)
     });
     // A network file system may not respond.
     let facts = spawn_blocking(move || {

@@ -116,7 +116,7 @@ fn repositories(context: &DoctorContext<'_>) -> BTreeMap<ImageRepository, Tag> {
 
 /// Returns the branch's tag, which need not exist.
 fn tag(service: &Service) -> Tag {
-    match &service.git.reference {
+    match service.source.reference() {
         GitReference::Named(name) => {
             let name = name.as_str();
             Tag::from_branch(name.strip_prefix("origin/").unwrap_or(name))

@@ -73,6 +73,8 @@ fn working_copy(facts: &WorkingCopyFacts) -> Vec<Finding> {
                 .because("it is not empty, and xp clones only into new or empty folders")
                 .fix("move it elsewhere, or set another `dir` for the service"),
         ),
+        // Only git working copies are inspected.
+        WorkingCopyStatus::Unmanaged => {}
         WorkingCopyStatus::Unreadable => {
             let unknown = || Finding::error(format!("{dir} cannot be read"));
             findings.push(facts.problem.as_ref().map_or_else(unknown, Finding::of));

@@ -64,6 +64,8 @@ pub enum Phase {
     Sync,
     /// The commit is checked out into its export.
     Export,
+    /// A plugin writes the commit's files to the export.
+    Fetch,
     /// The builder container is started.
     Container,
     /// `scripts.prepare`
@@ -87,9 +89,10 @@ pub enum Phase {
 }
 
 impl Phase {
-    const KNOWN: [Self; 11] = [
+    const KNOWN: [Self; 12] = [
         Self::Sync,
         Self::Export,
+        Self::Fetch,
         Self::Container,
         Self::Prepare,
         Self::Build,
@@ -111,6 +114,7 @@ impl Phase {
         match self {
             Self::Sync => "sync",
             Self::Export => "export",
+            Self::Fetch => "fetch",
             Self::Container => "container",
             Self::Prepare => "prepare",
             Self::Build => "build",

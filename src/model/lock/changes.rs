@@ -45,6 +45,8 @@ pub enum CommitHistory {
     },
     /// The commits are unknown, for this reason.
     Unknown(String),
+    /// Only git repositories list their commits, and this is another one.
+    Unlisted(String),
 }
 
 impl LockChanges {
@@ -110,6 +112,7 @@ impl ServiceChange {
         Some(match &self.history {
             CommitHistory::None => return None,
             CommitHistory::Unknown(_) => "commits unknown".to_owned(),
+            CommitHistory::Unlisted(_) => "commits not listed".to_owned(),
             CommitHistory::Known { added, dropped } => match (added.len(), dropped.len()) {
                 (0, 0) => "no commits that touch its path".to_owned(),
                 (added, 0) => commits(added),

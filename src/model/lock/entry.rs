@@ -23,10 +23,10 @@ impl LockedService {
         let comparison = current.comparisons.get(&service.name)?;
         let name = source.build_reference().name.as_deref();
         Some(Self {
-            remote: service.git.remote.stripped(),
+            remote: service.source.remote(),
             reference,
             name: name.and_then(|name| name.parse().ok()),
-            path: service.git.path.clone(),
+            path: service.source.path().cloned(),
             commit: source.commit,
             image,
             digest: comparison.digest.clone(),

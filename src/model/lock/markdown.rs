@@ -41,7 +41,9 @@ fn section(change: &ServiceChange) -> String {
     _ = writeln!(text, "{sentence}");
     match &change.history {
         CommitHistory::None => {}
-        CommitHistory::Unknown(why) => _ = writeln!(text, "\n{}", markdown(why)),
+        CommitHistory::Unknown(why) | CommitHistory::Unlisted(why) => {
+            _ = writeln!(text, "\n{}", markdown(why))
+        }
         CommitHistory::Known { added, dropped } => {
             text += &list("", added);
             text += &list("No longer included:\n\n", dropped);

@@ -9,7 +9,7 @@ use crate::model::image::ImageRepository;
 use crate::model::manifest::{Manifest, ServiceName};
 use crate::model::plan::{ComparisonResults, Pinned, TESTS};
 use crate::model::recipe::{Recipe, RecipeChange, RecipeStatus};
-use crate::model::source::{GitUrl, ReferenceOrigin, ServiceSource};
+use crate::model::source::{ReferenceOrigin, ServiceSource, SourceRemote};
 
 /// A lock that does not match the manifest.
 #[derive(Debug, thiserror::Error)]
@@ -28,9 +28,9 @@ pub enum Mismatch {
     /// The remotes differ.
     Remote {
         /// The lock's.
-        locked: GitUrl,
+        locked: SourceRemote,
         /// The manifest's.
-        manifest: GitUrl,
+        manifest: SourceRemote,
     },
     /// The folders of a shared repository differ.
     Path {
@@ -162,7 +162,7 @@ impl Lock {
                 problems.push((name.clone(), Mismatch::NotLocked));
                 continue;
             };
-            let remote = service.git.remote.stripped();
+            let remote = service.source.remote();
             if locked.remote != remote {
                 let problem = Mismatch::Remote {
                     locked: locked.remote.clone(),
@@ -170,10 +170,10 @@ impl Lock {
                 };
                 problems.push((name.clone(), problem));
             }
-            if locked.path != service.git.path {
+            if locked.path.as_ref() != service.source.path() {
                 let problem = Mismatch::Path {
                     locked: locked.path.clone(),
-                    manifest: service.git.path.clone(),
+                    manifest: service.source.path().cloned(),
                 };
                 problems.push((name.clone(), problem));
             }

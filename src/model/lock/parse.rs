@@ -17,7 +17,7 @@ use crate::model::manifest::span::Span;
 use crate::model::manifest::yaml;
 use crate::model::manifest::{ManifestError, ServiceName};
 use crate::model::recipe::InputDigest;
-use crate::model::source::{CommitId, GitUrl, RefName};
+use crate::model::source::{CommitId, GitUrl, RefName, SourceRemote};
 
 /// The hint for a damaged lock.
 const RESTORE: &str = "xp does not change a lock that it cannot read: \
@@ -193,8 +193,16 @@ fn check_version(cx: &mut DecodeContext, value: &DecodedValue) -> bool {
 
 fn service(cx: &mut DecodeContext, value: &DecodedValue) -> Option<LockedService> {
     let mut fields = value.fields(cx)?;
-    let remote = required(cx, &mut fields, "remote", value);
-    let remote = remote.and_then(|it| it.parse_with(cx, self::remote));
+    let remote = match fields.take("scm") {
+        Some(plugin) => plugin
+            .text(cx)
+            .map(|it| SourceRemote::Plugin(it.text.to_owned())),
+        None => {
+            let remote = required(cx, &mut fields, "remote", value);
+            let remote = remote.and_then(|it| it.parse_with(cx, self::remote));
+            remote.map(SourceRemote::Git)
+        }
+    };
     let reference = required(cx, &mut fields, "reference", value).and_then(|it| it.parse(cx));
     let name = fields.take("name").map(|it| it.parse_with(cx, full_name));
     let path = fields

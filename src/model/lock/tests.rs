@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::model::manifest::Manifest;
 use crate::model::plan::Presence;
-use crate::model::source::CommitSummary;
+use crate::model::source::{CommitSummary, SourceRemote};
 
 /// Returns a lock of services of these names.
 pub fn lock(names: &[&str]) -> Lock {
@@ -14,9 +14,13 @@ pub fn lock(names: &[&str]) -> Lock {
     Lock::new(names.iter().map(entry).collect())
 }
 
+fn remote(url: &str) -> SourceRemote {
+    SourceRemote::Git(url.parse().unwrap())
+}
+
 fn service(name: &str, digit: char) -> LockedService {
     LockedService {
-        remote: format!("git@git.example.com:x/{name}.git").parse().unwrap(),
+        remote: remote(&format!("git@git.example.com:x/{name}.git")),
         reference: "origin/master".parse().unwrap(),
         name: Some("refs/heads/master".parse().unwrap()),
         path: None,
@@ -67,7 +71,7 @@ services:
 fn example() -> Lock {
     let mut lock = Lock::new(BTreeMap::from([("a".parse().unwrap(), service("a", 'c'))]));
     let plain = LockedService {
-        remote: "/srv/no.git".parse().unwrap(),
+        remote: remote("/srv/no.git"),
         reference: GitReference::DefaultBranch,
         name: None,
         image: image("no", '1'),
@@ -134,7 +138,7 @@ fn written_locks_can_be_read() {
         let commit: CommitId = commits[pick(commits.len())].repeat(40).parse().unwrap();
         let variant = ["", "-TASK-981", "-1.0"][pick(3)];
         let named = LockedService {
-            remote: remotes[pick(remotes.len())].parse().unwrap(),
+            remote: remote(remotes[pick(remotes.len())]),
             reference: references[pick(references.len())].parse().unwrap(),
             path: paths[pick(paths.len())].map(str::to_owned),
             commit,
@@ -327,7 +331,7 @@ fn with_bold() -> Lock {
         .services
         .get_mut(&"b".parse::<ServiceName>().unwrap())
         .unwrap();
-    b.remote = "https://git.example.com/x/b.git".parse().unwrap();
+    b.remote = remote("https://git.example.com/x/b.git");
     lock
 }
 

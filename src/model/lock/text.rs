@@ -23,7 +23,9 @@ impl LockChanges {
             _ = writeln!(text, "{row}");
             match &change.history {
                 CommitHistory::None => {}
-                CommitHistory::Unknown(why) => _ = writeln!(text, "  {}", plain(why)),
+                CommitHistory::Unknown(why) | CommitHistory::Unlisted(why) => {
+                    _ = writeln!(text, "  {}", plain(why))
+                }
                 CommitHistory::Known { added, dropped } => {
                     let sign = if dropped.is_empty() { "" } else { "+ " };
                     text += &commits(added, sign);

@@ -88,7 +88,12 @@ fn working_copies(
         let mut is_distinct = true;
         for earlier in overlapping(&by_dir, dir) {
             let other = &earlier.service.dir;
-            let same_remote = || earlier.service.git.remote == later.service.git.remote;
+            let same_remote = || {
+                earlier
+                    .service
+                    .source
+                    .is_same_repository(&later.service.source)
+            };
             let first = &earlier.service.name;
             let problem = if dir == other {
                 if same_remote() {

@@ -38,7 +38,7 @@ impl Manifest {
         let root = self.root()?;
         let (node, _) = entry(&root, &["services", service.as_str()])?;
         Some(match value(&root, "defaults") {
-            Some((defaults, _)) => node.merged_over(defaults),
+            Some((defaults, _)) => node.merged_over_defaults(defaults),
             None => node.clone(),
         })
     }

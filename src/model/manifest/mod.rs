@@ -27,6 +27,7 @@ mod secret_name;
 pub(crate) mod select;
 mod service;
 mod shape;
+mod source;
 mod source_path;
 pub(crate) mod span;
 mod template;
@@ -51,6 +52,7 @@ pub use self::select::UnknownServices;
 pub use self::service::{
     Builder, BuilderImage, BuilderUser, Mount, ScriptLine, SecretSource, Service,
 };
+pub use self::source::{Git, ScmPlugin, Source};
 pub use self::source_path::SourcePath;
 pub(crate) use self::span::Span;
 pub use self::template::Template;

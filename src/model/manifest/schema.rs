@@ -60,9 +60,11 @@ fn require_keys_without_defaults(root: &mut Map<String, Value>) {
     root.insert(
         "else".to_owned(),
         json!({ "properties": { "services": { "additionalProperties": {
-            "required": ["dir", "git", "docker"],
+            "required": ["dir", "docker"],
+            "oneOf": [{ "required": ["git"] }, { "required": ["scm"] }],
             "properties": {
                 "git": { "required": ["remote"] },
+                "scm": { "required": ["plugin"] },
                 "docker": { "required": ["image"] },
             },
         } } } }),

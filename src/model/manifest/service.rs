@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::name::{BuilderName, ServiceName};
 use super::report_pattern::ReportPattern;
+use super::source::Source;
 use super::source_path::SourcePath;
 use super::template::Template;
 use crate::model::image::{ImageReference, ImageRepository};
-use crate::model::source::{GitReference, GitUrl};
 
 /// One service: its source, and how its image is built.
 #[derive(Debug, Clone)]
@@ -19,7 +19,7 @@ pub struct Service {
     /// The working copy, relative to the manifest's folder, without `..`; `.` for the folder itself.
     pub dir: PathBuf,
     /// Where the source comes from.
-    pub git: Git,
+    pub source: Source,
     /// The container that its scripts run in; always set if there are scripts.
     pub builder: Option<Builder>,
     /// The combined timeout for scripts and image build.
@@ -29,27 +29,6 @@ pub struct Service {
     pub scripts: Scripts,
     /// The services whose images must exist first: those in `needs` and in `${{ services.… }}` placeholders.
     pub needs: BTreeSet<ServiceName>,
-}
-
-/// Where a service's source comes from.
-#[derive(Debug, Clone)]
-pub struct Git {
-    pub remote: GitUrl,
-    /// The branch, tag or commit to build.
-    pub reference: GitReference,
-    /// The service's folder in a shared repository, without `..`.
-    pub path: Option<String>,
-    /// Additional folders and files that the build sees, sorted; empty without `path`.
-    pub include: Vec<String>,
-    /// Whether submodules are checked out too.
-    pub submodules: bool,
-}
-
-impl Git {
-    /// Returns the service's folders and files, `path` first; empty for the whole repository.
-    pub fn paths(&self) -> Vec<String> {
-        self.path.iter().chain(&self.include).cloned().collect()
-    }
 }
 
 /// The container that a service's scripts run in.

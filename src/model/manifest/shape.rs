@@ -124,6 +124,8 @@ struct ServiceSchema {
     dir: Option<String>,
     /// The source repository.
     git: Option<GitSchema>,
+    /// A source that a plugin reads, such as a Mercurial repository; replaces `git`.
+    scm: Option<ScmSchema>,
     /// The container that the scripts run in.
     docker_builder: Option<DockerBuilder>,
     /// The combined timeout for scripts and image build. No limit by default.
@@ -156,6 +158,26 @@ struct GitSchema {
     /// Check out submodules, too.
     #[schemars(extend("default" = false))]
     submodules: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct ScmSchema {
+    /// The image of the plugin. `builders/<name>` is built from the folder of that name; anything else is pulled if it is missing.
+    #[schemars(example = &"builders/hg")]
+    plugin: Option<String>,
+    /// The settings of the plugin, such as the URL of the repository.
+    #[schemars(extend("examples" = [{"url": "https://hg.example.com/x/zbackend"}]))]
+    with: Option<BTreeMap<String, Value>>,
+    /// The branch, tag or commit to build, as the plugin names it. Defaults to its default branch.
+    #[schemars(extend("examples" = ["default", "stable"]))]
+    reference: Option<Scalar>,
+    /// The network mode. Defaults to the engine's default.
+    #[schemars(extend("examples" = ["host"]))]
+    network: Option<String>,
+    /// Credentials by name, as files in `/run/secrets`: `{env: NAME}` for an environment variable, `{file: PATH}` for a file.
+    #[schemars(extend("examples" = [{"password": {"env": "HG_PASSWORD"}}], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "patternErrorMessage": "Letters, digits, ., _ and -, starting with a letter or digit"}))]
+    secrets: Option<BTreeMap<String, Secret>>,
 }
 
 #[derive(JsonSchema)]

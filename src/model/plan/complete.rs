@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::build_dir::{BuildDir, git_mounts};
 use super::builder::{BuilderMode, external_plan};
-use super::decide::{Decided, builder_unit};
+use super::decide::{Decided, builder_unit, plugin_unit};
 use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::TESTS;
 use super::{
@@ -91,13 +91,16 @@ impl Decided<'_> {
         }));
         match verdict.decision {
             Decision::Build => {
+                needed.extend(plugin_unit(candidate));
                 needed.extend(builder_unit(candidate));
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
-                let build_dir = BuildDir::of(candidate, &self.draft, layout, &mut steps);
+                let build_dir =
+                    BuildDir::of(candidate, &self.draft, &self.folders, layout, &mut steps);
                 self.build_steps(candidate, &build_dir, layout, &mut steps)?;
                 in_place = build_dir.in_place.then(|| InPlace {
                     dir: build_dir.files,
-                    paths: service.git.paths(),
+                    paths: service.source.paths(),
+                    is_git: service.source.git().is_some(),
                     changes: candidate.source.changes().map(|changes| changes.digest),
                 });
             }
@@ -194,14 +197,14 @@ impl Decided<'_> {
             }
         }
         let root = &build_dir.files;
-        let folder = match &service.git.path {
+        let folder = match service.source.path() {
             Some(path) => root.join(path),
             None => root.clone(),
         };
         let docker = &service.docker;
         // Unlike an export, a working copy has files outside of `path` and `include`.
         let selected = if build_dir.in_place && docker.context.is_from_top() {
-            service.git.paths()
+            service.source.paths()
         } else {
             Vec::new()
         };
@@ -216,10 +219,7 @@ impl Decided<'_> {
         });
         let mut labels = BTreeMap::from([
             (recipe::LABEL_REVISION.to_owned(), source.commit.to_string()),
-            (
-                recipe::LABEL_SOURCE.to_owned(),
-                service.git.remote.without_credentials(),
-            ),
+            (recipe::LABEL_SOURCE.to_owned(), service.source.url()),
             (recipe::LABEL_VERSION.to_owned(), version(source)),
             (recipe::LABEL_SERVICE.to_owned(), service.name.to_string()),
         ]);
@@ -447,7 +447,7 @@ impl PlanDraft<'_> {
             let shell_value = self.render_for_shell(template, service, source)?;
             env_for_shell.extend(shell_value.map(|value| (name.clone(), value)));
         }
-        let script_dir = match &service.git.path {
+        let script_dir = match service.source.path() {
             Some(path) => format!("{}/{path}", builder.workdir.trim_end_matches('/')),
             None => builder.workdir.clone(),
         };

@@ -459,8 +459,12 @@ impl Decided<'_> {
     fn builders_of(&self, filter: impl Fn(&PlanCandidate<'_>) -> bool) -> BTreeSet<Unit> {
         // With `--no-test`, a service that only has test scripts needs no builder.
         let builds = self.builds().filter(|it| filter(it));
-        let builds = builds.filter(|it| !self.scripts(it).is_empty());
-        builds.filter_map(builder_unit).collect()
+        let units = builds.flat_map(|candidate| {
+            let has_scripts = !self.scripts(candidate).is_empty();
+            let builder = builder_unit(candidate).filter(|_| has_scripts);
+            builder.into_iter().chain(plugin_unit(candidate))
+        });
+        units.collect()
     }
 
     /// Returns the builder images from folders that must be queried in a registry. Builds of working copies are not
@@ -504,14 +508,25 @@ impl Decided<'_> {
     }
 }
 
+/// Returns the image of the plugin that fetches the source of a service.
+pub(super) fn plugin_unit(candidate: &PlanCandidate<'_>) -> Option<Unit> {
+    let is_fetched = candidate.source.local.is_none();
+    let plugin = candidate.service.source.plugin().filter(|_| is_fetched)?;
+    Some(unit_of(&plugin.image))
+}
+
 /// Returns the builder image of a service, if it has scripts.
 pub(super) fn builder_unit(candidate: &PlanCandidate<'_>) -> Option<Unit> {
     let service = candidate.service;
     if service.scripts.is_empty() {
         return None;
     }
-    Some(match &service.builder.as_ref()?.image {
+    Some(unit_of(&service.builder.as_ref()?.image))
+}
+
+fn unit_of(image: &BuilderImage) -> Unit {
+    match image {
         BuilderImage::Folder(name) => Unit::Builder(name.clone()),
         BuilderImage::External(image) => Unit::External(image.clone()),
-    })
+    }
 }

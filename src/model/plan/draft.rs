@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::decide::builder_unit;
+use super::decide::{builder_unit, plugin_unit};
 use super::{Options, ServiceImage, Train, parallel, service_images};
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
@@ -294,13 +294,17 @@ impl<'a> PlanDraft<'a> {
         }
     }
 
-    /// Returns the folder builders that are inputs of the services.
+    /// Returns the folder builders that the services use, including the plugins that fetch their sources.
     pub fn builder_folders(&self) -> BTreeSet<BuilderName> {
-        let folder = |candidate: &PlanCandidate<'_>| match builder_unit(candidate) {
-            Some(Unit::Builder(name)) => Some(name),
+        let units = self.candidates.iter().flat_map(|candidate| {
+            let builder = builder_unit(candidate).into_iter();
+            builder.chain(plugin_unit(candidate))
+        });
+        let folders = units.filter_map(|unit| match unit {
+            Unit::Builder(name) => Some(name),
             _ => None,
-        };
-        self.candidates.iter().filter_map(folder).collect()
+        });
+        folders.collect()
     }
 
     /// Returns the references to query in registries: for each service the commit's tag and the additional tags,

@@ -143,7 +143,7 @@ impl PlanDraft<'_> {
     fn commit_row(&self, candidate: &PlanCandidate<'_>, revision: Option<String>) -> InputRow {
         let source = candidate.source;
         let chosen_by = match source.origin {
-            ReferenceOrigin::Manifest => "git.reference",
+            ReferenceOrigin::Manifest => &candidate.service.source.reference_key().join("."),
             ReferenceOrigin::Branch => "--branch",
             ReferenceOrigin::Reference => "--reference",
             ReferenceOrigin::Lock => "the lock",
@@ -155,10 +155,12 @@ impl PlanDraft<'_> {
             current: Some(source.commit.short()),
             image: revision.map(|revision| shortened(&revision, 8)),
             from: match source.origin {
-                ReferenceOrigin::Manifest => self.line(candidate, &["git", "reference"]),
+                ReferenceOrigin::Manifest => {
+                    self.line(candidate, &candidate.service.source.reference_key())
+                }
                 _ => chosen_by.to_owned(),
             },
-            value: format!("{reference} of {}", candidate.service.git.remote),
+            value: format!("{reference} of {}", candidate.service.source.url()),
         }
     }
 

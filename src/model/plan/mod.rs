@@ -57,7 +57,8 @@ pub use inventory::{Inventory, Presence, QueryFailure};
 pub use recipe::{Folders, TESTS};
 pub use session::{builder_image, builder_images, builder_plan};
 pub use step::{
-    ContainerStep, ExportStep, ImageStep, NeededImage, PushStep, ScriptStep, Step, SyncStep,
+    ContainerStep, ExportStep, FetchStep, ImageStep, NeededImage, PluginCall, PushStep, ScriptStep,
+    Step, SyncStep,
 };
 pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};
@@ -190,6 +191,8 @@ pub struct InPlace {
     pub dir: PathBuf,
     /// The relevant folders and files in it; empty for all.
     pub paths: Vec<String>,
+    /// Whether it is a git working copy; otherwise, all of its files count as changes.
+    pub is_git: bool,
     /// The digest of its changes, as in the image's tag.
     pub changes: Option<TreeDigest>,
 }

@@ -117,18 +117,19 @@ impl PlanDraft<'_> {
     ) -> Result<Vec<Input<'b>>, ManifestError> {
         let service = candidate.service;
         let mut inputs = Vec::new();
-        if let Some(path) = &service.git.path {
+        if let Some(path) = service.source.path() {
             inputs.push(Input::text("git.path", path));
         }
-        if !service.git.include.is_empty() {
-            let items = service.git.include.iter().map(String::as_str).collect();
+        let git = service.source.git();
+        if let Some(git) = git.filter(|git| !git.include.is_empty()) {
+            let items = git.include.iter().map(String::as_str).collect();
             inputs.push(Input {
                 name: "git.include".into(),
                 value: InputValue::List(items),
             });
         }
         // Only if enabled, so that recipes of existing images stay the same.
-        if service.git.submodules {
+        if git.is_some_and(|git| git.submodules) {
             inputs.push(Input::text("git.submodules", "true"));
         }
         self.builder_inputs(candidate, folders, &mut inputs)?;

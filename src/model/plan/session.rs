@@ -63,7 +63,7 @@ impl PlanDraft<'_> {
             return Ok(None);
         };
         // The files exist already, so the steps that prepare them are not needed.
-        let build_dir = BuildDir::of(candidate, self, layout, &mut Vec::new());
+        let build_dir = BuildDir::of(candidate, self, folders, layout, &mut Vec::new());
         let step = self.container(candidate, &build_dir, builder, image, layout)?;
         Ok(Some(step))
     }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::ConcurrentPush;
 use crate::model::event::Phase;
 use crate::model::image::{Digest, ImageReference, Tag};
-use crate::model::manifest::{BuilderUser, Mount, ReportPattern, SecretSource, ServiceName};
+use crate::model::manifest::{
+    BuilderImage, BuilderUser, Mount, ReportPattern, SecretSource, ServiceName,
+};
 use crate::model::source::{CommitId, GitMount, GitUrl, ResolvedReference};
 
 /// One step of a unit.
@@ -17,6 +19,8 @@ pub enum Step {
     Sync(SyncStep),
     /// Check the commit out into its export.
     Export(ExportStep),
+    /// Have a plugin write the commit's files to its export.
+    Fetch(Box<FetchStep>),
     /// Start the builder container for the following scripts.
     Container(Box<ContainerStep>),
     /// Run one item of a script list.
@@ -85,6 +89,34 @@ pub struct ExportStep {
     pub export: PathBuf,
     /// The folder for the builder's git directory.
     pub git_dir: PathBuf,
+}
+
+/// See [`Step::Fetch`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct FetchStep {
+    pub call: PluginCall,
+    pub commit: CommitId,
+    /// The repository, for display.
+    pub url: String,
+    /// The folder for the commit's files.
+    pub export: PathBuf,
+}
+
+/// A plugin and its settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginCall {
+    /// The plugin, as in the manifest.
+    pub plugin: BuilderImage,
+    /// The image in the engine.
+    pub image: ImageReference,
+    /// Where the manifest sets it, such as `x-platform.yml:12`.
+    pub location: String,
+    /// The network mode; `None` for the engine's default.
+    pub network: Option<String>,
+    /// Its settings.
+    pub with: serde_json::Map<String, serde_json::Value>,
+    /// The sources of the files in `/run/secrets`, by name; never the values.
+    pub secrets: BTreeMap<String, SecretSource>,
 }
 
 /// See [`Step::Container`].
@@ -218,7 +250,7 @@ pub struct PushStep {
 impl Step {
     /// Returns whether the step only fetches the source.
     pub fn fetches_source(&self) -> bool {
-        matches!(self, Self::Sync(_) | Self::Export(_))
+        matches!(self, Self::Sync(_) | Self::Export(_) | Self::Fetch(_))
     }
 
     /// Returns the phase, which also selects the log for the step's output.
@@ -226,6 +258,7 @@ impl Step {
         match self {
             Self::Sync(_) => Phase::Sync,
             Self::Export(_) => Phase::Export,
+            Self::Fetch(_) => Phase::Fetch,
             Self::Container(_) => Phase::Container,
             Self::Script(script) => script.phase,
             Self::Image(_) => Phase::Image,
@@ -263,6 +296,13 @@ impl Step {
                 }
                 format!("{text} into {}", relative(&step.export))
             }
+            Self::Fetch(step) => format!(
+                "{} of {} with {} into {}",
+                step.commit.short(),
+                step.url,
+                step.call.plugin,
+                relative(&step.export)
+            ),
             Self::Container(step) => {
                 let source = if step.in_place {
                     relative(&step.source)

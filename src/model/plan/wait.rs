@@ -65,9 +65,11 @@ impl Step {
             Self::Sync(_) => Occupied::Fetch,
             Self::Pull { .. } | Self::Push(_) => Occupied::Transfer,
             Self::EngineTag { .. } | Self::RegistryTag { .. } => Occupied::Nothing,
-            Self::Export(_) | Self::Container(_) | Self::Script(_) | Self::Image(_) => {
-                Occupied::Job
-            }
+            Self::Export(_)
+            | Self::Fetch(_)
+            | Self::Container(_)
+            | Self::Script(_)
+            | Self::Image(_) => Occupied::Job,
         }
     }
 }

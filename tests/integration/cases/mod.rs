@@ -77,6 +77,7 @@ mod requests;
 mod run;
 mod run_terminal;
 mod scale;
+mod scm;
 mod scripts;
 mod selection;
 mod small;
@@ -173,6 +174,7 @@ pub fn all() -> Vec<Case> {
         run_terminal::CASES,
         scale::CASES,
         if scale::is_full() { scale::LONG } else { &[] },
+        scm::CASES,
         scripts::CASES,
         selection::CASES,
         status::CASES,

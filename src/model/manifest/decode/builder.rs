@@ -138,7 +138,7 @@ pub(super) fn builder(cx: &mut DecodeContext, value: &DecodedValue) -> Option<De
     })
 }
 
-fn builder_image(text: &str) -> Result<BuilderImage, String> {
+pub(super) fn builder_image(text: &str) -> Result<BuilderImage, String> {
     let Some(folder) = text.strip_prefix("builders/") else {
         return match text.parse() {
             Ok(image) => Ok(BuilderImage::External(image)),
@@ -200,7 +200,7 @@ fn id(text: &str) -> Option<u32> {
         .filter(|id| *id != u32::MAX)
 }
 
-fn network(text: &str) -> Result<String, String> {
+pub(super) fn network(text: &str) -> Result<String, String> {
     let name = text.strip_prefix("container:").unwrap_or(text);
     if name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name

@@ -1,4 +1,4 @@
-//! Decodes `docker.secrets` and `docker.ssh` of a service.
+//! Decodes `docker.secrets`, `scm.secrets` and `docker.ssh` of a service.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use super::super::span::Span;
 use super::super::template::{Template, is_variable};
 use super::context::{DecodeContext, DecodedValue};
 
-/// Decodes build secrets, `ID: {env: NAME}` or `ID: {file: PATH}`, and records their positions.
+/// Decodes secrets, `ID: {env: NAME}` or `ID: {file: PATH}`, and records their positions by path, such as
+/// `docker.secrets.npm`.
 pub(super) fn secrets(
     cx: &mut DecodeContext,
     value: &DecodedValue,
@@ -18,7 +19,7 @@ pub(super) fn secrets(
     let mut secrets = BTreeMap::new();
     for (entry, value) in value.entries(cx) {
         let id = entry.key.as_str();
-        spans.insert(format!("docker.secrets.{id}"), value.span());
+        spans.insert(value.path.clone(), value.span());
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if !id.starts_with(|c: char| c.is_ascii_alphanumeric()) || !id.chars().all(is_allowed) {
             let message = format!("invalid secret id `{id}`");

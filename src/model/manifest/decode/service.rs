@@ -7,13 +7,15 @@ use super::super::error::SourceProblem;
 use super::super::name::ServiceName;
 use super::super::node::NodeKind;
 use super::super::report_pattern::ReportPattern;
-use super::super::service::{Git, ScriptLine, Scripts, Service};
+use super::super::service::{ScriptLine, Scripts, Service};
+use super::super::source::{Git, Source};
 use super::super::span::Span;
 use super::builder::builder;
 use super::context::{DecodeContext, DecodedValue};
 use super::docker::docker;
 use super::path::{within_folder, within_repository};
 use super::quantity;
+use super::scm::scm;
 use crate::base::suggest;
 use crate::model::image::RegistryPrefix;
 use crate::model::source::{GitReference, GitUrl};
@@ -33,7 +35,7 @@ pub(crate) struct ServiceSpans {
     pub needs: BTreeMap<ServiceName, Span>,
     /// `git.path` and the items of `git.include`.
     pub paths: BTreeMap<String, Span>,
-    /// Inputs from the caller's machine: `docker.ssh`, `docker.secrets.ID`, `dockerBuilder.ssh`.
+    /// Inputs from the caller's machine: `docker.ssh`, `docker.secrets.ID`, `scm.secrets.ID`, `dockerBuilder.ssh`.
     pub inputs: BTreeMap<String, Span>,
 }
 
@@ -75,12 +77,25 @@ fn decode(
     let dir = dir.and_then(|value| Some((value.parse_with(cx, within_folder)?, value.span())));
 
     let git_value = fields.take("git");
+    let scm_value = fields.take("scm");
     let git = git_value
         .as_ref()
-        .and_then(|value| git(cx, value, name.is_some()));
-    require(git_value.is_some(), "git", None);
-    if let (Some(value), Some(git)) = (&git_value, &git) {
+        .and_then(|value| git(cx, value, name.is_some() && scm_value.is_none()));
+    let scm = scm_value.as_ref().and_then(|value| scm(cx, value));
+    require(git_value.is_some() || scm_value.is_some(), "git", None);
+    if let (Some(value), Some(git), None) = (&git_value, &git, &scm_value) {
         require(git.has_remote, "git.remote", Some(value.key_span));
+    }
+    if let (Some(value), Some(scm)) = (&scm_value, &scm) {
+        require(scm.has_plugin, "scm.plugin", Some(value.key_span));
+    }
+    if let (Some(name), Some(git), Some(scm)) = (name, &git_value, &scm_value) {
+        let message = format!("service `{name}` has both `git` and `scm`");
+        cx.report(
+            SourceProblem::at(scm.key_span, message)
+                .related(git.key_span, "the git repository")
+                .help("a source comes from a git repository or from a plugin: remove one of them"),
+        );
     }
 
     let builder_value = fields.take("dockerBuilder");
@@ -153,7 +168,10 @@ fn decode(
     let ssh_span = ssh_span.map(|span| ("dockerBuilder.ssh".to_owned(), span));
 
     let (dir, dir_span): (PathBuf, Span) = dir?;
-    let git = git?;
+    let (git, scm) = match scm_value {
+        None => (Some(git?), None),
+        Some(_) => (None, Some(scm?)),
+    };
     let docker = docker?;
     let image_span = docker.image.as_ref()?.1;
     Some(DecodedService {
@@ -162,23 +180,30 @@ fn decode(
             dir: dir_span,
             image: image_span,
             needs: needs.clone(),
-            paths: git.path_spans,
+            paths: git
+                .as_ref()
+                .map(|git| git.path_spans.clone())
+                .unwrap_or_default(),
             inputs: docker
                 .input_spans
                 .clone()
                 .into_iter()
+                .chain(scm.iter().flat_map(|scm| scm.input_spans.clone()))
                 .chain(ssh_span)
                 .collect(),
         },
         service: Service {
             name: name.clone(),
             dir,
-            git: Git {
-                remote: git.remote?,
-                reference: git.reference,
-                path: git.path,
-                include: git.include,
-                submodules: git.submodules,
+            source: match (git, scm) {
+                (Some(git), _) => Source::Git(Git {
+                    remote: git.remote?,
+                    reference: git.reference,
+                    path: git.path,
+                    include: git.include,
+                    submodules: git.submodules,
+                }),
+                (None, scm) => Source::Plugin(scm?.plugin?),
             },
             builder: builder.and_then(super::builder::DecodedBuilder::complete),
             timeout,
@@ -197,6 +222,10 @@ fn example_of(key: &str, name: &ServiceName) -> Option<String> {
         "git" | "git.remote" => Some(format!(
             "add its remote: `git: {{remote: https://git.example.com/{name}.git}}`"
         )),
+        "scm.plugin" => Some(
+            "add the image of the plugin that reads the repository: `scm: {plugin: builders/hg}`"
+                .to_owned(),
+        ),
         "docker" | "docker.image" => Some(format!(
             "add its image name: `docker: {{image: {}}}`",
             name.as_str().to_lowercase()

@@ -20,8 +20,11 @@ fn the_smallest_manifest_has_defaults_for_the_rest() {
     assert_eq!(manifest.builders.dir, Path::new("builders"));
     let service = &manifest.services[&name("zbackend")];
     assert_eq!(service.dir, Path::new("src/zbackend"));
-    assert_eq!(service.git.reference.to_string(), "origin/master");
-    assert!(!service.git.submodules);
+    assert_eq!(
+        service.source.git().unwrap().reference.to_string(),
+        "origin/master"
+    );
+    assert!(!service.source.git().unwrap().submodules);
     let builder = service.builder.as_ref().unwrap();
     assert_eq!(
         builder.image,
@@ -125,11 +128,14 @@ services:
 
     let back = &manifest.services[&name("back")];
     assert_eq!(back.dir, Path::new("src/back"));
-    assert_eq!(back.git.reference.to_string(), "1.10");
-    assert_eq!(back.git.path.as_deref(), Some("svc/back"));
-    assert_eq!(back.git.include, ["go.mod", "libs/x"]);
-    assert_eq!(back.git.paths(), ["svc/back", "go.mod", "libs/x"]);
-    assert!(back.git.submodules);
+    assert_eq!(back.source.git().unwrap().reference.to_string(), "1.10");
+    assert_eq!(back.source.git().unwrap().path.as_deref(), Some("svc/back"));
+    assert_eq!(back.source.git().unwrap().include, ["go.mod", "libs/x"]);
+    assert_eq!(
+        back.source.git().unwrap().paths(),
+        ["svc/back", "go.mod", "libs/x"]
+    );
+    assert!(back.source.git().unwrap().submodules);
     assert_eq!(back.timeout, Some(Duration::from_secs(5400)));
     assert_eq!(back.needs, ["base", "front"].map(name).into());
     let builder = back.builder.as_ref().unwrap();
@@ -183,8 +189,11 @@ fn a_service_without_scripts_needs_no_builder() {
     let manifest = accepted(&with("scripts: {build: []}"));
     let service = &manifest.services[&name("a")];
     assert!(service.builder.is_none() && service.scripts.is_empty());
-    assert_eq!(service.git.reference, GitReference::DefaultBranch);
-    assert_eq!(service.git.path, None);
+    assert_eq!(
+        service.source.git().unwrap().reference,
+        GitReference::DefaultBranch
+    );
+    assert_eq!(service.source.git().unwrap().path, None);
 }
 
 #[test]
@@ -242,8 +251,8 @@ services:
 ",
     );
     let b = &manifest.services[&name("b")];
-    assert_eq!(b.git.reference.to_string(), "main");
-    assert_eq!(b.git.path.as_deref(), Some("b"));
+    assert_eq!(b.source.git().unwrap().reference.to_string(), "main");
+    assert_eq!(b.source.git().unwrap().path.as_deref(), Some("b"));
     assert_eq!(b.docker.image.to_string(), "b");
     assert_eq!(b.builder.as_ref().unwrap().env["A"].as_written(), "1");
 }
@@ -279,7 +288,7 @@ services:
     );
     let a = &manifest.services[&name("a")];
     assert_eq!(a.timeout, Some(Duration::from_secs(600)));
-    assert_eq!(a.git.reference.to_string(), "main");
+    assert_eq!(a.source.git().unwrap().reference.to_string(), "main");
     assert_eq!(
         a.scripts.test,
         [ScriptLine {
@@ -289,7 +298,7 @@ services:
     );
     let b = &manifest.services[&name("b")];
     assert_eq!(b.timeout, Some(Duration::from_secs(3600)));
-    assert_eq!(b.git.reference.to_string(), "dev");
+    assert_eq!(b.source.git().unwrap().reference.to_string(), "dev");
     assert!(b.scripts.test.is_empty());
     let builder = b.builder.as_ref().unwrap();
     let env: Vec<_> = builder
@@ -355,4 +364,41 @@ fn dependency_order_and_selection() {
     let manifest = accepted(SMALLEST);
     let error = manifest.select(&["zbakend"]).unwrap_err();
     assert_eq!(error.hints(), ["did you mean `zbackend`?"]);
+}
+
+#[test]
+fn a_source_can_come_from_a_plugin() {
+    let manifest = accepted(
+        "\
+defaults:
+  git: {reference: origin/master}
+services:
+  hg:
+    dir: hg
+    scm:
+      plugin: builders/hg:newest
+      with: {url: 'https://h/x', depth: 5, all: true, name: 'no', list: [1.5, '1', ~], b: {z: 1, a: 2}}
+      reference: stable
+      network: host
+      secrets: {password: {env: P}}
+    docker: {image: hg}
+  git:
+    dir: git
+    git: {remote: https://h/git}
+    docker: {image: git}
+",
+    );
+    let service = |name: &str| &manifest.services[&name.parse().unwrap()];
+    let plugin = service("hg").source.plugin().unwrap();
+    assert_eq!(plugin.image.to_string(), "builders/hg");
+    assert_eq!(plugin.reference.to_string(), "stable");
+    assert_eq!(plugin.network.as_deref(), Some("host"));
+    assert_eq!(
+        serde_json::to_string(&plugin.with).unwrap(),
+        r#"{"all":true,"b":{"a":2,"z":1},"depth":5,"list":[1.5,"1",null],"name":"no","url":"https://h/x"}"#
+    );
+    assert!(plugin.secrets.contains_key("password"));
+    // The other kind of source is not inherited.
+    let git = service("git").source.git().unwrap();
+    assert_eq!(git.reference.to_string(), "origin/master");
 }
