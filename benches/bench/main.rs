@@ -34,6 +34,7 @@ const CASES: &[(&str, Run)] = &[
     ("context", cases::context::run),
     ("planning", cases::planning::run),
     ("waiting", cases::waiting::run),
+    ("sources", cases::sources::run),
 ];
 
 fn main() -> ExitCode {
