@@ -191,12 +191,15 @@ pub struct DeployArgs {
     /// Build missing images first
     #[arg(long, conflicts_with_all = ["lock", "locked", "rollback", "render", "dry_run"])]
     pub build: bool,
+    /// Deploy the images of working copies, built with `xp build --local`, to a compose project
+    #[arg(long, conflicts_with_all = ["branch", "lock", "locked", "rollback"], hide_short_help = true)]
+    pub local: bool,
     /// Print the YAML to be applied, without cluster access
     #[arg(long, conflicts_with_all = ["dry_run", "rollback"])]
     pub render: bool,
     /// Show what would be deployed
     ///
-    /// Without `--rollback`, the cluster is not accessed.
+    /// Without `--rollback`, a cluster is not accessed; for a compose project, it is compared with the containers.
     #[arg(long)]
     pub dry_run: bool,
     /// Do not prompt

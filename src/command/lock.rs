@@ -3,7 +3,7 @@
 use super::{count_of, request};
 use crate::base::error::{Exit, Failure};
 use crate::cli::LockArgs;
-use crate::flow::lock::fresh;
+use crate::flow::lock::{FreshLock, fresh};
 use crate::flow::session::Session;
 use crate::flow::sources::locked::{lock_failure, lock_file, lock_name};
 use crate::model::lock::{Lock, UnlockableImages};
@@ -17,23 +17,27 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
     if args.check {
         let file = LockFile::load(&path).map_err(|error| lock_failure(session, &error))?;
         let request = request::lock(session, args)?;
-        let (fresh, unlocked) = session
+        let fresh = session
             .unless_interrupted(fresh(session, &request, &file.lock, None))
             .await?;
         session.reporter.finish();
-        return check(session, &name, &file.lock, &fresh, &unlocked);
+        return check(session, &name, &file.lock, &fresh.lock, &fresh.unlockable);
     }
     // Held from reading to writing: otherwise concurrent runs would lose each other's changes.
     let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
     let folder_lock = session.unless_interrupted(locked).await?;
     let file = LockFile::load_or_empty(&path).map_err(|error| lock_failure(session, &error))?;
     let request = request::lock(session, args)?;
-    let (fresh, unlocked) = session
+    let FreshLock {
+        lock: fresh,
+        unlockable,
+        ..
+    } = session
         .unless_interrupted(fresh(session, &request, &file.lock, Some(&folder_lock)))
         .await?;
     session.reporter.finish();
-    if !unlocked.is_empty() {
-        return Err(unlocked.into());
+    if !unlockable.is_empty() {
+        return Err(unlockable.into());
     }
     let is_new = !file.exists();
     let is_changed = file.replace(&fresh)?;

@@ -1,7 +1,7 @@
 //! Checks the manifest and the local files that it refers to, without any server.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::deploy::local_files;
 use super::survey;
@@ -11,7 +11,7 @@ use crate::model::check::CheckReport;
 use crate::model::lock::LOCK;
 use crate::model::manifest::error::SourceProblem;
 use crate::model::manifest::{
-    self, BuilderImage, BuilderName, KustomizeFiles, Manifest, PartialManifest, ServiceName,
+    self, BuilderImage, BuilderName, Environment, KustomizeFiles, PartialManifest, ServiceName,
 };
 use crate::store::lock_file::LockFile;
 
@@ -80,32 +80,39 @@ fn check_builders(partial: &mut PartialManifest) -> usize {
     users.len()
 }
 
-/// Checks the overlays of environments with kustomize files next to the manifest, and returns their number.
+/// Checks the files of environments that are next to the manifest, and returns the number of these environments.
 fn check_environments(partial: &mut PartialManifest) -> usize {
-    let Some((root, environments)) = local_environments(partial.manifest()) else {
-        return 0;
-    };
-    for (name, overlay) in &environments {
-        let found = local_files::problems(&root, overlay);
-        let keys = ["deploy", "environments", name, "overlay"];
-        let span = partial.manifest().span_at(&keys);
+    let mut problems = Vec::new();
+    let mut count = 0;
+    let manifest = partial.manifest();
+    let environments = manifest.deploy.iter();
+    for environment in environments.flat_map(|deploy| deploy.environments.values()) {
+        let (key, found) = match environment {
+            Environment::Cluster(environment) => {
+                let KustomizeFiles::Folder(path) = &environment.files else {
+                    continue;
+                };
+                let root = manifest.folder.join(path);
+                let found = local_files::problems(&root, &environment.overlay);
+                ("overlay", found)
+            }
+            Environment::Compose(environment) => {
+                let found = local_files::missing_files(&manifest.folder, &environment.files);
+                ("compose", found)
+            }
+        };
+        count += 1;
+        let name = environment.name();
+        let span = manifest.span_at(&["deploy", "environments", name.as_str(), key]);
         for found in found {
             let message = format!("environment `{name}`: {}", found.message);
-            partial.report(problem_at(span, message).help(found.hint));
+            problems.push(problem_at(span, message).help(found.hint));
         }
     }
-    environments.len()
-}
-
-/// Returns the folder of the kustomize files, and the overlay of each environment.
-fn local_environments(manifest: &Manifest) -> Option<(PathBuf, Vec<(String, PathBuf)>)> {
-    let deploy = manifest.deploy.as_ref()?;
-    let KustomizeFiles::Folder(path) = &deploy.files else {
-        return None;
-    };
-    let environments = deploy.environments.values();
-    let overlays = environments.map(|it| (it.name.to_string(), it.overlay.clone()));
-    Some((manifest.folder.join(path), overlays.collect()))
+    for problem in problems {
+        partial.report(problem);
+    }
+    count
 }
 
 fn problem_at(span: Option<manifest::Span>, message: String) -> SourceProblem {

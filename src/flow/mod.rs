@@ -3,6 +3,7 @@
 pub mod build;
 pub mod changes;
 pub mod check;
+mod compose_program;
 pub mod copy;
 pub mod deploy;
 pub mod diagnose;

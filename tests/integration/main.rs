@@ -14,6 +14,7 @@ mod browser;
 #[macro_use]
 mod case;
 mod cases;
+mod compose_project;
 mod context;
 mod language_server;
 mod output;

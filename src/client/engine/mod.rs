@@ -3,6 +3,7 @@
 mod build;
 pub mod connect;
 pub mod container;
+mod document;
 mod error;
 mod exact_reader;
 #[cfg(fuzzing)]
@@ -39,6 +40,7 @@ pub use crate::client::engine::container::spec::{Bind, ContainerSpec, HOME, Moun
 pub use crate::client::engine::transfer::images::TransferWatcher;
 pub use crate::client::engine::transfer::lookup::ImageContent;
 pub use build::{BuildWatcher, ImageBuild};
+pub use document::DocumentWrite;
 pub use error::EngineError;
 
 use crate::client::engine::connect::endpoint::EngineEndpoint;

@@ -17,7 +17,7 @@ use crate::flow::sources::resolve;
 use crate::flow::sources::resolve::ResolveRequest;
 use crate::model::deploy::{Deployment, FieldSpec, Kustomization, image_fields};
 use crate::model::event::{Event, Phase, Unit};
-use crate::model::manifest::{Deploy, Environment, KustomizeFiles};
+use crate::model::manifest::{ClusterEnvironment, KustomizeFiles};
 use crate::model::plan::{ExportStep, SyncStep};
 use crate::model::source::{CommitId, GitReference, GitUrl, ResolvedReference};
 
@@ -42,14 +42,13 @@ pub struct EnvironmentFiles {
 /// Returns the current files.
 pub async fn current(
     session: &Session,
-    deploy: &Deploy,
-    environment: &Environment,
+    environment: &ClusterEnvironment,
 ) -> Result<EnvironmentFiles, Failure> {
-    match &deploy.files {
+    match &environment.files {
         KustomizeFiles::Folder(path) => {
             let root = session.manifest.folder.join(path);
             let shown = path.join(&environment.overlay).display().to_string();
-            let manifest = manifest_commit(session, deploy);
+            let manifest = manifest_commit(session, &environment.files);
             read_overlay(&root, environment, shown, (None, manifest))
         }
         KustomizeFiles::Git {
@@ -58,7 +57,7 @@ pub async fn current(
             path,
         } => {
             let resolved = resolved(session, remote, reference).await?;
-            let manifest = manifest_commit(session, deploy);
+            let manifest = manifest_commit(session, &environment.files);
             exported(session, environment, (remote, path), &resolved, manifest).await
         }
     }
@@ -68,11 +67,10 @@ pub async fn current(
 /// current ones.
 pub async fn of_deploy(
     session: &Session,
-    deploy: &Deploy,
-    environment: &Environment,
+    environment: &ClusterEnvironment,
     earlier: &Deployment,
 ) -> Result<EnvironmentFiles, Failure> {
-    let why = match at_deploy(session, deploy, environment, earlier).await {
+    let why = match at_deploy(session, environment, earlier).await {
         Ok(Ok(files)) => return Ok(files),
         Ok(Err(why)) => format!("{why}: using the current files with its images"),
         Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
@@ -85,7 +83,7 @@ pub async fn of_deploy(
         "the kustomize files of deploy {} {why}",
         earlier.number
     )));
-    current(session, deploy, environment).await
+    current(session, environment).await
 }
 
 /// Returns the message of a failure without its hints.
@@ -98,18 +96,17 @@ pub fn one_line(failure: &Failure) -> String {
 /// Returns the files of an earlier deploy, or the reason why they are not available.
 async fn at_deploy(
     session: &Session,
-    deploy: &Deploy,
-    environment: &Environment,
+    environment: &ClusterEnvironment,
     earlier: &Deployment,
 ) -> Result<Result<EnvironmentFiles, &'static str>, Failure> {
-    match &deploy.files {
+    match &environment.files {
         KustomizeFiles::Git { remote, path, .. } => {
             let commit = earlier.files.as_ref().and_then(|it| it.parse().ok());
             let Some(commit) = commit else {
                 return Ok(Err("were not in a separate repository"));
             };
             let resolved = ResolvedReference { commit, name: None };
-            let manifest = manifest_commit(session, deploy);
+            let manifest = manifest_commit(session, &environment.files);
             let files = exported(session, environment, (remote, path), &resolved, manifest).await;
             files.map(Ok)
         }
@@ -135,10 +132,10 @@ async fn at_deploy(
 }
 
 /// Returns the commit of the manifest, in the format of the record.
-fn manifest_commit(session: &Session, deploy: &Deploy) -> Option<String> {
+fn manifest_commit(session: &Session, kustomize: &KustomizeFiles) -> Option<String> {
     let manifest = &session.manifest;
     let mut files = vec![PathBuf::from(manifest.file.file_name()?)];
-    if let KustomizeFiles::Folder(path) = &deploy.files {
+    if let KustomizeFiles::Folder(path) = kustomize {
         files.push(path.clone());
     }
     let head = checked_out(&manifest.folder, &files)?;
@@ -170,7 +167,7 @@ async fn resolved(
 /// Fetches a commit of a repository, and exports its files to the `.xp` folder.
 async fn exported(
     session: &Session,
-    environment: &Environment,
+    environment: &ClusterEnvironment,
     (remote, path): (&GitUrl, &Path),
     resolved: &ResolvedReference,
     manifest: Option<String>,
@@ -234,7 +231,7 @@ async fn exported(
 /// Reads an overlay and the kustomizations that it includes. `commits` are those of the files and of the manifest.
 fn read_overlay(
     root: &Path,
-    environment: &Environment,
+    environment: &ClusterEnvironment,
     shown: String,
     (commit, manifest): (Option<CommitId>, Option<String>),
 ) -> Result<EnvironmentFiles, Failure> {
@@ -284,7 +281,7 @@ fn read_overlay(
     })
 }
 
-fn no_overlay(root: &Path, environment: &Environment, shown: &str) -> Option<Failure> {
+fn no_overlay(root: &Path, environment: &ClusterEnvironment, shown: &str) -> Option<Failure> {
     let MissingOverlay { why, hint } = missing_overlay(root, &environment.overlay)?;
     let name = &environment.name;
     Some(Failure::usage(format!(

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::base::error::{Exit, Failure};
 use crate::base::plural::count_of;
 use crate::flow::build::BuildOptions;
-use crate::flow::request::{LockRequest, PlanRequest, ReferenceOverrides};
+use crate::flow::request::{EngineUse, LockRequest, PlanRequest, PlanSource, ReferenceOverrides};
 use crate::flow::session::Session;
 use crate::flow::sources::locked::{lock_failure, lock_name};
 use crate::flow::{build, lock, plan, survey};
@@ -20,6 +20,13 @@ use crate::model::recipe::{LABEL_RECIPE, Recipe};
 use crate::store::claim::FolderLock;
 use crate::store::lock_file::LockFile;
 
+/// A set of images.
+pub struct CurrentSet {
+    pub lock: Lock,
+    /// The engine's IDs of images that have no digest in a registry.
+    pub ids: BTreeMap<ServiceName, String>,
+}
+
 /// The images of the current commits of some services.
 pub struct CurrentImages<'c> {
     pub session: &'c Session,
@@ -27,6 +34,7 @@ pub struct CurrentImages<'c> {
     pub trust_commit: bool,
     pub services: &'c BTreeSet<ServiceName>,
     pub folder: &'c FolderLock,
+    pub engine: EngineUse,
 }
 
 impl CurrentImages<'_> {
@@ -37,7 +45,12 @@ impl CurrentImages<'_> {
             trust_commit: self.trust_commit,
             ..Options::default()
         };
+        let source = match self.engine {
+            EngineUse::WorkingCopies => PlanSource::WorkingCopies { required: false },
+            EngineUse::None | EngineUse::Unregistered => PlanSource::Remotes,
+        };
         let request = PlanRequest {
+            source,
             options,
             ..PlanRequest::of_remotes(self.services.clone(), self.references.clone())
         };
@@ -48,26 +61,34 @@ impl CurrentImages<'_> {
     }
 
     /// Returns the images. Services that are not selected keep their deployed images.
-    pub async fn set(&self, environment: &EnvironmentName, kept: &Lock) -> Result<Lock, Failure> {
+    pub async fn set(
+        &self,
+        environment: &EnvironmentName,
+        kept: &Lock,
+    ) -> Result<CurrentSet, Failure> {
         let request = LockRequest {
             services: self.services.clone(),
             references: self.references.clone(),
             test: true,
             trust_commit: self.trust_commit,
+            engine: self.engine,
         };
-        let (set, missing) = lock::fresh(self.session, &request, kept, Some(self.folder)).await?;
-        if !missing.is_empty() {
-            return Err(missing.of_deploy(environment).into());
+        let fresh = lock::fresh(self.session, &request, kept, Some(self.folder)).await?;
+        if !fresh.unlockable.is_empty() {
+            return Err(fresh.unlockable.of_deploy(environment).into());
         }
         let is_included =
             |name: &ServiceName| self.services.contains(name) || kept.services.contains_key(name);
-        let entries = set
-            .services
-            .into_iter()
-            .filter(|(name, _)| is_included(name));
-        let set = Lock::new(entries.collect());
-        check_images(self.session, &kept.services, &BTreeSet::new()).await?;
-        Ok(set)
+        let entries = fresh.lock.services.into_iter();
+        let entries = entries.filter(|(name, _)| is_included(name));
+        let lock = Lock::new(entries.collect());
+        if self.engine == EngineUse::None {
+            check_images(self.session, &kept.services, &BTreeSet::new()).await?;
+        }
+        Ok(CurrentSet {
+            lock,
+            ids: fresh.ids,
+        })
     }
 }
 
@@ -78,6 +99,19 @@ pub async fn of_lock(
     services: &BTreeSet<ServiceName>,
     kept: &Lock,
 ) -> Result<Lock, Failure> {
+    let (set, locked) = read_lock(session, file, services, kept)?;
+    check_images(session, &set.services, &locked).await?;
+    Ok(set)
+}
+
+/// Reads a lock. Returns it with the deployed images of services that are not selected, and the services whose images
+/// are those of the lock.
+pub fn read_lock(
+    session: &Session,
+    file: &Path,
+    services: &BTreeSet<ServiceName>,
+    kept: &Lock,
+) -> Result<(Lock, BTreeSet<ServiceName>), Failure> {
     let found = LockFile::load(file).map_err(|error| lock_failure(session, &error))?;
     let name = lock_name(session, file);
     // Checks that the manifest and the lock have the same services.
@@ -89,9 +123,7 @@ pub async fn of_lock(
         .filter(|(service, _)| services.contains(service))
         .collect();
     let locked = entries.keys().cloned().collect();
-    let set = kept.with(entries);
-    check_images(session, &set.services, &locked).await?;
-    Ok(set)
+    Ok((kept.with(entries), locked))
 }
 
 /// Returns the images of an earlier deploy.
@@ -102,7 +134,7 @@ pub async fn of_deploy(session: &Session, earlier: &Deployment) -> Result<Lock, 
 
 /// Checks that the registries have the images with these digests, and that those of `locked` have the recorded
 /// recipes. Images of a deploy record are not checked for their recipe: `--trust-commit` may have deployed others.
-async fn check_images(
+pub async fn check_images(
     session: &Session,
     services: &BTreeMap<ServiceName, LockedService>,
     locked: &BTreeSet<ServiceName>,
@@ -171,10 +203,7 @@ async fn check_images(
             }
             Err(_) => None,
         };
-        let is_other = |recipe: Recipe| {
-            recipe.digest() != entry.recipe && recipe.without(TESTS).digest() != entry.recipe
-        };
-        if locked.contains(*name) && recipe.is_some_and(is_other) {
+        if locked.contains(*name) && recipe.is_some_and(|recipe| is_other(recipe, entry)) {
             problems.push(format!(
                 "\n  {name}: {image} was built from different inputs than recorded"
             ));
@@ -192,4 +221,9 @@ async fn check_images(
             ),
         ))
     }
+}
+
+/// Returns whether a recipe is not that of a lock's entry.
+pub fn is_other(recipe: Recipe, entry: &LockedService) -> bool {
+    recipe.digest() != entry.recipe && recipe.without(TESTS).digest() != entry.recipe
 }

@@ -6,6 +6,7 @@
 
 mod builders;
 mod clusters;
+mod compose;
 mod engine;
 mod files;
 mod leftovers;
@@ -99,7 +100,7 @@ impl<'a> DoctorContext<'a> {
 
     /// Runs and evaluates all checks.
     pub async fn run_checks(&self, manifest: &ManifestFacts) -> DoctorReport {
-        let (machine, engine, registries, remotes, builders, copies, clusters, leftovers) = tokio::join!(
+        let (machine, engine, registries, remotes, builders, copies, clusters, compose, leftovers) = tokio::join!(
             machine::machine(self),
             engine::engine(self),
             registries::registries(self),
@@ -107,6 +108,7 @@ impl<'a> DoctorContext<'a> {
             builders::builders(self),
             working_copies::working_copies(self),
             clusters::clusters(self),
+            compose::compose(self),
             leftovers::leftovers(self),
         );
         let mut sections = vec![doctor::manifest(manifest), doctor::machine(&machine)];
@@ -118,6 +120,7 @@ impl<'a> DoctorContext<'a> {
             sections.extend(has_builders.then(|| doctor::builders(&builders)));
             sections.push(doctor::working_copies(&copies));
             sections.extend(clusters.as_ref().map(doctor::clusters));
+            sections.extend(compose.as_ref().map(doctor::compose));
             sections.extend(leftovers.as_ref().map(doctor::leftovers));
         }
         // Omit the machine if there is nothing to report.

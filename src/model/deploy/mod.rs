@@ -4,6 +4,7 @@
 //! The images to deploy are a [`Lock`](crate::model::lock::Lock). `xp lock` writes one, a deploy takes one, and the record
 //! of an environment contains one, so that any two of them can be compared.
 
+mod compose;
 mod configuration;
 mod images;
 mod overlay;
@@ -15,6 +16,10 @@ mod verify;
 /// The builder with kubectl and kustomize, for machines that lack them.
 pub const TOOLS_BUILDER: &str = "k8s";
 
+pub use self::compose::{
+    ComposeChanges, ComposeMatches, ComposeProject, ContainerHealth, LaunchImage, ProjectContainer,
+    ProjectReadiness, Readiness, UnmatchedServices, container_action, override_file,
+};
 pub use self::configuration::{FieldSpec, Kustomization, image_fields};
 pub use self::images::{ImageNames, NamedImages};
 pub use self::overlay::Overlay;

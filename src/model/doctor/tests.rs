@@ -733,3 +733,32 @@ fn kubectl_is_on_path_or_in_a_builder_or_missing() {
     let section = of(KubectlLocation::Missing("b/k8s/Dockerfile".to_owned()));
     assert!(only(&section, Severity::Warning).contains("add b/k8s/Dockerfile"));
 }
+
+#[test]
+fn compose_projects_are_only_warned_about() {
+    let invalid = failure(
+        "cannot read compose.yaml: services must be a mapping",
+        "fix it",
+    );
+    let section = compose(&ComposeFacts {
+        version: Ok("2.26.1".to_owned()),
+        environments: vec![
+            ("dev".to_owned(), Ok(())),
+            ("test".to_owned(), Err(invalid)),
+        ],
+    });
+    assert_eq!(section.summary, "2 environments, 2.26.1");
+    assert_eq!(
+        only(&section, Severity::Warning),
+        "test: cannot read compose.yaml: services must be a mapping | fix it"
+    );
+    let missing = failure("`docker compose` not found", "install it");
+    let section = compose(&ComposeFacts {
+        version: Err(missing.clone()),
+        environments: vec![("dev".to_owned(), Err(missing))],
+    });
+    assert_eq!(
+        only(&section, Severity::Warning),
+        "`docker compose` not found | install it"
+    );
+}

@@ -21,7 +21,7 @@ mod unlockable;
 use std::collections::BTreeMap;
 
 pub use self::changes::{CommitHistory, LockChanges, ServiceChange};
-pub use self::parse::{InvalidLock, parse};
+pub use self::parse::{InvalidLock, parse, parse_deployed};
 pub use self::unlockable::{LockProblem, UnlockableImages};
 
 use crate::model::image::{Digest, ImageReference};

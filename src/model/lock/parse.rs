@@ -61,6 +61,19 @@ impl Diagnostic for InvalidLock {
 ///
 /// All problems at once.
 pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
+    parse_set(text, file, true)
+}
+
+/// Parses the images of a deploy record. Unlike a lock, it may have images that were never pushed.
+///
+/// # Errors
+///
+/// All problems at once.
+pub fn parse_deployed(text: &str, file: &str) -> Result<Lock, InvalidLock> {
+    parse_set(text, file, false)
+}
+
+fn parse_set(text: &str, file: &str, requires_digests: bool) -> Result<Lock, InvalidLock> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document = Arc::new(ManifestText {
         path: file.to_owned(),
@@ -86,7 +99,7 @@ pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
         }
     };
     let mut cx = DecodeContext::new(text, problems);
-    let services = root(&mut cx, &node);
+    let services = root(&mut cx, &node, requires_digests);
     if !cx.problems.is_empty() {
         return failed(cx.problems);
     }
@@ -122,7 +135,11 @@ fn header(text: &str) -> String {
     lines.map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-fn root(cx: &mut DecodeContext, node: &Node) -> BTreeMap<ServiceName, LockedService> {
+fn root(
+    cx: &mut DecodeContext,
+    node: &Node,
+    requires_digests: bool,
+) -> BTreeMap<ServiceName, LockedService> {
     let mut services = BTreeMap::new();
     let value = DecodedValue {
         node,
@@ -159,7 +176,7 @@ fn root(cx: &mut DecodeContext, node: &Node) -> BTreeMap<ServiceName, LockedServ
                         None
                     }
                 };
-                let service = service(cx, &value);
+                let service = service(cx, &value, requires_digests);
                 services.extend(name.zip(service));
             }
         }
@@ -191,7 +208,11 @@ fn check_version(cx: &mut DecodeContext, value: &DecodedValue) -> bool {
     false
 }
 
-fn service(cx: &mut DecodeContext, value: &DecodedValue) -> Option<LockedService> {
+fn service(
+    cx: &mut DecodeContext,
+    value: &DecodedValue,
+    requires_digest: bool,
+) -> Option<LockedService> {
     let mut fields = value.fields(cx)?;
     let remote = required(cx, &mut fields, "remote", value);
     let remote = remote.and_then(|it| it.parse_with(cx, self::remote));
@@ -208,7 +229,7 @@ fn service(cx: &mut DecodeContext, value: &DecodedValue) -> Option<LockedService
         .and_then(|it| it.parse::<ImageReference>(cx));
     let digest = fields.take("digest").map(|it| it.parse(cx));
     let has_registry = |image: &ImageReference| image.repository().registry().is_some();
-    if digest.is_none() && image.as_ref().is_some_and(has_registry) {
+    if requires_digest && digest.is_none() && image.as_ref().is_some_and(has_registry) {
         // Without it, any image that the tag points to later would be used.
         let name = value.path.trim_start_matches("services.");
         let message = format!("service `{name}` has no `digest`, but its image is in a registry");

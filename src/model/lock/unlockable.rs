@@ -78,6 +78,8 @@ pub struct UnlockableImages {
     options: Vec<String>,
     /// The environment, if this is about a deploy rather than a lock.
     environment: Option<EnvironmentName>,
+    /// The services whose images were looked up in the engine.
+    in_engine: BTreeSet<ServiceName>,
 }
 
 impl UnlockableImages {
@@ -88,7 +90,13 @@ impl UnlockableImages {
             services,
             options,
             environment: None,
+            in_engine: BTreeSet::new(),
         }
+    }
+
+    /// Sets the services whose images were looked up in the engine rather than in a registry.
+    pub fn in_engine(self, in_engine: BTreeSet<ServiceName>) -> Self {
+        Self { in_engine, ..self }
     }
 
     /// Turns the error into one about a deploy to an environment.
@@ -166,23 +174,28 @@ impl fmt::Display for UnlockableImages {
             )?;
         }
         for (service, problem) in &self.services {
+            let place = if self.in_engine.contains(service) {
+                "engine"
+            } else {
+                "registry"
+            };
             match problem {
                 LockProblem::Missing { variant } => {
-                    write!(f, "\n  {service}: the registry has no image of its commit")?;
+                    write!(f, "\n  {service}: the {place} has no image of its commit")?;
                     if let Some(variant) = variant {
                         write!(f, " with {variant}")?;
                     }
                 }
                 LockProblem::FromWorkingCopy => write!(
                     f,
-                    "\n  {service}: the registry's image was built from a working copy with --local"
+                    "\n  {service}: the {place}'s image was built from a working copy with --local"
                 )?,
                 LockProblem::Stale(changes) => {
                     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
                     let changes = changes.join(", ");
                     write!(
                         f,
-                        "\n  {service}: the registry's image was built from other inputs: {changes}"
+                        "\n  {service}: the {place}'s image was built from other inputs: {changes}"
                     )?;
                 }
                 LockProblem::OtherDependencies(needs) => {
@@ -190,7 +203,7 @@ impl fmt::Display for UnlockableImages {
                     let needs = needs.join(", ");
                     write!(
                         f,
-                        "\n  {service}: the registry's image was built with a different {needs} than the {done} one"
+                        "\n  {service}: the {place}'s image was built with a different {needs} than the {done} one"
                     )?;
                 }
             }
@@ -215,7 +228,13 @@ impl Diagnostic for UnlockableImages {
                 }
                 None => String::new(),
             };
-            hints.push(format!("`{build}` builds and pushes them{deploy_hint}"));
+            let mut services = self.services.iter();
+            let verb = if services.all(|(service, _)| self.in_engine.contains(service)) {
+                "builds"
+            } else {
+                "builds and pushes"
+            };
+            hints.push(format!("`{build}` {verb} them{deploy_hint}"));
         }
         let locked_together = self.locked_together();
         if !locked_together.is_empty() {

@@ -1,5 +1,6 @@
 //! Positions of manifest keys.
 
+use super::error::{ManifestError, SourceProblem};
 use super::name::ServiceName;
 use super::node::{Node, NodeKind};
 use super::span::Span;
@@ -31,6 +32,22 @@ impl Manifest {
     pub(crate) fn span_at(&self, keys: &[&str]) -> Option<Span> {
         let root = self.root()?;
         Some(entry(&root, keys)?.0.span)
+    }
+
+    /// Returns an error about values, each given as a path from the root, with its message and hints.
+    pub fn errors_at(
+        &self,
+        problems: impl IntoIterator<Item = (Vec<String>, String, Vec<String>)>,
+    ) -> ManifestError {
+        let problems = problems.into_iter().map(|(keys, message, hints)| {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let problem = match self.span_at(&keys) {
+                Some(span) => SourceProblem::at(span.first_line(&self.document.text), message),
+                None => SourceProblem::without_span(message),
+            };
+            hints.into_iter().fold(problem, SourceProblem::help)
+        });
+        ManifestError::new(&self.document, problems.collect())
     }
 
     /// Returns a service's node, merged with the defaults.

@@ -38,7 +38,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use self::deploy::{Deploy, Environment, KustomizeFiles};
+pub use self::deploy::{
+    ClusterEnvironment, ComposeEnvironment, Deploy, Environment, KustomizeFiles,
+};
 pub use self::discovery::{find, foreign_owner, is_outside};
 pub use self::error::ManifestError;
 pub use self::file::{load, open};

@@ -54,19 +54,19 @@ pub(super) struct ManifestSchema {
     /// The services by name. A name has letters, digits, `.`, `_` and `-`, and starts with a letter or digit.
     #[schemars(required, extend("minProperties" = 1, "defaultSnippets" = [new_service()], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "patternErrorMessage": "At most 63 letters, digits, ., _ and -, starting with a letter or digit"}))]
     services: BTreeMap<String, ServiceSchema>,
-    /// Deployment to Kubernetes clusters with `xp deploy`.
+    /// Deployment to Kubernetes clusters and compose projects with `xp deploy`.
     deploy: Option<DeploySchema>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct DeploySchema {
-    /// The folder of the kustomize files, relative to the manifest. Set either this or `git`.
+    /// The folder of the kustomize files, relative to the manifest. Environments in clusters need either this or `git`.
     #[schemars(example = &"k8s")]
     path: Option<String>,
     /// The repository of the kustomize files, if they are not next to the manifest.
     git: Option<DeployGit>,
-    /// Image names in the kustomize files that differ from `docker.image`, by service.
+    /// Image names in the kustomize or compose files that differ from `docker.image`, by service.
     #[schemars(extend("examples" = [{"NAME": "registry.example.com/x/name"}]))]
     images: Option<BTreeMap<String, String>>,
     /// The environments by name: lowercase letters, digits, and `-` between them.
@@ -89,18 +89,30 @@ struct DeployGit {
 }
 
 #[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, extend("oneOf" = [{"required": ["compose"]}, {"required": ["overlay", "context", "namespace"]}]))]
 struct EnvironmentSchema {
     /// The folder of the overlay, relative to the kustomize files.
-    #[schemars(required, example = &"overlays/staging")]
+    #[schemars(example = &"overlays/staging")]
     overlay: Option<String>,
     /// The kubeconfig context. `xp` uses no other for this environment.
-    #[schemars(required, example = &"staging-cluster")]
+    #[schemars(example = &"staging-cluster")]
     context: Option<String>,
     /// The namespace. Objects in other namespaces are rejected.
-    #[schemars(required, example = &"staging")]
+    #[schemars(example = &"staging")]
     namespace: Option<String>,
-    /// The rollout timeout.
+    /// The compose file, relative to the manifest, or a list of files, of which later ones override earlier ones. It replaces `overlay`, `context` and `namespace`.
+    #[schemars(extend("examples" = ["docker-compose.yml", ["compose.yaml", "compose.override.yaml"]]))]
+    compose: Option<OneOrMore>,
+    /// The name of the compose project. Defaults to compose's own: `name` in the file, or its folder.
+    #[schemars(extend("pattern" = "^[a-z0-9][a-z0-9_-]*$", "patternErrorMessage" = "Lowercase letters, digits, _ and -, starting with a letter or digit"))]
+    project: Option<String>,
+    /// The profiles of the compose file to enable.
+    #[schemars(extend("examples" = [["debug"]]))]
+    profiles: Option<Vec<String>>,
+    /// The compose services that run a service's image, by service, if neither image names nor service names match. An empty list ignores the service.
+    #[schemars(extend("examples" = [{"NAME": ["web", "worker"]}]))]
+    services: Option<BTreeMap<String, OneOrMore>>,
+    /// How long the rollout, or starting the containers, may take.
     #[schemars(extend("default" = "5m", "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
     timeout: Option<String>,
 }
@@ -269,6 +281,23 @@ impl JsonSchema for Scalar {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+/// A string, or a list of strings.
+struct OneOrMore;
+
+impl JsonSchema for OneOrMore {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "OneOrMore".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "array"], "items": { "type": "string" } })
     }
 }
 

@@ -9,6 +9,7 @@ mod check;
 mod ci;
 mod cluster;
 mod completions;
+mod compose_deploy;
 mod contained;
 mod copy;
 mod credentials;
@@ -105,6 +106,7 @@ pub fn all() -> Vec<Case> {
         ci::CASES,
         cluster::CASES,
         completions::CASES,
+        compose_deploy::CASES,
         contained::CASES,
         copy::CASES,
         credentials::CASES,

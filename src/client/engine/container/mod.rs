@@ -8,5 +8,6 @@ pub mod holder;
 pub mod main_shell;
 pub mod pipe;
 pub mod program;
+pub mod project;
 pub mod source_upload;
 pub mod spec;

@@ -44,6 +44,8 @@ pub(super) struct StoredDeploy {
     )]
     rollback_to: Option<u64>,
     set: Value,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    ids: BTreeMap<String, String>,
 }
 
 impl StoredDeploy {
@@ -62,6 +64,11 @@ impl StoredDeploy {
             asked: deploy.services.clone(),
             rollback_to: deploy.rollback_to,
             set: set(&deploy.set),
+            ids: deploy
+                .ids
+                .iter()
+                .map(|(name, id)| (name.to_string(), id.clone()))
+                .collect(),
         }
     }
 
@@ -70,8 +77,8 @@ impl StoredDeploy {
             OffsetDateTime::parse(text, &Rfc3339).map_err(|error| format!("`{text}`: {error}"))
         };
         // JSON is valid YAML, and the keys are the same as in a lock.
-        let set =
-            lock::parse(&self.set.to_string(), "the record").map_err(|error| error.to_string())?;
+        let set = lock::parse_deployed(&self.set.to_string(), "the record")
+            .map_err(|error| error.to_string())?;
         Ok(Deployment {
             number: self.number,
             id: self.id,
@@ -85,6 +92,11 @@ impl StoredDeploy {
             services: self.asked,
             rollback_to: self.rollback_to,
             set,
+            ids: self
+                .ids
+                .into_iter()
+                .filter_map(|(name, id)| Some((name.parse().ok()?, id)))
+                .collect(),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Decodes the tree into the manifest, reporting all problems at once.
 
 mod builder;
+mod compose;
 pub(crate) mod context;
 mod deploy;
 mod docker;
