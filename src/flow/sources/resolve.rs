@@ -140,7 +140,17 @@ impl ResolveError {
 
 impl Diagnostic for ResolveErrors {
     fn exit(&self) -> Exit {
-        Exit::Outside
+        // A name that no remote has is a mistake, not a failure of the remote.
+        let is_mistake = |error: &ResolveError| match error {
+            ResolveError::NoSuchReference { .. } => true,
+            ResolveError::NoSuchBranch { unreachable, .. } => unreachable.is_empty(),
+            ResolveError::Remote { .. } | ResolveError::NoDefault { .. } => false,
+        };
+        if self.0.iter().all(is_mistake) {
+            Exit::Usage
+        } else {
+            Exit::Outside
+        }
     }
 
     fn hints(&self) -> Vec<String> {
