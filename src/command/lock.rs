@@ -6,7 +6,9 @@ use crate::cli::LockArgs;
 use crate::flow::lock::fresh;
 use crate::flow::session::Session;
 use crate::flow::sources::locked::{lock_failure, lock_file, lock_name};
+use crate::model::event::Event;
 use crate::model::lock::{Lock, UnlockableImages};
+use crate::report::columns;
 use crate::store::claim::lock;
 use crate::store::lock_file::LockFile;
 
@@ -31,6 +33,9 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
     let (fresh, unlocked) = session
         .unless_interrupted(fresh(session, &request, &file.lock, Some(&folder_lock)))
         .await?;
+    if unlocked.is_empty() {
+        warn_of_dependents(session, &file.lock, &fresh, &unlocked);
+    }
     session.reporter.finish();
     if !unlocked.is_empty() {
         return Err(unlocked.into());
@@ -40,7 +45,9 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
     if session.settings.report.quiet {
         return Ok(());
     }
-    let table = file.lock.difference_table(&fresh);
+    let table = file
+        .lock
+        .difference_table(&fresh, columns(std::io::stdout()));
     let count = count_of(fresh.services.len(), "service");
     let end = match (is_new, is_changed) {
         (true, _) => format!("created {name} with {count}\n"),
@@ -50,6 +57,22 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
     super::print(&format!("{table}{end}"))
 }
 
+/// Warns of services that stay locked, although the lock now has another version of what they were built with.
+fn warn_of_dependents(session: &Session, old: &Lock, fresh: &Lock, unlocked: &UnlockableImages) {
+    let outdated = old.outdated_dependents(fresh, &session.manifest);
+    for (name, need) in &outdated {
+        session.events.emit(Event::warning(format!(
+            "{name} stays locked, but was built with another version of {need} than the lock has now"
+        )));
+    }
+    if !outdated.is_empty() {
+        let lock = unlocked.command("lock", &outdated.keys().collect());
+        session.events.emit(Event::note(format!(
+            "`{lock}` updates what stays locked, once `xp build` has built it"
+        )));
+    }
+}
+
 fn check(
     session: &Session,
     name: &str,
@@ -57,7 +80,7 @@ fn check(
     fresh: &Lock,
     unlocked: &UnlockableImages,
 ) -> Result<(), Failure> {
-    let table = old.difference_table(fresh);
+    let table = old.difference_table(fresh, columns(std::io::stdout()));
     if table.is_empty() {
         if session.settings.report.quiet {
             return Ok(());

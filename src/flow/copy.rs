@@ -39,7 +39,7 @@ pub async fn planned(session: &Session, request: &CopyRequest) -> Result<Planned
     check_target(manifest, &concerned, request)?;
     let git = session.git()?;
     let locked = match &request.lock {
-        Some(file) => Some(Locked::read(session, file)?.moved(session)),
+        Some(file) => Some(Locked::read(session, file)?),
         None => None,
     };
     let sources = match &locked {

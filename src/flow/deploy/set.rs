@@ -3,22 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::base::error::{Exit, Failure};
+use crate::base::error::{Exit, Failure, hint_lines};
 use crate::base::plural::count_of;
 use crate::flow::build::BuildOptions;
 use crate::flow::request::{LockRequest, PlanRequest, ReferenceOverrides};
 use crate::flow::session::Session;
-use crate::flow::sources::locked::{lock_failure, lock_name};
+use crate::flow::sources::locked::Locked;
 use crate::flow::{build, lock, plan, survey};
 use crate::model::deploy::Deployment;
 use crate::model::event::Event;
 use crate::model::image::ImageReference;
-use crate::model::lock::{Lock, LockedService};
+use crate::model::lock::{Lock, LockedService, copy_hints};
 use crate::model::manifest::{EnvironmentName, ServiceName};
 use crate::model::plan::{Inventory, Options, Presence, TESTS, UnknownImages};
 use crate::model::recipe::{LABEL_RECIPE, Recipe};
 use crate::store::claim::FolderLock;
-use crate::store::lock_file::LockFile;
 
 /// The images of the current commits of some services.
 pub struct CurrentImages<'c> {
@@ -66,7 +65,7 @@ impl CurrentImages<'_> {
             .into_iter()
             .filter(|(name, _)| is_included(name));
         let set = Lock::new(entries.collect());
-        check_images(self.session, &kept.services, &BTreeSet::new()).await?;
+        check_images(self.session, &kept.services, None).await?;
         Ok(set)
     }
 }
@@ -78,26 +77,28 @@ pub async fn of_lock(
     services: &BTreeSet<ServiceName>,
     kept: &Lock,
 ) -> Result<Lock, Failure> {
-    let found = LockFile::load(file).map_err(|error| lock_failure(session, &error))?;
-    let name = lock_name(session, file);
-    // Checks that the manifest and the lock have the same services.
-    found
-        .lock
-        .sources(&name, &session.manifest, services, false)?;
-    let entries = found.lock.services.into_iter();
-    let entries: BTreeMap<ServiceName, LockedService> = entries
-        .filter(|(service, _)| services.contains(service))
-        .collect();
-    let locked = entries.keys().cloned().collect();
-    let set = kept.with(entries);
-    check_images(session, &set.services, &locked).await?;
+    let found = Locked::read(session, file)?;
+    found.check_services(session, services)?;
+    let set = kept.with(found.entries(services));
+    let locked = LockedImages {
+        services,
+        copies: found.copy_commands(session, services),
+    };
+    check_images(session, &set.services, Some(&locked)).await?;
     Ok(set)
 }
 
 /// Returns the images of an earlier deploy.
 pub async fn of_deploy(session: &Session, earlier: &Deployment) -> Result<Lock, Failure> {
-    check_images(session, &earlier.set.services, &BTreeSet::new()).await?;
+    check_images(session, &earlier.set.services, None).await?;
     Ok(earlier.set.clone())
+}
+
+/// The services whose images come from a lock.
+struct LockedImages<'l> {
+    services: &'l BTreeSet<ServiceName>,
+    /// The commands that copy images locked in other repositories.
+    copies: Vec<String>,
 }
 
 /// Checks that the registries have the images with these digests, and that those of `locked` have the recorded
@@ -105,7 +106,7 @@ pub async fn of_deploy(session: &Session, earlier: &Deployment) -> Result<Lock, 
 async fn check_images(
     session: &Session,
     services: &BTreeMap<ServiceName, LockedService>,
-    locked: &BTreeSet<ServiceName>,
+    locked: Option<&LockedImages<'_>>,
 ) -> Result<(), Failure> {
     let pinned: BTreeMap<&ServiceName, (&LockedService, ImageReference)> = services
         .iter()
@@ -141,6 +142,8 @@ async fn check_images(
     }
     session.events.emit(Event::StageFinished);
     known?;
+    let is_locked =
+        |name: &ServiceName| locked.is_some_and(|locked| locked.services.contains(name));
     let mut problems = Vec::new();
     for (name, (entry, image)) in &pinned {
         if !matches!(inventory.registry.get(image), Some(Presence::Present(_))) {
@@ -165,7 +168,7 @@ async fn check_images(
         };
         let recipe = match label.map(|label| label.parse::<Recipe>()).transpose() {
             Ok(recipe) => recipe,
-            Err(invalid) if locked.contains(*name) => {
+            Err(invalid) if is_locked(name) => {
                 problems.push(format!("\n  {name}: {image}: {invalid}"));
                 continue;
             }
@@ -174,22 +177,28 @@ async fn check_images(
         let is_other = |recipe: Recipe| {
             recipe.digest() != entry.recipe && recipe.without(TESTS).digest() != entry.recipe
         };
-        if locked.contains(*name) && recipe.is_some_and(is_other) {
+        if is_locked(name) && recipe.is_some_and(is_other) {
             problems.push(format!(
                 "\n  {name}: {image} was built from different inputs than recorded"
             ));
         }
     }
     if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::rendered(
-            Exit::Outside,
-            format!(
-                "error: some images of this release are no longer in the registry as recorded{}\n\
-                 hint: rebuilding creates images with different digests: deploy current ones with `xp deploy … --build`, or use a newer lock",
-                problems.concat()
-            ),
-        ))
+        return Ok(());
     }
+    let copies = locked.map_or(&[][..], |locked| &locked.copies);
+    let (no_longer, hints) = if copies.is_empty() {
+        let hint = "rebuilding creates images with different digests: deploy current ones with `xp deploy … --build`, or use a newer lock";
+        ("no longer", vec![hint.to_owned()])
+    } else {
+        ("not", copy_hints(copies))
+    };
+    Err(Failure::rendered(
+        Exit::Outside,
+        format!(
+            "error: some images of this release are {no_longer} in the registry as recorded{}{}",
+            problems.concat(),
+            hint_lines(&hints)
+        ),
+    ))
 }

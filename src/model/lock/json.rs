@@ -44,6 +44,7 @@ fn service(change: &ServiceChange) -> Value {
     json!({
         "change": change.word(),
         "changed": changed,
+        "renamed": change.renamed.as_ref().map(ToString::to_string),
         "from": change.from.as_ref().map(locked),
         "to": change.to.as_ref().map(locked),
         "commits": added,

@@ -6,6 +6,7 @@
 
 mod changes;
 mod compare;
+mod dependents;
 mod entry;
 mod json;
 mod markdown;
@@ -21,6 +22,7 @@ mod unlockable;
 use std::collections::BTreeMap;
 
 pub use self::changes::{CommitHistory, LockChanges, ServiceChange};
+pub use self::missing_images::copy_hints;
 pub use self::parse::{InvalidLock, parse};
 pub use self::unlockable::{LockProblem, UnlockableImages};
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::render::HEADER;
 use super::{Lock, LockedService, VERSION};
 use crate::base::error::{Diagnostic, Exit};
+use crate::base::shell::quoted;
 use crate::model::image::{ImageReference, Tag};
 use crate::model::manifest::decode::context::{DecodeContext, DecodedValue, Fields};
 use crate::model::manifest::decode::path::within_repository;
@@ -71,7 +72,7 @@ pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
             report: ManifestError::new(&document, problems),
         })
     };
-    if let Some(problem) = merge_conflict(text) {
+    if let Some(problem) = merge_conflict(file, text) {
         return failed(vec![problem]);
     }
     let mut problems = Vec::new();
@@ -97,7 +98,7 @@ pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
 }
 
 /// Returns a problem if there is a git conflict marker.
-fn merge_conflict(text: &str) -> Option<SourceProblem> {
+fn merge_conflict(file: &str, text: &str) -> Option<SourceProblem> {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let is_marker = ["<<<<<<< ", ">>>>>>> ", "||||||| "]
@@ -107,7 +108,10 @@ fn merge_conflict(text: &str) -> Option<SourceProblem> {
         if is_marker {
             let span = Span::new(start, start + line.trim_end().len());
             let problem = SourceProblem::at(span, "the lock has an unresolved merge conflict")
-                .help("take one side (`git checkout --ours` or `--theirs`) and run `xp lock`");
+                .help(format!(
+                    "take one side with `git checkout --ours {0}` or `git checkout --theirs {0}`, then run `xp lock`",
+                    quoted(file)
+                ));
             return Some(problem);
         }
         start += line.len();

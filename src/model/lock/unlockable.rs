@@ -136,7 +136,8 @@ impl UnlockableImages {
         locked_together
     }
 
-    fn command(&self, name: &str, services: &BTreeSet<&ServiceName>) -> String {
+    /// Returns a command for these services, or all, with the options of references.
+    pub fn command(&self, name: &str, services: &BTreeSet<&ServiceName>) -> String {
         let services = services.iter().map(|service| service.to_string());
         let words = ["xp".to_owned(), name.to_owned()].into_iter();
         let words: Vec<String> = words
