@@ -32,7 +32,7 @@ async fn show(
         return print(prepared.text());
     }
     if session.settings.report.prints_summary() {
-        print(&task.changes(&record, &prepared).await?)?;
+        print(&task.changes(&record, &prepared, None).await?)?;
     }
     let objects = prepared.objects();
     print(&format!(
@@ -55,11 +55,8 @@ async fn apply(
         return reporter.print(&format!("{name} is up to date ({count})\n"));
     }
     if session.settings.report.prints_summary() {
-        print(
-            &task
-                .changes(comparison.record(), &comparison.prepared)
-                .await?,
-        )?;
+        let (record, back) = (comparison.record(), comparison.back());
+        print(&task.changes(record, &comparison.prepared, back).await?)?;
         print(comparison.differences.as_deref().unwrap_or_default())?;
     }
     if request.mode == DeployMode::Compare {

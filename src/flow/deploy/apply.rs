@@ -29,6 +29,11 @@ impl DeployComparison {
     pub fn record(&self) -> &Record {
         &self.read.record
     }
+
+    /// Returns the number of the deploy to roll back to.
+    pub fn back(&self) -> Option<u64> {
+        self.back
+    }
 }
 
 /// A finished deploy.

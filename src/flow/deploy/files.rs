@@ -9,14 +9,15 @@ use serde_json::{Map, Value};
 use super::local_files::{MAX_KUSTOMIZATIONS, MissingOverlay, kustomization, missing_overlay};
 use crate::base::error::{Exit, Failure, hint_lines};
 use crate::base::redact::Redactor;
-use crate::client::git::{checked_out, remove_tree, write_folder_at};
+use crate::client::git::{checked_out, file_at, remove_tree, write_folder_at};
 use crate::execute::{Stop, UnitState, run_export, sync_working_copy};
 use crate::flow::plan;
 use crate::flow::session::Session;
 use crate::flow::sources::resolve;
 use crate::flow::sources::resolve::ResolveRequest;
-use crate::model::deploy::{Deployment, FieldSpec, Kustomization, image_fields};
+use crate::model::deploy::{Deployment, FieldSpec, ImageNames, Kustomization, image_fields};
 use crate::model::event::{Event, Phase, Unit};
+use crate::model::manifest;
 use crate::model::manifest::{Deploy, Environment, KustomizeFiles};
 use crate::model::plan::{ExportStep, SyncStep};
 use crate::model::source::{CommitId, GitReference, GitUrl, ResolvedReference};
@@ -37,6 +38,8 @@ pub struct EnvironmentFiles {
     pub fields: Vec<FieldSpec>,
     /// Values to hide in kustomize's output.
     pub secrets: Redactor,
+    /// The image names of the manifest at the time of the files, if they are those of an earlier deploy.
+    pub names: Option<ImageNames>,
 }
 
 /// Returns the current files.
@@ -73,7 +76,12 @@ pub async fn of_deploy(
     earlier: &Deployment,
 ) -> Result<EnvironmentFiles, Failure> {
     let why = match at_deploy(session, deploy, environment, earlier).await {
-        Ok(Ok(files)) => return Ok(files),
+        Ok(Ok(files)) => {
+            return Ok(EnvironmentFiles {
+                names: names_at(session, deploy, earlier),
+                ..files
+            });
+        }
         Ok(Err(why)) => format!("{why}: using the current files with its images"),
         Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
         Err(failure) => format!(
@@ -86,6 +94,18 @@ pub async fn of_deploy(
         earlier.number
     )));
     current(session, deploy, environment).await
+}
+
+/// Returns the image names of the manifest of an earlier deploy, if it was committed: services and images may have been
+/// renamed since, and the files use the names of that time.
+fn names_at(session: &Session, deploy: &Deploy, earlier: &Deployment) -> Option<ImageNames> {
+    let file = &session.manifest.file;
+    let commit: CommitId = earlier.manifest.as_ref()?.parse().ok()?;
+    let found = file_at(file, &commit.to_string()).ok()?;
+    let text = String::from_utf8(found.content).ok()?;
+    let manifest = manifest::parse(&text, file).ok()?;
+    let deploy = manifest.deploy.as_ref().unwrap_or(deploy);
+    Some(ImageNames::of(&manifest, deploy))
 }
 
 /// Returns the message of a failure without its hints.
@@ -281,6 +301,7 @@ fn read_overlay(
         options: options.unwrap_or_default(),
         fields: image_fields(fields),
         secrets,
+        names: None,
     })
 }
 

@@ -18,7 +18,9 @@ use crate::base::error::Failure;
 use crate::base::plural::join_with_and;
 use crate::base::redact::SharedRedactor;
 use crate::client::kubectl::{Cluster, Kubectl};
-use crate::model::deploy::{Deployment, ImageNames, NamedImages, Record, RenderedObjects};
+use crate::model::deploy::{
+    DeployState, Deployment, FormerNames, ImageNames, NamedImages, Record, RenderedObjects,
+};
 use crate::model::event::Event;
 use crate::model::lock::{Lock, LockChanges};
 use crate::model::manifest::{Deploy, Environment, ServiceName};
@@ -162,10 +164,7 @@ impl DeployTask<'_> {
             Some(back) => files::of_deploy(session, deploy, environment, back).await?,
         };
         self.secrets.merge(files.secrets.clone());
-        let names = match back {
-            None => self.names.clone(),
-            Some(back) => self.names.clone().with_set(&back.set),
-        };
+        let mut names = self.names_in(&files, back);
         let mut plain = self.plain(&files, &names, back).await;
         if let (Err(error), Some(back)) = (&plain, back) {
             // For example because files outside of the folder were part of it. A rollback must still work.
@@ -176,12 +175,15 @@ impl DeployTask<'_> {
             )));
             files = files::current(session, deploy, environment).await?;
             self.secrets.merge(files.secrets.clone());
+            names = self.names_in(&files, Some(back));
             plain = self.plain(&files, &names, Some(back)).await;
         }
         let (plain, named) = plain?;
         let set = match back {
             Some(back) => set::of_deploy(session, back).await?,
             None => {
+                let last = record.last_deployed();
+                FormerNames::check(&files.shown, last, &named, &names, &plain, &files.fields)?;
                 let wanted = self.wanted(&files, &named, &plain)?;
                 self.set(record, &wanted, &named, &folder).await?
             }
@@ -194,6 +196,15 @@ impl DeployTask<'_> {
             text,
             rendered,
         })
+    }
+
+    /// Returns the names that the files may use for images; `back` is the deploy to roll back to.
+    fn names_in(&self, files: &EnvironmentFiles, back: Option<&Deployment>) -> ImageNames {
+        let names = files.names.as_ref().unwrap_or(&self.names).clone();
+        match back {
+            None => names,
+            Some(back) => names.with_set(&back.set),
+        }
     }
 
     /// Finds the images. Services that are not selected keep those of the record.
@@ -232,11 +243,13 @@ impl DeployTask<'_> {
         }
     }
 
-    /// Returns the changes of each service since the last deploy of the record.
+    /// Returns the changes of each service since the last deploy of the record, even if that one failed: it was applied.
+    /// `back` is the number of the deploy to roll back to.
     pub async fn changes(
         &self,
         record: &Record,
         prepared: &PreparedDeploy,
+        back: Option<u64>,
     ) -> Result<String, Failure> {
         let Environment {
             name,
@@ -245,15 +258,31 @@ impl DeployTask<'_> {
             ..
         } = self.request.environment;
         let empty = Lock::default();
-        let before = record.last_deployed().map_or(&empty, |it| &it.set);
+        let last = record.deploys.first();
+        let before = last.map_or(&empty, |it| &it.set);
         let mut changes = LockChanges::between((name.as_str(), before), ("the set", &prepared.set));
         // Commits are listed from the local history only, without fetching.
         changes::fill_in(self.session, &mut changes, false).await?;
         self.session.reporter.finish();
-        let head = format!(
+        let mut head = format!(
             "{name}: {} to namespace {namespace} of {context}\n",
             prepared.files.shown
         );
+        let target = record.deploys.iter().find(|it| Some(it.number) == back);
+        if let Some(target) = target {
+            let Deployment { number, by, .. } = target;
+            head += &format!(
+                "rolls back to deploy {number} of {}, by {by}\n",
+                target.when()
+            );
+        }
+        if let Some(last) = last.filter(|last| last.state != DeployState::Deployed) {
+            head += &format!(
+                "compared with deploy {}, which {}\n",
+                last.number,
+                last.state.ending()
+            );
+        }
         Ok(format!("{head}{}", changes.summary()))
     }
 }

@@ -1,5 +1,6 @@
 //! The record of an environment: in the cluster, with a copy in the `.xp` folder.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::flow::request::DeployRequest;
 use crate::flow::session::Session;
 use crate::model::deploy::{DeployState, Deployment, Record};
 use crate::model::event::Event;
-use crate::model::manifest::Environment;
+use crate::model::manifest::{Environment, ServiceName};
 
 /// Delays between attempts to record the end of a deploy.
 const WRITE_RETRIES: [Duration; 3] = [
@@ -47,8 +48,9 @@ pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, 
         && last.state != DeployState::Deployed
     {
         session.events.emit(Event::warning(format!(
-            "deploy {} of {name} is {}; comparing with the last completed one",
-            last.number, last.state
+            "deploy {} of {name} {}; comparing with the last completed one",
+            last.number,
+            last.state.ending()
         )));
     }
     let last = found.record.last_deployed().cloned();
@@ -148,6 +150,7 @@ impl DeployTask<'_> {
             files: prepared.files.commit.map(|commit| commit.to_string()),
             services: self.request.patterns.clone(),
             rollback_to: back,
+            unused: self.unused(prepared),
             set: prepared.set.clone(),
         };
         let record = read.record.with_started(deployment);
@@ -174,6 +177,15 @@ impl DeployTask<'_> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns the services of the manifest that the kustomize files do not reference.
+    fn unused(&self, prepared: &PreparedDeploy) -> BTreeSet<ServiceName> {
+        let services = self.session.manifest.services.keys();
+        services
+            .filter(|name| !prepared.named.services.contains_key(*name))
+            .cloned()
+            .collect()
     }
 
     fn check_not_in_progress(&self, record: &Record, now: OffsetDateTime) -> Result<(), Failure> {

@@ -6,7 +6,9 @@ use super::DeployTask;
 use super::files::EnvironmentFiles;
 use crate::base::error::Failure;
 use crate::flow::request::{DeployMode, DeployRequest};
-use crate::model::deploy::{DeployState, NamedImages, Record, RenderedObjects, UnnamedServices};
+use crate::model::deploy::{
+    DeployState, NamedImages, Record, RenderedObjects, UnnamedServices, homonyms,
+};
 use crate::model::event::Event;
 use crate::model::lock::Lock;
 use crate::model::manifest::ServiceName;
@@ -55,16 +57,21 @@ impl DeployTask<'_> {
             check(selected.clone(), false)?;
             return Ok(BTreeSet::new());
         }
-        let skipped: Vec<&str> = selected
+        let skipped: Vec<&ServiceName> = selected
             .iter()
             .filter(|name| !named.services.contains_key(*name))
-            .map(ServiceName::as_str)
             .collect();
         if !skipped.is_empty() && *mode != DeployMode::Render {
             self.session.events.emit(Event::note(format!(
                 "{} references no image of {}: skipped",
                 files.shown,
-                skipped.join(", ")
+                joined(&skipped)
+            )));
+        }
+        for image in homonyms(&skipped, &self.names, rendered, &files.fields) {
+            self.session.events.emit(Event::warning(format!(
+                "{} has the image `{image}`, which is not the image of the service `{image}`; if it should be, set `{image}: {image}` in `deploy.images`",
+                files.shown
             )));
         }
         Ok(named.services.keys().cloned().collect())
@@ -98,10 +105,10 @@ impl DeployTask<'_> {
         };
         if last.state != DeployState::Deployed {
             return Err(Failure::usage(format!(
-                "deploy {} of {name} is {}, so the running version of {} is unknown\n\
+                "deploy {} of {name} {}, so the running version of {} is unknown\n\
                  hint: `xp deploy {name}` deploys all services, `xp deploy {name} --rollback` rolls back",
                 last.number,
-                last.state,
+                last.state.ending(),
                 joined(&others),
             )));
         }

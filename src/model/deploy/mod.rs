@@ -5,6 +5,7 @@
 //! of an environment contains one, so that any two of them can be compared.
 
 mod configuration;
+mod former_names;
 mod images;
 mod overlay;
 mod record;
@@ -16,6 +17,7 @@ mod verify;
 pub const TOOLS_BUILDER: &str = "k8s";
 
 pub use self::configuration::{FieldSpec, Kustomization, image_fields};
+pub use self::former_names::{FormerNames, homonyms};
 pub use self::images::{ImageNames, NamedImages};
 pub use self::overlay::Overlay;
 pub use self::record::{DeployState, Deployment, Record};

@@ -6,7 +6,7 @@
 
 mod stored;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::lock::Lock;
-use crate::model::manifest::EnvironmentName;
+use crate::model::manifest::{EnvironmentName, ServiceName};
 use stored::{StoredDeploy, StoredRecord};
 
 /// The format version of the record.
@@ -46,6 +46,18 @@ pub enum DeployState {
     Failed,
     /// It was interrupted.
     Interrupted,
+}
+
+impl DeployState {
+    /// Returns what happened to the deploy, such as `failed`, after "which".
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Deploying => "did not finish",
+            Self::Deployed => "finished",
+            Self::Failed => "failed",
+            Self::Interrupted => "was interrupted",
+        }
+    }
 }
 
 impl fmt::Display for DeployState {
@@ -83,6 +95,8 @@ pub struct Deployment {
     pub services: Vec<String>,
     /// The deploy that it rolled back to.
     pub rollback_to: Option<u64>,
+    /// The services of the manifest that the kustomize files did not reference.
+    pub unused: BTreeSet<ServiceName>,
     /// What was deployed.
     pub set: Lock,
 }

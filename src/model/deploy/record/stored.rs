@@ -43,6 +43,8 @@ pub(super) struct StoredDeploy {
         skip_serializing_if = "Option::is_none"
     )]
     rollback_to: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unused: Vec<String>,
     set: Value,
 }
 
@@ -61,6 +63,7 @@ impl StoredDeploy {
             files: deploy.files.clone(),
             asked: deploy.services.clone(),
             rollback_to: deploy.rollback_to,
+            unused: deploy.unused.iter().map(ToString::to_string).collect(),
             set: set(&deploy.set),
         }
     }
@@ -84,6 +87,11 @@ impl StoredDeploy {
             files: self.files,
             services: self.asked,
             rollback_to: self.rollback_to,
+            unused: self
+                .unused
+                .iter()
+                .filter_map(|name| name.parse().ok())
+                .collect(),
             set,
         })
     }

@@ -27,6 +27,7 @@ fn deploy(number: u64, state: DeployState, rollback_to: Option<u64>) -> Deployme
         files: None,
         services: vec!["a".to_owned()],
         rollback_to,
+        unused: BTreeSet::from(["b".parse().unwrap()]),
         set: lock::parse(&set, "x").unwrap(),
     }
 }
