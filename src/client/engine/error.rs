@@ -9,6 +9,7 @@ use crate::model::image::ImageReference;
 
 use crate::client::engine::build::base_registry;
 use crate::client::engine::build::context::ContextError;
+use crate::client::engine::build::instruction_error;
 use crate::client::engine::connect::docker_context::DockerContextError;
 use crate::client::engine::connect::ssh;
 
@@ -42,7 +43,10 @@ pub enum EngineError {
         found: String,
     },
     /// The engine rejected a request.
-    #[error("the engine cannot {action}: {message}")]
+    #[error(
+        "the engine cannot {action}: {}",
+        instruction_error::shortened(message)
+    )]
     Refused {
         /// The action, such as `push r/app:1`.
         action: String,
