@@ -506,9 +506,11 @@ fn a_clone_of_another_remote_has_a_valid_fix() {
         let mut warning = warning.filter(|finding| finding.severity == Severity::Warning);
         warning.next().unwrap().fixes.join(" ")
     };
-    assert!(fix(&["https://h/x"]).contains("remote set-url origin"));
+    let command = "`git -C src/a remote set-url origin git@git.example.com:x/a.git`";
+    assert!(fix(&["https://h/x"]).contains(command));
     // Without a remote, `set-url` would fail.
-    assert!(fix(&[]).contains("remote add origin"));
+    let command = "`git -C src/a remote add origin git@git.example.com:x/a.git`";
+    assert!(fix(&[]).contains(command));
 }
 
 #[test]

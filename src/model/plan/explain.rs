@@ -379,6 +379,7 @@ build: new
 service  zback
 
   INPUT        CURRENT   IMAGE  FROM
+  VALUE
   commit       12345678  -      x.yml:5
   master of a
   docker.file  12345678  -      default
@@ -394,6 +395,7 @@ build: new
 service  zback
 
   INPUT        CURRENT   IMAGE
+  FROM  VALUE
   commit       12345678  -
   x.yml:5  master of a
   docker.file  12345678  -
