@@ -133,10 +133,10 @@ pub enum Command {
     /// Copies the images of the current commits that `xp build` would accept, with their commit and identity tags.
     /// Branch tags are not moved.
     Copy(CopyArgs),
-    /// Deploy a set of images to a Kubernetes cluster
+    /// Deploy images to a cluster or compose project
     ///
-    /// xp wraps your overlay in one that pins the images by digest. A record in the cluster keeps track of what is
-    /// deployed, so you can deploy single services and roll back.
+    /// xp wraps your overlay or compose file in one that pins the images by digest. A record in the cluster or engine
+    /// keeps track of what is deployed, so you can deploy single services and roll back.
     Deploy(DeployArgs),
     /// List or build the builder images
     #[command(subcommand)]
@@ -144,7 +144,7 @@ pub enum Command {
     /// Print the JSON Schema of the manifest or of xp's JSON output
     Schema {
         /// Which schema
-        #[arg(value_enum, default_value = "manifest", value_name = "SCHEMA")]
+        #[arg(value_enum, default_value = "platform", value_name = "SCHEMA")]
         of: SchemaName,
     },
     /// Print the completion script for a shell

@@ -15,7 +15,7 @@ use crate::model::{lock, manifest};
 pub use crate::client::engine::fuzzing::dockerignore;
 pub use crate::client::git::fuzzing::refs;
 pub use crate::client::registry::fuzzing::registry;
-pub use crate::report::fuzzing::log;
+pub use crate::report::fuzzing::{log, test_report};
 
 /// A manifest: it parses, or its errors contain no control characters.
 pub fn manifest(bytes: &[u8]) {

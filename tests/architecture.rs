@@ -275,6 +275,7 @@ const BANNED_WORDS: &[&str] = &["please", "oops", "sorry", "successfully"];
 /// Files that match messages of other programs.
 const MATCHES_OTHER_PROGRAMS: &[&str] = &[
     "client/engine/build/base_registry.rs",
+    "client/engine/build/instruction_error.rs",
     "client/engine/build/log.rs",
     "client/kubectl/",
 ];

@@ -34,6 +34,8 @@ const CASES: &[(&str, Run)] = &[
     ("context", cases::context::run),
     ("planning", cases::planning::run),
     ("waiting", cases::waiting::run),
+    ("sidecars", cases::sidecars::run),
+    ("sources", cases::sources::run),
 ];
 
 fn main() -> ExitCode {

@@ -118,6 +118,14 @@ impl World {
         world
     }
 
+    /// Starts another server on a free port, and waits until it responds.
+    pub fn serve(&self, kind: &str, folder: &Path) -> (Child, u16) {
+        let port = free_port();
+        let server = serve(kind, folder, Some(port));
+        wait_until(kind, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        (server, port)
+    }
+
     /// Returns the size of the benchmark.
     pub fn size(&self) -> Size {
         self.size

@@ -39,7 +39,10 @@ impl Exit {
             Self::ServiceFailed,
             "a service failed: a script, an image build or a push",
         ),
-        (Self::Usage, "invalid command line or invalid manifest"),
+        (
+            Self::Usage,
+            "invalid command line or invalid manifest, such as an unknown service or branch",
+        ),
         (
             Self::Outside,
             "an external system failed or refused the request: the engine, a registry or a git remote",

@@ -86,10 +86,7 @@ pub fn with_last_cell_below(mut rows: Vec<Vec<String>>, terminal: Option<usize>)
     if terminal.is_none_or(|terminal| is_within(&rows, terminal)) {
         return aligned(&rows);
     }
-    let mut below: Vec<String> = rows.iter_mut().filter_map(Vec::pop).collect();
-    if let Some(heading) = below.first_mut() {
-        heading.clear();
-    }
+    let below: Vec<String> = rows.iter_mut().filter_map(Vec::pop).collect();
     let rows = rows.into_iter().map(|row| vec![row]);
     joined(&rows.collect::<Vec<_>>(), &below)
 }

@@ -127,7 +127,7 @@ pub struct LockArgs {
     /// Only check; fail if the lock is out of date
     #[arg(long)]
     pub check: bool,
-    /// Accept images that were built without `scripts.test`
+    /// Accept images that were built without tests
     #[arg(long)]
     pub no_test: bool,
     /// Accept images tagged with the commit, whatever else they were built from
@@ -156,7 +156,7 @@ pub struct CopyArgs {
     /// Show what would be copied
     #[arg(long)]
     pub dry_run: bool,
-    /// Accept images that were built without `scripts.test`
+    /// Accept images that were built without tests
     #[arg(long, hide_short_help = true)]
     pub no_test: bool,
     /// Concurrency
@@ -191,12 +191,15 @@ pub struct DeployArgs {
     /// Build missing images first
     #[arg(long, conflicts_with_all = ["lock", "locked", "rollback", "render", "dry_run"])]
     pub build: bool,
+    /// Deploy the images of working copies, built with `xp build --local`, to a compose project
+    #[arg(long, conflicts_with_all = ["branch", "lock", "locked", "rollback"], hide_short_help = true)]
+    pub local: bool,
     /// Print the YAML to be applied, without cluster access
     #[arg(long, conflicts_with_all = ["dry_run", "rollback"])]
     pub render: bool,
     /// Show what would be deployed
     ///
-    /// Without `--rollback`, the cluster is not accessed.
+    /// Without `--rollback`, a cluster is not accessed; for a compose project, it is compared with the containers.
     #[arg(long)]
     pub dry_run: bool,
     /// Do not prompt

@@ -20,7 +20,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
             "up", "down", "start", "stop", "restart", "pause", "kill", "attach", "port", "top",
             "scale",
         ],
-        "xp builds images but does not start services; `xp run SERVICE -- COMMAND` runs a command in a service's builder",
+        "`xp deploy ENV` starts the images of an environment with a compose file; `docker compose` shows and stops its containers",
     ),
     (
         &["exec"],
@@ -320,7 +320,7 @@ const OPTIONS: &[ForeignOption] = &[
     (
         &["xp build"],
         &["--detach", "-d"],
-        "xp builds images but does not start services",
+        "xp builds images; `xp deploy ENV` starts those of an environment with a compose file",
     ),
     (
         &["xp deploy", "xp lock", "xp diff", "xp status", "xp graph"],
@@ -458,8 +458,8 @@ mod tests {
             ("xp du", "dockerBuilder.cache"),
             ("xp inspect", "xp why"),
             // docker compose
-            ("xp up", "does not start services"),
-            ("xp up -d --build", "does not start services"),
+            ("xp up", "`xp deploy ENV` starts"),
+            ("xp up -d --build", "`xp deploy ENV` starts"),
             ("xp config", "xp check"),
             ("xp ls", "xp status"),
             ("xp watch", "xp build --local"),

@@ -21,7 +21,9 @@ pub struct ManArgs {
 /// The available schemas
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SchemaName {
-    /// x-platform.yml
+    /// x-platform.yml, with the settings of plugins in the builders folder
+    Platform,
+    /// x-platform.yml of any platform
     Manifest,
     /// The output of `xp plan --format json`
     Plan,

@@ -99,7 +99,7 @@ pub struct ImageArgs {
     /// Reuse images of the same commit, whatever else they were built from
     #[arg(long, hide_short_help = true)]
     pub trust_commit: bool,
-    /// Skip `scripts.test`
+    /// Skip `scripts.test` and `scripts.verify`
     #[arg(long)]
     pub no_test: bool,
     /// Update branch tags and additional tags only if all services succeed

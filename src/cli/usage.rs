@@ -241,8 +241,8 @@ impl<'a> TypedLine<'a> {
         let foreign = foreign::equivalent_option(&self.path, option);
         let hint = foreign
             .map(str::to_owned)
-            .or_else(|| near.map(|near| suggest::did_you_mean(format!("--{near}"))))
             .or_else(elsewhere)
+            .or_else(|| near.map(|near| suggest::did_you_mean(format!("--{near}"))))
             .or_else(|| Some(format!("run `{} --help` for a list", self.path)));
         (message, hint)
     }

@@ -1,6 +1,7 @@
-//! Clients of git, container engines, registries and clusters: the only modules that use the crates for git, the
+//! Clients of git, container engines, registries, clusters and compose: the only modules that use the crates for git, the
 //! engine and HTTP, and that run other programs to do work.
 
+pub mod compose;
 pub mod engine;
 pub mod git;
 pub mod http;

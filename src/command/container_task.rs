@@ -9,7 +9,7 @@ use crate::flow::session::Session;
 use crate::flow::workbench::Workbench;
 use crate::host::console::{Connection, Signals, attach};
 use crate::model::environment::{COLORTERM, LANG, NO_COLOR, TERM};
-use crate::model::event::{Phase, Unit};
+use crate::model::event::{Event, Phase, Unit};
 use crate::model::manifest::Service;
 use crate::model::plan::ContainerStep;
 
@@ -45,6 +45,7 @@ pub async fn carry_out(
     let Workbench {
         context,
         step,
+        sidecars,
         state,
     } = bench;
     let image = step.image.to_string();
@@ -65,7 +66,7 @@ pub async fn carry_out(
         session.cancel.cancelled().await;
         Stop::Cancelled
     };
-    let opened = Container::open(&context, &unit, &step, &state, stopped).await;
+    let opened = Container::open(&context, &unit, &step, sidecars.as_ref(), &state, stopped).await;
     let container = opened.map_err(|stop| match stop {
         Stop::Cancelled => Failure::silent(Exit::Interrupted),
         Stop::Failed(error) => failed(&unit, error),
@@ -86,6 +87,9 @@ pub async fn carry_out(
         }
         Err(error) => Err(Failure::outside(format!("cannot receive signals: {error}"))),
     };
+    if let Some(error) = container.ended_sidecar() {
+        session.events.emit(Event::warning(error.message()));
+    }
     let ended = container.end(&context).await;
     ended.map_err(|error| failed(&unit, error))?;
     match u8::try_from(code?).unwrap_or(u8::MAX) {

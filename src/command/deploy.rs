@@ -3,23 +3,87 @@
 use super::{count_of, print, request};
 use crate::base::error::Failure;
 use crate::cli::DeployArgs;
-use crate::flow::deploy::{self, DeployTask};
+use crate::flow::deploy::compose::{self, ComposeTask};
+use crate::flow::deploy::{self, DeployTask, FinishedDeploy};
 use crate::flow::request::{DeployMode, DeployRequest};
 use crate::flow::session::Session;
-use crate::model::manifest::{EnvironmentName, ServiceName};
-use crate::report::ask;
+use crate::model::manifest::{ComposeEnvironment, Environment, EnvironmentName, ServiceName};
+use crate::report::{Reporter, ask};
 
 /// Deploys a set of images, or shows what would be deployed.
 pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
-    let request = request::deploy(session, args)?;
-    deploy::with_task(session, &request, async |task| {
-        if request.mode.accesses_cluster() {
-            apply(session, &request, task, args.yes).await
-        } else {
-            show(session, &request, task).await
+    match deploy::environment(session, args.environment.as_deref())? {
+        (deploy, Environment::Cluster(environment)) => {
+            let request = request::deploy(session, args, (deploy, environment))?;
+            deploy::with_task(session, &request, async |task| {
+                if request.mode.accesses_cluster() {
+                    apply(session, &request, task, args.yes).await
+                } else {
+                    show(session, &request, task).await
+                }
+            })
+            .await
         }
-    })
-    .await
+        (deploy, Environment::Compose(environment)) => {
+            let request = request::deploy(session, args, (deploy, environment))?;
+            compose::with_task(session, &request, async |task| {
+                if request.mode == DeployMode::Render {
+                    return print(&task.render().await?);
+                }
+                launch(session, &request, task, args.yes).await
+            })
+            .await
+        }
+    }
+}
+
+/// Deploys to a compose project.
+async fn launch(
+    session: &Session,
+    request: &DeployRequest<'_, ComposeEnvironment>,
+    task: &ComposeTask<'_>,
+    yes: bool,
+) -> Result<(), Failure> {
+    let (name, reporter) = (&request.environment.name, &session.reporter);
+    let comparison = task.compare().await?;
+    if comparison.is_up_to_date {
+        return print_up_to_date(session, name, comparison.services().len());
+    }
+    if session.settings.report.prints_summary() {
+        print(&task.changes(&comparison).await?)?;
+        print(&comparison.changes.text())?;
+    }
+    if request.mode != DeployMode::Apply {
+        return Ok(());
+    }
+    if !yes && session.settings.can_ask {
+        confirm(session, name).await?;
+    }
+    print_finished(reporter, name, &task.apply(comparison).await?)
+}
+
+fn print_up_to_date(
+    session: &Session,
+    name: &EnvironmentName,
+    services: usize,
+) -> Result<(), Failure> {
+    let count = count_of(services, "service");
+    session
+        .reporter
+        .print(&format!("{name} is up to date ({count})\n"))
+}
+
+fn print_finished(
+    reporter: &Reporter,
+    name: &EnvironmentName,
+    finished: &FinishedDeploy,
+) -> Result<(), Failure> {
+    let services: Vec<&str> = finished.services.iter().map(ServiceName::as_str).collect();
+    reporter.print(&format!(
+        "deploy {} of {name} finished: {}\n",
+        finished.number,
+        services.join(", ")
+    ))
 }
 
 async fn show(
@@ -32,7 +96,7 @@ async fn show(
         return print(prepared.text());
     }
     if session.settings.report.prints_summary() {
-        print(&task.changes(&record, &prepared).await?)?;
+        print(&task.changes(&record, &prepared, None).await?)?;
     }
     let objects = prepared.objects();
     print(&format!(
@@ -51,15 +115,11 @@ async fn apply(
     let (name, reporter) = (&request.environment.name, &session.reporter);
     let comparison = task.compare().await?;
     if comparison.is_up_to_date {
-        let count = count_of(comparison.prepared.services().len(), "service");
-        return reporter.print(&format!("{name} is up to date ({count})\n"));
+        return print_up_to_date(session, name, comparison.prepared.services().len());
     }
     if session.settings.report.prints_summary() {
-        print(
-            &task
-                .changes(comparison.record(), &comparison.prepared)
-                .await?,
-        )?;
+        let (record, back) = (comparison.record(), comparison.back());
+        print(&task.changes(record, &comparison.prepared, back).await?)?;
         print(comparison.differences.as_deref().unwrap_or_default())?;
     }
     if request.mode == DeployMode::Compare {
@@ -68,13 +128,7 @@ async fn apply(
     if !yes && session.settings.can_ask {
         confirm(session, name).await?;
     }
-    let finished = task.apply(comparison).await?;
-    let services: Vec<&str> = finished.services.iter().map(ServiceName::as_str).collect();
-    reporter.print(&format!(
-        "deploy {} of {name} finished: {}\n",
-        finished.number,
-        services.join(", ")
-    ))
+    print_finished(reporter, name, &task.apply(comparison).await?)
 }
 
 async fn confirm(session: &Session, environment: &EnvironmentName) -> Result<(), Failure> {

@@ -12,7 +12,9 @@ use crate::flow::changes;
 use crate::flow::deploy::last_deployed;
 use crate::flow::session::Session;
 use crate::flow::sources::locked;
+use crate::model::event::Event;
 use crate::model::lock::{CommitHistory, Lock, LockChanges, parse};
+use crate::model::manifest::ServiceName;
 use crate::store::lock_file::LockFile;
 
 /// Prints what changed between two locks.
@@ -29,7 +31,10 @@ pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), Failure> {
             side(session, &file, to).await?,
         ),
     };
-    let mut changes = LockChanges::between((&from.0, &from.1), (&to.0, &to.1));
+    let (mut from, mut to) = (from, to);
+    exclude(session, &from, &mut to);
+    exclude(session, &to, &mut from);
+    let mut changes = LockChanges::between((&from.name, &from.lock), (&to.name, &to.lock));
     let hints = changes::fill_in(session, &mut changes, !args.no_fetch).await?;
     session.reporter.finish();
     let text = match args.format {
@@ -49,7 +54,39 @@ pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), Failure> {
 }
 
 /// A lock and its name in messages.
-type NamedLock = (String, Lock);
+struct NamedLock {
+    name: String,
+    lock: Lock,
+    /// The services that an environment does not use.
+    unused: BTreeSet<ServiceName>,
+}
+
+impl NamedLock {
+    fn new(name: String, lock: Lock) -> Self {
+        Self {
+            name,
+            lock,
+            unused: BTreeSet::new(),
+        }
+    }
+}
+
+/// Removes the services that an environment does not use from the other side: they are not part of any deploy there.
+fn exclude(session: &Session, environment: &NamedLock, other: &mut NamedLock) {
+    let services = &mut other.lock.services;
+    let unused = environment.unused.iter();
+    let removed: Vec<&str> = unused
+        .filter(|name| services.remove(*name).is_some())
+        .map(ServiceName::as_str)
+        .collect();
+    if !removed.is_empty() {
+        session.events.emit(Event::note(format!(
+            "{} references no image of {}: not compared",
+            environment.name,
+            removed.join(", ")
+        )));
+    }
+}
 
 /// Reads the side that an argument refers to: an existing file, else an environment of the manifest, else the lock of
 /// a revision.
@@ -60,7 +97,10 @@ async fn side(session: &Session, lock: &Path, argument: &str) -> Result<NamedLoc
         return named(session, lock, argument);
     }
     let last = last_deployed(session, argument).await?;
-    Ok((argument.to_owned(), last.set))
+    Ok(NamedLock {
+        unused: last.unused,
+        ..NamedLock::new(argument.to_owned(), last.set)
+    })
 }
 
 /// Reads the lock that an argument refers to: an existing file, else a revision.
@@ -81,8 +121,11 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<NamedLock, Fa
         Err(RevisionError::NoRevision {
             repository, names, ..
         }) => {
+            let deploy = session.manifest.deploy.iter();
+            let environments = deploy.flat_map(|deploy| deploy.environments.keys());
             let known = locks_in_folder_of(&file)
                 .into_iter()
+                .chain(environments.map(ToString::to_string))
                 .chain(names)
                 .collect::<Vec<_>>();
             let near = suggest::nearest(argument, known.iter().map(String::as_str));
@@ -138,7 +181,7 @@ fn in_file(session: &Session, file: &Path) -> Result<NamedLock, Failure> {
     let found = LockFile::load(file).map_err(|error| locked::lock_failure(session, &error))?;
     let folder = &session.manifest.folder;
     let name = file.strip_prefix(folder).unwrap_or(file);
-    Ok((name.display().to_string(), found.lock))
+    Ok(NamedLock::new(name.display().to_string(), found.lock))
 }
 
 fn at_revision(session: &Session, lock: &Path, revision: &str) -> Result<NamedLock, Failure> {
@@ -158,7 +201,7 @@ fn read(session: &Session, name: &str, content: Vec<u8>) -> Result<NamedLock, Fa
         .and_then(|text| {
             parse(&text, name).map_err(|error| locked::lock_failure(session, &error))
         })?;
-    Ok((name.to_owned(), lock))
+    Ok(NamedLock::new(name.to_owned(), lock))
 }
 
 /// Returns an error if commits are unknown, because the printed list would be mistaken for a complete one.

@@ -29,7 +29,9 @@ use std::process::ExitCode;
 
 use crate::base::error::{Exit, Failure};
 use crate::base::plural::count_of;
-use crate::cli::{self, BuilderCommand, Cli, Command, Format, Global, OutputArgs, ParseError};
+use crate::cli::{
+    self, BuilderCommand, Cli, Command, Format, Global, OutputArgs, ParseError, SchemaName,
+};
 use crate::flow::session::Session;
 use crate::host::console::client;
 use crate::host::settings::Settings;
@@ -70,6 +72,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = &cli.global;
     match cli.command {
         // These require neither a manifest nor a server.
+        Command::Schema {
+            of: SchemaName::Platform,
+        } => with_settings(global, async |it| schema::of_platform(&it)),
         Command::Schema { of } => schema::run(of),
         Command::Completions { shell } => completions::script(shell),
         Command::Man(args) => man::run(&args),

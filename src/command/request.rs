@@ -7,15 +7,14 @@ use crate::base::error::Failure;
 use crate::cli::{
     CopyArgs, DeployArgs, ImageArgs, LockArgs, LockedArgs, PlanArgs, References, Selection,
 };
-use crate::flow::deploy;
 use crate::flow::request::{
-    CopyRequest, DeployImages, DeployMode, DeployRequest, LockRequest, PlanRequest, PlanSource,
-    ReferenceOverrides,
+    CopyRequest, DeployImages, DeployMode, DeployRequest, EngineUse, LockRequest, PlanRequest,
+    PlanSource, ReferenceOverrides,
 };
 use crate::flow::session::Session;
 use crate::flow::sources::current_service;
 use crate::flow::sources::locked::lock_file;
-use crate::model::manifest::ServiceName;
+use crate::model::manifest::{Deploy, ServiceName};
 use crate::model::plan::{Detail, Options};
 
 impl From<&References> for ReferenceOverrides {
@@ -111,6 +110,7 @@ pub fn lock(session: &Session, args: &LockArgs) -> Result<LockRequest, Failure> 
         references: (&args.references).into(),
         test: !args.no_test,
         trust_commit: args.trust_commit,
+        engine: EngineUse::None,
     })
 }
 
@@ -126,8 +126,11 @@ pub fn copy(session: &Session, args: &CopyArgs) -> Result<CopyRequest, Failure> 
 }
 
 /// Returns what to deploy.
-pub fn deploy<'s>(session: &'s Session, args: &DeployArgs) -> Result<DeployRequest<'s>, Failure> {
-    let (deploy, environment) = deploy::environment(session, args.environment.as_deref())?;
+pub fn deploy<'s, E>(
+    session: &'s Session,
+    args: &DeployArgs,
+    (deploy, environment): (&'s Deploy, &'s E),
+) -> Result<DeployRequest<'s, E>, Failure> {
     let images = if args.rollback {
         DeployImages::Previous
     } else if let Some(file) = &args.lock {
@@ -139,6 +142,7 @@ pub fn deploy<'s>(session: &'s Session, args: &DeployArgs) -> Result<DeployReque
             references: (&args.references).into(),
             build: args.build,
             trust_commit: args.trust_commit,
+            local: args.local,
         }
     };
     let mode = if args.render {

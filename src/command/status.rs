@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{count_of, request};
-use crate::base::error::{Exit, Failure, hint_lines, render};
+use crate::base::error::{Diagnostic as _, Exit, Failure, hint_lines, render};
 use crate::cli::{Format, StatusArgs};
 use crate::client::engine::Engine;
 use crate::client::git::GitClient;
@@ -11,6 +11,7 @@ use crate::flow::request::ReferenceOverrides;
 use crate::flow::session::Session;
 use crate::flow::sources::commits;
 use crate::flow::sources::history::HistoryExtent;
+use crate::flow::sources::plugin;
 use crate::flow::sources::resolve;
 use crate::flow::sources::resolve::{ResolveErrors, ResolveRequest};
 use crate::flow::sources::working_copies::{self, InspectedCopy};
@@ -146,17 +147,25 @@ async fn sources(
     references: &ReferenceOverrides,
     problems: &mut Problems,
 ) -> BTreeMap<ServiceName, ServiceSource> {
-    let (found, errors) = resolve::resolve_each(git, requests.values().cloned().collect()).await;
+    let of_plugins = plugin::resolve_each(session, None, requests.values());
+    let of_git = resolve::resolve_each(git, requests.values().cloned().collect());
+    let ((mut found, mut errors), of_plugins) = tokio::join!(of_git, of_plugins);
+    match of_plugins {
+        Ok((more, failed)) => {
+            found.extend(more);
+            errors.extend(failed);
+        }
+        Err(failure) => problems.failed(&failure),
+    }
     let is_missing = errors.is_empty() && !found.values().any(|one| one.is_from_branch);
     for error in errors {
-        problems.add(Exit::Outside, render(&ResolveErrors(vec![error])));
+        let error = ResolveErrors(vec![error]);
+        problems.add(error.exit(), render(&error));
     }
-    if let Some(branch) = references.branch.as_ref().filter(|_| is_missing) {
-        let all = session.manifest.services.values();
-        let urls = all.map(|service| service.git.remote.clone());
-        if let Err(error) = resolve::find_branch(git, branch, urls).await {
-            problems.add(Exit::Outside, render(&error));
-        }
+    if let Some(branch) = references.branch.as_ref().filter(|_| is_missing)
+        && let Err(failure) = commits::find_branch(session, git, None, branch).await
+    {
+        problems.failed(&failure);
     }
     commits::origins(session, requests, found)
 }
@@ -171,7 +180,7 @@ async fn built(
     let all: Vec<ServiceName> = sources.keys().cloned().collect();
     let whole = sources.clone().into_iter().filter(|(name, _)| {
         let service = session.manifest.services.get(name);
-        service.is_some_and(|service| service.git.path.is_none())
+        service.is_some_and(|service| service.source.path().is_none())
     });
     let whole: BTreeMap<ServiceName, ServiceSource> = whole.collect();
     match commits::narrow(session, git, sources, HistoryExtent::Local).await {

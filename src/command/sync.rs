@@ -1,6 +1,6 @@
 //! `xp sync`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +19,7 @@ use crate::flow::session::Session;
 use crate::flow::sources::commits;
 use crate::flow::sources::locked::Locked;
 use crate::model::event::{Event, FailedStep, Outcome, Phase, Unit, UnitSummary};
+use crate::model::manifest::{ServiceName, Source};
 use crate::model::plan::SyncStep;
 use crate::report::failures;
 use crate::store::claim::lock;
@@ -31,6 +32,12 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
     let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
     let _lock = session.unless_interrupted(locked).await?;
     let selected = request::select(session, &args.selection)?;
+    let is_git = |name: &ServiceName| {
+        let service = session.manifest.services.get(name);
+        service.is_some_and(|service| service.source.git().is_some())
+    };
+    let (selected, of_plugins): (BTreeSet<ServiceName>, BTreeSet<ServiceName>) =
+        selected.into_iter().partition(is_git);
     let git = session.git()?;
     let locked = request::locked(session, &args.locked);
     let locked = locked
@@ -40,7 +47,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
     let sources = async {
         match &locked {
             Some(locked) => locked.sources(session, &selected),
-            None => commits::resolve(session, &git, &selected, &references).await,
+            None => commits::resolve(session, &git, &selected, &references, None).await,
         }
     };
     let (mut steps, mut locked_commits) = (Vec::new(), Vec::new());
@@ -48,13 +55,16 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
         let Some(service) = session.manifest.services.get(&name) else {
             continue;
         };
+        let Source::Git(git) = &service.source else {
+            continue;
+        };
         let dir = session.manifest.folder.join(&service.dir);
         locked_commits.push(LockedCommit {
             service: name.clone(),
             commit: source.tip.commit,
             // With `git.path`, other commits can have the same files of the service.
-            paths: match service.git.path {
-                Some(_) => service.git.paths(),
+            paths: match git.path {
+                Some(_) => git.paths(),
                 None => Vec::new(),
             },
         });
@@ -62,7 +72,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
             Unit::Service(name),
             SyncStep {
                 dir,
-                remote: service.git.remote.clone(),
+                remote: git.remote.clone(),
                 commit: source.tip.commit,
                 resolved: source.tip,
                 moves: true,
@@ -90,6 +100,11 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
         .buffer_unordered(jobs)
         .collect()
         .await;
+    rows.extend(
+        of_plugins
+            .iter()
+            .filter_map(|name| unmanaged(session, name)),
+    );
     rows.sort();
     rows.insert(
         0,
@@ -98,6 +113,18 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
             .to_vec(),
     );
     conclude(session, &rows)
+}
+
+/// Returns the row of a service whose source comes from a plugin.
+fn unmanaged(session: &Session, name: &ServiceName) -> Option<Vec<String>> {
+    let service = session.manifest.services.get(name)?;
+    let plugin = &service.source.plugin()?.image;
+    Some(vec![
+        name.to_string(),
+        "-".to_owned(),
+        format!("skipped: only git repositories are cloned, and its source comes from {plugin}"),
+        service.dir.display().to_string(),
+    ])
 }
 
 /// Groups the locked commits by working copy: services of one remote can share one.

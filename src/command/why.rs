@@ -106,9 +106,9 @@ fn conclusion(session: &Session, plan: &Plan, service: &ServiceName) -> Option<S
     let conclusion = format!("{}: {}", planned.decision, planned.reason);
     let service = session.manifest.services.get(service)?;
     let is_built = planned.decision == Decision::Build;
-    let builder = service.builder.as_ref().map(|builder| &builder.image);
-    Some(match builder {
-        Some(BuilderImage::Folder(name)) if !is_built && !service.scripts.is_empty() => format!(
+    let images = service.images_of(service.scripts.items());
+    Some(match images.first() {
+        Some(BuilderImage::Folder(name)) if !is_built => format!(
             "{conclusion}\nThe builder is identified by its content: after `xp builder update {name}`, \
              `xp build --force {}` rebuilds with the new image.",
             service.name

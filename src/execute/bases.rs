@@ -39,7 +39,7 @@ pub async fn refresh(
     let images = external_images(dockerfile, &step.args, step.target.as_deref());
     let images = images.into_iter().filter(|image| !is_needed(image));
     let mut digests = BaseDigests::new();
-    for image in images.chain(step.builder.clone()) {
+    for image in images.chain(step.builders.iter().cloned()) {
         // A digest does not move.
         if image.digest().is_some() {
             continue;

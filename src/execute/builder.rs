@@ -3,30 +3,33 @@
 mod mounts;
 mod reports;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::remote::RemoteFiles;
+use super::remote::{FilesOwner, RemoteFiles, SharedFiles};
 use super::session_lock::SessionLock;
 use super::state::UnitState;
 use super::step_error::{StepError, Stop};
-use super::{ExecuteContext, LABEL_FOLDER, LABEL_SERVICE, remote};
-use crate::client::engine::{BuilderContainer, ContainerSpec, CreatedContainer};
+use super::{ExecuteContext, LABEL_FOLDER, LABEL_SERVICE, remote, secrets};
+use crate::client::engine::{
+    BuilderContainer, ContainerSpec, CreatedContainer, EngineError, HeldFile, Network, UploadItem,
+};
 use crate::execute::path_mapping::PathMapping;
-use crate::execute::reproduce;
+use crate::execute::reproduce::{self, ScriptEnvironment};
 use crate::model::environment::{BUILDER_SSH_AUTH_SOCK, BUILDER_TRACEPARENT, SOURCE_DATE_EPOCH};
 use crate::model::event::{Event, Unit};
+use crate::model::image::ImageReference;
 use crate::model::manifest::BuilderUser;
-use crate::model::plan::{ContainerStep, ImageStep, ScriptStep};
+use crate::model::plan::{ContainerStep, ScriptStep};
 use crate::model::trace::TraceParent;
 use mounts::{
     binds, engine_socket, files, make_mount_points, missing_mount_points, reject_foreign_files,
 };
 
 pub(super) use mounts::{mount_source, remove_mount_points};
-pub(super) use reports::FoundReports;
+pub(super) use reports::{FoundReports, local_reports, remote_reports};
 
 /// The path of the engine's socket in a container.
 pub(super) const SOCKET: &str = "/var/run/docker.sock";
@@ -34,94 +37,101 @@ pub(super) const SOCKET: &str = "/var/run/docker.sock";
 /// The path of the ssh agent's socket in a container.
 const SSH_AGENT: &str = "/run/xp-ssh-agent.sock";
 
+/// What a container is started with, apart from its step.
+#[derive(Default)]
+pub struct ContainerSetup<'s> {
+    pub labels: HashMap<String, String>,
+    /// Held if other containers may use the same files.
+    pub lock: Option<SessionLock>,
+    /// The container that has the files on a remote engine already.
+    pub shared: Option<SharedFiles<'s>>,
+    /// The network of the sidecars.
+    pub network: Option<&'s Network>,
+}
+
+/// The configuration of a container, and the files that it needs.
+pub struct PreparedContainer {
+    /// The configuration.
+    pub spec: ContainerSpec,
+    /// The settings and secrets of a plugin.
+    pub config: Vec<HeldFile>,
+    /// The files to copy into it that are not in a shared volume.
+    pub items: Vec<UploadItem>,
+    /// The files that are sent, if the engine cannot access this machine's files and no other container has them.
+    pub remote_files: Option<RemoteFiles>,
+    /// The folders and files created as mount points, the innermost last.
+    mount_points: Vec<PathBuf>,
+    lock: Option<SessionLock>,
+    /// The network of the sidecars, if the manifest sets another one.
+    second_network: Option<Network>,
+}
+
 /// A running builder container.
 pub struct RunningBuilder {
     container: BuilderContainer,
-    script_dir: String,
-    /// The folders and files created as mount points, the innermost last.
-    mount_points: Vec<PathBuf>,
-    /// Held if other containers may use the same files.
-    lock: Option<SessionLock>,
-    /// The configuration that the container was started with.
-    spec: ContainerSpec,
-    /// The files that were sent, if the engine cannot access this machine's files.
-    remote_files: Option<RemoteFiles>,
+    step: ContainerStep,
+    /// What the container was started with.
+    prepared: PreparedContainer,
     unit: Unit,
-    env_for_shell: BTreeMap<String, String>,
     /// When the container was ready for scripts.
     started: SystemTime,
 }
 
-/// Starts the builder container of a service, unless `stopped` resolves first.
-pub async fn start(
+/// Returns the labels of a container of a build.
+pub async fn labels(
+    context: &ExecuteContext,
+    unit: &Unit,
+) -> Result<HashMap<String, String>, StepError> {
+    let folder = context.path_mapping().await?.shown(context.layout.root());
+    Ok(HashMap::from([
+        (LABEL_FOLDER.to_owned(), folder),
+        (LABEL_SERVICE.to_owned(), unit.to_string()),
+    ]))
+}
+
+/// Returns the labels and the lock of a container of a build.
+pub async fn setup<'s>(
     context: &ExecuteContext,
     unit: &Unit,
     step: &ContainerStep,
-    state: &UnitState,
-    stopped: impl Future<Output = Stop>,
-) -> Result<RunningBuilder, Stop> {
-    let path_mapping = context.path_mapping().await.map_err(StepError::from)?;
-    let folder = path_mapping.shown(context.layout.root());
-    let labels = HashMap::from([
-        (LABEL_FOLDER.to_owned(), folder),
-        (LABEL_SERVICE.to_owned(), unit.to_string()),
-    ]);
-    let lock = if step.in_place {
-        Some(SessionLock::new(&context.layout)?)
-    } else {
-        None
-    };
-    begin(context, unit, step, state, labels, lock, stopped).await
+    shared: Option<SharedFiles<'s>>,
+    network: Option<&'s Network>,
+) -> Result<ContainerSetup<'s>, Stop> {
+    Ok(ContainerSetup {
+        labels: labels(context, unit).await?,
+        lock: if step.in_place {
+            Some(SessionLock::new(&context.layout)?)
+        } else {
+            None
+        },
+        shared,
+        network,
+    })
 }
 
-/// Starts a container with these labels, unless `stopped` resolves first.
+/// Starts a container, unless `stopped` resolves first.
 pub async fn begin(
     context: &ExecuteContext,
     unit: &Unit,
     step: &ContainerStep,
     state: &UnitState,
-    labels: HashMap<String, String>,
-    lock: Option<SessionLock>,
+    setup: ContainerSetup<'_>,
     stopped: impl Future<Output = Stop>,
 ) -> Result<RunningBuilder, Stop> {
-    let path_mapping = context.path_mapping().await.map_err(StepError::from)?;
-    let mut spec = spec(context, step, state, labels).await?;
-    let mut mount_points = Vec::new();
-    let mut remote_files = None;
-    if let PathMapping::Remote(_) = path_mapping {
-        // The files in the volume need not be writable for the caller.
-        spec.owner = spec.user;
-        let mut prepared =
-            RemoteFiles::prepare(context, unit, step, state, spec.user, &spec.labels).await?;
-        spec.binds = std::mem::take(&mut prepared.binds);
-        spec.taken = std::mem::take(&mut prepared.taken);
-        remote_files = Some(prepared);
-    } else {
-        if spec.user != spec.owner {
-            reject_foreign_files(step, &spec.written)?;
-        }
-        let files = files(context, path_mapping, step, state)?;
-        spec.binds = binds(path_mapping, &files)?;
-        let missing = missing_mount_points(step, &files);
-        if let Some(lock) = &lock {
-            // Before they are created, so that another xp can remove them if this one is killed.
-            lock.record(missing.iter().map(|point| point.path.as_path()));
-        }
-        mount_points = make_mount_points(missing);
-    }
+    let mut prepared = prepare(context, unit, step, state, setup).await?;
     // Must not be canceled in between: a created container must be started or removed.
-    let created = match CreatedContainer::create(&context.engine, &spec).await {
+    let created = match CreatedContainer::create(&context.engine, &prepared.spec).await {
         Ok(created) => created,
         Err(error) => {
-            remove_mount_points(&mount_points_to_remove(lock.as_ref(), &mount_points));
+            prepared.release();
             return Err(StepError::from(error).into());
         }
     };
     let ready = async {
-        if let Some(files) = &mut remote_files {
-            files.send(context, unit, &created).await?;
-        }
-        created.start(&spec).await
+        prepared.send(context, unit, &created).await?;
+        let container = created.start(&prepared.spec).await?;
+        prepared.join_network(&container.id).await?;
+        Ok::<_, EngineError>(container)
     };
     let started = tokio::select! {
         started = ready => started.map_err(|error| StepError::from(error).into()),
@@ -130,21 +140,121 @@ pub async fn begin(
     match started {
         Ok(container) => Ok(RunningBuilder {
             container,
-            script_dir: step.script_dir.clone(),
-            mount_points,
-            lock,
-            env_for_shell: step.env_for_shell.clone(),
-            spec,
-            remote_files,
+            step: step.clone(),
+            prepared,
             unit: unit.clone(),
             // After the owner of the files was changed.
             started: SystemTime::now(),
         }),
         Err(stop) => {
             created.remove().await;
-            remove_mount_points(&mount_points_to_remove(lock.as_ref(), &mount_points));
+            prepared.release();
             Err(stop)
         }
+    }
+}
+
+/// Prepares the configuration and the files of a container.
+pub async fn prepare(
+    context: &ExecuteContext,
+    unit: &Unit,
+    step: &ContainerStep,
+    state: &UnitState,
+    setup: ContainerSetup<'_>,
+) -> Result<PreparedContainer, Stop> {
+    let path_mapping = context.path_mapping().await.map_err(StepError::from)?;
+    let mut spec = spec(context, step, state, setup.labels).await?;
+    let mut second_network = None;
+    if let Some(network) = setup.network {
+        match &spec.network {
+            None => spec.network = Some(network.name().to_owned()),
+            Some(_) => second_network = Some(network.clone()),
+        }
+    }
+    let mut prepared = PreparedContainer {
+        config: secrets::plugin_files(context, step, spec.user)?,
+        items: Vec::new(),
+        remote_files: None,
+        mount_points: Vec::new(),
+        lock: setup.lock,
+        second_network,
+        spec,
+    };
+    let spec = &mut prepared.spec;
+    match (path_mapping, setup.shared) {
+        (PathMapping::Remote(_), Some(shared)) => {
+            spec.owner = spec.user;
+            spec.volumes_from = Some(shared.container.to_owned());
+            prepared.items = shared.files.unshared.clone();
+        }
+        (PathMapping::Remote(_), None) => {
+            // The files in the volume need not be writable for the caller.
+            spec.owner = spec.user;
+            let mut files =
+                RemoteFiles::prepare(context, unit, step, state, spec.user, &spec.labels).await?;
+            spec.binds = std::mem::take(&mut files.binds);
+            spec.taken = std::mem::take(&mut files.taken);
+            prepared.remote_files = Some(files);
+        }
+        (path_mapping, _) => {
+            if spec.user != spec.owner {
+                reject_foreign_files(step, &spec.written)?;
+            }
+            let files = files(context, path_mapping, step, state)?;
+            spec.binds = binds(path_mapping, &files)?;
+            let missing = missing_mount_points(step, &files);
+            if let Some(lock) = &prepared.lock {
+                // Before they are created, so that another xp can remove them if this one is killed.
+                lock.record(missing.iter().map(|point| point.path.as_path()));
+            }
+            prepared.mount_points = make_mount_points(missing);
+        }
+    }
+    Ok(prepared)
+}
+
+impl PreparedContainer {
+    /// Sends the files to a container before it is started.
+    pub async fn send(
+        &mut self,
+        context: &ExecuteContext,
+        unit: &Unit,
+        created: &CreatedContainer,
+    ) -> Result<(), EngineError> {
+        if let Some(files) = &mut self.remote_files {
+            files.send(context, unit, created).await?;
+        }
+        let config = self.config.drain(..).map(UploadItem::Held);
+        let items: Vec<UploadItem> = self.items.drain(..).chain(config).collect();
+        if !items.is_empty() {
+            created.send(items, &|_| ()).await?;
+        }
+        Ok(())
+    }
+
+    /// Joins the network of the sidecars, unless the container is in it already.
+    pub async fn join_network(&self, container: &str) -> Result<(), EngineError> {
+        match &self.second_network {
+            Some(network) => network.connect(container).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Adds folders with an owner to the files that are sent.
+    pub fn add_folders(&mut self, folders: impl Iterator<Item = String>, owner: (u32, u32)) {
+        self.items.extend(folders.map(|folder| UploadItem::Folder {
+            to: folder.into(),
+            owner,
+        }));
+    }
+
+    /// Removes the mount points: they are not part of the source and must not end up in the image.
+    pub fn release(&self) {
+        let points = match &self.lock {
+            Some(lock) => lock.mount_points_to_remove(&self.mount_points),
+            None => self.mount_points.iter().rev().cloned().collect(),
+        };
+        remove_mount_points(&points);
     }
 }
 
@@ -160,7 +270,7 @@ impl RunningBuilder {
         let name = BUILDER_TRACEPARENT.name;
         let is_own = |(known, _): &(String, String)| known == name;
         // The manifest's variables take precedence.
-        let trace = trace.filter(|_| !self.spec.env.iter().any(is_own));
+        let trace = trace.filter(|_| !self.prepared.spec.env.iter().any(is_own));
         let trace = trace.map(|trace| format!("{name}={trace}"));
         let env: Vec<String> = trace.into_iter().collect();
         let output = |bytes| {
@@ -172,7 +282,7 @@ impl RunningBuilder {
         };
         let code = self
             .container
-            .run(&step.text, &self.script_dir, env, &output)
+            .run(&step.text, &self.step.script_dir, env, &output)
             .await
             .map_err(StepError::from)?;
         match code {
@@ -185,47 +295,43 @@ impl RunningBuilder {
         &self.container
     }
 
+    /// Returns the image.
+    pub fn image(&self) -> &ImageReference {
+        &self.prepared.spec.image
+    }
+
+    /// Returns when the container was ready.
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// Returns the container as the owner of files on a remote engine, if it is.
+    pub fn shared(&self) -> Option<SharedFiles<'_>> {
+        let files = self.prepared.remote_files.as_ref()?;
+        Some(SharedFiles {
+            files,
+            container: &self.container.id,
+            owner: FilesOwner::Running(&self.container),
+        })
+    }
+
     /// Returns the shell command that reproduces one item of a script, if there is one.
     pub fn reproduce(&self, context: &ExecuteContext, step: &ScriptStep) -> Option<String> {
-        // A remote engine cannot mount files of this machine, and the files sent are gone.
-        if self.remote_files.is_some() {
-            return None;
-        }
-        let points = self.mount_points.iter();
-        let mount_points: Vec<PathBuf> = match context.path_mapping.get() {
-            Some(path_mapping) => points.map(|point| path_mapping.typed(point)).collect(),
-            None => points.cloned().collect(),
-        };
-        let environment = reproduce::ScriptEnvironment {
-            spec: &self.spec,
-            env_for_shell: &self.env_for_shell,
-            dir: &self.script_dir,
-            mount_points: &mount_points,
-            ssh_agent: SSH_AGENT,
-        };
+        let environment = self.prepared.reproducible(context, &self.step)?;
         reproduce::script(&environment, step)
     }
 
-    /// Copies the results of scripts back from a remote engine; of an export, only the files that the image is built
-    /// from.
-    pub async fn copy_back(
-        &self,
-        context: &ExecuteContext,
-        image: Option<&ImageStep>,
-    ) -> Result<(), StepError> {
-        match &self.remote_files {
+    /// Copies the results of a session back from a remote engine.
+    pub async fn copy_back(&self, context: &ExecuteContext) -> Result<(), StepError> {
+        match self.shared() {
             None => Ok(()),
-            Some(files) => {
-                files
-                    .copy_back(context, &self.unit, &self.container, image)
-                    .await
-            }
+            Some(shared) => shared.copy_back(context, &self.unit, None).await,
         }
     }
 
     /// Keeps the container if its results could not be copied back, and returns a hint.
     pub async fn keep(self, context: &ExecuteContext) -> Option<String> {
-        match &self.remote_files {
+        match &self.prepared.remote_files {
             Some(files) => Some(files.keep(context, &self.container).await),
             None => {
                 self.end(context).await;
@@ -234,30 +340,39 @@ impl RunningBuilder {
         }
     }
 
-    /// Returns a hint about what is lost if results could not be copied back.
-    pub fn lost(&self) -> Option<String> {
-        self.remote_files.as_ref().map(RemoteFiles::lost)
-    }
-
     /// Ends the container; afterwards, files that another user created in it belong to the caller.
     pub async fn end(self, context: &ExecuteContext) {
         self.container.remove().await;
-        if self.remote_files.is_some() {
-            context.engine.remove_volumes(&self.spec.labels).await;
+        if self.prepared.remote_files.is_some() {
+            let labels = &self.prepared.spec.labels;
+            context.engine.remove_volumes(labels).await;
         }
-        // They are not part of the source and must not end up in the image.
-        remove_mount_points(&mount_points_to_remove(
-            self.lock.as_ref(),
-            &self.mount_points,
-        ));
+        self.prepared.release();
     }
 }
 
-/// Returns the mount points to remove after a container ended, the innermost first.
-fn mount_points_to_remove(lock: Option<&SessionLock>, mount_points: &[PathBuf]) -> Vec<PathBuf> {
-    match lock {
-        Some(lock) => lock.mount_points_to_remove(mount_points),
-        None => mount_points.iter().rev().cloned().collect(),
+impl PreparedContainer {
+    /// Returns the environment for a command that reproduces a step; `None` if the engine is remote: it cannot mount
+    /// files of this machine, and the files sent are gone.
+    pub fn reproducible<'p>(
+        &'p self,
+        context: &ExecuteContext,
+        step: &'p ContainerStep,
+    ) -> Option<ScriptEnvironment<'p>> {
+        if self.remote_files.is_some() || self.spec.volumes_from.is_some() {
+            return None;
+        }
+        let points = self.mount_points.iter();
+        Some(ScriptEnvironment {
+            spec: &self.spec,
+            env_for_shell: &step.env_for_shell,
+            dir: &step.script_dir,
+            mount_points: match context.path_mapping.get() {
+                Some(path_mapping) => points.map(|point| path_mapping.typed(point)).collect(),
+                None => points.cloned().collect(),
+            },
+            ssh_agent: SSH_AGENT,
+        })
     }
 }
 
@@ -293,6 +408,7 @@ async fn spec(
         groups: groups(context, step, user, &labels).await?,
         labels,
         binds: Vec::new(),
+        volumes_from: None,
         network: step.network.clone(),
         memory: step.memory,
         nano_cpus: step.nano_cpus,

@@ -22,22 +22,31 @@ use crate::client::retry::TransientFailure;
 use crate::execute::retry;
 use crate::model::dockerfile::{base_image, registries};
 use crate::model::event::{DockerfileLine, Event, Measure, Phase, Unit};
+use crate::model::image::ImageReference;
 use crate::model::plan::{ImageStep, bases_label};
 use crate::model::recipe::{LABEL_CREATED, LABEL_SOURCE};
 
 /// How much of a Dockerfile is searched for registries, in bytes.
 const LARGEST_DOCKERFILE: u64 = 1024 * 1024;
 
-/// Builds an image and tags it with all its names. Returns the needed images that it was built from.
+/// An image that was built.
+pub struct BuiltImage {
+    /// The needed images that it was built from.
+    pub used: UsedImages,
+    /// Its ID; `None` if the step names no image.
+    pub id: Option<String>,
+}
+
+/// Builds an image and tags it with all its names, unless it is verified first.
 pub async fn build(
     context: &ExecuteContext,
     unit: &Unit,
     step: &ImageStep,
     state: &UnitState,
-) -> Result<UsedImages, Stop> {
+) -> Result<BuiltImage, Stop> {
     let used = UsedImages::find(context, unit, &step.needs).await?;
     let Some(name) = step.names.first() else {
-        return Ok(used);
+        return Ok(BuiltImage { used, id: None });
     };
     let mut labels = step.labels.clone();
     labels.extend(used.label());
@@ -146,8 +155,20 @@ pub async fn build(
     attempts.record_success();
     let base = base_image(&dockerfile, &step.args, step.target.as_deref());
     used.check(context, name, &id, base.as_ref()).await?;
-    for name in &step.names {
-        if let Err(error) = context.engine.tag(&id, name).await {
+    if !step.is_verified {
+        name_image(context, &id, &step.names).await?;
+    }
+    Ok(BuiltImage { used, id: Some(id) })
+}
+
+/// Gives an image its names.
+pub async fn name_image(
+    context: &ExecuteContext,
+    id: &str,
+    names: &[ImageReference],
+) -> Result<(), Stop> {
+    for name in names {
+        if let Err(error) = context.engine.tag(id, name).await {
             // The containerd image store removes an image as soon as another run gives its only name to another one.
             let is_removed = error.status() == Some(404);
             let failed = StepError::from(error);
@@ -159,7 +180,7 @@ pub async fn build(
             .into());
         }
     }
-    Ok(used)
+    Ok(())
 }
 
 /// Returns a line of the Dockerfile, as others can find it.

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::ExecuteContext;
+use super::secrets::{self, CONFIG, SECRETS};
 use crate::base::shell::quoted;
 use crate::client::engine::{Bind, ContainerSpec, HOME, MountSource};
 use crate::model::manifest::SecretSource;
-use crate::model::plan::{ImageStep, ScriptStep};
+use crate::model::plan::{ImageStep, PluginStep, ScriptStep};
 
 /// The environment that a script ran in.
 pub struct ScriptEnvironment<'a> {
@@ -19,7 +21,7 @@ pub struct ScriptEnvironment<'a> {
     /// The working directory in the container.
     pub dir: &'a str,
     /// The folders that were created as mount points.
-    pub mount_points: &'a [PathBuf],
+    pub mount_points: Vec<PathBuf>,
     /// The ssh agent's socket in the container; outside, its path differs per session.
     pub ssh_agent: &'a str,
 }
@@ -28,14 +30,73 @@ pub struct ScriptEnvironment<'a> {
 /// another owner first.
 pub fn script(environment: &ScriptEnvironment<'_>, step: &ScriptStep) -> Option<String> {
     let spec = environment.spec;
-    let (uid, gid) = spec.user;
+    let (uid, _) = spec.user;
     let is_owner = spec.user == spec.owner;
     if !is_owner && uid != 0 {
         return None;
     }
-    let mut words: Vec<String> = ["docker run --rm --init --no-healthcheck --entrypoint /bin/sh"]
-        .map(str::to_owned)
-        .to_vec();
+    let mut words = vec!["docker run --rm --init --no-healthcheck --entrypoint /bin/sh".to_owned()];
+    add_settings(environment, &mut words);
+    words.push(format!("--workdir {}", quoted(environment.dir)));
+    words.push(quoted(&spec.image.to_string()).into_owned());
+    if is_owner {
+        words.push(format!("-ec {}", quoted(&step.text)));
+    } else {
+        let owner = format!("{}:{}", spec.owner.0, spec.owner.1);
+        let written: Vec<_> = spec.written.iter().map(|path| quoted(path)).collect();
+        let chown = format!("chown -hR {owner} {}", written.join(" "));
+        let run = format!("trap {} EXIT; /bin/sh -ec \"$0\"", quoted(&chown));
+        words.push(format!("-c {} {}", quoted(&run), quoted(&step.text)));
+    }
+    Some(after_parents(environment, words.join(" ")))
+}
+
+/// Returns the command that runs a plugin on the same files with the same settings; `None` if the files would need
+/// another owner first.
+pub fn plugin(
+    context: &ExecuteContext,
+    environment: &ScriptEnvironment<'_>,
+    step: &PluginStep,
+) -> Option<String> {
+    let spec = environment.spec;
+    if spec.user != spec.owner {
+        return None;
+    }
+    let mut words = vec!["docker run --rm --init --no-healthcheck".to_owned()];
+    add_settings(environment, &mut words);
+    let config = step.container.config.as_deref().unwrap_or("{}");
+    let mut files = vec![
+        "xp_files=$(mktemp -d)".to_owned(),
+        format!("printf %s {} > \"$xp_files/config.json\"", quoted(config)),
+    ];
+    words.push(format!(
+        "--mount type=bind,src=\"$xp_files/config.json\",dst={CONFIG},readonly"
+    ));
+    for (id, source) in &step.container.secrets {
+        let file = match source {
+            SecretSource::Environment { name, .. } => {
+                files.push(format!("printf %s \"${{{name}?}}\" > \"$xp_files/{id}\""));
+                format!("\"$xp_files/{id}\"")
+            }
+            SecretSource::File(file) => {
+                let path = secrets::path_of(context, file).display().to_string();
+                quoted(&path).into_owned()
+            }
+        };
+        words.push(format!(
+            "--mount type=bind,src={file},dst={SECRETS}/{id},readonly"
+        ));
+    }
+    words.push(format!("--workdir {}", quoted(environment.dir)));
+    words.push(quoted(&spec.image.to_string()).into_owned());
+    let command = format!("{} && {}", files.join(" && "), words.join(" "));
+    Some(after_parents(environment, command))
+}
+
+/// Adds the settings of a container other than its entrypoint and command.
+fn add_settings(environment: &ScriptEnvironment<'_>, words: &mut Vec<String>) {
+    let spec = environment.spec;
+    let (uid, gid) = spec.user;
     words.push(format!("--user {uid}:{gid}"));
     words.extend(spec.groups.iter().map(|id| format!("--group-add {id}")));
     if let Some(network) = &spec.network {
@@ -63,22 +124,14 @@ pub fn script(environment: &ScriptEnvironment<'_>, step: &ScriptStep) -> Option<
             hidden.unwrap_or_else(|| quoted(value).into_owned())
         )
     }));
-    words.push(format!("--workdir {}", quoted(environment.dir)));
-    words.push(quoted(&spec.image.to_string()).into_owned());
-    if is_owner {
-        words.push(format!("-ec {}", quoted(&step.text)));
-    } else {
-        let owner = format!("{}:{}", spec.owner.0, spec.owner.1);
-        let written: Vec<_> = spec.written.iter().map(|path| quoted(path)).collect();
-        let chown = format!("chown -hR {owner} {}", written.join(" "));
-        let run = format!("trap {} EXIT; /bin/sh -ec \"$0\"", quoted(&chown));
-        words.push(format!("-c {} {}", quoted(&run), quoted(&step.text)));
-    }
-    let command = words.join(" ");
-    Some(match make_parents(environment.mount_points) {
+}
+
+/// Returns a command that runs after the parent folders of mount points are created.
+fn after_parents(environment: &ScriptEnvironment<'_>, command: String) -> String {
+    match make_parents(&environment.mount_points) {
         Some(mkdir) => format!("{mkdir} && {command}"),
         None => command,
-    })
+    }
 }
 
 /// Returns the command that builds an image from the same files with the same arguments. `typed` translates paths for
@@ -205,6 +258,7 @@ mod tests {
                 bind("/p/a, b", "/work", false),
                 bind("/tmp/agent", "/agent", true),
             ],
+            volumes_from: None,
             network: Some("none".to_owned()),
             memory: Some(1024),
             nano_cpus: Some(1_500_000_000),
@@ -217,11 +271,12 @@ mod tests {
             spec,
             env_for_shell: &env_for_shell,
             dir: "/work",
-            mount_points,
+            mount_points: mount_points.to_vec(),
             ssh_agent: "/agent",
         };
         let step = ScriptStep {
             phase: Phase::Build,
+            image: None,
             text: "echo \"$A\"; exit 3".to_owned(),
             file: "x-platform.yml".to_owned(),
             line: 1,
@@ -267,8 +322,9 @@ mod tests {
             commit_time: None,
             fresh: false,
             refresh_bases: false,
-            builder: None,
+            builders: Vec::new(),
             names: Vec::new(),
+            is_verified: false,
             needs: Vec::new(),
         };
         assert_eq!(

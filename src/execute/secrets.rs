@@ -7,10 +7,22 @@ use std::path::{Path, PathBuf};
 use super::ExecuteContext;
 use super::step_error::StepError;
 use crate::base::redact::Redactor;
-use crate::client::engine::SecretValue;
+use crate::client::engine::{HeldFile, SecretValue};
 use crate::model::event::{Event, Unit};
-use crate::model::manifest::{MissingInput, SecretSource, suggests_secret};
-use crate::model::plan::{ImageStep, Plan, Step};
+use crate::model::manifest::{MissingInput, SecretSource, ServiceName, suggests_secret};
+use crate::model::plan::{ContainerStep, ImageStep, Plan, Step};
+
+/// The key of the secrets of image builds.
+const DOCKER_SECRETS: &str = "docker.secrets";
+
+/// The key of the secrets of a plugin that reads the source.
+const SCM_SECRETS: &str = "scm.secrets";
+
+/// The path of a plugin's settings.
+pub(super) const CONFIG: &str = "/config/config.json";
+
+/// The folder of a plugin's secrets.
+pub(super) const SECRETS: &str = "/run/secrets";
 
 pub(super) const START_AN_AGENT: &str =
     "start one with `eval $(ssh-agent)` and add your key with `ssh-add`";
@@ -44,8 +56,8 @@ pub fn read(context: &ExecuteContext, step: &ImageStep) -> Result<BuildSecrets, 
     }
     let mut secrets = BTreeMap::new();
     for (id, source) in &step.secrets {
-        let value = value(context, source).map_err(|(why, help)| {
-            StepError::plain(format!("the secret `{id}` of `docker.secrets`: {why}")).hint(help)
+        let value = value(context, source, DOCKER_SECRETS).map_err(|(why, help)| {
+            StepError::plain(format!("the secret `{id}` of `{DOCKER_SECRETS}`: {why}")).hint(help)
         })?;
         secrets.insert(id.clone(), value);
     }
@@ -58,6 +70,37 @@ pub fn read(context: &ExecuteContext, step: &ImageStep) -> Result<BuildSecrets, 
         None
     };
     Ok(BuildSecrets { secrets, ssh_agent })
+}
+
+/// Returns the settings and secrets of a plugin as the files that it reads.
+///
+/// # Errors
+///
+/// If a secret is missing.
+pub fn plugin_files(
+    context: &ExecuteContext,
+    step: &ContainerStep,
+    user: (u32, u32),
+) -> Result<Vec<HeldFile>, StepError> {
+    let config = step.config.iter().map(|config| HeldFile {
+        path: PathBuf::from(CONFIG),
+        bytes: config.clone().into_bytes(),
+        mode: 0o644,
+        owner: (0, 0),
+    });
+    let mut files: Vec<HeldFile> = config.collect();
+    for (id, source) in &step.secrets {
+        let value = value(context, source, "secrets").map_err(|(why, help)| {
+            StepError::plain(format!("the secret `{id}` of the plugin: {why}")).hint(help)
+        })?;
+        files.push(HeldFile {
+            path: Path::new(SECRETS).join(id),
+            bytes: value.bytes().to_vec(),
+            mode: 0o400,
+            owner: user,
+        });
+    }
+    Ok(files)
 }
 
 /// Returns the socket of the ssh agent, or why there is none.
@@ -91,10 +134,15 @@ pub fn missing(context: &ExecuteContext, plan: &Plan) -> Vec<MissingInput> {
                 help,
             });
         };
+        if let Some((why, help)) = context.engine.no_sidecars_reason()
+            && unit.steps.iter().any(|it| matches!(it, Step::Sidecars(_)))
+        {
+            add("sidecars", why.to_owned(), help.to_owned());
+        }
         for step in &unit.steps {
-            let ssh_key = match step {
-                Step::Container(container) if container.ssh => Some("dockerBuilder.ssh"),
-                Step::Image(image) if image.ssh => Some("docker.ssh"),
+            let ssh_key = match (step, step.container()) {
+                (_, Some(container)) if container.ssh => Some("dockerBuilder.ssh"),
+                (Step::Image(image), _) if image.ssh => Some("docker.ssh"),
                 _ => None,
             };
             if let Some(key) = ssh_key
@@ -102,16 +150,50 @@ pub fn missing(context: &ExecuteContext, plan: &Plan) -> Vec<MissingInput> {
             {
                 add(key, why, START_AN_AGENT.to_owned());
             }
-            let Step::Image(image) = step else { continue };
-            for (id, source) in &image.secrets {
-                if let Err((why, help)) = value(context, source) {
-                    let message = format!("the secret `{id}` of `docker.secrets`: {why}");
-                    add(&format!("docker.secrets.{id}"), message, help);
+            let (secrets, key) = match step {
+                Step::Image(image) => (&image.secrets, DOCKER_SECRETS.to_owned()),
+                Step::Plugin(plugin) => {
+                    (&plugin.container.secrets, format!("{}.secrets", plugin.key))
                 }
+                Step::Fetch(fetch) => (&fetch.call.secrets, SCM_SECRETS.to_owned()),
+                _ => continue,
+            };
+            for (id, why, help) in missing_of(context, secrets, &key) {
+                let message = format!("the secret `{id}` of `{key}`: {why}");
+                add(&format!("{key}.{id}"), message, help);
             }
         }
     }
     missing
+}
+
+/// Returns the missing secrets of a plugin that reads a service's source.
+pub fn missing_for_plugin(
+    context: &ExecuteContext,
+    service: &ServiceName,
+    secrets: &BTreeMap<String, SecretSource>,
+) -> Vec<MissingInput> {
+    let missing = missing_of(context, secrets, SCM_SECRETS).into_iter();
+    let missing = missing.map(|(id, why, help)| MissingInput {
+        service: service.clone(),
+        key: format!("scm.secrets.{id}"),
+        message: format!("the secret `{id}` of `scm.secrets`: {why}"),
+        help,
+    });
+    missing.collect()
+}
+
+/// Returns the name of each missing secret, an error and a hint.
+fn missing_of<'s>(
+    context: &ExecuteContext,
+    secrets: &'s BTreeMap<String, SecretSource>,
+    key: &str,
+) -> Vec<(&'s String, String, String)> {
+    let missing = secrets.iter().filter_map(|(id, source)| {
+        let (why, help) = value(context, source, key).err()?;
+        Some((id, why, help))
+    });
+    missing.collect()
 }
 
 /// Checks the secrets of the image builds among some steps, so that a missing one fails before any script runs.
@@ -124,8 +206,10 @@ pub fn check<'s>(
     steps: impl IntoIterator<Item = &'s Step>,
 ) -> Result<(), StepError> {
     for step in steps {
-        if let Step::Image(image) = step {
-            read(context, image)?;
+        match step {
+            Step::Image(image) => _ = read(context, image)?,
+            Step::Plugin(plugin) => _ = plugin_files(context, &plugin.container, (0, 0))?,
+            _ => {}
         }
     }
     Ok(())
@@ -153,8 +237,12 @@ pub fn redactor(step: &ImageStep) -> Redactor {
     Redactor::of(names.filter_map(|(name, _)| step.args.get(name).cloned()))
 }
 
-/// Returns a secret, or an error and a hint.
-fn value(context: &ExecuteContext, source: &SecretSource) -> Result<SecretValue, (String, String)> {
+/// Returns a secret, or an error and a hint. `key` is the manifest key with the secrets.
+pub(super) fn value(
+    context: &ExecuteContext,
+    source: &SecretSource,
+    key: &str,
+) -> Result<SecretValue, (String, String)> {
     let bytes = match source {
         SecretSource::Environment { name, .. } => match context.variables.get(name) {
             Some(value) => value.clone().into_bytes(),
@@ -166,7 +254,7 @@ fn value(context: &ExecuteContext, source: &SecretSource) -> Result<SecretValue,
                 ));
             }
         },
-        SecretSource::File(path) => file(&path_of(context, path))?,
+        SecretSource::File(path) => file(&path_of(context, path), key)?,
     };
     if bytes.len() > SecretValue::MAX_LENGTH {
         Err(too_long())
@@ -183,15 +271,15 @@ pub fn path_of(context: &ExecuteContext, written: &str) -> PathBuf {
     }
 }
 
-fn file(path: &Path) -> Result<Vec<u8>, (String, String)> {
+fn file(path: &Path, key: &str) -> Result<Vec<u8>, (String, String)> {
     let shown = path.display();
     let cannot = |error: std::io::Error| {
-        let help = "create the file, or correct `docker.secrets`".to_owned();
+        let help = format!("create the file, or correct `{key}`");
         (format!("cannot read {shown}: {error}"), help)
     };
     let metadata = std::fs::metadata(path).map_err(cannot)?;
     if !metadata.is_file() {
-        let help = "set a regular file in `docker.secrets`".to_owned();
+        let help = format!("set a regular file in `{key}`");
         return Err((format!("{shown} is not a regular file"), help));
     }
     if metadata.len() > SecretValue::MAX_LENGTH as u64 {
@@ -202,7 +290,7 @@ fn file(path: &Path) -> Result<Vec<u8>, (String, String)> {
 
 fn too_long() -> (String, String) {
     let why = format!(
-        "it is larger than {} KiB, the limit of BuildKit",
+        "it is larger than {} KiB, the limit for secrets",
         SecretValue::MAX_LENGTH / 1024
     );
     (why, "shorten it".to_owned())

@@ -6,23 +6,29 @@
 use std::collections::HashMap;
 use std::fs;
 
-use super::builder::{RunningBuilder, begin, remove_mount_points};
+use futures_util::FutureExt as _;
+
+use super::builder::{ContainerSetup, RunningBuilder, begin, remove_mount_points};
 use super::session_lock::SessionLock;
+use super::sidecars::Sidecars;
 use super::state::UnitState;
 use super::step_error::{StepError, Stop};
 use super::{ExecuteContext, LABEL_SERVICE};
 use crate::client::engine::{BuilderContainer, EngineError};
 use crate::model::event::Unit;
-use crate::model::plan::ContainerStep;
+use crate::model::plan::{ContainerStep, SidecarsStep};
 
 /// The label with the path of the session lock.
-const LABEL_SESSION: &str = "x-platform.session";
+pub(super) const LABEL_SESSION: &str = "x-platform.session";
 
 /// An interactive builder container.
-pub struct ContainerSession(RunningBuilder);
+pub struct ContainerSession {
+    builder: RunningBuilder,
+    sidecars: Option<Sidecars>,
+}
 
 impl ContainerSession {
-    /// Starts the container of a service, unless `stopped` resolves first.
+    /// Starts the container of a service and its sidecars, unless `stopped` resolves first.
     ///
     /// # Errors
     ///
@@ -31,6 +37,7 @@ impl ContainerSession {
         context: &ExecuteContext,
         unit: &Unit,
         step: &ContainerStep,
+        sidecars_step: Option<&SidecarsStep>,
         state: &UnitState,
         stopped: impl Future<Output = Stop>,
     ) -> Result<Self, Stop> {
@@ -40,12 +47,68 @@ impl ContainerSession {
             (LABEL_SESSION.to_owned(), path_mapping.shown(lock.path())),
             (LABEL_SERVICE.to_owned(), unit.to_string()),
         ]);
-        let running = begin(context, unit, step, state, labels, Some(lock), stopped).await?;
-        Ok(Self(running))
+        let mut stopped = std::pin::pin!(stopped);
+        let mut sidecars = match sidecars_step {
+            Some(_) => Some(Sidecars::open(context, unit, labels.clone()).await?),
+            None => None,
+        };
+        let setup = ContainerSetup {
+            labels,
+            lock: Some(lock),
+            shared: None,
+            network: sidecars.as_ref().map(Sidecars::network),
+        };
+        let builder = match begin(context, unit, step, state, setup, stopped.as_mut()).await {
+            Ok(builder) => builder,
+            Err(stop) => {
+                if let Some(sidecars) = sidecars {
+                    sidecars.end(context).await;
+                }
+                return Err(stop);
+            }
+        };
+        let started = match (sidecars_step, &mut sidecars) {
+            (Some(step), Some(sidecars)) => sidecars.start(context, step, state, stopped).await,
+            _ => Ok(()),
+        };
+        let session = Self { builder, sidecars };
+        match started {
+            Ok(()) => Ok(session),
+            Err(stop) => {
+                session.close(context, true).await;
+                Err(stop)
+            }
+        }
+    }
+
+    /// Returns the error of a sidecar that has ended by itself.
+    pub fn ended_sidecar(&self) -> Option<StepError> {
+        self.sidecars.as_ref()?.exited().now_or_never()
+    }
+
+    /// Ends the containers; returns a hint about a builder that is kept.
+    async fn close(self, context: &ExecuteContext, is_complete: bool) -> Option<String> {
+        let Self {
+            builder,
+            mut sidecars,
+        } = self;
+        if let Some(sidecars) = &mut sidecars {
+            sidecars.stop(context).await;
+        }
+        let hint = if is_complete {
+            builder.end(context).await;
+            None
+        } else {
+            builder.keep(context).await
+        };
+        if let Some(sidecars) = sidecars {
+            sidecars.end(context).await;
+        }
+        hint
     }
 
     pub fn container(&self) -> &BuilderContainer {
-        self.0.container()
+        self.builder.container()
     }
 
     /// Ends the container; afterwards, files that another user created in it belong to the caller.
@@ -54,16 +117,12 @@ impl ContainerSession {
     ///
     /// If results cannot be copied back from a remote engine: then the container is kept, if possible.
     pub async fn end(self, context: &ExecuteContext) -> Result<(), StepError> {
-        match self.0.copy_back(context, None).await {
-            Ok(()) => {
-                self.0.end(context).await;
-                Ok(())
-            }
-            Err(error) => match self.0.keep(context).await {
-                Some(hint) => Err(error.hint(hint)),
-                None => Err(error),
-            },
-        }
+        let copied = self.builder.copy_back(context).await;
+        let hint = self.close(context, copied.is_ok()).await;
+        copied.map_err(|error| match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        })
     }
 }
 

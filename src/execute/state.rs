@@ -1,5 +1,6 @@
 //! State passed between the steps of a unit.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::used_images::UsedImages;
@@ -21,12 +22,14 @@ pub struct UnitState {
     pub commit_time: Option<i64>,
     /// The needed images that the image was built from, once it is built.
     pub used: Option<UsedImages>,
+    /// The ID of the image, once it is built.
+    pub built: Option<String>,
     /// The image in the registry, once it is pushed.
     pub published: Option<Published>,
     /// Whether the registry did not allow moving the commit's tag to the image.
     pub is_commit_tag_refused: bool,
-    /// The ID of the builder image that the scripts were started in.
-    pub toolchain: Option<String>,
+    /// The IDs of the images that the scripts were started in.
+    pub toolchains: BTreeMap<ImageReference, String>,
     /// The object store of the working copy.
     pub objects: Option<PathBuf>,
     /// Its alternates, which must be mounted at the same paths.

@@ -1,10 +1,13 @@
 //! Errors and cancellation of steps.
 
+use std::time::Duration;
+
 use crate::base::error::{Diagnostic, Exit, chain};
 use crate::base::redact::Redactor;
+use crate::base::units;
 use crate::client::engine::Engine;
 use crate::model::event::{DockerfileLine, FailedStep, Phase};
-use crate::model::plan::ScriptStep;
+use crate::model::plan::{PluginStep, ScriptStep};
 
 /// Why a step did not finish.
 pub enum Stop {
@@ -21,6 +24,8 @@ pub struct StepError {
     outside: bool,
     line: Option<usize>,
     dockerfile: Option<Box<DockerfileLine>>,
+    /// The sidecar that failed.
+    sidecar: Option<String>,
     /// May have been caused by losing the engine.
     lost_engine: bool,
     /// Was caused by losing the engine.
@@ -46,6 +51,7 @@ impl StepError {
             outside,
             line: self.line,
             dockerfile: self.dockerfile,
+            sidecar: self.sidecar,
             reproduce_command,
             ..FailedStep::new(phase, self.message)
         }
@@ -59,6 +65,7 @@ impl StepError {
             outside: false,
             line: None,
             dockerfile: None,
+            sidecar: None,
             lost_engine: false,
             is_without_engine: false,
             may_refuse_tag_move: false,
@@ -84,6 +91,24 @@ impl StepError {
         self.may_refuse_tag_move
     }
 
+    /// Marks the error as caused by something outside, such as a server.
+    pub fn outside(self) -> Self {
+        Self {
+            outside: true,
+            ..self
+        }
+    }
+
+    /// Returns whether something outside caused it.
+    pub fn is_outside(&self) -> bool {
+        self.outside
+    }
+
+    /// Returns the hints.
+    pub fn into_hints(self) -> Vec<String> {
+        self.hints
+    }
+
     /// Returns the message, without hints.
     pub fn message(&self) -> &str {
         &self.message
@@ -98,6 +123,31 @@ impl StepError {
     /// Adds the instruction of the Dockerfile that failed.
     pub fn at(mut self, instruction: Option<DockerfileLine>) -> Self {
         self.dockerfile = instruction.map(Box::new);
+        self
+    }
+
+    /// Names the sidecar that failed, whose log has the details.
+    pub fn of_sidecar(mut self, name: &str) -> Self {
+        self.sidecar = Some(name.to_owned());
+        self
+    }
+
+    /// Returns the error of a container beside the scripts that ended by itself.
+    pub fn ended(subject: &str, code: Option<i64>, after: Duration) -> Self {
+        let ended = match code {
+            Some(code) => format!("exited with {code}"),
+            None => "ended".to_owned(),
+        };
+        let after = units::elapsed(after);
+        let mut error = Self::plain(format!("{subject} {ended} after {after}"));
+        // A stopping engine ends its containers first.
+        error.lost_engine = matches!(code, None | Some(137 | 143));
+        error
+    }
+
+    /// Adds a prefix to the message.
+    pub fn prefixed(mut self, prefix: &str) -> Self {
+        self.message = format!("{prefix}{}", self.message);
         self
     }
 
@@ -138,13 +188,9 @@ impl StepError {
         let mut lines = step.text.trim().lines();
         let first = lines.next().unwrap_or_default();
         let more = if lines.next().is_some() { " …" } else { "" };
-        let ScriptStep { file, line, .. } = step;
-        let mut error = Self::plain(format!(
-            "`{first}{more}` exited with {code} ({file}:{line})"
-        ));
-        error.line = Some(*line);
-        // A stopping engine ends its containers first.
-        error.lost_engine = matches!(code, 137 | 143);
+        let mut error = Self::plain(format!("`{first}{more}` exited with {code}"))
+            .in_manifest(&step.file, step.line)
+            .of_exit_code(code);
         match code {
             126 => error
                 .hints
@@ -152,12 +198,42 @@ impl StepError {
             127 => error
                 .hints
                 .push("127: command not found in the builder image".to_owned()),
-            137 => error
-                .hints
-                .push("137: killed, possibly because it ran out of memory".to_owned()),
             _ => {}
         }
         error
+    }
+
+    /// Returns the error of a plugin with a nonzero exit code.
+    pub fn plugin(step: &PluginStep, code: i64) -> Self {
+        Self::plain(format!("the plugin {} exited with {code}", step.item.image))
+            .in_manifest(&step.file, step.item.line)
+            .of_exit_code(code)
+    }
+
+    /// Adds what an exit code says about the container.
+    fn of_exit_code(mut self, code: i64) -> Self {
+        // A stopping engine ends its containers first.
+        self.lost_engine = matches!(code, 137 | 143);
+        if code == 137 {
+            self.hints
+                .push("137: killed, possibly because it ran out of memory".to_owned());
+        }
+        self
+    }
+
+    /// Adds the position in the manifest.
+    pub fn in_manifest(mut self, file: &str, line: usize) -> Self {
+        self.message = format!("{} ({file}:{line})", self.message);
+        self.line = Some(line);
+        self
+    }
+
+    /// Marks the error as caused by something external, as the plugin reported.
+    pub fn caused_outside(mut self) -> Self {
+        self.outside = true;
+        self.hint(
+            "3: something outside did not respond or refused; the end of its log has the details",
+        )
     }
 }
 
@@ -169,6 +245,7 @@ impl<E: Diagnostic> From<E> for StepError {
             outside: error.exit() == Exit::Outside,
             line: None,
             dockerfile: None,
+            sidecar: None,
             lost_engine: error.lost_engine(),
             is_without_engine: false,
             may_refuse_tag_move: error.may_refuse_tag_move(),

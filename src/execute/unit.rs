@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::builder::{FoundReports, RunningBuilder};
+use super::builder::FoundReports;
+use super::image::BuiltImage;
+use super::script_run::ScriptRun;
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
-use super::{ExecuteContext, builder, image, in_place, publish, secrets, source};
+use super::{ExecuteContext, image, in_place, publish, scm, secrets, source};
 use crate::execute::reproduce;
 use crate::model::event::{Event, ImageResult, Outcome, Phase, UnitSummary};
-use crate::model::plan::{ImageStep, Milestone, Step, UnitPlan};
+use crate::model::plan::{ContainerStep, ImageStep, Milestone, Step, UnitPlan};
+use crate::model::trace::TraceParent;
 
 /// How often an image is built while other runs keep replacing what it is built from.
 const MAX_BUILDS: usize = 4;
@@ -61,7 +64,7 @@ async fn run_steps(
         context,
         plan,
         state,
-        running: None,
+        scripts: ScriptRun::default(),
         started: 0,
         deadline: None,
     };
@@ -74,7 +77,7 @@ async fn run_steps(
     let image_step = steps.iter().position(|it| matches!(it, Step::Image(_)));
     while let Some(step) = steps.get(position) {
         // The first other step ends the scripts, and with them the container.
-        if !matches!(step, Step::Script(_)) {
+        if !step.is_of_scripts() {
             let image = match step {
                 Step::Image(image) => Some(image.as_ref()),
                 _ => None,
@@ -149,13 +152,22 @@ async fn run_steps(
                     plan.unit,
                     error.message()
                 )));
-                // The results of the scripts are still valid: they do not depend on needed images.
-                position = image_step.unwrap_or(position);
+                // The results of the scripts are still valid, unless a needed image ran beside them.
+                position = if plan.tests_needed_images() {
+                    0
+                } else {
+                    image_step.unwrap_or(position)
+                };
             }
             Err(Stop::Failed(error)) => {
-                let error = error.with_engine(&context.engine).await;
+                let mut error = error.with_engine(&context.engine).await;
+                if matches!(step, Step::Script(_) | Step::Plugin(_)) {
+                    error = runner.scripts.explain(error).await;
+                }
                 let command = runner.reproduce(step).await;
-                ended = UnitSummary::failed(error.in_phase(step.phase(), command));
+                let mut failed = error.in_phase(step.phase(), command);
+                failed.image = step.other_image().map(ToString::to_string);
+                ended = UnitSummary::failed(failed);
                 break;
             }
         }
@@ -185,7 +197,8 @@ struct UnitRunner<'a> {
     context: &'a ExecuteContext,
     plan: &'a UnitPlan,
     state: &'a mut UnitState,
-    running: Option<RunningBuilder>,
+    /// The containers of the scripts.
+    scripts: ScriptRun,
     /// The number of steps that were started.
     started: usize,
     deadline: Option<(Instant, Duration)>,
@@ -194,7 +207,8 @@ struct UnitRunner<'a> {
 impl UnitRunner<'_> {
     /// Starts the unit's timeout with its first script or its image.
     fn limit_time(&mut self, step: &Step) {
-        if self.deadline.is_none() && matches!(step, Step::Container(_) | Step::Image(_)) {
+        let is_limited = step.container().is_some() || matches!(step, Step::Image(_));
+        if self.deadline.is_none() && is_limited {
             let timeout = self.plan.timeout;
             self.deadline = timeout.map(|timeout| (Instant::now() + timeout, timeout));
         }
@@ -209,20 +223,28 @@ impl UnitRunner<'_> {
 
     /// Returns a note if the scripts ran in another builder image than the one that is final now.
     async fn toolchain_moved(&mut self) -> Result<Option<String>, StepError> {
-        let Some(before) = self.state.toolchain.take() else {
-            return Ok(None);
-        };
-        let Some(container) = self.plan.container() else {
-            return Ok(None);
-        };
-        let now = self.context.engine.image(&container.image).await?;
-        if now.is_some_and(|now| now.id == before) {
-            return Ok(None);
+        let before = std::mem::take(&mut self.state.toolchains);
+        for (image, before) in before {
+            let now = self.context.engine.image(&image).await?;
+            if now.is_none_or(|now| now.id != before) {
+                return Ok(Some(format!(
+                    "{}: another run replaced {image} while the scripts ran in it; running them again",
+                    self.plan.unit
+                )));
+            }
         }
-        Ok(Some(format!(
-            "{}: another run replaced {} while the scripts ran in it; running them again",
-            self.plan.unit, container.image
-        )))
+        Ok(None)
+    }
+
+    /// Records the image of a container of the scripts, before it is created, so that a builder that is replaced now is
+    /// noticed.
+    async fn record_toolchain(&mut self, step: &ContainerStep) -> Result<(), StepError> {
+        if self.plan.has_own_builder() {
+            let image = self.context.engine.image(&step.image).await?;
+            let id = image.map(|image| (step.image.clone(), image.id));
+            self.state.toolchains.extend(id);
+        }
+        Ok(())
     }
 
     async fn step(&mut self, step: &Step, turn: Option<&Turn<'_>>) -> Result<(), Stop> {
@@ -255,28 +277,37 @@ impl UnitRunner<'_> {
             Step::Export(step) => {
                 source::run_export(&context.sources, unit, step, self.state).await
             }
+            Step::Fetch(step) => scm::run_fetch(context, unit, step, self.state).await,
             Step::Container(step) => {
-                if self.plan.has_own_builder() {
-                    // Before the container is created, so that a builder that is replaced now is noticed.
-                    let image = context.engine.image(&step.image).await;
-                    self.state.toolchain = image.map_err(StepError::from)?.map(|image| image.id);
-                }
-                let started = builder::start(context, unit, step, self.state, self.stopped());
-                self.running = Some(started.await?);
-                Ok(())
+                self.record_toolchain(step).await?;
+                let stopped = stopped(context, self.deadline);
+                let started = self.scripts.start(context, unit, step, self.state, stopped);
+                started.await
             }
-            Step::Script(step) => match &self.running {
-                Some(running) => {
-                    let trace = context.trace.as_ref();
-                    let trace = trace.map(|it| it.step(&unit.to_string(), self.started - 1));
-                    self.bounded(running.script(context, unit, step, trace))
-                        .await
-                }
-                None => Err(StepError::plain("no builder container is running").into()),
-            },
+            Step::Sidecars(step) => {
+                let stopped = stopped(context, self.deadline);
+                let started = self
+                    .scripts
+                    .start_sidecars(context, unit, step, self.state, stopped);
+                started.await
+            }
+            Step::Script(step) => {
+                let trace = self.trace();
+                self.bounded(self.scripts.script(context, unit, step, trace))
+                    .await
+            }
+            Step::Plugin(step) => {
+                self.record_toolchain(&step.container).await?;
+                let (trace, stopped) = (self.trace(), stopped(context, self.deadline));
+                let (scripts, state) = (&mut self.scripts, &*self.state);
+                let ended = scripts.plugin(context, unit, step, state, trace, stopped);
+                ended.await
+            }
             Step::Image(step) => {
                 let built = image::build(context, unit, step, self.state);
-                self.state.used = Some(self.bounded(built).await?);
+                let BuiltImage { used, id } = self.bounded(built).await?;
+                self.state.used = Some(used);
+                self.state.built = id;
                 Ok(())
             }
             Step::Push(step) => {
@@ -290,6 +321,10 @@ impl UnitRunner<'_> {
             Step::Pull { image, digest } => {
                 publish::pull(context, unit, image, digest.as_ref()).await
             }
+            Step::NameImage { names } => match &self.state.built {
+                Some(id) => image::name_image(context, id, names).await,
+                None => Err(StepError::plain("no image was built").into()),
+            },
             Step::EngineTag { image, names } => publish::tag_engine(context, image, names).await,
             Step::RegistryTag { image, tags } => {
                 publish::tag_registry(context, unit, image, tags, self.state).await
@@ -300,7 +335,7 @@ impl UnitRunner<'_> {
     /// Returns the shell command that reproduces a step, if there is one.
     async fn reproduce(&self, step: &Step) -> Option<String> {
         match step {
-            Step::Script(step) => self.running.as_ref()?.reproduce(self.context, step),
+            Step::Script(_) | Step::Plugin(_) => self.scripts.reproduce(self.context, step),
             Step::Image(step) => {
                 let path_mapping = self.context.path_mapping().await.ok()?;
                 let secret = |file: &str| secrets::path_of(self.context, file);
@@ -318,30 +353,14 @@ impl UnitRunner<'_> {
     async fn bounded<T>(&self, step: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
         tokio::select! {
             result = step => result,
-            stop = self.stopped() => Err(stop),
+            stop = stopped(self.context, self.deadline) => Err(stop),
         }
     }
 
-    /// Waits for cancellation or the unit's timeout.
-    async fn stopped(&self) -> Stop {
-        let late = async {
-            match self.deadline {
-                Some((deadline, timeout)) => {
-                    tokio::time::sleep_until(deadline.into()).await;
-                    timeout
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = self.context.cancel.cancelled() => Stop::Cancelled,
-            timeout = late => {
-                let seconds = timeout.as_secs();
-                StepError::plain(format!("timed out after {seconds} s (the service's `timeout`)"))
-                    .hint("raise `timeout` if it needs more time; the end of its log shows where it stopped")
-                    .into()
-            }
-        }
+    /// Returns the trace of the current step.
+    fn trace(&self) -> Option<TraceParent> {
+        let trace = self.context.trace.as_ref()?;
+        Some(trace.step(&self.plan.unit.to_string(), self.started - 1))
     }
 
     /// Ends the container, if one is running, after copying back its results and test reports. `is_done` if all
@@ -351,26 +370,24 @@ impl UnitRunner<'_> {
         image: Option<&ImageStep>,
         is_done: bool,
     ) -> Result<(), StepError> {
-        let Some(running) = self.running.take() else {
+        if self.scripts.is_empty() {
             return Ok(());
-        };
-        let step = self.plan.container();
-        let mut reports = FoundReports::default();
-        if let Some(step) = step {
-            reports = tokio::select! {
-                found = running.reports(step) => found,
-                () = self.context.cancel.cancelled() => reports,
-            };
         }
+        let mut scripts = std::mem::take(&mut self.scripts);
+        scripts.end_others(self.context).await;
+        let reports = tokio::select! {
+            found = scripts.reports() => found,
+            () = self.context.cancel.cancelled() => FoundReports::default(),
+        };
         let returned = tokio::select! {
-            returned = running.copy_back(self.context, image) => returned,
+            returned = scripts.copy_back(self.context, &self.plan.unit, image) => returned,
             // An incomplete copy is detected by the next build.
             () = self.context.cancel.cancelled() => Ok(()),
         };
-        let lost = running.lost();
-        running.end(self.context).await;
+        let (lost, expects_reports) = (scripts.lost(), scripts.expects_reports());
+        scripts.end(self.context).await;
         if !self.context.cancel.is_cancelled() {
-            let is_expected = is_done && step.is_some_and(|step| step.expects_reports);
+            let is_expected = is_done && expects_reports;
             reports
                 .emit(self.context, &self.plan.unit, is_expected)
                 .await;
@@ -379,5 +396,27 @@ impl UnitRunner<'_> {
             Some(lost) => error.hint(lost),
             None => error,
         })
+    }
+}
+
+/// Waits for cancellation or the unit's timeout.
+async fn stopped(context: &ExecuteContext, deadline: Option<(Instant, Duration)>) -> Stop {
+    let late = async {
+        match deadline {
+            Some((deadline, timeout)) => {
+                tokio::time::sleep_until(deadline.into()).await;
+                timeout
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = context.cancel.cancelled() => Stop::Cancelled,
+        timeout = late => {
+            let seconds = timeout.as_secs();
+            StepError::plain(format!("timed out after {seconds} s (the service's `timeout`)"))
+                .hint("raise `timeout` if it needs more time; the end of its log shows where it stopped")
+                .into()
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::base::plural::count_of;
 use crate::execute::{CommitsRequest, Sources, commits_between};
 use crate::model::event::Event;
 use crate::model::lock::{CommitHistory, LockChanges, ServiceChange};
+use crate::model::manifest::Source;
 use crate::store::claim::lock;
 
 /// The number of histories to read concurrently.
@@ -83,12 +84,19 @@ async fn find(
         let why = "it is not in the manifest, so its working copy is unknown";
         return (CommitHistory::Unknown(why.to_owned()), None);
     };
+    let Source::Git(git) = &service.source else {
+        let why = format!(
+            "commits are only listed for git repositories, and its source comes from {}",
+            service.source.remote()
+        );
+        return (CommitHistory::Unlisted(why), None);
+    };
     let request = CommitsRequest {
         dir: session.manifest.folder.join(&service.dir),
-        remote: service.git.remote.clone(),
+        remote: git.remote.clone(),
         // If the folder is unchanged, include the further paths of the manifest.
-        paths: if to.path == service.git.path {
-            service.git.paths()
+        paths: if to.path == git.path {
+            git.paths()
         } else {
             to.path.iter().cloned().collect()
         },

@@ -1,7 +1,7 @@
 //! Checks the manifest and the local files that it refers to, without any server.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::deploy::local_files;
 use super::survey;
@@ -11,8 +11,9 @@ use crate::model::check::CheckReport;
 use crate::model::lock::LOCK;
 use crate::model::manifest::error::SourceProblem;
 use crate::model::manifest::{
-    self, BuilderImage, BuilderName, KustomizeFiles, Manifest, PartialManifest, ServiceName,
+    self, BuilderImage, BuilderName, Environment, KustomizeFiles, PartialManifest, Span,
 };
+use crate::model::plan::{Folders, folder_problems};
 use crate::store::lock_file::LockFile;
 
 /// Checks a manifest, its builder folders and kustomize files, and the lock, which is `x-platform.lock` by default.
@@ -57,58 +58,77 @@ pub fn check(settings: &Settings, file: &Path, lock: Option<&Path>) -> CheckRepo
 
 /// Reads the folder of each builder that a service uses, and returns their number.
 fn check_builders(partial: &mut PartialManifest) -> usize {
-    let mut users: BTreeMap<BuilderName, Vec<ServiceName>> = BTreeMap::new();
-    for service in partial.manifest().services.values() {
-        let image = service.builder.as_ref().map(|builder| &builder.image);
-        if let Some(BuilderImage::Folder(name)) = image {
-            let services = users.entry(name.clone()).or_default();
-            services.push(service.name.clone());
+    let mut users: BTreeMap<BuilderName, Vec<Option<Span>>> = BTreeMap::new();
+    let manifest = partial.manifest();
+    for service in manifest.services.values() {
+        for image in service.images() {
+            if let BuilderImage::Folder(name) = image {
+                let spans = users.entry(name.clone()).or_default();
+                spans.push(manifest.span_of_image(service, image));
+            }
         }
     }
-    for (builder, services) in &users {
-        let Err(error) = survey::folder_builder(partial.manifest(), builder) else {
-            continue;
+    let mut folders = Folders::new();
+    for (builder, spans) in &users {
+        let error = match survey::folder_builder(partial.manifest(), builder) {
+            Ok(folder) => {
+                folders.extend([folder]);
+                continue;
+            }
+            Err(error) => error,
         };
-        for service in services {
-            let keys = ["dockerBuilder", "image"];
-            let span = partial.manifest().span_of(service, &keys);
+        for span in spans.iter().copied() {
             let message = chain(&error).replace("\n  cause: ", ": ");
             let problem = problem_at(span, message);
             partial.report(error.hints().into_iter().fold(problem, SourceProblem::help));
         }
     }
+    let services = partial.manifest().services.values();
+    let problems: Vec<SourceProblem> = services
+        .flat_map(|service| folder_problems(service, &folders))
+        .collect();
+    problems
+        .into_iter()
+        .for_each(|problem| partial.report(problem));
     users.len()
 }
 
-/// Checks the overlays of environments with kustomize files next to the manifest, and returns their number.
+/// Checks the files of environments that are next to the manifest, and returns the number of these environments.
 fn check_environments(partial: &mut PartialManifest) -> usize {
-    let Some((root, environments)) = local_environments(partial.manifest()) else {
-        return 0;
-    };
-    for (name, overlay) in &environments {
-        let found = local_files::problems(&root, overlay);
-        let keys = ["deploy", "environments", name, "overlay"];
-        let span = partial.manifest().span_at(&keys);
+    let mut problems = Vec::new();
+    let mut count = 0;
+    let manifest = partial.manifest();
+    let environments = manifest.deploy.iter();
+    for environment in environments.flat_map(|deploy| deploy.environments.values()) {
+        let (key, found) = match environment {
+            Environment::Cluster(environment) => {
+                let KustomizeFiles::Folder(path) = &environment.files else {
+                    continue;
+                };
+                let root = manifest.folder.join(path);
+                let found = local_files::problems(&root, &environment.overlay);
+                ("overlay", found)
+            }
+            Environment::Compose(environment) => {
+                let found = local_files::missing_files(&manifest.folder, &environment.files);
+                ("compose", found)
+            }
+        };
+        count += 1;
+        let name = environment.name();
+        let span = manifest.span_at(&["deploy", "environments", name.as_str(), key]);
         for found in found {
             let message = format!("environment `{name}`: {}", found.message);
-            partial.report(problem_at(span, message).help(found.hint));
+            problems.push(problem_at(span, message).help(found.hint));
         }
     }
-    environments.len()
+    for problem in problems {
+        partial.report(problem);
+    }
+    count
 }
 
-/// Returns the folder of the kustomize files, and the overlay of each environment.
-fn local_environments(manifest: &Manifest) -> Option<(PathBuf, Vec<(String, PathBuf)>)> {
-    let deploy = manifest.deploy.as_ref()?;
-    let KustomizeFiles::Folder(path) = &deploy.files else {
-        return None;
-    };
-    let environments = deploy.environments.values();
-    let overlays = environments.map(|it| (it.name.to_string(), it.overlay.clone()));
-    Some((manifest.folder.join(path), overlays.collect()))
-}
-
-fn problem_at(span: Option<manifest::Span>, message: String) -> SourceProblem {
+fn problem_at(span: Option<Span>, message: String) -> SourceProblem {
     match span {
         Some(span) => SourceProblem::at(span, message),
         None => SourceProblem::without_span(message),

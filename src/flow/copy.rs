@@ -39,13 +39,14 @@ pub async fn planned(session: &Session, request: &CopyRequest) -> Result<Planned
     check_target(manifest, &concerned, request)?;
     let git = session.git()?;
     let locked = match &request.lock {
-        Some(file) => Some(Locked::read(session, file)?.moved(session)),
+        Some(file) => Some(Locked::read(session, file)?),
         None => None,
     };
     let sources = match &locked {
         Some(locked) => locked.sources(session, &concerned)?,
         None => {
-            let sources = commits::resolve(session, &git, &concerned, &request.references).await?;
+            let sources =
+                commits::resolve(session, &git, &concerned, &request.references, None).await?;
             commits::narrow(session, &git, sources, HistoryExtent::Remotes(None)).await?
         }
     };

@@ -6,7 +6,7 @@ use tokio::task::spawn_blocking;
 
 use super::failure::manifest_failure;
 use super::session::Session;
-use super::workbench::Workbench;
+use super::workbench::{ImageNeed, Workbench};
 use crate::base::error::Failure;
 use crate::base::shell::quoted;
 use crate::base::task::joined;
@@ -17,17 +17,26 @@ use crate::flow::sources::current_service;
 use crate::flow::workbench;
 use crate::model::event::{Event, FailedStep, Outcome, Phase};
 use crate::model::image::ImageReference;
-use crate::model::manifest::{Service, ServiceName};
-use crate::model::plan::{ContainerStep, Folders, Options, Pinned, PlanDraft};
-use crate::model::record::{UnitDocument, UnitRecord};
+use crate::model::manifest::{ScriptItem, Service, ServiceName};
+use crate::model::plan::{ContainerStep, Folders, Options, Pinned, PlanDraft, SidecarsStep};
+use crate::model::record::{StepRecord, UnitDocument, UnitRecord};
 use crate::model::source::{CommitId, ReferenceOrigin, ResolvedReference, ServiceSource};
 use crate::store::runs::Run;
 
 /// The phases that read or change a service's files.
-const FILE_PHASES: &[&str] = &["export", "container", "prepare", "build", "test", "image"];
+const FILE_PHASES: &[&str] = &[
+    "export",
+    "container",
+    "sidecars",
+    "prepare",
+    "build",
+    "test",
+    "image",
+    "verify",
+];
 
 /// The phases that run in the builder container.
-const SCRIPT_PHASES: &[&str] = &["prepare", "build", "test"];
+const SCRIPT_PHASES: &[&str] = &["prepare", "build", "test", "verify"];
 
 /// The failure of a service's last build.
 pub struct FailedBuild {
@@ -135,6 +144,13 @@ fn failure(name: &str, run: &Run, unit: &UnitRecord) -> Result<FailedStep, Failu
     Err(Failure::usage(message))
 }
 
+/// What the container of a failed step is planned with.
+struct DraftInputs {
+    folders: Folders,
+    sources: BTreeMap<ServiceName, ServiceSource>,
+    options: Options,
+}
+
 impl FailedBuild {
     /// Prepares the same container, with the files as the build left them.
     pub async fn workbench(
@@ -142,15 +158,26 @@ impl FailedBuild {
         session: &Session,
         service: &Service,
     ) -> Result<Workbench, Failure> {
-        let builder = workbench::builder(service)?;
-        let folders = workbench::folders(session, builder)?;
+        let item = self.item(service)?;
+        let image = match item.and_then(ScriptItem::image) {
+            Some(image) => image,
+            None => workbench::builder(service)?,
+        };
+        let images = workbench::images(service, image);
+        let folders = workbench::folders(session, &images)?;
         let prepared = async {
             let (found, engine) = tokio::join!(self.found(session, service), session.engine());
             Ok((found?, engine?))
         };
         let (found, (engine, facts)) = session.unless_interrupted(prepared).await?;
-        let (sources, options, state) = found;
-        let step = self.step(session, service, &folders, &sources, &options)?;
+        let (sources, options, mut state) = found;
+        let draft = DraftInputs {
+            folders,
+            sources,
+            options,
+        };
+        let (step, sidecars) = self.step(session, service, item, &draft)?;
+        state.built = self.new_image(service);
         if !step.source.is_dir() {
             return Err(Failure::usage(format!(
                 "the files of the build were removed: {} does not exist\nhint: `xp build {}` builds it again",
@@ -158,13 +185,43 @@ impl FailedBuild {
                 service.name
             )));
         }
-        let context =
-            workbench::with_image(session, &builder.image, &folders, engine, facts).await?;
+        let folders = &draft.folders;
+        let context = workbench::with_images(
+            session,
+            &images,
+            folders,
+            engine,
+            facts,
+            ImageNeed::default(),
+        )
+        .await?;
         Ok(Workbench {
             context,
             step,
+            sidecars,
             state,
         })
+    }
+
+    /// Returns the item of the manifest that failed, if it names its own image.
+    fn item<'s>(&self, service: &'s Service) -> Result<Option<&'s ScriptItem>, Failure> {
+        if self.failure.image.is_none() {
+            return Ok(None);
+        }
+        let phases = service.scripts.phases().into_iter();
+        let items = phases
+            .filter(|(phase, _)| phase.as_str() == self.failure.phase.as_str())
+            .flat_map(|(_, items)| items);
+        let mut items = items.filter(|item| item.image().is_some());
+        let is_failed = |item: &&ScriptItem| self.failure.line.is_some_and(|it| item.has_line(it));
+        let item = items.find(is_failed).ok_or_else(|| {
+            Failure::usage(format!(
+                "the manifest has changed since run {}: there is no item with an image of its own at the line that failed\n\
+                 hint: `xp build {}` builds it again",
+                self.run, service.name
+            ))
+        })?;
+        Ok(Some(item))
     }
 
     /// Prints what failed, how to repeat it, and whether changes to the files are kept.
@@ -188,7 +245,10 @@ impl FailedBuild {
             lines.push("the manifest or the builder has changed since".to_owned());
         }
         let script = self.unit.steps.last();
-        let script = script.filter(|step| SCRIPT_PHASES.contains(&step.phase.as_str()));
+        // A plugin is not a command.
+        let is_script =
+            |it: &&StepRecord| SCRIPT_PHASES.contains(&it.phase.as_str()) && step.config.is_none();
+        let script = script.filter(is_script);
         match (script, &self.failure.reproduce_command) {
             (Some(script), _) => lines.push(format!(
                 "to repeat it in this shell:\n  sh -ec {}",
@@ -206,11 +266,20 @@ impl FailedBuild {
 
     /// Returns whether the build ran in this image; `true` if the record does not say.
     fn ran_in(&self, step: &ContainerStep) -> bool {
+        if let Some(image) = &self.failure.image {
+            return *image == step.image.to_string();
+        }
         let mut started = self.unit.steps.iter().filter(|it| it.phase == "container");
         let image = format!("{} with ", step.image);
-        started
-            .next_back()
-            .is_none_or(|it| it.title.starts_with(&image))
+        // The service's own builder is started first.
+        started.next().is_none_or(|it| it.title.starts_with(&image))
+    }
+
+    /// Returns the ID of the image that was verified.
+    fn new_image(&self, service: &Service) -> Option<String> {
+        let mut sidecars = self.unit.sidecars.iter().rev();
+        let own = sidecars.find(|it| it.name == service.name.as_str());
+        own.map(|own| own.image.clone())
     }
 
     /// Returns the plan of a service.
@@ -244,12 +313,12 @@ impl FailedBuild {
             return Ok((sources, options, UnitState::default()));
         }
         let state = match sources.get(&service.name) {
-            None => UnitState::default(),
-            Some(source) => {
+            Some(source) if service.source.git().is_some() => {
                 let (dir, commit) = (session.manifest.folder.join(&service.dir), source.commit);
                 let state = spawn_blocking(move || commit_state(&dir, commit)).await;
                 joined(state)?
             }
+            _ => UnitState::default(),
         };
         Ok((sources, options, state))
     }
@@ -258,22 +327,33 @@ impl FailedBuild {
         &self,
         session: &Session,
         service: &Service,
-        folders: &Folders,
-        sources: &BTreeMap<ServiceName, ServiceSource>,
-        options: &Options,
-    ) -> Result<ContainerStep, Failure> {
+        item: Option<&ScriptItem>,
+        inputs: &DraftInputs,
+    ) -> Result<(ContainerStep, Option<SidecarsStep>), Failure> {
+        let DraftInputs {
+            folders,
+            sources,
+            options,
+        } = inputs;
         let variable = |name: &str| session.variable(name);
         let selected = BTreeSet::from([service.name.clone()]);
         let draft =
             PlanDraft::without_tags(&session.manifest, &selected, sources, options, &variable);
-        let step = draft.script_container(&service.name, folders, &session.layout);
+        let step = draft.script_container(&service.name, item, folders, &session.layout);
         let step = step.map_err(|error| manifest_failure(session, &error))?;
-        step.ok_or_else(|| {
+        let step = step.ok_or_else(|| {
             Failure::usage(format!(
                 "run {} does not say which commit of `{}` it built\nhint: `xp build {}` builds it again",
                 self.run, service.name, service.name
             ))
-        })
+        })?;
+        let sidecars = if self.failure.phase == Phase::Verify {
+            draft.session_verification(&service.name, folders)
+        } else {
+            draft.session_sidecars(&service.name, folders)
+        };
+        let sidecars = sidecars.map_err(|error| manifest_failure(session, &error))?;
+        Ok((step, sidecars))
     }
 }
 

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::failure::{manifest_failure, plan_failure};
 use super::plan;
-use super::request::{LockRequest, ReferenceOverrides};
+use super::request::{EngineUse, LockRequest, PlanRequest, PlanSource, ReferenceOverrides};
 use super::session::Session;
 use super::sources::commits;
 use super::sources::history::HistoryExtent;
+use super::sources::local_sources;
 use super::survey;
 use crate::base::error::Failure;
 use crate::base::plural::count_of;
+use crate::client::git::GitClient;
 use crate::client::registry::RegistryClient;
 use crate::model::event::Event;
 use crate::model::lock::{Lock, LockProblem, LockedService, UnlockableImages};
@@ -19,7 +21,16 @@ use crate::model::plan::{Folders, Inventory, Options, PlanDraft, ServiceImage, U
 use crate::model::source::{GitReference, ReferenceOrigin, ServiceSource};
 use crate::store::claim::FolderLock;
 
-/// Returns the current lock, and the images that cannot be locked.
+/// The current lock.
+pub struct FreshLock {
+    pub lock: Lock,
+    /// The images that cannot be locked.
+    pub unlockable: UnlockableImages,
+    /// The engine's IDs of images that have no digest in a registry.
+    pub ids: BTreeMap<ServiceName, String>,
+}
+
+/// Returns the current lock.
 ///
 /// Services that are not selected keep their entries of the old lock.
 pub async fn fresh(
@@ -27,7 +38,7 @@ pub async fn fresh(
     request: &LockRequest,
     old: &Lock,
     folder_lock: Option<&FolderLock>,
-) -> Result<(Lock, UnlockableImages), Failure> {
+) -> Result<FreshLock, Failure> {
     let manifest = &session.manifest;
     let selected = &request.services;
     let whole = selected.len() == manifest.services.len();
@@ -37,9 +48,14 @@ pub async fn fresh(
     let kept: BTreeSet<ServiceName> = concerned.iter().filter(is_unselected).cloned().collect();
     let unlocked: BTreeSet<ServiceName> = concerned.difference(&kept).cloned().collect();
     let git = session.git()?;
-    let sources = commits::resolve(session, &git, &unlocked, &request.references).await?;
+    let in_place = in_place(session, request, &git, folder_lock).await?;
+    let is_remote = |name: &&ServiceName| !in_place.contains_key(*name);
+    let remote = unlocked.iter().filter(is_remote).cloned().collect();
+    let sources =
+        commits::resolve(session, &git, &remote, &request.references, folder_lock).await?;
     let mut sources =
         commits::narrow(session, &git, sources, HistoryExtent::Remotes(folder_lock)).await?;
+    sources.extend(in_place);
     sources.extend(old.sources("the lock", manifest, &kept, false)?);
 
     let options = Options {
@@ -57,9 +73,16 @@ pub async fn fresh(
         .map_err(|error| manifest_failure(session, &error))?;
     let folders = plan::folders(session, &draft)?;
     // The engine is optional here: it only provides the list of insecure registries.
-    let facts = session.engine().await.map(|(_, facts)| facts);
+    let connected = match request.engine {
+        EngineUse::None => session.engine().await.ok(),
+        EngineUse::Unregistered | EngineUse::WorkingCopies => Some(session.engine().await?),
+    };
+    let (engine, facts) = connected.unzip();
     let registry = session.registry(&facts.unwrap_or_default());
-    let inventory = in_registries(session, &draft, &folders, &registry).await?;
+    let mut inventory = in_registries(session, &draft, &folders, &registry).await?;
+    if let Some(engine) = engine.filter(|_| request.engine != EngineUse::None) {
+        inventory.engine = engine.images(draft.engine_images()).await?;
+    }
     let images: BTreeMap<ServiceName, ServiceImage> = selected
         .iter()
         .filter_map(|name| Some((name.clone(), draft.image(name)?.clone())))
@@ -68,6 +91,22 @@ pub async fn fresh(
         .compare(&inventory, &folders)
         .map_err(|error| manifest_failure(session, &error))?;
     UnknownImages::check(&inventory.registry)?;
+    let engine_ids: BTreeMap<&ServiceName, String> = images
+        .iter()
+        .filter_map(|(name, image)| Some((name, inventory.in_engine(&image.image)?.id.clone())))
+        .collect();
+    // The images that the engine has from their registry.
+    let pulled: BTreeSet<&ServiceName> = images
+        .iter()
+        .filter(|(name, image)| {
+            let comparison = current.comparisons.get(*name);
+            let digest = comparison.and_then(|it| it.digest.clone());
+            let by_digest = digest.map(|digest| image.image.repository().with_digest(digest));
+            let by_digest = by_digest.and_then(|image| inventory.in_engine(&image));
+            by_digest.is_some_and(|it| engine_ids.get(*name) == Some(&it.id))
+        })
+        .map(|(name, _)| name)
+        .collect();
     if !request.trust_commit {
         // An image with an unknown state is an error here too.
         draft
@@ -77,6 +116,8 @@ pub async fn fresh(
 
     let mut entries = BTreeMap::new();
     let mut unlockable = Vec::new();
+    let mut ids = BTreeMap::new();
+    let mut in_engine = BTreeSet::new();
     for name in selected {
         let (Some(service), Some(source), Some(image)) = (
             manifest.services.get(name),
@@ -96,10 +137,28 @@ pub async fn fresh(
             !request.test,
         );
         entries.extend(entry.map(|entry| (name.clone(), entry)));
-        let comparison = current.comparisons.get(name);
         let variant = image.variant.as_deref();
-        let problem =
-            comparison.and_then(|comparison| LockProblem::of(&comparison.registry, variant, &kept));
+        let comparison = current.comparisons.get(name);
+        let has_registry = image.image.repository().registry().is_some();
+        let is_published = has_registry
+            && comparison.is_some_and(|it| it.registry.is_usable() && it.digest.is_some());
+        let is_engines = match request.engine {
+            EngineUse::None => false,
+            EngineUse::Unregistered => !has_registry,
+            EngineUse::WorkingCopies => {
+                let is_in_engine = comparison.is_some_and(|it| it.engine.is_usable());
+                let is_registrys = is_published && (pulled.contains(name) || !is_in_engine);
+                !has_registry || image.is_local && !is_registrys
+            }
+        };
+        let problem = comparison.and_then(|it| {
+            let lookup = if is_engines { &it.engine } else { &it.registry };
+            LockProblem::of(lookup, variant, &kept)
+        });
+        if is_engines {
+            in_engine.insert(name.clone());
+            ids.extend(engine_ids.get(name).map(|id| (name.clone(), id.clone())));
+        }
         let is_trusted = |it: &LockProblem| {
             request.trust_commit
                 && matches!(
@@ -115,19 +174,40 @@ pub async fn fresh(
     } else {
         old.with(entries)
     };
-    Ok((
+    let unlockable = UnlockableImages::new(unlockable, options_of(request)).in_engine(in_engine);
+    Ok(FreshLock {
         lock,
-        UnlockableImages::new(unlockable, options_of(&request.references)),
-    ))
+        unlockable,
+        ids,
+    })
 }
 
-/// Returns `--branch` and `--reference` as command-line options.
-fn options_of(references: &ReferenceOverrides) -> Vec<String> {
+/// Reads the working copies that are built in place.
+async fn in_place(
+    session: &Session,
+    request: &LockRequest,
+    git: &GitClient,
+    folder_lock: Option<&FolderLock>,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    if request.engine != EngineUse::WorkingCopies {
+        return Ok(BTreeMap::new());
+    }
+    let plan = PlanRequest {
+        source: PlanSource::WorkingCopies { required: false },
+        ..PlanRequest::of_remotes(request.services.clone(), request.references.clone())
+    };
+    local_sources::sources(session, &plan, git, folder_lock).await
+}
+
+/// Returns `--local`, `--branch` and `--reference` as command-line options.
+fn options_of(request: &LockRequest) -> Vec<String> {
+    let references = &request.references;
+    let local = (request.engine == EngineUse::WorkingCopies).then(|| "--local".to_owned());
     let branch = references.branch.iter();
     let branch = branch.map(|branch| format!("--branch {branch}"));
     let own = references.services.iter();
     let own = own.map(|(name, reference)| format!("--reference {name}={reference}"));
-    branch.chain(own).collect()
+    local.into_iter().chain(branch).chain(own).collect()
 }
 
 /// Queries only the registries: images that exist only in the engine cannot be deployed.
@@ -162,6 +242,6 @@ fn requested_reference(
     ) {
         (ReferenceOrigin::Reference, Some(reference), _) => reference.clone(),
         (ReferenceOrigin::Branch, _, Some(branch)) => GitReference::Named(branch.clone()),
-        _ => service.git.reference.clone(),
+        _ => service.source.reference().clone(),
     }
 }

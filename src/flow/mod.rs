@@ -3,6 +3,7 @@
 pub mod build;
 pub mod changes;
 pub mod check;
+mod compose_program;
 pub mod copy;
 pub mod deploy;
 pub mod diagnose;
@@ -12,6 +13,8 @@ pub mod failure;
 pub mod lock;
 pub mod metadata_file;
 pub mod plan;
+pub mod platform_schema;
+pub mod programs;
 pub mod request;
 pub mod runs;
 pub mod session;

@@ -106,13 +106,13 @@ pub async fn resolved(
         match &locked {
             Some(locked) => locked.sources(session, &concerned),
             None => {
-                let sources = resolve(session, &git, &remote, references).await?;
+                let sources = resolve(session, &git, &remote, references, lock).await?;
                 narrow(session, &git, sources, HistoryExtent::Remotes(lock)).await
             }
         }
     };
     let engine = async {
-        let engine = Engine::connect(&session.settings.engine).await?;
+        let engine = session.connect().await?;
         let registry = session.registry_without_engine();
         let (registries, of_builders) = registries(session, &concerned);
         // Registries on this machine are always allowed without TLS. For others the engine's list of insecure
@@ -168,8 +168,10 @@ fn registries<'s>(
             continue;
         };
         of_images.extend(service.docker.image.registry().cloned());
-        if let Some(BuilderImage::External(image)) = service.builder.as_ref().map(|it| &it.image) {
-            of_builders.extend(image.repository().registry());
+        for image in service.images() {
+            if let BuilderImage::External(image) = image {
+                of_builders.extend(image.repository().registry());
+            }
         }
     }
     (of_images, of_builders)
@@ -212,6 +214,10 @@ pub async fn decide(
     } = &resolved.clients;
     let in_engine = engine.images(decided.engine_builders()).await?;
     decided.add_engine_images(in_engine);
+    let plugins = survey::labels(registry, &session.layout, decided.missing_plugins()).await;
+    decided
+        .check_plugins(&plugins)
+        .map_err(|error| manifest_failure(session, &error))?;
     let builders = survey::registries(registry, decided.builder_images()).await;
     decided
         .complete(&builders, &session.layout)
@@ -222,7 +228,11 @@ pub async fn decide(
 pub fn folders(session: &Session, draft: &PlanDraft<'_>) -> Result<Folders, Failure> {
     let names = draft.builder_folders().into_iter();
     let folders = names.map(|name| survey::folder_builder(&session.manifest, &name));
-    Ok(folders.collect::<Result<_, _>>()?)
+    let folders = folders.collect::<Result<_, _>>()?;
+    draft
+        .check_folder_plugins(&folders)
+        .map_err(|error| manifest_failure(session, &error))?;
+    Ok(folders)
 }
 
 /// Queries registries and the engine for images and their recipes.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::image::RegistryPrefix;
-use crate::model::manifest::{Deploy, Environment, ServiceName};
+use crate::model::manifest::{ClusterEnvironment, Deploy, ServiceName};
 use crate::model::plan::Options;
 use crate::model::source::{GitReference, RefName};
 
@@ -82,6 +82,19 @@ pub struct LockRequest {
     pub test: bool,
     /// Accept images by their commit tag, regardless of their inputs.
     pub trust_commit: bool,
+    /// The images of the engine that count.
+    pub engine: EngineUse,
+}
+
+/// Which images may be in the engine only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineUse {
+    /// None: a lock must be usable on other machines.
+    None,
+    /// Those without a registry.
+    Unregistered,
+    /// Also those of working copies.
+    WorkingCopies,
 }
 
 /// What to copy from another registry.
@@ -110,6 +123,8 @@ pub enum DeployImages {
         build: bool,
         /// Accept images by their commit tag, regardless of their inputs.
         trust_commit: bool,
+        /// Use the images of working copies, built with `--local`.
+        local: bool,
     },
     /// Those of this lock.
     Lock(PathBuf),
@@ -139,11 +154,11 @@ impl DeployMode {
 
 /// What to deploy, and where.
 #[derive(Debug, Clone)]
-pub struct DeployRequest<'m> {
+pub struct DeployRequest<'m, E = ClusterEnvironment> {
     /// The `deploy` section of the manifest.
     pub deploy: &'m Deploy,
     /// The environment to deploy to.
-    pub environment: &'m Environment,
+    pub environment: &'m E,
     /// The selected services.
     pub services: BTreeSet<ServiceName>,
     /// The names and patterns that selected them, for the record; empty if all services are selected.

@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::failure::shown_with_lines;
 use crate::base::error::{Exit, Failure};
 use crate::base::nonce::nonce;
 use crate::base::shell::quoted;
-use crate::client::engine::Engine;
+use crate::client::engine::{Engine, EngineError};
 use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
@@ -25,6 +28,9 @@ use crate::model::manifest;
 use crate::model::manifest::{DEFAULT_CACHE_DIR, DEFAULT_NAME, Manifest};
 use crate::model::trace::RunTrace;
 use crate::report::Reporter;
+
+/// How long containers may take to end after an interrupt.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The state of a command that works on a platform.
 pub struct Session {
@@ -41,6 +47,9 @@ pub struct Session {
     signals_handed_over: Arc<AtomicBool>,
     /// Timeouts and retry policies.
     pub timeout_settings: TimeoutSettings,
+    /// Work to finish after an interrupt, because it would leave something behind.
+    pub cleanups: TaskTracker,
+    engine: OnceCell<Engine>,
     http: Http,
 }
 
@@ -107,6 +116,8 @@ impl Session {
             cancel,
             signals_handed_over,
             timeout_settings,
+            cleanups: TaskTracker::new(),
+            engine: OnceCell::new(),
             http,
         })
     }
@@ -116,9 +127,15 @@ impl Session {
         self.signals_handed_over.store(true, Ordering::Relaxed);
     }
 
+    /// Connects to the engine, once.
+    pub async fn connect(&self) -> Result<Engine, EngineError> {
+        let connect = || Engine::connect(&self.settings.engine);
+        self.engine.get_or_try_init(connect).await.cloned()
+    }
+
     /// Connects to the engine, and reads its facts.
     pub async fn engine(&self) -> Result<(Engine, EngineProperties), Failure> {
-        let engine = Engine::connect(&self.settings.engine).await?;
+        let engine = self.connect().await?;
         let facts = engine.facts().await?;
         Ok((engine, facts))
     }
@@ -177,7 +194,11 @@ impl Session {
     ) -> Result<T, Failure> {
         let result = tokio::select! {
             result = work => result,
-            () = self.cancel.cancelled() => Err(Failure::silent(Exit::Interrupted)),
+            () = self.cancel.cancelled() => {
+                self.cleanups.close();
+                _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.cleanups.wait()).await;
+                Err(Failure::silent(Exit::Interrupted))
+            }
         };
         if result.is_err() {
             // Remove progress bars before the error is printed.

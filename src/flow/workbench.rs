@@ -17,25 +17,30 @@ use crate::flow::sources::local;
 use crate::flow::sources::local::LocalError;
 use crate::flow::survey;
 use crate::model::engine::EngineProperties;
-use crate::model::manifest::{Builder, BuilderImage, Service, ServiceName};
+use crate::model::event::Event;
+use crate::model::manifest::{BuilderImage, Service, ServiceName};
 use crate::model::plan::{
-    ContainerStep, Folders, Inventory, Options, PlanDraft, UnknownImages, builder_image,
-    builder_images, builder_plan,
+    ContainerStep, Folders, Inventory, Options, PlanDraft, SidecarsStep, UnknownImages,
+    builder_image, builder_images, builder_plan,
 };
 use crate::model::source::ServiceSource;
 use crate::report::failures;
 use crate::store::claim;
+use crate::store::claim::FolderLock;
 
 /// Everything needed to start a builder container.
 pub struct Workbench {
     pub context: ExecuteContext,
     pub step: ContainerStep,
+    /// The sidecars of the scripts, if there are any.
+    pub sidecars: Option<SidecarsStep>,
     pub state: UnitState,
 }
 
-/// Returns the builder of a service, or an error if it has none.
-pub fn builder(service: &Service) -> Result<&Builder, Failure> {
-    service.builder.as_ref().ok_or_else(|| {
+/// Returns the builder image of a service, or an error if it has none.
+pub fn builder(service: &Service) -> Result<&BuilderImage, Failure> {
+    let builder = service.builder.as_ref();
+    builder.and_then(|it| it.image.as_ref()).ok_or_else(|| {
         Failure::usage(format!(
             "`{}` has no `dockerBuilder.image` to run commands in\n\
              hint: set it: `dockerBuilder: {{image: builders/…}}`",
@@ -46,8 +51,9 @@ pub fn builder(service: &Service) -> Result<&Builder, Failure> {
 
 /// Prepares a container on the working copy. If nothing is missing, only the engine is contacted.
 pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Workbench, Failure> {
-    let builder = builder(service)?;
-    let folders = folders(session, builder)?;
+    let image = builder(service)?;
+    let images = images(service, image);
+    let folders = folders(session, &images)?;
     let prepared = async {
         let (sources, engine) = tokio::join!(sources(session, service), session.engine());
         // Errors of the working copies take precedence over an engine that does not run.
@@ -63,24 +69,44 @@ pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Wor
         .session(&service.name, &folders, layout)
         .map_err(|error| manifest_failure(session, &error))?
         .ok_or_else(|| Failure::usage(format!("`{}` has no builder container", service.name)))?;
-    let context = with_image(session, &builder.image, &folders, engine, facts).await?;
+    let sidecars = draft
+        .session_sidecars(&service.name, &folders)
+        .map_err(|error| manifest_failure(session, &error))?;
+    let context = with_images(
+        session,
+        &images,
+        &folders,
+        engine,
+        facts,
+        ImageNeed::default(),
+    )
+    .await?;
     let removed = async { Ok(remove_leftovers(&context).await?) };
     session.unless_interrupted(removed).await?;
     Ok(Workbench {
         context,
         step,
+        sidecars,
         state: UnitState::default(),
     })
 }
 
-/// Reads the builder's folder, unless its image is external.
-pub fn folders(session: &Session, builder: &Builder) -> Result<Folders, Failure> {
-    Ok(match &builder.image {
-        BuilderImage::Folder(name) => {
-            Folders::from([survey::folder_builder(&session.manifest, name)?])
+/// Returns the images that the containers of a service need, besides those of other services: the one that commands
+/// run in, and those of the sidecars.
+pub fn images<'s>(service: &'s Service, image: &'s BuilderImage) -> Vec<&'s BuilderImage> {
+    let beside = service.sidecar_images().map(|(_, image)| image);
+    std::iter::once(image).chain(beside).collect()
+}
+
+/// Reads the folders of images that are not external.
+pub fn folders(session: &Session, images: &[&BuilderImage]) -> Result<Folders, Failure> {
+    let mut folders = Folders::new();
+    for image in images {
+        if let BuilderImage::Folder(name) = image {
+            folders.extend([survey::folder_builder(&session.manifest, name)?]);
         }
-        BuilderImage::External(_) => Folders::new(),
-    })
+    }
+    Ok(folders)
 }
 
 /// Reads the working copies of a service and of the services that its variables refer to.
@@ -89,9 +115,13 @@ pub async fn sources(
     service: &Service,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     let env = service.builder.iter().flat_map(|it| it.env.values());
-    let mut named: BTreeSet<ServiceName> = env.flat_map(|it| it.services().cloned()).collect();
+    let beside = service.sidecar_templates();
+    let templates = env.chain(beside);
+    let mut named: BTreeSet<ServiceName> =
+        templates.flat_map(|it| it.services().cloned()).collect();
     named.insert(service.name.clone());
-    let found = match local::sources(&session.manifest, &named, false).await {
+    let found = match local::sources(&session.manifest, &named, session.layout.root(), false).await
+    {
         Err(LocalError::None) => BTreeMap::new(),
         found => found?,
     };
@@ -102,7 +132,7 @@ pub async fn sources(
         .manifest
         .services
         .values()
-        .all(|it| it.git.path.is_none())
+        .all(|it| it.source.path().is_none())
     {
         return Ok(found);
     }
@@ -135,13 +165,23 @@ fn no_working_copy(service: &Service, missing: &ServiceName) -> Failure {
     ))
 }
 
-/// Makes sure that the engine has the builder image, pulling or building it like `xp build`.
-pub async fn with_image(
+/// Why images are needed, and by whom.
+#[derive(Default)]
+pub struct ImageNeed<'n> {
+    /// The lock of `cacheDir`, if the caller holds it.
+    pub lock: Option<&'n FolderLock>,
+    /// A reason for a note that says what is done.
+    pub reason: Option<&'n str>,
+}
+
+/// Makes sure that the engine has these builder images, pulling or building them like `xp build`.
+pub async fn with_images(
     session: &Session,
-    image: &BuilderImage,
+    images: &[&BuilderImage],
     folders: &Folders,
     engine: Engine,
     facts: EngineProperties,
+    need: ImageNeed<'_>,
 ) -> Result<ExecuteContext, Failure> {
     let context = |engine, facts| -> Result<ExecuteContext, Failure> {
         let clients = Clients {
@@ -151,28 +191,48 @@ pub async fn with_image(
         };
         Ok(plan::context(session, clients, facts, None, false))
     };
-    let Some(name) = builder_image(image, folders) else {
-        return context(engine, facts);
+    let in_engine = async {
+        for image in images {
+            if let Some(name) = builder_image(image, folders)
+                && engine.image(&name).await?.is_none()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     };
-    let in_engine = async { Ok(engine.image(&name).await?) };
-    if session.unless_interrupted(in_engine).await?.is_some() {
+    if session.unless_interrupted(in_engine).await? {
         return context(engine, facts);
     }
     let prepared = async {
         // Not concurrently with a build, which may do the same.
-        let lock = claim::lock(&session.layout.lock(), &session.events).await?;
-        let is_folder = matches!(image, BuilderImage::Folder(_));
-        let queried = (is_folder && name.repository().registry().is_some()).then(|| name.clone());
-        let found = survey::registries(&session.registry(&facts), Vec::from_iter(queried)).await;
+        let lock = match need.lock {
+            Some(_) => None,
+            None => Some(claim::lock(&session.layout.lock(), &session.events).await?),
+        };
+        let of_folders = images
+            .iter()
+            .filter(|it| matches!(it, BuilderImage::Folder(_)));
+        let names = of_folders.filter_map(|image| builder_image(image, folders));
+        let queried = names.filter(|name| name.repository().registry().is_some());
+        let found = survey::registries(&session.registry(&facts), queried.collect()).await;
         UnknownImages::check(&found)?;
         let inventory = Inventory {
-            engine: engine.images(builder_images(image, folders)).await?,
+            engine: engine.images(builder_images(images, folders)).await?,
             ..Inventory::default()
         };
         Ok((lock, found, inventory))
     };
     let (_lock, found, inventory) = session.unless_interrupted(prepared).await?;
-    let plan = builder_plan(image, folders, &inventory, &found);
+    let plan = builder_plan(images, folders, &inventory, &found);
+    if let Some(reason) = need.reason {
+        for unit in plan.work() {
+            session.events.emit(Event::note(format!(
+                "{} is needed first, because {reason}: {}, {}",
+                unit.unit, unit.decision, unit.reason
+            )));
+        }
+    }
     let context = Arc::new(context(engine, facts)?);
     execute::run(context.clone(), &plan).await;
     let ended = session.reporter.finish();

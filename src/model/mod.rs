@@ -16,6 +16,7 @@ pub mod manifest;
 pub mod metadata;
 pub mod plan;
 pub mod plan_document;
+pub mod plugin;
 pub mod recipe;
 pub mod record;
 pub mod source;

@@ -8,7 +8,10 @@ pub fn debug_hint(unit: &Unit, phase: Phase, commit: Option<&str>, is_ci: bool) 
     let Unit::Service(service) = unit else {
         return None;
     };
-    let is_script = matches!(phase, Phase::Prepare | Phase::Build | Phase::Test);
+    let is_script = matches!(
+        phase,
+        Phase::Prepare | Phase::Build | Phase::Test | Phase::Verify
+    );
     if !is_ci && is_script {
         return Some(format!(
             "`xp shell --failed {service}` opens a shell in its container"

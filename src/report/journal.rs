@@ -18,6 +18,8 @@ pub struct Journal {
     start: Instant,
     /// Output without a line end so far.
     splitters: HashMap<(Unit, Phase), LineSplitter>,
+    /// The same of sidecars.
+    of_sidecars: HashMap<(Unit, String), LineSplitter>,
     progress: HashMap<Unit, Instant>,
 }
 
@@ -27,6 +29,7 @@ impl Journal {
         Self {
             start: Instant::now(),
             splitters: HashMap::new(),
+            of_sidecars: HashMap::new(),
             progress: HashMap::new(),
         }
     }
@@ -39,6 +42,25 @@ impl Journal {
                 let lines = splitter.push(bytes);
                 let lines = lines.into_iter().map(|line| output(unit, *phase, line));
                 lines.map(|event| self.line(&event)).collect()
+            }
+            Event::SidecarOutput {
+                unit,
+                sidecar,
+                bytes,
+            } => {
+                let key = (unit.clone(), sidecar.clone());
+                let lines = self.of_sidecars.entry(key).or_default().push(bytes);
+                let lines = lines
+                    .into_iter()
+                    .map(|line| sidecar_output(unit, sidecar, line));
+                lines.map(|event| self.line(&event)).collect()
+            }
+            Event::SidecarEnded { unit, sidecar, .. } => {
+                let key = (unit.clone(), sidecar.clone());
+                let splitter = self.of_sidecars.remove(&key);
+                let rest = splitter.and_then(|mut splitter| splitter.flush());
+                let rest = rest.map(|line| sidecar_output(unit, sidecar, line));
+                rest.iter().map(|event| self.line(event)).collect()
             }
             // An unfinished line is emitted when its step ends.
             Event::StepStarted { unit, .. }
@@ -88,6 +110,14 @@ fn output(unit: &Unit, phase: Phase, line: String) -> Event {
     Event::Output {
         unit: unit.clone(),
         phase,
+        bytes: line.into(),
+    }
+}
+
+fn sidecar_output(unit: &Unit, sidecar: &str, line: String) -> Event {
+    Event::SidecarOutput {
+        unit: unit.clone(),
+        sidecar: sidecar.to_owned(),
         bytes: line.into(),
     }
 }

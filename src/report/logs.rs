@@ -1,12 +1,12 @@
 //! Log files: the output of every step, byte for byte, and the record of the run.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 
 use super::text::{LineSplitter, clean, last_lines};
-use crate::model::event::{Event, Phase, Unit};
+use crate::model::event::{Event, Phase, Unit, sidecar_log};
 use crate::model::record::RunRecord;
 use crate::store::runs::{Run, Runs};
 
@@ -23,9 +23,11 @@ pub struct Logs {
     record: Option<File>,
     /// Lines of the record from before the folder was created.
     pending: String,
-    open: HashMap<(Unit, Phase), UnitLog>,
+    open: HashMap<(Unit, String), UnitLog>,
     /// The number of test reports of each unit.
     reports: HashMap<Unit, usize>,
+    /// The units whose image was built after their last container ended.
+    imaged: HashSet<Unit>,
     failed: bool,
 }
 
@@ -57,6 +59,7 @@ impl Logs {
             pending: String::new(),
             open: HashMap::new(),
             reports: HashMap::new(),
+            imaged: HashSet::new(),
             failed: false,
         }
     }
@@ -67,7 +70,12 @@ impl Logs {
             // Creates the run's folder.
             Event::Planned { .. } | Event::WorkStarted { .. } => return self.begin(),
             Event::StepStarted { unit, phase, title } => self.begin_step(unit, *phase, title),
-            Event::Output { unit, phase, bytes } => self.append(unit, *phase, bytes),
+            Event::Output { unit, phase, bytes } => self.append(unit, phase.as_str(), bytes),
+            Event::SidecarOutput {
+                unit,
+                sidecar,
+                bytes,
+            } => self.append(unit, &sidecar_log(sidecar), bytes),
             _ => Ok(()),
         };
         self.problem(result)
@@ -143,11 +151,15 @@ impl Logs {
 
     /// Writes a step's title, on its own line even if the previous step's output has no final newline.
     fn begin_step(&mut self, unit: &Unit, phase: Phase, title: &str) -> std::io::Result<()> {
-        if phase == Phase::Container {
+        match phase {
             // The scripts run again, and so do the tests.
-            self.reports.remove(unit);
+            Phase::Container if !self.imaged.contains(unit) => _ = self.reports.remove(unit),
+            // The next container verifies the image, and its reports are further ones.
+            Phase::Image => _ = self.imaged.insert(unit.clone()),
+            Phase::Container | Phase::Export => _ = self.imaged.remove(unit),
+            _ => {}
         }
-        let log = self.log(unit, phase)?;
+        let log = self.log(unit, phase.as_str())?;
         if let Some(line) = log.splitter.flush() {
             log.push(line);
             log.file.write_all(b"\n")?;
@@ -160,8 +172,8 @@ impl Logs {
         Ok(())
     }
 
-    fn append(&mut self, unit: &Unit, phase: Phase, bytes: &[u8]) -> std::io::Result<()> {
-        let log = self.log(unit, phase)?;
+    fn append(&mut self, unit: &Unit, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let log = self.log(unit, name)?;
         log.title_lines = 0;
         let last = last_lines(bytes, TAIL_LINES);
         if last.len() < bytes.len() {
@@ -174,10 +186,10 @@ impl Logs {
         log.file.write_all(bytes)
     }
 
-    fn log(&mut self, unit: &Unit, phase: Phase) -> std::io::Result<&mut UnitLog> {
-        let key = (unit.clone(), phase);
+    fn log(&mut self, unit: &Unit, name: &str) -> std::io::Result<&mut UnitLog> {
+        let key = (unit.clone(), name.to_owned());
         if !self.open.contains_key(&key) {
-            let path = self.run()?.log(&unit.to_string(), phase.as_str());
+            let path = self.run()?.log(&unit.to_string(), name);
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder)?;
             }
@@ -195,9 +207,9 @@ impl Logs {
         log.ok_or_else(|| std::io::ErrorKind::NotFound.into())
     }
 
-    /// Returns the last lines of a step, and its log file.
-    pub fn tail(&mut self, unit: &Unit, phase: Phase) -> (Vec<String>, Option<String>) {
-        let Some(log) = self.open.get_mut(&(unit.clone(), phase)) else {
+    /// Returns the last lines of a log, and its file.
+    pub fn tail(&mut self, unit: &Unit, name: &str) -> (Vec<String>, Option<String>) {
+        let Some(log) = self.open.get_mut(&(unit.clone(), name.to_owned())) else {
             return (Vec::new(), None);
         };
         if let Some(line) = log.splitter.flush() {
@@ -261,7 +273,7 @@ mod tests {
             assert_eq!(logs.write(&output(format!("{line}\n").as_bytes())), None);
         }
         assert_eq!(logs.write(&output(b"no end")), None);
-        let (tail, path) = logs.tail(&unit(), Phase::Build);
+        let (tail, path) = logs.tail(&unit(), "build");
         assert_eq!(tail.last().unwrap(), "no end");
         assert_eq!(tail.len(), TAIL_LINES);
         let path = path.unwrap();

@@ -353,7 +353,7 @@ impl ReporterState {
         if let Event::UnitFinished { unit, ended } = &mut event
             && let Some(step) = &mut ended.failure
         {
-            (step.tail, step.log) = self.logs.tail(unit, step.phase);
+            (step.tail, step.log) = self.logs.tail(unit, &step.log_name());
             let commit = self.commits.get(unit).map(String::as_str);
             step.hints
                 .extend(debug_hint(unit, step.phase, commit, self.settings.is_ci));
@@ -373,7 +373,11 @@ impl ReporterState {
         if let View::Json = self.view {
             print_json(&self.journal.streamed(&event).concat());
         }
-        if !matches!(event, Event::Output { .. } | Event::Progress { .. }) {
+        let is_streamed = matches!(
+            event,
+            Event::Output { .. } | Event::SidecarOutput { .. } | Event::Progress { .. }
+        );
+        if !is_streamed {
             self.record(&event);
         }
         self.show(&event);

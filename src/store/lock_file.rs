@@ -62,10 +62,10 @@ impl Diagnostic for FileError {
             Self::Comment { .. } => {
                 "xp rewrites this file: keep notes elsewhere, or in the comment at the top, which is preserved"
             }
-            Self::NotAFile { .. } => "specify another file with `--lock-file`",
+            Self::NotAFile { .. } => "specify another file",
             Self::ChangedMeanwhile(_) => "run `xp lock` reread",
             Self::Write { .. } => {
-                "create its folder and make sure it is writable, or specify another file with `--lock-file`"
+                "create its folder and make sure it is writable, or specify another file"
             }
         };
         vec![hint.to_owned()]
@@ -80,7 +80,7 @@ impl LockFile {
     /// The file does not exist or is invalid.
     pub fn load(path: &Path) -> Result<Self, InvalidLock> {
         let shown = path.display().to_string();
-        let missing = "create it with `xp lock`, or specify another file with `--lock-file`";
+        let missing = "create it with `xp lock`, or specify another file";
         let text = read(path, "lock", missing)
             .map_err(|problem| InvalidLock::unreadable(&shown, problem))?;
         Ok(Self {

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use crate::hg_repository::HgRepository;
 use crate::process;
 use crate::repository::{GitRepository, git_command, write_file};
 use crate::world::{
@@ -175,6 +176,22 @@ impl Context {
         let server_name = format!("{}/{name}.git", self.prefix);
         let clone = self.folder.join("authors").join(name);
         GitRepository::new(Arc::clone(&self.world), server_name, clone, self.home())
+    }
+
+    /// Creates an empty Mercurial repository on the servers.
+    pub fn hg_repo(&self, name: &str) -> HgRepository {
+        let server_name = format!("{}/{name}", self.prefix);
+        HgRepository::new(Arc::clone(&self.world), server_name)
+    }
+
+    /// Returns the name of a base image with Mercurial and Python.
+    pub fn hg_base(&self) -> &str {
+        self.world.hg_base()
+    }
+
+    /// Returns the log of `hg serve`.
+    pub fn hg_requests(&self) -> String {
+        self.world.hg_server(false).requests()
     }
 
     /// Returns the folder with the test's repositories of [`Context::git_repo`].

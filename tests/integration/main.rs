@@ -14,7 +14,9 @@ mod browser;
 #[macro_use]
 mod case;
 mod cases;
+mod compose_project;
 mod context;
+mod hg_repository;
 mod language_server;
 mod output;
 mod platform;

@@ -7,6 +7,8 @@ pub mod local;
 pub mod nothing;
 pub mod planning;
 pub mod refs;
+pub mod sidecars;
+pub mod sources;
 pub mod start;
 pub mod sync;
 pub mod unrelated;

@@ -9,6 +9,7 @@ use crate::model::image::ImageReference;
 
 use crate::client::engine::build::base_registry;
 use crate::client::engine::build::context::ContextError;
+use crate::client::engine::build::instruction_error;
 use crate::client::engine::connect::docker_context::DockerContextError;
 use crate::client::engine::connect::ssh;
 
@@ -42,7 +43,10 @@ pub enum EngineError {
         found: String,
     },
     /// The engine rejected a request.
-    #[error("the engine cannot {action}: {message}")]
+    #[error(
+        "the engine cannot {action}: {}",
+        instruction_error::shortened(message)
+    )]
     Refused {
         /// The action, such as `push r/app:1`.
         action: String,
@@ -283,7 +287,9 @@ impl Diagnostic for EngineError {
             Self::Address(_) | Self::Tls(_) => Exit::Usage,
             Self::DockerContext(error) => error.exit(),
             Self::Refused { message, .. }
-                if is_access(message) || base_registry::is_the_cause(message) =>
+                if is_access(message)
+                    || is_out_of_networks(message)
+                    || base_registry::is_the_cause(message) =>
             {
                 Exit::Outside
             }
@@ -380,6 +386,9 @@ impl Diagnostic for EngineError {
             Self::Refused { message, .. } if is_missing_in_context(message) => {
                 "the build context has the files of the commit and those created by `scripts`, but no ignored or uncommitted files, and none listed in .dockerignore".to_owned()
             }
+            Self::Refused { message, .. } if is_out_of_networks(message) => {
+                "an engine has addresses for about 30 networks by default: remove unused ones with `docker network prune`, use fewer `--jobs`, or set `default-address-pools` in the configuration of the engine".to_owned()
+            }
             Self::Refused { message, .. } if message.contains("no space left on device") => {
                 "free some space, for example with `docker system prune`".to_owned()
             }
@@ -404,6 +413,13 @@ fn is_missing_in_context(message: &str) -> bool {
         || message.starts_with("COPY failed: ") && message.contains("no such file or directory")
         || message.starts_with("COPY failed: ")
             && message.contains("file not found in build context")
+}
+
+/// Returns whether the engine has no range of addresses for another network.
+fn is_out_of_networks(message: &str) -> bool {
+    let of_docker = message.contains("non-overlapping IPv4 address pool")
+        || message.contains("all predefined address pools have been fully subnetted");
+    of_docker || message.contains("could not find free subnet")
 }
 
 /// Returns whether a message is about credentials or permissions.

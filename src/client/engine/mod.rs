@@ -3,10 +3,12 @@
 mod build;
 pub mod connect;
 pub mod container;
+mod document;
 mod error;
 mod exact_reader;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod network;
 pub mod transfer;
 
 use std::sync::Arc;
@@ -26,20 +28,21 @@ pub use crate::client::engine::connect::raw::ProgramInput;
 pub use crate::client::engine::connect::tls::EngineTls;
 pub use crate::client::engine::container::archive::ENGINE_SOCKET;
 pub use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};
-pub use crate::client::engine::container::copy_back::CopyBackTarget;
-pub use crate::client::engine::container::held::{
-    CreatedHeld, Health, HeldContainer, HeldFile, HeldSpec,
-};
+pub use crate::client::engine::container::copy_back::{CopyBackReport, CopyBackTarget};
+pub use crate::client::engine::container::held::{CreatedHeld, HeldContainer, HeldFile, HeldSpec};
 pub use crate::client::engine::container::holder::Holder;
 pub use crate::client::engine::container::program::{
     ContainerProgram, OutputChunk, ProgramOutput, ProgramSpec, SignalTarget, TerminalSize,
 };
+pub use crate::client::engine::container::source_files::SourceFilesError;
 pub use crate::client::engine::container::source_upload::{SentFiles, UploadItem};
 pub use crate::client::engine::container::spec::{Bind, ContainerSpec, HOME, MountSource};
 pub use crate::client::engine::transfer::images::TransferWatcher;
 pub use crate::client::engine::transfer::lookup::ImageContent;
 pub use build::{BuildWatcher, ImageBuild};
+pub use document::DocumentWrite;
 pub use error::EngineError;
+pub use network::Network;
 
 use crate::client::engine::connect::endpoint::EngineEndpoint;
 use crate::model::engine::EngineProperties;
@@ -191,6 +194,14 @@ impl Engine {
                 "unset DOCKER_BUILDKIT",
             )),
         }
+    }
+
+    /// Returns why containers cannot run beside scripts, and a hint; `None` if they can.
+    pub fn no_sidecars_reason(&self) -> Option<(&'static str, &'static str)> {
+        self.is_podman.then_some((
+            "the engine is Podman, with which sidecars and `scripts.verify` are not supported",
+            "set DOCKER_HOST to the address of a Docker Engine, or use `--no-test`",
+        ))
     }
 
     /// Returns whether the engine responds within a few seconds.

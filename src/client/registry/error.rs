@@ -10,6 +10,10 @@ use crate::base::error::{Diagnostic, Exit};
 use crate::base::sanitize::sanitized_line;
 use crate::client::http::HttpClientError;
 use crate::model::image::Registry;
+use crate::model::plan::TransferRefusal;
+
+/// The hint for a refused tag.
+const PROTECTED_TAG: &str = "if tags are immutable or protected in the registry, exempt those that move: of branches, `newest`, and those of `docker.tags` and `--tag`";
 
 /// An error of a registry, or of the connection to it.
 #[derive(Debug, Error)]
@@ -239,6 +243,11 @@ impl Diagnostic for RegistryError {
                     "run `xp doctor` to see where the credentials come from".to_owned(),
                 ];
             }
+            Self::Denied { message, .. }
+                if TransferRefusal::of(Some(403), message) == TransferRefusal::ImmutableTag =>
+            {
+                PROTECTED_TAG.to_owned()
+            }
             Self::Denied { .. } => {
                 "request access to the repository, or log in as a user who has it".to_owned()
             }
@@ -271,8 +280,7 @@ impl Diagnostic for RegistryError {
             Self::Status {
                 request, status, ..
             } if status.is_client_error() && request.starts_with("PUT ") => {
-                "if tags are immutable in the registry, exempt the tags of branches and `newest`"
-                    .to_owned()
+                PROTECTED_TAG.to_owned()
             }
             Self::Status { status, .. } if status.is_server_error() => {
                 "the registry or a proxy in front of it is failing: check its log".to_owned()

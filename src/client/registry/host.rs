@@ -278,8 +278,9 @@ impl RegistryHost {
             StatusCode::FORBIDDEN => RegistryError::Denied {
                 registry,
                 who,
-                action: match image {
-                    Some(image) => format!("write {}", image.repository()),
+                action: match image.map(|image| (image.repository(), image.tag())) {
+                    Some((repository, Some(tag))) => format!("set the tag {tag} of {repository}"),
+                    Some((repository, None)) => format!("write {repository}"),
                     None => "read".to_owned(),
                 },
                 message,

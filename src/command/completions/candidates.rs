@@ -19,10 +19,12 @@ const NAMED: usize = 3;
 /// The phases with useful logs, in order.
 const PHASES: &[Phase] = &[
     Phase::Sync,
+    Phase::Fetch,
     Phase::Prepare,
     Phase::Build,
     Phase::Test,
     Phase::Image,
+    Phase::Verify,
     Phase::Pull,
     Phase::Push,
     Phase::Rollout,
@@ -110,8 +112,11 @@ fn environments(manifest: &Manifest) -> Vec<CompletionCandidate> {
     let environments = manifest.deploy.iter();
     let environments = environments.flat_map(|deploy| deploy.environments.values());
     let candidate = |environment: &Environment| CompletionCandidate {
-        text: environment.name.to_string(),
-        about: environment.context.clone(),
+        text: environment.name().to_string(),
+        about: match environment {
+            Environment::Cluster(environment) => environment.context.clone(),
+            Environment::Compose(environment) => environment.shown(),
+        },
     };
     environments.map(candidate).collect()
 }

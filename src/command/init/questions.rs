@@ -3,6 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::base::error::{Exit, Failure, render};
+use crate::base::sanitize::sanitized_line;
 use crate::base::task::joined;
 use crate::host::settings::Settings;
 use crate::model::image::RegistryPrefix;
@@ -84,11 +85,20 @@ pub async fn may_ignore(settings: &Settings, paths: &[String]) -> Result<bool, F
         .map_err(|error| Failure::outside(format!("cannot receive signals: {error}")))?;
     let question = format!("Add {} to .gitignore?", paths.join(", "));
     let color = settings.report.color;
-    let answer = answer(&question, "yes", color, &mut interrupt).await?;
-    Ok(matches!(
-        answer.to_ascii_lowercase().as_str(),
-        "" | "y" | "yes"
-    ))
+    loop {
+        let answer = answer(&question, "yes", color, &mut interrupt).await?;
+        match answer.to_ascii_lowercase().as_str() {
+            "" | "y" | "yes" => return Ok(true),
+            "n" | "no" => return Ok(false),
+            other => print_message(&paint(
+                &format!(
+                    "error: the answer must be `yes` or `no`, not `{}`",
+                    sanitized_line(other)
+                ),
+                color,
+            )),
+        }
+    }
 }
 
 /// Waits for an answer. Ctrl-C and end of input cancel `xp init`.

@@ -13,11 +13,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use walkdir::WalkDir;
 
-use super::RunningBuilder;
 use crate::base::task::joined;
 use crate::client::engine::EngineError;
 use crate::execute::ExecuteContext;
-use crate::execute::remote::RemoteFiles;
+use crate::execute::remote::SharedFiles;
 use crate::model::event::{Event, Unit};
 use crate::model::manifest::ReportPattern;
 use crate::model::plan::ContainerStep;
@@ -45,49 +44,40 @@ enum Content {
     Bytes(Vec<u8>),
 }
 
-impl RunningBuilder {
-    /// Finds the reports that scripts have written since the container started.
-    pub async fn reports(&self, step: &ContainerStep) -> FoundReports {
-        let patterns = step.reports.clone();
-        if patterns.is_empty() {
-            return FoundReports::default();
-        }
-        if let Some(files) = &self.remote_files {
-            return self.remote_reports(step, files).await;
-        }
-        let (source, started) = (service_folder(step), self.started);
-        let search = move || FoundReports {
-            files: find(&source, &patterns, started),
-            problem: None,
-        };
-        joined(tokio::task::spawn_blocking(search).await)
-    }
+/// Finds the reports that scripts have written since `started`.
+pub async fn local_reports(step: &ContainerStep, started: SystemTime) -> FoundReports {
+    let (source, patterns) = (service_folder(step), step.reports.clone());
+    let search = move || FoundReports {
+        files: find(&source, &patterns, started),
+        problem: None,
+    };
+    joined(tokio::task::spawn_blocking(search).await)
+}
 
-    /// Reads the reports in the container of a remote engine, except files that were sent and not changed.
-    async fn remote_reports(&self, step: &ContainerStep, files: &RemoteFiles) -> FoundReports {
-        let mut found = FoundReports::default();
-        let sent = Arc::new(files.sent_below(&service_folder(step)));
-        for start in starts(&step.reports) {
-            let path = Path::new(&step.script_dir).join(&start);
-            let (patterns, sent, folder) = (step.reports.clone(), sent.clone(), start.clone());
-            let is_wanted = move |path: &Path, size: u64, modified: u64| {
-                let path = folder.join(path);
-                let is_sent = sent.get(&path).is_some_and(|(sent_size, sent_at)| {
-                    *sent_size == size && u64::try_from(*sent_at) == Ok(modified)
-                });
-                size <= MAX_SIZE && !is_sent && patterns.iter().any(|it| it.matches(&path))
-            };
-            match self.container.read_files(&path, MAX_TOTAL, is_wanted).await {
-                Ok(files) => {
-                    let files = files.into_iter();
-                    let read = files.map(|(path, bytes)| (start.join(path), Content::Bytes(bytes)));
-                    found.files.extend(read);
-                }
-                Err(error) => found.fail(error),
+/// Reads the reports in a container of a remote engine, except files that were sent and not changed.
+pub async fn remote_reports(step: &ContainerStep, shared: SharedFiles<'_>) -> FoundReports {
+    let mut found = FoundReports::default();
+    let sent = Arc::new(shared.files.sent_below(&service_folder(step)));
+    for start in starts(&step.reports) {
+        let path = Path::new(&step.script_dir).join(&start);
+        let (patterns, sent, folder) = (step.reports.clone(), sent.clone(), start.clone());
+        let is_wanted = move |path: &Path, size: u64, modified: u64| {
+            let path = folder.join(path);
+            let is_sent = sent.get(&path).is_some_and(|(sent_size, sent_at)| {
+                *sent_size == size && u64::try_from(*sent_at) == Ok(modified)
+            });
+            size <= MAX_SIZE && !is_sent && patterns.iter().any(|it| it.matches(&path))
+        };
+        match shared.owner.read_files(&path, MAX_TOTAL, is_wanted).await {
+            Ok(files) => {
+                let files = files.into_iter();
+                let read = files.map(|(path, bytes)| (start.join(path), Content::Bytes(bytes)));
+                found.files.extend(read);
             }
+            Err(error) => found.fail(error),
         }
-        found
     }
+    found
 }
 
 impl FoundReports {

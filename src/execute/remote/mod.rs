@@ -18,8 +18,8 @@ use super::step_error::{StepError, Stop};
 use super::{ExecuteContext, LABEL_SERVICE, builder};
 use crate::base::plural::abbreviated;
 use crate::client::engine::{
-    Bind, BuilderContainer, CopyBackTarget, CreatedContainer, EngineError, MountSource, SentFiles,
-    UploadItem,
+    Bind, BuilderContainer, CopyBackReport, CopyBackTarget, CreatedContainer, EngineError,
+    MountSource, SentFiles, UploadItem,
 };
 use crate::model::event::{Event, Measure, Phase, Unit};
 use crate::model::plan::{ContainerStep, ImageStep};
@@ -27,7 +27,7 @@ use crate::model::plan::{ContainerStep, ImageStep};
 pub(super) use socket::{engine_socket, group as socket_group};
 
 /// The label of persistent volumes, with the folder of the platform.
-const LABEL_CACHE: &str = "x-platform.cache";
+pub(super) const LABEL_CACHE: &str = "x-platform.cache";
 
 /// The path of git objects in a container. Not in the source, or they would be copied back.
 const OBJECTS: &str = "/run/xp-objects";
@@ -42,6 +42,8 @@ pub(super) struct RemoteFiles {
     /// The folders in volumes that must belong to the user.
     pub taken: Vec<String>,
     items: Vec<UploadItem>,
+    /// The items that are not in volumes, so that every container needs its own copy.
+    pub unshared: Vec<UploadItem>,
     sent: SentFiles,
     source: PathBuf,
     workdir: PathBuf,
@@ -80,6 +82,7 @@ impl RemoteFiles {
                 to: workdir.clone(),
                 owner,
             }],
+            unshared: Vec::new(),
             sent: SentFiles::new(),
             source: step.source.clone(),
             excluded: vec![PathBuf::from(".git")],
@@ -100,6 +103,12 @@ impl RemoteFiles {
         }
         files.add_mounts(context, step).await?;
         objects::add_git(&mut files, context, unit, step, state, labels).await?;
+        let is_shared = |item: &&UploadItem| {
+            let mut volumes = files.binds.iter();
+            volumes.any(|volume| item.to().starts_with(&volume.target))
+        };
+        let unshared = files.items.iter().filter(|item| !is_shared(item));
+        files.unshared = unshared.cloned().collect();
         if step.socket {
             files.binds.push(Bind {
                 source: MountSource::Path(engine_socket(context)),
@@ -254,11 +263,11 @@ impl RemoteFiles {
     }
 
     /// Copies results back: of a working copy everything, of an export only the files that the image is built from.
-    pub async fn copy_back(
+    async fn copy_back(
         &self,
         context: &ExecuteContext,
         unit: &Unit,
-        container: &BuilderContainer,
+        container: FilesOwner<'_>,
         image: Option<&ImageStep>,
     ) -> Result<(), StepError> {
         let mut part = match (self.in_place, image) {
@@ -281,7 +290,7 @@ impl RemoteFiles {
                 is_shared: self.in_place,
             };
             let path = path.display().to_string();
-            match container.copy_back(&path, place, &|_| ()).await {
+            match container.copy_back(&path, place).await {
                 // A symlink leads outside of this part, so copy everything.
                 Ok(returned)
                     if !part.as_os_str().is_empty()
@@ -316,6 +325,60 @@ impl RemoteFiles {
             )));
         }
         Ok(())
+    }
+}
+
+/// A container that has the files of a build on a remote engine. Others of the same unit mount its volumes.
+#[derive(Clone, Copy)]
+pub(super) struct SharedFiles<'f> {
+    pub files: &'f RemoteFiles,
+    /// The container's id.
+    pub container: &'f str,
+    pub owner: FilesOwner<'f>,
+}
+
+impl SharedFiles<'_> {
+    /// Copies results back; of an export, only the files that the image is built from.
+    pub async fn copy_back(
+        self,
+        context: &ExecuteContext,
+        unit: &Unit,
+        image: Option<&ImageStep>,
+    ) -> Result<(), StepError> {
+        self.files.copy_back(context, unit, self.owner, image).await
+    }
+}
+
+/// The container with the files: a builder, or if there are only plugins, one that never runs.
+#[derive(Clone, Copy)]
+pub(super) enum FilesOwner<'c> {
+    Running(&'c BuilderContainer),
+    Created(&'c CreatedContainer),
+}
+
+impl FilesOwner<'_> {
+    async fn copy_back(
+        self,
+        path: &str,
+        place: CopyBackTarget,
+    ) -> Result<CopyBackReport, EngineError> {
+        match self {
+            Self::Running(container) => container.copy_back(path, place, &|_| ()).await,
+            Self::Created(container) => container.copy_back(path, place, &|_| ()).await,
+        }
+    }
+
+    /// Reads files below a path, as [`BuilderContainer::read_files`] does.
+    pub async fn read_files(
+        self,
+        path: &Path,
+        limit: u64,
+        is_wanted: impl Fn(&Path, u64, u64) -> bool + Send + 'static,
+    ) -> Result<Vec<(PathBuf, Vec<u8>)>, EngineError> {
+        match self {
+            Self::Running(container) => container.read_files(path, limit, is_wanted).await,
+            Self::Created(container) => container.read_files(path, limit, is_wanted).await,
+        }
     }
 }
 
@@ -365,7 +428,7 @@ fn refused(context: &ExecuteContext, what: &str, hint: &str) -> Stop {
 }
 
 /// Returns the name of a persistent volume for a folder; unique on the engine.
-fn volume_name(kind: &str, owner: &str, folder: &str) -> String {
+pub(super) fn volume_name(kind: &str, owner: &str, folder: &str) -> String {
     let mut digest = hex::encode(Sha1::digest(folder));
     digest.truncate(12);
     let is_plain = |it: &char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');

@@ -17,7 +17,7 @@ use crate::client::git::{
     remove_tree,
 };
 use crate::client::http::Http;
-use crate::flow::sources::resolve::{ResolveRequest, resolve};
+use crate::flow::sources::resolve::{RequestedRemote, ResolveRequest, resolve};
 
 /// A remote with two commits, a path for a working copy, and a client.
 struct SyncWorld {
@@ -111,7 +111,7 @@ impl SyncWorld {
     fn resolve(&self, reference: &str) -> ResolvedReference {
         let request = ResolveRequest {
             service: "x".to_owned(),
-            url: self.url(),
+            remote: RequestedRemote::Git(self.url()),
             reference: reference.parse().unwrap(),
             preferred_branch: None,
             manifest_reference: None,

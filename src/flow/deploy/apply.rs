@@ -9,7 +9,7 @@ use crate::execute::rollout::{ApplyResult, Rollout};
 use crate::flow::request::DeployImages;
 use crate::model::deploy::{DeployState, Deployment, Record};
 use crate::model::event::{Event, Outcome};
-use crate::model::manifest::ServiceName;
+use crate::model::manifest::{EnvironmentName, ServiceName};
 use crate::report::failures;
 
 /// A prepared deploy, compared with the cluster.
@@ -28,6 +28,11 @@ impl DeployComparison {
     /// Returns the record of the environment.
     pub fn record(&self) -> &Record {
         &self.read.record
+    }
+
+    /// Returns the number of the deploy to roll back to.
+    pub fn back(&self) -> Option<u64> {
+        self.back
     }
 }
 
@@ -229,21 +234,23 @@ impl DeployTask<'_> {
 
     /// Returns a hint on how to return to the previous deploy.
     fn rollback_hint(&self, started: &RecordSnapshot) -> String {
-        let name = &self.request.environment.name;
-        // An interrupted deploy rolls back to the same one as a failed deploy.
-        let ended = started
-            .record
-            .with_ended(DeployState::Failed, time::OffsetDateTime::now_utc());
-        let earlier: Option<&Deployment> = ended.rollback_target(name).ok();
-        match earlier {
-            Some(earlier) => format!(
-                "\nhint: `xp deploy {name} --rollback` rolls back to deploy {} of {}",
-                earlier.number,
-                earlier.when()
-            ),
-            None => format!(
-                "\nhint: no earlier deploy to roll back to: fix the problem and run `xp deploy {name}` again"
-            ),
-        }
+        rollback_hint(&self.request.environment.name, &started.record)
+    }
+}
+
+/// Returns a hint on how to return to the deploy before the one that was started.
+pub(super) fn rollback_hint(name: &EnvironmentName, started: &Record) -> String {
+    // An interrupted deploy rolls back to the same one as a failed deploy.
+    let ended = started.with_ended(DeployState::Failed, time::OffsetDateTime::now_utc());
+    let earlier: Option<&Deployment> = ended.rollback_target(name).ok();
+    match earlier {
+        Some(earlier) => format!(
+            "\nhint: `xp deploy {name} --rollback` rolls back to deploy {} of {}",
+            earlier.number,
+            earlier.when()
+        ),
+        None => format!(
+            "\nhint: no earlier deploy to roll back to: fix the problem and run `xp deploy {name}` again"
+        ),
     }
 }

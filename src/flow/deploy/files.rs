@@ -9,15 +9,16 @@ use serde_json::{Map, Value};
 use super::local_files::{MAX_KUSTOMIZATIONS, MissingOverlay, kustomization, missing_overlay};
 use crate::base::error::{Exit, Failure, hint_lines};
 use crate::base::redact::Redactor;
-use crate::client::git::{checked_out, remove_tree, write_folder_at};
+use crate::client::git::{checked_out, file_at, remove_tree, write_folder_at};
 use crate::execute::{Stop, UnitState, run_export, sync_working_copy};
 use crate::flow::plan;
 use crate::flow::session::Session;
 use crate::flow::sources::resolve;
-use crate::flow::sources::resolve::ResolveRequest;
-use crate::model::deploy::{Deployment, FieldSpec, Kustomization, image_fields};
+use crate::flow::sources::resolve::{RequestedRemote, ResolveRequest};
+use crate::model::deploy::{Deployment, FieldSpec, ImageNames, Kustomization, image_fields};
 use crate::model::event::{Event, Phase, Unit};
-use crate::model::manifest::{Deploy, Environment, KustomizeFiles};
+use crate::model::manifest;
+use crate::model::manifest::{ClusterEnvironment, KustomizeFiles};
 use crate::model::plan::{ExportStep, SyncStep};
 use crate::model::source::{CommitId, GitReference, GitUrl, ResolvedReference};
 
@@ -37,19 +38,20 @@ pub struct EnvironmentFiles {
     pub fields: Vec<FieldSpec>,
     /// Values to hide in kustomize's output.
     pub secrets: Redactor,
+    /// The image names of the manifest at the time of the files, if they are those of an earlier deploy.
+    pub names: Option<ImageNames>,
 }
 
 /// Returns the current files.
 pub async fn current(
     session: &Session,
-    deploy: &Deploy,
-    environment: &Environment,
+    environment: &ClusterEnvironment,
 ) -> Result<EnvironmentFiles, Failure> {
-    match &deploy.files {
+    match &environment.files {
         KustomizeFiles::Folder(path) => {
             let root = session.manifest.folder.join(path);
             let shown = path.join(&environment.overlay).display().to_string();
-            let manifest = manifest_commit(session, deploy);
+            let manifest = manifest_commit(session, &environment.files);
             read_overlay(&root, environment, shown, (None, manifest))
         }
         KustomizeFiles::Git {
@@ -58,7 +60,7 @@ pub async fn current(
             path,
         } => {
             let resolved = resolved(session, remote, reference).await?;
-            let manifest = manifest_commit(session, deploy);
+            let manifest = manifest_commit(session, &environment.files);
             exported(session, environment, (remote, path), &resolved, manifest).await
         }
     }
@@ -68,12 +70,16 @@ pub async fn current(
 /// current ones.
 pub async fn of_deploy(
     session: &Session,
-    deploy: &Deploy,
-    environment: &Environment,
+    environment: &ClusterEnvironment,
     earlier: &Deployment,
 ) -> Result<EnvironmentFiles, Failure> {
-    let why = match at_deploy(session, deploy, environment, earlier).await {
-        Ok(Ok(files)) => return Ok(files),
+    let why = match at_deploy(session, environment, earlier).await {
+        Ok(Ok(files)) => {
+            return Ok(EnvironmentFiles {
+                names: names_at(session, earlier),
+                ..files
+            });
+        }
         Ok(Err(why)) => format!("{why}: using the current files with its images"),
         Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
         Err(failure) => format!(
@@ -85,7 +91,22 @@ pub async fn of_deploy(
         "the kustomize files of deploy {} {why}",
         earlier.number
     )));
-    current(session, deploy, environment).await
+    current(session, environment).await
+}
+
+/// Returns the image names of the manifest of an earlier deploy, if it was committed: services and images may have been
+/// renamed since, and the files use the names of that time.
+fn names_at(session: &Session, earlier: &Deployment) -> Option<ImageNames> {
+    let file = &session.manifest.file;
+    let commit: CommitId = earlier.manifest.as_ref()?.parse().ok()?;
+    let found = file_at(file, &commit.to_string()).ok()?;
+    let text = String::from_utf8(found.content).ok()?;
+    let manifest = manifest::parse(&text, file).ok()?;
+    let deploy = manifest
+        .deploy
+        .as_ref()
+        .or(session.manifest.deploy.as_ref())?;
+    Some(ImageNames::of(&manifest, deploy))
 }
 
 /// Returns the message of a failure without its hints.
@@ -98,18 +119,17 @@ pub fn one_line(failure: &Failure) -> String {
 /// Returns the files of an earlier deploy, or the reason why they are not available.
 async fn at_deploy(
     session: &Session,
-    deploy: &Deploy,
-    environment: &Environment,
+    environment: &ClusterEnvironment,
     earlier: &Deployment,
 ) -> Result<Result<EnvironmentFiles, &'static str>, Failure> {
-    match &deploy.files {
+    match &environment.files {
         KustomizeFiles::Git { remote, path, .. } => {
             let commit = earlier.files.as_ref().and_then(|it| it.parse().ok());
             let Some(commit) = commit else {
                 return Ok(Err("were not in a separate repository"));
             };
             let resolved = ResolvedReference { commit, name: None };
-            let manifest = manifest_commit(session, deploy);
+            let manifest = manifest_commit(session, &environment.files);
             let files = exported(session, environment, (remote, path), &resolved, manifest).await;
             files.map(Ok)
         }
@@ -135,10 +155,10 @@ async fn at_deploy(
 }
 
 /// Returns the commit of the manifest, in the format of the record.
-fn manifest_commit(session: &Session, deploy: &Deploy) -> Option<String> {
+fn manifest_commit(session: &Session, kustomize: &KustomizeFiles) -> Option<String> {
     let manifest = &session.manifest;
     let mut files = vec![PathBuf::from(manifest.file.file_name()?)];
-    if let KustomizeFiles::Folder(path) = &deploy.files {
+    if let KustomizeFiles::Folder(path) = kustomize {
         files.push(path.clone());
     }
     let head = checked_out(&manifest.folder, &files)?;
@@ -157,7 +177,7 @@ async fn resolved(
     const NAME: &str = "deploy.git";
     let request = ResolveRequest {
         service: NAME.to_owned(),
-        url: remote.clone(),
+        remote: RequestedRemote::Git(remote.clone()),
         reference: reference.clone(),
         preferred_branch: None,
         manifest_reference: None,
@@ -170,7 +190,7 @@ async fn resolved(
 /// Fetches a commit of a repository, and exports its files to the `.xp` folder.
 async fn exported(
     session: &Session,
-    environment: &Environment,
+    environment: &ClusterEnvironment,
     (remote, path): (&GitUrl, &Path),
     resolved: &ResolvedReference,
     manifest: Option<String>,
@@ -234,7 +254,7 @@ async fn exported(
 /// Reads an overlay and the kustomizations that it includes. `commits` are those of the files and of the manifest.
 fn read_overlay(
     root: &Path,
-    environment: &Environment,
+    environment: &ClusterEnvironment,
     shown: String,
     (commit, manifest): (Option<CommitId>, Option<String>),
 ) -> Result<EnvironmentFiles, Failure> {
@@ -281,10 +301,11 @@ fn read_overlay(
         options: options.unwrap_or_default(),
         fields: image_fields(fields),
         secrets,
+        names: None,
     })
 }
 
-fn no_overlay(root: &Path, environment: &Environment, shown: &str) -> Option<Failure> {
+fn no_overlay(root: &Path, environment: &ClusterEnvironment, shown: &str) -> Option<Failure> {
     let MissingOverlay { why, hint } = missing_overlay(root, &environment.overlay)?;
     let name = &environment.name;
     Some(Failure::usage(format!(

@@ -1,4 +1,4 @@
-//! Checks the kustomize files that exist on this machine.
+//! Checks the kustomize and compose files that exist on this machine.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -73,6 +73,17 @@ pub fn problems(root: &Path, overlay: &Path) -> Vec<OverlayProblem> {
         }
     }
     found
+}
+
+/// Returns a problem for each compose file that does not exist.
+pub fn missing_files(folder: &Path, files: &[PathBuf]) -> Vec<OverlayProblem> {
+    let missing = files.iter().filter(|file| !folder.join(file).is_file());
+    missing
+        .map(|file| OverlayProblem {
+            message: format!("the compose file `{}` does not exist", file.display()),
+            hint: "set the path of the file, relative to the manifest's folder".to_owned(),
+        })
+        .collect()
 }
 
 /// Returns a problem if an overlay does not exist.

@@ -1,5 +1,6 @@
 //! The record of an environment: in the cluster, with a copy in the `.xp` folder.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::tools::DeployTools;
-use super::{DeployTask, PreparedDeploy, cluster, environment};
+use super::{DeployTask, PreparedDeploy, cluster, compose, environment};
 use crate::base::error::{Diagnostic as _, Failure, chain, hint_lines};
 use crate::base::files;
 use crate::base::redact::SharedRedactor;
@@ -17,7 +18,7 @@ use crate::flow::request::DeployRequest;
 use crate::flow::session::Session;
 use crate::model::deploy::{DeployState, Deployment, Record};
 use crate::model::event::Event;
-use crate::model::manifest::Environment;
+use crate::model::manifest::{ClusterEnvironment, Environment, EnvironmentName, ServiceName};
 
 /// Delays between attempts to record the end of a deploy.
 const WRITE_RETRIES: [Duration; 3] = [
@@ -32,26 +33,25 @@ pub struct RecordSnapshot {
     pub object: Option<Value>,
 }
 
-/// Reads the last completed deploy from the cluster.
+/// Reads the last completed deploy from the cluster or the engine.
 pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, Failure> {
-    let (_, environment) = environment(session, Some(name))?;
-    let tools = DeployTools::find(session, true).await?;
-    // The record contains no secrets.
-    let kubectl = tools.kubectl(SharedRedactor::default());
-    let found = recorded(session, environment, &kubectl);
-    let found = session.unless_interrupted(found).await;
-    drop(kubectl);
-    tools.end().await;
-    let found = found?;
-    if let Some(last) = found.record.deploys.first()
+    let record = match environment(session, Some(name))?.1 {
+        Environment::Cluster(environment) => cluster_record(session, environment).await?,
+        Environment::Compose(environment) => {
+            let record = compose::recorded(session, environment);
+            session.unless_interrupted(record).await?
+        }
+    };
+    if let Some(last) = record.deploys.first()
         && last.state != DeployState::Deployed
     {
         session.events.emit(Event::warning(format!(
-            "deploy {} of {name} is {}; comparing with the last completed one",
-            last.number, last.state
+            "deploy {} of {name} {}; comparing with the last completed one",
+            last.number,
+            last.state.ending()
         )));
     }
-    let last = found.record.last_deployed().cloned();
+    let last = record.last_deployed().cloned();
     last.ok_or_else(|| {
         Failure::usage(format!(
             "nothing has been deployed to {name} yet\n\
@@ -60,10 +60,24 @@ pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, 
     })
 }
 
+async fn cluster_record(
+    session: &Session,
+    environment: &ClusterEnvironment,
+) -> Result<Record, Failure> {
+    let tools = DeployTools::find(session, true).await?;
+    // The record contains no secrets.
+    let kubectl = tools.kubectl(SharedRedactor::default());
+    let found = recorded(session, environment, &kubectl);
+    let found = session.unless_interrupted(found).await;
+    drop(kubectl);
+    tools.end().await;
+    Ok(found?.record)
+}
+
 /// Reads the record from the cluster, using the environment's context.
 async fn recorded(
     session: &Session,
-    environment: &Environment,
+    environment: &ClusterEnvironment,
     kubectl: &Kubectl<'_>,
 ) -> Result<RecordSnapshot, Failure> {
     check_context(environment, kubectl).await?;
@@ -80,9 +94,12 @@ async fn recorded(
     Ok(RecordSnapshot { record, object })
 }
 
-async fn check_context(environment: &Environment, kubectl: &Kubectl<'_>) -> Result<(), Failure> {
+async fn check_context(
+    environment: &ClusterEnvironment,
+    kubectl: &Kubectl<'_>,
+) -> Result<(), Failure> {
     let contexts = kubectl.contexts().await?;
-    let Environment { name, context, .. } = environment;
+    let ClusterEnvironment { name, context, .. } = environment;
     if contexts.contains(context) {
         return Ok(());
     }
@@ -103,26 +120,11 @@ impl DeployTask<'_> {
 
     /// Reads the copy of the record that the last deploy from this folder wrote.
     pub(super) fn copy(&self) -> Option<Record> {
-        let text = fs::read_to_string(self.copy_file()).ok()?;
-        Record::parse(&text).ok()
-    }
-
-    fn copy_file(&self) -> std::path::PathBuf {
-        let folder = self
-            .session
-            .layout
-            .environment(&self.request.environment.name);
-        folder.join("record.json")
+        read_copy(self.session, &self.request.environment.name)
     }
 
     fn keep_copy(&self, record: &Record) {
-        if let Err(error) = files::replace(&self.copy_file(), &record.text()) {
-            let file = self.copy_file();
-            self.session.events.emit(Event::warning(format!(
-                "cannot write the local copy of the record, {}: {error}",
-                file.display()
-            )));
-        }
+        write_copy(self.session, &self.request.environment.name, record);
     }
 
     /// Records the start of a deploy, unless another one is running.
@@ -148,7 +150,9 @@ impl DeployTask<'_> {
             files: prepared.files.commit.map(|commit| commit.to_string()),
             services: self.request.patterns.clone(),
             rollback_to: back,
+            unused: self.unused(prepared),
             set: prepared.set.clone(),
+            ids: BTreeMap::new(),
         };
         let record = read.record.with_started(deployment);
         let object = record.object(environment, read.object.as_ref());
@@ -174,6 +178,15 @@ impl DeployTask<'_> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns the services of the manifest that the kustomize files do not reference.
+    fn unused(&self, prepared: &PreparedDeploy) -> BTreeSet<ServiceName> {
+        let services = self.session.manifest.services.keys();
+        services
+            .filter(|name| !prepared.named.services.contains_key(*name))
+            .cloned()
+            .collect()
     }
 
     fn check_not_in_progress(&self, record: &Record, now: OffsetDateTime) -> Result<(), Failure> {
@@ -268,8 +281,30 @@ impl DeployTask<'_> {
     }
 }
 
+/// Returns the file with the copy of an environment's record.
+fn copy_file(session: &Session, environment: &EnvironmentName) -> std::path::PathBuf {
+    session.layout.environment(environment).join("record.json")
+}
+
+/// Reads the copy of a record that the last deploy from this folder wrote.
+pub(super) fn read_copy(session: &Session, environment: &EnvironmentName) -> Option<Record> {
+    let text = fs::read_to_string(copy_file(session, environment)).ok()?;
+    Record::parse(&text).ok()
+}
+
+/// Writes the copy of a record; a failure is a warning.
+pub(super) fn write_copy(session: &Session, environment: &EnvironmentName, record: &Record) {
+    let file = copy_file(session, environment);
+    if let Err(error) = files::replace(&file, &record.text()) {
+        session.events.emit(Event::warning(format!(
+            "cannot write the local copy of the record, {}: {error}",
+            file.display()
+        )));
+    }
+}
+
 /// Returns who is deploying: the URL of a CI job, else user and host.
-fn who(session: &Session) -> String {
+pub(super) fn who(session: &Session) -> String {
     let variable = |name: &str| session.variable(name).filter(|value| !value.is_empty());
     let github = || {
         let (server, repository) = (

@@ -6,10 +6,13 @@ use super::DeployTask;
 use super::files::EnvironmentFiles;
 use crate::base::error::Failure;
 use crate::flow::request::{DeployMode, DeployRequest};
-use crate::model::deploy::{DeployState, NamedImages, Record, RenderedObjects, UnnamedServices};
+use crate::flow::session::Session;
+use crate::model::deploy::{
+    DeployState, NamedImages, Record, RenderedObjects, UnnamedServices, homonyms,
+};
 use crate::model::event::Event;
 use crate::model::lock::Lock;
-use crate::model::manifest::ServiceName;
+use crate::model::manifest::{EnvironmentName, ServiceName};
 
 impl DeployTask<'_> {
     /// Returns the selected services among those that the overlay references.
@@ -55,16 +58,21 @@ impl DeployTask<'_> {
             check(selected.clone(), false)?;
             return Ok(BTreeSet::new());
         }
-        let skipped: Vec<&str> = selected
+        let skipped: Vec<&ServiceName> = selected
             .iter()
             .filter(|name| !named.services.contains_key(*name))
-            .map(ServiceName::as_str)
             .collect();
         if !skipped.is_empty() && *mode != DeployMode::Render {
             self.session.events.emit(Event::note(format!(
                 "{} references no image of {}: skipped",
                 files.shown,
-                skipped.join(", ")
+                joined(&skipped)
+            )));
+        }
+        for image in homonyms(&skipped, &self.names, rendered, &files.fields) {
+            self.session.events.emit(Event::warning(format!(
+                "{} has the image `{image}`, which is not the image of the service `{image}`; if it should be, set `{image}: {image}` in `deploy.images`",
+                files.shown
             )));
         }
         Ok(named.services.keys().cloned().collect())
@@ -79,57 +87,74 @@ impl DeployTask<'_> {
     ) -> Result<Lock, Failure> {
         let others = named.services.keys().filter(|name| !wanted.contains(*name));
         let others: Vec<&ServiceName> = others.collect();
-        if others.is_empty() {
-            return Ok(Lock::default());
-        }
-        let name = &self.request.environment.name;
         let is_offline = !self.request.mode.accesses_cluster();
-        let Some(last) = record.deploys.first() else {
-            let detail = if is_offline {
-                " here (`--render` and `--dry-run` read only the local copy)"
-            } else {
-                " yet"
-            };
-            return Err(Failure::usage(format!(
-                "{name} has no record{detail}, so the deployed version of {} is unknown\n\
-                 hint: `xp deploy {name}` deploys all services, `--lock FILE` all services of a lock",
-                joined(&others),
-            )));
+        let environment = &self.request.environment.name;
+        kept(
+            self.session,
+            (environment, is_offline),
+            record,
+            wanted,
+            &others,
+        )
+    }
+}
+
+/// Returns the recorded images of services that are deployed but not selected. `is_offline`: the record is a local copy.
+pub(super) fn kept(
+    session: &Session,
+    (name, is_offline): (&EnvironmentName, bool),
+    record: &Record,
+    wanted: &BTreeSet<ServiceName>,
+    others: &[&ServiceName],
+) -> Result<Lock, Failure> {
+    if others.is_empty() {
+        return Ok(Lock::default());
+    }
+    let Some(last) = record.deploys.first() else {
+        let detail = if is_offline {
+            " here (`--render` and `--dry-run` read only the local copy)"
+        } else {
+            " yet"
         };
-        if last.state != DeployState::Deployed {
-            return Err(Failure::usage(format!(
-                "deploy {} of {name} is {}, so the running version of {} is unknown\n\
+        return Err(Failure::usage(format!(
+            "{name} has no record{detail}, so the deployed version of {} is unknown\n\
+                 hint: `xp deploy {name}` deploys all services, `--lock FILE` all services of a lock",
+            joined(others),
+        )));
+    };
+    if last.state != DeployState::Deployed {
+        return Err(Failure::usage(format!(
+            "deploy {} of {name} {}, so the running version of {} is unknown\n\
                  hint: `xp deploy {name}` deploys all services, `xp deploy {name} --rollback` rolls back",
-                last.number,
-                last.state,
-                joined(&others),
-            )));
-        }
-        if is_offline {
-            self.session.events.emit(Event::warning(format!(
+            last.number,
+            last.state.ending(),
+            joined(others),
+        )));
+    }
+    if is_offline {
+        session.events.emit(Event::warning(format!(
                 "using the local copy of the record for {}, from deploy {} of {}: the cluster was not checked for a later one",
-                joined(&others),
+                joined(others),
                 last.number,
                 last.when()
             )));
-        }
-        let is_missing = |name: &&&ServiceName| !last.set.services.contains_key(**name);
-        let missing: Vec<&ServiceName> = others.iter().filter(is_missing).copied().collect();
-        if !missing.is_empty() {
-            return Err(Failure::usage(format!(
-                "the record of {name} does not include {}, which the overlay references\n\
-                 hint: deploy it as well: `xp deploy {name} {}`",
-                joined(&missing),
-                names(wanted.iter().chain(missing.iter().copied())),
-            )));
-        }
-        let kept = last.set.services.iter();
-        let kept = kept.filter(|(name, _)| others.contains(name));
-        Ok(Lock::new(
-            kept.map(|(name, locked)| (name.clone(), locked.clone()))
-                .collect(),
-        ))
     }
+    let is_missing = |name: &&&ServiceName| !last.set.services.contains_key(**name);
+    let missing: Vec<&ServiceName> = others.iter().filter(is_missing).copied().collect();
+    if !missing.is_empty() {
+        return Err(Failure::usage(format!(
+            "the record of {name} does not include {}, which the environment runs\n\
+                 hint: deploy it as well: `xp deploy {name} {}`",
+            joined(&missing),
+            names(wanted.iter().chain(missing.iter().copied())),
+        )));
+    }
+    let kept = last.set.services.iter();
+    let kept = kept.filter(|(name, _)| others.contains(name));
+    Ok(Lock::new(
+        kept.map(|(name, locked)| (name.clone(), locked.clone()))
+            .collect(),
+    ))
 }
 
 /// Joins service names with commas.

@@ -3,22 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::base::error::{Exit, Failure};
+use crate::base::error::{Exit, Failure, hint_lines};
 use crate::base::plural::count_of;
 use crate::flow::build::BuildOptions;
-use crate::flow::request::{LockRequest, PlanRequest, ReferenceOverrides};
+use crate::flow::request::{EngineUse, LockRequest, PlanRequest, PlanSource, ReferenceOverrides};
 use crate::flow::session::Session;
-use crate::flow::sources::locked::{lock_failure, lock_name};
+use crate::flow::sources::locked::Locked;
 use crate::flow::{build, lock, plan, survey};
 use crate::model::deploy::Deployment;
 use crate::model::event::Event;
 use crate::model::image::ImageReference;
-use crate::model::lock::{Lock, LockedService};
+use crate::model::lock::{Lock, LockedService, copy_hints};
 use crate::model::manifest::{EnvironmentName, ServiceName};
-use crate::model::plan::{Inventory, Options, Presence, TESTS, UnknownImages};
+use crate::model::plan::{Inventory, Options, Presence, UnknownImages};
 use crate::model::recipe::{LABEL_RECIPE, Recipe};
 use crate::store::claim::FolderLock;
-use crate::store::lock_file::LockFile;
+
+/// A set of images.
+pub struct CurrentSet {
+    pub lock: Lock,
+    /// The engine's IDs of images that have no digest in a registry.
+    pub ids: BTreeMap<ServiceName, String>,
+}
 
 /// The images of the current commits of some services.
 pub struct CurrentImages<'c> {
@@ -27,6 +33,7 @@ pub struct CurrentImages<'c> {
     pub trust_commit: bool,
     pub services: &'c BTreeSet<ServiceName>,
     pub folder: &'c FolderLock,
+    pub engine: EngineUse,
 }
 
 impl CurrentImages<'_> {
@@ -37,7 +44,12 @@ impl CurrentImages<'_> {
             trust_commit: self.trust_commit,
             ..Options::default()
         };
+        let source = match self.engine {
+            EngineUse::WorkingCopies => PlanSource::WorkingCopies { required: false },
+            EngineUse::None | EngineUse::Unregistered => PlanSource::Remotes,
+        };
         let request = PlanRequest {
+            source,
             options,
             ..PlanRequest::of_remotes(self.services.clone(), self.references.clone())
         };
@@ -48,26 +60,34 @@ impl CurrentImages<'_> {
     }
 
     /// Returns the images. Services that are not selected keep their deployed images.
-    pub async fn set(&self, environment: &EnvironmentName, kept: &Lock) -> Result<Lock, Failure> {
+    pub async fn set(
+        &self,
+        environment: &EnvironmentName,
+        kept: &Lock,
+    ) -> Result<CurrentSet, Failure> {
         let request = LockRequest {
             services: self.services.clone(),
             references: self.references.clone(),
             test: true,
             trust_commit: self.trust_commit,
+            engine: self.engine,
         };
-        let (set, missing) = lock::fresh(self.session, &request, kept, Some(self.folder)).await?;
-        if !missing.is_empty() {
-            return Err(missing.of_deploy(environment).into());
+        let fresh = lock::fresh(self.session, &request, kept, Some(self.folder)).await?;
+        if !fresh.unlockable.is_empty() {
+            return Err(fresh.unlockable.of_deploy(environment).into());
         }
         let is_included =
             |name: &ServiceName| self.services.contains(name) || kept.services.contains_key(name);
-        let entries = set
-            .services
-            .into_iter()
-            .filter(|(name, _)| is_included(name));
-        let set = Lock::new(entries.collect());
-        check_images(self.session, &kept.services, &BTreeSet::new()).await?;
-        Ok(set)
+        let entries = fresh.lock.services.into_iter();
+        let entries = entries.filter(|(name, _)| is_included(name));
+        let lock = Lock::new(entries.collect());
+        if self.engine == EngineUse::None {
+            check_images(self.session, &kept.services, None).await?;
+        }
+        Ok(CurrentSet {
+            lock,
+            ids: fresh.ids,
+        })
     }
 }
 
@@ -78,34 +98,37 @@ pub async fn of_lock(
     services: &BTreeSet<ServiceName>,
     kept: &Lock,
 ) -> Result<Lock, Failure> {
-    let found = LockFile::load(file).map_err(|error| lock_failure(session, &error))?;
-    let name = lock_name(session, file);
-    // Checks that the manifest and the lock have the same services.
-    found
-        .lock
-        .sources(&name, &session.manifest, services, false)?;
-    let entries = found.lock.services.into_iter();
-    let entries: BTreeMap<ServiceName, LockedService> = entries
-        .filter(|(service, _)| services.contains(service))
-        .collect();
-    let locked = entries.keys().cloned().collect();
-    let set = kept.with(entries);
-    check_images(session, &set.services, &locked).await?;
+    let found = Locked::read(session, file)?;
+    let set = found.set(session, services, kept)?;
+    let copies = found.copy_commands(session, services);
+    check_images(
+        session,
+        &set.services,
+        Some(&LockedImages { services, copies }),
+    )
+    .await?;
     Ok(set)
 }
 
 /// Returns the images of an earlier deploy.
 pub async fn of_deploy(session: &Session, earlier: &Deployment) -> Result<Lock, Failure> {
-    check_images(session, &earlier.set.services, &BTreeSet::new()).await?;
+    check_images(session, &earlier.set.services, None).await?;
     Ok(earlier.set.clone())
+}
+
+/// The services whose images come from a lock.
+pub struct LockedImages<'l> {
+    pub services: &'l BTreeSet<ServiceName>,
+    /// The commands that copy images locked in other repositories.
+    pub copies: Vec<String>,
 }
 
 /// Checks that the registries have the images with these digests, and that those of `locked` have the recorded
 /// recipes. Images of a deploy record are not checked for their recipe: `--trust-commit` may have deployed others.
-async fn check_images(
+pub async fn check_images(
     session: &Session,
     services: &BTreeMap<ServiceName, LockedService>,
-    locked: &BTreeSet<ServiceName>,
+    locked: Option<&LockedImages<'_>>,
 ) -> Result<(), Failure> {
     let pinned: BTreeMap<&ServiceName, (&LockedService, ImageReference)> = services
         .iter()
@@ -141,6 +164,8 @@ async fn check_images(
     }
     session.events.emit(Event::StageFinished);
     known?;
+    let is_locked =
+        |name: &ServiceName| locked.is_some_and(|locked| locked.services.contains(name));
     let mut problems = Vec::new();
     for (name, (entry, image)) in &pinned {
         if !matches!(inventory.registry.get(image), Some(Presence::Present(_))) {
@@ -165,31 +190,39 @@ async fn check_images(
         };
         let recipe = match label.map(|label| label.parse::<Recipe>()).transpose() {
             Ok(recipe) => recipe,
-            Err(invalid) if locked.contains(*name) => {
+            Err(invalid) if is_locked(name) => {
                 problems.push(format!("\n  {name}: {image}: {invalid}"));
                 continue;
             }
             Err(_) => None,
         };
-        let is_other = |recipe: Recipe| {
-            recipe.digest() != entry.recipe && recipe.without(TESTS).digest() != entry.recipe
-        };
-        if locked.contains(*name) && recipe.is_some_and(is_other) {
+        if is_locked(name) && recipe.is_some_and(|recipe| is_other(recipe, entry)) {
             problems.push(format!(
                 "\n  {name}: {image} was built from different inputs than recorded"
             ));
         }
     }
     if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Failure::rendered(
-            Exit::Outside,
-            format!(
-                "error: some images of this release are no longer in the registry as recorded{}\n\
-                 hint: rebuilding creates images with different digests: deploy current ones with `xp deploy … --build`, or use a newer lock",
-                problems.concat()
-            ),
-        ))
+        return Ok(());
     }
+    let copies = locked.map_or(&[][..], |locked| &locked.copies);
+    let (no_longer, hints) = if copies.is_empty() {
+        let hint = "rebuilding creates images with different digests: deploy current ones with `xp deploy … --build`, or use a newer lock";
+        ("no longer", vec![hint.to_owned()])
+    } else {
+        ("not", copy_hints(copies))
+    };
+    Err(Failure::rendered(
+        Exit::Outside,
+        format!(
+            "error: some images of this release are {no_longer} in the registry as recorded{}{}",
+            problems.concat(),
+            hint_lines(&hints)
+        ),
+    ))
+}
+
+/// Returns whether a recipe is not that of a lock's entry.
+pub fn is_other(recipe: Recipe, entry: &LockedService) -> bool {
+    recipe.digest() != entry.recipe && recipe.without_tests().digest() != entry.recipe
 }

@@ -10,10 +10,10 @@ use crate::client::kubectl::{Kubectl, ToolLocation};
 use crate::execute::path_mapping::PathMapping;
 use crate::execute::session::ContainerSession as Container;
 use crate::execute::{ExecuteContext, Stop, UnitState};
-use crate::flow::diagnose::program;
+use crate::flow::programs::program;
 use crate::flow::session::Session;
 use crate::flow::survey;
-use crate::flow::workbench;
+use crate::flow::workbench::{self, ImageNeed};
 use crate::model::deploy::TOOLS_BUILDER;
 use crate::model::environment;
 use crate::model::event::{Event, Events, Phase, Unit};
@@ -104,8 +104,15 @@ async fn start(session: &Session) -> Result<(ExecuteContext, Container), Failure
     let folders = Folders::from([folder]);
     let image = BuilderImage::Folder(name);
     let connected = session.unless_interrupted(session.engine()).await?;
-    let context =
-        workbench::with_image(session, &image, &folders, connected.0, connected.1).await?;
+    let context = workbench::with_images(
+        session,
+        &[&image],
+        &folders,
+        connected.0,
+        connected.1,
+        ImageNeed::default(),
+    )
+    .await?;
     let path_mapping = context.path_mapping().await?;
     if let PathMapping::Remote(_) = path_mapping {
         return Err(Failure::outside(format!(
@@ -121,7 +128,8 @@ async fn start(session: &Session) -> Result<(ExecuteContext, Container), Failure
         session.cancel.cancelled().await;
         Stop::Cancelled
     };
-    let opened = Container::open(&context, &unit, &step, &UnitState::default(), stopped).await;
+    let opened =
+        Container::open(&context, &unit, &step, None, &UnitState::default(), stopped).await;
     let container = opened.map_err(|stop| match stop {
         Stop::Cancelled => Failure::silent(Exit::Interrupted),
         Stop::Failed(error) => {
@@ -181,8 +189,11 @@ fn step(session: &Session, image: crate::model::image::ImageReference) -> Contai
         mounts,
         ssh: false,
         socket: false,
+        has_sidecars: false,
         memory: None,
         nano_cpus: None,
+        config: None,
+        secrets: BTreeMap::new(),
         reports: Vec::new(),
         expects_reports: false,
     }

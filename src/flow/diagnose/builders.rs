@@ -10,23 +10,15 @@ use crate::model::doctor::{BuilderFacts, BuilderLocation, CheckFailure};
 use crate::model::image::ImageReference;
 use crate::model::manifest::{BuilderImage, Service};
 
-/// Looks up the builder image of each service with scripts.
+/// Looks up the builder image of each service with scripts, and the images of its sidecars.
 pub(super) async fn builders(context: &DoctorContext<'_>) -> Vec<BuilderFacts> {
     let Some(platform) = &context.platform else {
         return Vec::new();
     };
-    let used = context.services().filter_map(|service: &Service| {
-        let builder = service
-            .builder
-            .as_ref()
-            .filter(|_| !service.scripts.is_empty())?;
-        let name = match &builder.image {
-            BuilderImage::Folder(name) => format!("builders/{name}"),
-            BuilderImage::External(image) => image.to_string(),
-        };
-        Some(((name, &builder.image), service))
+    let used = context.services().flat_map(|service: &Service| {
+        let images = service.used_images().into_iter();
+        images.map(|image| (image.to_string(), (image, service.name.to_string())))
     });
-    let used = used.map(|((name, image), service)| (name, (image, service.name.to_string())));
     let queries = grouped(used).into_iter().map(|(name, users)| async move {
         let services = users.iter().map(|(_, service)| service.clone()).collect();
         match users[0].0 {

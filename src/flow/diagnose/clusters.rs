@@ -4,23 +4,27 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::{CheckedPlatform, DoctorContext, program};
+use super::{CheckedPlatform, DoctorContext};
 use crate::base::redact::SharedRedactor;
 use crate::base::suggest;
 use crate::client::kubectl::{Cluster, Kubectl, ToolLocation};
+use crate::flow::programs::program;
 use crate::model::deploy::{Record, TOOLS_BUILDER};
 use crate::model::doctor::{
     CheckFailure, ClusterFacts, EnvironmentCheck, EnvironmentFacts, KubectlLocation,
 };
 use crate::model::environment::PATH;
-use crate::model::manifest::Environment;
+use crate::model::manifest::{ClusterEnvironment, Environment};
 
-/// Reads the deploy record of each environment, like `xp deploy`; `None` if the manifest has no `deploy`
-/// section.
+/// Reads the deploy record of each environment, like `xp deploy`; `None` if no environment is in a cluster.
 pub(super) async fn clusters(context: &DoctorContext<'_>) -> Option<ClusterFacts> {
     let platform = context.platform.as_ref()?;
     let deploy = platform.manifest.deploy.as_ref()?;
-    let environments = deploy.environments.values();
+    let environments = deploy.environments.values().filter_map(|it| match it {
+        Environment::Cluster(environment) => Some(environment),
+        Environment::Compose(_) => None,
+    });
+    environments.clone().next()?;
     let settings = context.settings;
     let path = settings.variables.get(PATH.name);
     let path = path.map_or("", String::as_str);
@@ -70,7 +74,7 @@ async fn query(
     context: &DoctorContext<'_>,
     kubectl: &Kubectl<'_>,
     contexts: &[String],
-    environment: &Environment,
+    environment: &ClusterEnvironment,
 ) -> EnvironmentCheck {
     let cluster = Cluster {
         context: &environment.context,
@@ -100,7 +104,7 @@ fn kubectl_location(platform: &CheckedPlatform<'_>) -> KubectlLocation {
     }
 }
 
-fn facts(environment: &Environment, check: EnvironmentCheck) -> EnvironmentFacts {
+fn facts(environment: &ClusterEnvironment, check: EnvironmentCheck) -> EnvironmentFacts {
     EnvironmentFacts {
         name: environment.name.to_string(),
         context: environment.context.clone(),

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
 
@@ -62,17 +62,6 @@ pub(super) fn ignores_case(file: &Path) -> bool {
     })
 }
 
-/// Finds an executable in the folders of `PATH`.
-pub(crate) fn program(name: &str, path: &str) -> Option<PathBuf> {
-    let files = path
-        .split(':')
-        .filter(|folder| !folder.is_empty())
-        .map(|folder| Path::new(folder).join(name));
-    files
-        .into_iter()
-        .find(|file| file.is_file() && access(file, Access::EXEC_OK).is_ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,15 +92,6 @@ mod tests {
         fs::remove_file(folder.path().join("X-PLATFORM.YML")).unwrap();
         fs::hard_link(&file, folder.path().join("X-PLATFORM.YML")).unwrap();
         assert!(ignores_case(&file));
-    }
-
-    #[test]
-    fn only_executables_are_found() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("tool"), "").unwrap();
-        let path = format!(":/nowhere:{}:/bin:/usr/bin", folder.path().display());
-        assert_eq!(program("tool", &path), None);
-        assert!(program("sh", &path).is_some());
     }
 
     #[test]

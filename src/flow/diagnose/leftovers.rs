@@ -9,6 +9,8 @@ use tokio::task::spawn_blocking;
 
 use super::{CheckedPlatform, DoctorContext};
 use crate::base::task::joined;
+use crate::execute::LABEL_FOLDER;
+use crate::execute::path_mapping::PathMapping;
 use crate::flow::survey::prefetch;
 use crate::model::doctor::LeftoverFacts;
 use crate::model::image::{ImageReference, ImageRepository};
@@ -40,6 +42,7 @@ pub(super) async fn leftovers(context: &DoctorContext<'_>) -> Option<LeftoverFac
         working_copies: joined(working_copies.await),
         folders: folders(platform, &layout, &folder),
         images: images(context, former.repositories).await,
+        networks: networks(context, &layout).await,
     })
 }
 
@@ -85,6 +88,19 @@ fn folders(platform: &CheckedPlatform<'_>, layout: &Layout, folder: &Path) -> Ve
     }
     found.sort();
     found
+}
+
+/// Returns the networks of this platform that no container uses. A run that starts now may have one for a moment.
+async fn networks(context: &DoctorContext<'_>, layout: &Layout) -> Vec<String> {
+    let Some(engine) = context.engine_state().await.engine else {
+        return Vec::new();
+    };
+    let found = context.limited("the networks of killed runs".to_owned(), async {
+        let path_mapping = PathMapping::find(&engine, layout.root()).await?;
+        let folder = path_mapping.shown(layout.root());
+        engine.unused_networks(LABEL_FOLDER, &folder).await
+    });
+    found.await.unwrap_or_default()
 }
 
 /// Returns the former repositories that the engine has images in, with the number of names.

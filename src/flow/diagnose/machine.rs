@@ -9,6 +9,7 @@ use super::{DoctorContext, files};
 use crate::base::redact::without_credentials;
 use crate::base::task::joined;
 use crate::client::http::Proxies;
+use crate::flow::programs::program;
 use crate::model::doctor::{CacheState, MachineFacts, RequiredProgram};
 use crate::model::engine::ProxyFacts;
 use crate::model::environment::PATH;
@@ -40,12 +41,15 @@ pub(super) async fn machine(context: &DoctorContext<'_>) -> MachineFacts {
     // A configured ssh command replaces `ssh` on `PATH`.
     let has_ssh_command = settings.git.ssh_command.is_some() || settings.git.ssh_program.is_some();
     let over_ssh = context.services_with(|service| {
-        let url = platform.git.effective_url(&service.git.remote);
-        !has_ssh_command && url.scheme() == GitScheme::Ssh
+        let url = service
+            .source
+            .git()
+            .map(|git| platform.git.effective_url(&git.remote));
+        !has_ssh_command && url.is_some_and(|url| url.scheme() == GitScheme::Ssh)
     });
     // A network file system may not respond.
     let facts = spawn_blocking(move || {
-        let find = |name: &str| files::program(name, &path).map(|file| file.display().to_string());
+        let find = |name: &str| program(name, &path).map(|file| file.display().to_string());
         let uses_lfs = |dir: &Path| {
             let attributes = fs::read_to_string(base.join(dir).join(".gitattributes"));
             attributes.is_ok_and(|text| text.contains("filter=lfs"))

@@ -6,6 +6,7 @@
 
 mod builders;
 mod clusters;
+mod compose;
 mod engine;
 mod files;
 mod leftovers;
@@ -22,7 +23,6 @@ use std::time::Duration;
 
 use tokio::sync::{OnceCell, watch};
 
-pub(crate) use files::program;
 pub use pending::PendingChecks;
 
 use crate::base::error::Diagnostic;
@@ -99,7 +99,7 @@ impl<'a> DoctorContext<'a> {
 
     /// Runs and evaluates all checks.
     pub async fn run_checks(&self, manifest: &ManifestFacts) -> DoctorReport {
-        let (machine, engine, registries, remotes, builders, copies, clusters, leftovers) = tokio::join!(
+        let (machine, engine, registries, remotes, builders, copies, clusters, compose, leftovers) = tokio::join!(
             machine::machine(self),
             engine::engine(self),
             registries::registries(self),
@@ -107,6 +107,7 @@ impl<'a> DoctorContext<'a> {
             builders::builders(self),
             working_copies::working_copies(self),
             clusters::clusters(self),
+            compose::compose(self),
             leftovers::leftovers(self),
         );
         let mut sections = vec![doctor::manifest(manifest), doctor::machine(&machine)];
@@ -118,6 +119,7 @@ impl<'a> DoctorContext<'a> {
             sections.extend(has_builders.then(|| doctor::builders(&builders)));
             sections.push(doctor::working_copies(&copies));
             sections.extend(clusters.as_ref().map(doctor::clusters));
+            sections.extend(compose.as_ref().map(doctor::compose));
             sections.extend(leftovers.as_ref().map(doctor::leftovers));
         }
         // Omit the machine if there is nothing to report.

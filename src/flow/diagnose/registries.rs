@@ -102,12 +102,13 @@ fn repositories(context: &DoctorContext<'_>) -> BTreeMap<ImageRepository, Tag> {
     for service in context.services() {
         let image = service.docker.image.clone();
         repositories.entry(image).or_insert_with(|| tag(service));
-        let builder = service.builder.as_ref().map(|builder| &builder.image);
-        if let Some(BuilderImage::Folder(name)) = builder
-            && let Ok(repository) = format!("builders/{name}").parse::<ImageRepository>()
-        {
-            let newest = Tag::from_branch("newest");
-            repositories.insert(repository.with_prefix(prefix), newest);
+        for image in service.images() {
+            if let BuilderImage::Folder(name) = image
+                && let Ok(repository) = format!("builders/{name}").parse::<ImageRepository>()
+            {
+                let newest = Tag::from_branch("newest");
+                repositories.insert(repository.with_prefix(prefix), newest);
+            }
         }
     }
     repositories.retain(|repository, _| repository.registry().is_some());
@@ -116,7 +117,7 @@ fn repositories(context: &DoctorContext<'_>) -> BTreeMap<ImageRepository, Tag> {
 
 /// Returns the branch's tag, which need not exist.
 fn tag(service: &Service) -> Tag {
-    match &service.git.reference {
+    match service.source.reference() {
         GitReference::Named(name) => {
             let name = name.as_str();
             Tag::from_branch(name.strip_prefix("origin/").unwrap_or(name))

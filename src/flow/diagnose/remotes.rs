@@ -11,9 +11,9 @@ use super::{CheckedPlatform, DoctorContext, grouped};
 use crate::client::git::GitError;
 use crate::flow::diagnose::per_host_limit::PerHostLimit;
 use crate::flow::sources::resolve;
-use crate::flow::sources::resolve::{ResolveErrors, ResolveRequest, remote_key};
+use crate::flow::sources::resolve::{RequestedRemote, ResolveErrors, ResolveRequest, remote_key};
 use crate::model::doctor::{AgentFacts, CheckFailure, RemoteFacts};
-use crate::model::manifest::Service;
+use crate::model::manifest::{Git, Service};
 use crate::model::source::{GitReference, GitScheme, GitUrl};
 
 /// Timeout of the ssh agent.
@@ -24,18 +24,22 @@ const MAX_CONCURRENT: usize = 16;
 /// The same over ssh.
 const MAX_CONCURRENT_SSH: usize = 6;
 
+/// A service and its repository.
+type GitService<'s> = (&'s Service, &'s Git);
+
 /// Queries each remote once for the references of its services.
 pub(super) async fn remotes(context: &DoctorContext<'_>) -> (Vec<RemoteFacts>, Option<AgentFacts>) {
     let Some(platform) = &context.platform else {
         return (Vec::new(), None);
     };
-    let services = context
-        .services()
-        .map(|service| (remote_key(&service.git.remote), service));
+    let services = context.services().filter_map(|service| {
+        let git = service.source.git()?;
+        Some((remote_key(&git.remote), (service, git)))
+    });
     let groups = grouped(services);
     // A group has at least one service.
-    let server = |services: &[&Service]| {
-        let url = platform.git.effective_url(&services[0].git.remote);
+    let server = |services: &[GitService<'_>]| {
+        let url = platform.git.effective_url(&services[0].1.remote);
         (url.origin(), url.scheme())
     };
     let mut limits: BTreeMap<String, PerHostLimit> = BTreeMap::new();
@@ -53,7 +57,10 @@ pub(super) async fn remotes(context: &DoctorContext<'_>) -> (Vec<RemoteFacts>, O
         let limit = &limits[&server(services).0];
         one(context, platform, services, limit)
     });
-    let is_ssh = |service: &Service| is_over_ssh(platform, &service.git.remote);
+    let is_ssh = |service: &Service| {
+        let git = service.source.git();
+        git.is_some_and(|git| is_over_ssh(platform, &git.remote))
+    };
     let forwarded = context.services_with(|service| {
         let builder = service.builder.as_ref();
         builder.is_some_and(|builder| builder.ssh)
@@ -76,10 +83,10 @@ fn is_over_ssh(platform: &CheckedPlatform<'_>, url: &GitUrl) -> bool {
 async fn one(
     context: &DoctorContext<'_>,
     platform: &CheckedPlatform<'_>,
-    services: &[&Service],
+    services: &[GitService<'_>],
     limit: &PerHostLimit,
 ) -> RemoteFacts {
-    let url = &services[0].git.remote;
+    let url = &services[0].1.remote;
     let effective = platform.git.effective_url(url);
     let mut facts = RemoteFacts {
         url: url.to_string(),
@@ -87,7 +94,7 @@ async fn one(
         is_ssh: effective.scheme() == GitScheme::Ssh,
         services: services
             .iter()
-            .map(|service| service.name.to_string())
+            .map(|(service, _)| service.name.to_string())
             .collect(),
         found: None,
         failures: Vec::new(),
@@ -121,27 +128,27 @@ type ResolvedReferences = (Vec<(String, String)>, Vec<CheckFailure>);
 
 async fn resolve_references(
     platform: &CheckedPlatform<'_>,
-    services: &[&Service],
+    services: &[GitService<'_>],
 ) -> Result<ResolvedReferences, GitError> {
-    let is_commit = |service: &&Service| matches!(service.git.reference, GitReference::Commit(_));
+    let is_commit = |(_, git): &GitService<'_>| matches!(git.reference, GitReference::Commit(_));
     if services.iter().all(is_commit) {
         // A commit needs no lookup, but check that the remote can be reached.
-        platform.git.list_refs(&services[0].git.remote, &[]).await?;
+        platform.git.list_refs(&services[0].1.remote, &[]).await?;
     }
-    let requests = services.iter().map(|service| ResolveRequest {
+    let requests = services.iter().map(|(service, git)| ResolveRequest {
         service: service.name.to_string(),
-        url: service.git.remote.clone(),
-        reference: service.git.reference.clone(),
+        remote: RequestedRemote::Git(git.remote.clone()),
+        reference: git.reference.clone(),
         preferred_branch: None,
         manifest_reference: None,
     });
     let (mut resolved, errors) = resolve::resolve_each(&platform.git, requests.collect()).await;
     let mut found: Vec<(String, String)> = Vec::new();
-    for service in services {
+    for (service, git) in services {
         let Some(resolution) = resolved.remove(service.name.as_str()) else {
             continue;
         };
-        let reference = match &service.git.reference {
+        let reference = match &git.reference {
             GitReference::DefaultBranch => "the default branch".to_owned(),
             GitReference::Commit(_) => "the commit".to_owned(),
             named => named.to_string(),

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use super::{CheckedPlatform, DoctorContext, grouped};
 use crate::base::task::joined;
 use crate::client::git::{GitClient, GitError, Opened, WorkingCopy};
-use crate::flow::sources::resolve::ResolveRequest;
+use crate::flow::sources::resolve::{RequestedRemote, ResolveRequest};
 use crate::flow::sources::working_copies;
 use crate::model::doctor::{CheckFailure, WorkingCopyFacts};
 use crate::model::manifest::{Service, ServiceName};
@@ -22,9 +22,11 @@ pub(super) async fn working_copies(context: &DoctorContext<'_>) -> Vec<WorkingCo
     let Some(platform) = &context.platform else {
         return Vec::new();
     };
-    let by_dir = context
+    // Only the user's own tools know the state of others.
+    let of_git = context
         .services()
-        .map(|service| (service.dir.clone(), service));
+        .filter(|service| service.source.git().is_some());
+    let by_dir = of_git.map(|service| (service.dir.clone(), service));
     let groups = grouped(by_dir);
     let read = read(platform, &groups);
     let found = context.limited("the file system of the working copies".to_owned(), async {
@@ -60,8 +62,8 @@ async fn read(
         let service = services[0];
         let request = ResolveRequest {
             service: service.name.to_string(),
-            url: service.git.remote.clone(),
-            reference: service.git.reference.clone(),
+            remote: RequestedRemote::of(service),
+            reference: service.source.reference().clone(),
             preferred_branch: None,
             manifest_reference: None,
         };
@@ -82,9 +84,9 @@ async fn read(
             .remove(name)
             .unwrap_or(WorkingCopyStatus::Unreadable);
         let (client, path) = (platform.git.clone(), folder.join(dir));
-        let url = services[0].git.remote.clone();
-        let details = match status {
-            WorkingCopyStatus::Present(_) => {
+        let git = services[0].source.git();
+        let details = match (&status, git.map(|git| git.remote.clone())) {
+            (WorkingCopyStatus::Present(_), Some(url)) => {
                 joined(spawn_blocking(move || details(&client, &path, &url)).await)
             }
             _ => WorkingCopyDetails::default(),
@@ -115,7 +117,7 @@ fn unreadable(dir: &Path, services: &[&Service]) -> WorkingCopyFacts {
         status: WorkingCopyStatus::Unreadable,
         problem: None,
         other_remotes: None,
-        remote: services[0].git.remote.to_string(),
+        remote: services[0].source.remote().to_string(),
         lock: None,
         is_shallow: false,
     }

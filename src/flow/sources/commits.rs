@@ -10,13 +10,17 @@ use crate::flow::request::ReferenceOverrides;
 use crate::flow::session::Session;
 use crate::flow::sources::history;
 use crate::flow::sources::history::{HistoryExtent, HistorySearch, PartialService};
+use crate::flow::sources::plugin;
 use crate::flow::sources::resolve;
-use crate::flow::sources::resolve::{Resolution, ResolveErrors, ResolveRequest};
+use crate::flow::sources::resolve::{
+    RequestedRemote, Resolution, ResolveError, ResolveErrors, ResolveRequest,
+};
 use crate::model::event::Event;
 use crate::model::manifest::ServiceName;
 use crate::model::source::{
-    CommitId, GitReference, ReferenceOrigin, ResolvedReference, ServiceSource,
+    CommitId, GitReference, RefName, ReferenceOrigin, ResolvedReference, ServiceSource,
 };
+use crate::store::claim::FolderLock;
 
 /// Resolves the commit of each service, with one connection per remote.
 pub async fn resolve(
@@ -24,35 +28,82 @@ pub async fn resolve(
     git: &GitClient,
     services: &BTreeSet<ServiceName>,
     references: &ReferenceOverrides,
+    lock: Option<&FolderLock>,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     let requests = requests(session, services, references)?;
     if requests.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let remotes: BTreeSet<_> = requests.values().map(|request| &request.url).collect();
+    let services = requests.keys();
+    let services = services.filter_map(|name| session.manifest.services.get(name));
+    let remotes: BTreeSet<String> = services
+        .map(|service| service.source.remote().to_string())
+        .collect();
     session.events.emit(Event::stage(format!(
         "resolving {} in {}",
         count_of(requests.len(), "service"),
         count_of(remotes.len(), "remote")
     )));
     let resolved = async {
-        let found = resolve::resolve(git, requests.values().cloned().collect()).await?;
+        let (found, errors) = resolve_each(session, git, lock, &requests).await?;
+        if !errors.is_empty() {
+            return Err(ResolveErrors(errors).into());
+        }
         if let Some(branch) = &references.branch
             && !found.values().any(|resolution| resolution.is_from_branch)
             && requests
                 .values()
                 .any(|request| request.preferred_branch.is_some())
         {
-            // The branch may exist in repositories of other services: then it is not a typo.
-            let all = session.manifest.services.values();
-            let urls = all.map(|service| service.git.remote.clone());
-            resolve::find_branch(git, branch, urls).await?;
+            find_branch(session, git, lock, branch).await?;
         }
-        Ok::<_, ResolveErrors>(found)
+        Ok::<_, Failure>(found)
     };
     let found = resolved.await;
     session.events.emit(Event::StageFinished);
     Ok(origins(session, &requests, found?))
+}
+
+/// Resolves references of git remotes and of plugins, concurrently.
+///
+/// # Errors
+///
+/// A plugin cannot be run. Failures of remotes are returned with the results.
+pub async fn resolve_each(
+    session: &Session,
+    git: &GitClient,
+    lock: Option<&FolderLock>,
+    requests: &BTreeMap<ServiceName, ResolveRequest>,
+) -> Result<(BTreeMap<String, Resolution>, Vec<ResolveError>), Failure> {
+    let (of_git, of_plugins) = tokio::join!(
+        resolve::resolve_each(git, requests.values().cloned().collect()),
+        plugin::resolve_each(session, lock, requests.values())
+    );
+    let ((mut found, mut errors), (more, failed)) = (of_git, of_plugins?);
+    found.extend(more);
+    errors.extend(failed);
+    Ok((found, errors))
+}
+
+/// Checks that a repository of any service has the branch of `--branch`: then it is not a typo.
+///
+/// # Errors
+///
+/// No repository has it.
+pub async fn find_branch(
+    session: &Session,
+    git: &GitClient,
+    lock: Option<&FolderLock>,
+    branch: &RefName,
+) -> Result<(), Failure> {
+    let all = session.manifest.services.values();
+    let of_git = all.filter_map(|service| service.source.git());
+    let urls = of_git.map(|git| git.remote.clone());
+    let found = resolve::find_branch(git, branch, urls).await;
+    if found.is_err() && plugin::has_branch(session, lock, branch).await? {
+        return Ok(());
+    }
+    Ok(found?)
 }
 
 /// Returns the reference to resolve for each service.
@@ -85,7 +136,7 @@ pub fn requests(
         let Some(service) = manifest.services.get(name) else {
             continue;
         };
-        let usual = &service.git.reference;
+        let usual = service.source.reference();
         // `--reference` for one service takes precedence over `--branch`.
         let (reference, preferred_branch) = match own.remove(name) {
             Some(reference) => (reference, None),
@@ -103,7 +154,7 @@ pub fn requests(
         let manifest_reference = asks_for_both.then(|| usual.clone());
         let request = ResolveRequest {
             service: name.to_string(),
-            url: service.git.remote.clone(),
+            remote: RequestedRemote::of(service),
             reference,
             preferred_branch,
             manifest_reference,
@@ -119,7 +170,7 @@ pub fn origins(
     requests: &BTreeMap<ServiceName, ResolveRequest>,
     mut found: BTreeMap<String, Resolution>,
 ) -> BTreeMap<ServiceName, ServiceSource> {
-    let usual = |name| Some(&session.manifest.services.get(name)?.git.reference);
+    let usual = |name| Some(session.manifest.services.get(name)?.source.reference());
     let sources = requests.iter().filter_map(|(name, request)| {
         let resolution = found.remove(name.as_str())?;
         let origin = if resolution.is_from_branch {
@@ -131,6 +182,7 @@ pub fn origins(
         };
         let source = ServiceSource {
             manifest_reference: resolution.manifest_reference,
+            commit_time: resolution.commit_time,
             ..ServiceSource::of(resolution.reference, origin)
         };
         Some((name.clone(), source))
@@ -152,16 +204,16 @@ pub async fn narrow(
         let Some(service) = session.manifest.services.get(name) else {
             continue;
         };
-        if service.git.path.is_none() {
+        let Some(repository) = service.source.git().filter(|git| git.path.is_some()) else {
             continue;
-        }
+        };
         let part = |tip: &ResolvedReference, may_be_missing| PartialService {
             service: name.clone(),
-            remote: service.git.remote.clone(),
+            remote: repository.remote.clone(),
             dir: session.manifest.folder.join(&service.dir),
             tip: tip.clone(),
-            paths: service.git.paths(),
-            submodules: service.git.submodules,
+            paths: repository.paths(),
+            submodules: repository.submodules,
             may_be_missing,
         };
         parts.push(part(&source.tip, false));
@@ -187,7 +239,7 @@ pub async fn narrow(
     }
     let narrowed = sources.into_iter().filter_map(|(name, mut source)| {
         let service = session.manifest.services.get(&name)?;
-        if service.git.path.is_some() {
+        if service.source.path().is_some() {
             let commit_of = |tip: CommitId| found.commits.get(&(name.clone(), tip)).copied();
             source.commit = commit_of(source.tip.commit)?;
             source.manifest_reference = source.manifest_reference.and_then(|manifest_reference| {

@@ -98,7 +98,7 @@ pub fn in_container(session: &Session, service: &Service, workdir: &str) -> Opti
 /// Returns the folder with a service's own files.
 fn root(session: &Session, service: &Service) -> PathBuf {
     let dir = real(&session.manifest.folder.join(&service.dir));
-    match &service.git.path {
+    match service.source.path() {
         Some(path) => dir.join(path),
         None => dir,
     }

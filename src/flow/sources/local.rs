@@ -10,8 +10,9 @@ use tokio::task::spawn_blocking;
 use crate::base::error::{Diagnostic, Exit};
 use crate::base::task::joined;
 use crate::client::git::{GitError, Head, Opened, WorkingCopy};
+use crate::execute::folder_files::folder_files;
 use crate::model::manifest::{Manifest, Service, ServiceName};
-use crate::model::source::{ResolvedReference, ServiceSource, WorkingTree};
+use crate::model::source::{CommitId, ResolvedReference, ServiceSource, WorkingTree};
 
 /// Working copies that cannot be built in place.
 #[derive(Debug, Error)]
@@ -28,6 +29,16 @@ pub enum LocalError {
         service: ServiceName,
         /// The folder, or the file.
         dir: PathBuf,
+    },
+    /// There is a file in place of the folder of a service whose source comes from a plugin.
+    #[error("cannot build `{service}` in place: {} is not a folder", dir.display())]
+    NotAFolder { service: ServiceName, dir: PathBuf },
+    /// A file of such a service cannot be read.
+    #[error("cannot build `{service}` in place")]
+    Unreadable {
+        service: ServiceName,
+        #[source]
+        cause: std::io::Error,
     },
     /// The repository has no commit.
     #[error("cannot build `{service}` in place: {} has no commit yet", dir.display())]
@@ -53,7 +64,7 @@ fn missing(services: &[(ServiceName, PathBuf)]) -> String {
 impl Diagnostic for LocalError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Git { .. } => Exit::Outside,
+            Self::Git { .. } | Self::Unreadable { .. } => Exit::Outside,
             _ => Exit::Usage,
         }
     }
@@ -68,7 +79,8 @@ impl Diagnostic for LocalError {
                 )]
             }
             Self::None => vec!["`xp sync` clones them".to_owned()],
-            Self::OtherFiles { .. } => {
+            Self::Unreadable { .. } => Vec::new(),
+            Self::OtherFiles { .. } | Self::NotAFolder { .. } => {
                 vec!["move it elsewhere, or set another `dir` for the service".to_owned()]
             }
             Self::NoCommit { .. } => {
@@ -81,7 +93,7 @@ impl Diagnostic for LocalError {
 
 /// Reads the working copies of services concurrently.
 ///
-/// If the services were named explicitly, each of them must have one; otherwise those without are skipped.
+/// `own` is the `.xp` folder. If the services were named explicitly, each of them must have one; otherwise those without are skipped.
 ///
 /// # Errors
 ///
@@ -89,6 +101,7 @@ impl Diagnostic for LocalError {
 pub async fn sources(
     manifest: &Manifest,
     services: &BTreeSet<ServiceName>,
+    own: &Path,
     are_named: bool,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, LocalError> {
     // Services can share a working copy; its index is read once.
@@ -100,9 +113,10 @@ pub async fn sources(
         let dir = manifest.folder.join(&service.dir);
         by_dir.entry(dir).or_default().push(service.clone());
     }
-    let working_copies = by_dir
-        .into_iter()
-        .map(|(dir, services)| spawn_blocking(move || in_one_working_copy(services, &dir)));
+    let working_copies = by_dir.into_iter().map(|(dir, services)| {
+        let own = own.to_owned();
+        spawn_blocking(move || in_one_working_copy(services, &dir, &own))
+    });
     let (mut sources, mut missing) = (BTreeMap::new(), Vec::new());
     for found in join_all(working_copies).await {
         for (service, source) in joined(found)? {
@@ -124,10 +138,23 @@ pub async fn sources(
 fn in_one_working_copy(
     services: Vec<Service>,
     dir: &Path,
+    own: &Path,
 ) -> Result<Vec<(Service, Option<ServiceSource>)>, LocalError> {
     let Some(first) = services.first() else {
         return Ok(Vec::new());
     };
+    if first.source.git().is_none() {
+        let tree = files_as_changes(first, dir, own)?;
+        let source = tree.map(|tree| {
+            // The commit is unknown: only the digest of the files identifies the image.
+            let commit = CommitId::from_bytes([0; 20]);
+            ServiceSource::from_working_copy(ResolvedReference { commit, name: None }, tree)
+        });
+        let found = services
+            .into_iter()
+            .map(|service| (service, source.clone()));
+        return Ok(found.collect());
+    }
     let opened = WorkingCopy::open(dir).map_err(|cause| LocalError::Git {
         service: first.name.clone(),
         cause,
@@ -137,6 +164,34 @@ fn in_one_working_copy(
         Ok((service, found))
     });
     found.collect()
+}
+
+/// Returns the state of a folder whose source comes from a plugin: every file counts as a change, because xp does not
+/// know the commit. `None` if it does not exist.
+fn files_as_changes(
+    service: &Service,
+    dir: &Path,
+    own: &Path,
+) -> Result<Option<WorkingTree>, LocalError> {
+    match dir.symlink_metadata() {
+        Ok(found) if found.is_dir() => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        _ => {
+            return Err(LocalError::NotAFolder {
+                service: service.name.clone(),
+                dir: dir.to_owned(),
+            });
+        }
+    }
+    let changes = folder_files(dir, own).map_err(|cause| LocalError::Unreadable {
+        service: service.name.clone(),
+        cause,
+    })?;
+    Ok(Some(WorkingTree {
+        changes: Some(changes),
+        commit_time: None,
+        git: None,
+    }))
 }
 
 /// Reads the working copy of a service; `None` if it does not exist.
@@ -176,10 +231,10 @@ fn source(
     let facts = working_copy.commit_facts(tip.commit).map_err(failed)?;
     let tree = WorkingTree {
         changes: working_copy
-            .tree_changes(&service.git.paths())
+            .tree_changes(&service.source.paths())
             .map_err(failed)?,
-        commit_time: facts.committer_time,
-        git: working_copy.git_folders().map_err(failed)?,
+        commit_time: Some(facts.committer_time),
+        git: Some(working_copy.git_folders().map_err(failed)?),
     };
     Ok(Some(ServiceSource::from_working_copy(tip, tree)))
 }
@@ -216,7 +271,7 @@ pub async fn at_their_commits(
             cause,
         };
         if let Some(facts) = found.map_err(failed)? {
-            tree.commit_time = facts.committer_time;
+            tree.commit_time = Some(facts.committer_time);
         }
     }
     Ok(sources)

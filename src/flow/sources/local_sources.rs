@@ -36,7 +36,7 @@ pub async fn sources(
         "inspecting {}",
         count_of(selected.len(), "service")
     )));
-    let found = local::sources(&session.manifest, selected, required).await;
+    let found = local::sources(&session.manifest, selected, session.layout.root(), required).await;
     session.events.emit(Event::StageFinished);
     let found = found?;
     for (name, reference) in &request.references.services {

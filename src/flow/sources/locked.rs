@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::base::error::{Exit, Failure};
 use crate::flow::failure::manifest_failure;
 use crate::flow::session::Session;
-use crate::model::lock::{InvalidLock, LOCK, Lock};
+use crate::model::lock::{InvalidLock, LOCK, Lock, LockedService};
 use crate::model::manifest::ServiceName;
 use crate::model::plan::{Folders, Inventory, Pinned, PlanDraft};
 use crate::model::source::ServiceSource;
@@ -14,7 +14,10 @@ use crate::store::lock_file::LockFile;
 
 /// The lock that a build must match.
 pub struct Locked {
+    /// The lock with its images in the repositories of the manifest.
     lock: Lock,
+    /// The lock as it was read.
+    original: Lock,
     /// Its name in error messages.
     name: String,
 }
@@ -24,17 +27,59 @@ impl Locked {
     pub fn read(session: &Session, file: &Path) -> Result<Self, Failure> {
         let lock = LockFile::load(file).map_err(|error| lock_failure(session, &error))?;
         Ok(Self {
-            lock: lock.lock,
+            lock: lock.lock.in_repositories_of(&session.manifest),
+            original: lock.lock,
             name: lock_name(session, file),
         })
     }
 
-    /// Returns the lock with the same images in the repositories of the manifest: they are copied there.
-    pub fn moved(self, session: &Session) -> Self {
-        Self {
-            lock: self.lock.in_repositories_of(&session.manifest),
-            ..self
-        }
+    /// Returns the entries of these services, with their images in the repositories of the manifest.
+    pub fn entries(
+        &self,
+        services: &BTreeSet<ServiceName>,
+    ) -> BTreeMap<ServiceName, LockedService> {
+        let entries = self.lock.services.iter();
+        entries
+            .filter(|(name, _)| services.contains(*name))
+            .map(|(name, locked)| (name.clone(), locked.clone()))
+            .collect()
+    }
+
+    /// Returns the images of these services, and the deployed ones of the others.
+    ///
+    /// # Errors
+    ///
+    /// If the lock and the manifest do not match.
+    pub fn set(
+        &self,
+        session: &Session,
+        services: &BTreeSet<ServiceName>,
+        kept: &Lock,
+    ) -> Result<Lock, Failure> {
+        self.check_services(session, services)?;
+        Ok(kept.with(self.entries(services)))
+    }
+
+    /// Checks that the lock has these services, as the manifest does.
+    pub fn check_services(
+        &self,
+        session: &Session,
+        services: &BTreeSet<ServiceName>,
+    ) -> Result<(), Failure> {
+        let manifest = &session.manifest;
+        self.original
+            .sources(&self.name, manifest, services, false)?;
+        Ok(())
+    }
+
+    /// Returns the commands that copy images locked in other repositories to those of the manifest.
+    pub fn copy_commands(
+        &self,
+        session: &Session,
+        services: &BTreeSet<ServiceName>,
+    ) -> Vec<String> {
+        self.original
+            .copy_commands(&self.name, &session.manifest, services)
     }
 
     /// Returns the locked sources, without contacting any remote.
@@ -45,7 +90,9 @@ impl Locked {
     ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
         let manifest = &session.manifest;
         let whole = services.len() == manifest.services.len();
-        Ok(self.lock.sources(&self.name, manifest, services, whole)?)
+        Ok(self
+            .original
+            .sources(&self.name, manifest, services, whole)?)
     }
 
     /// Returns the image of each service.
@@ -63,7 +110,9 @@ impl Locked {
     ) -> Result<(), Failure> {
         let services = draft.services();
         let registry = &inventory.registry;
-        self.lock.check_images(&self.name, &services, registry)?;
+        self.lock
+            .check_images(&self.name, &services, registry)
+            .map_err(|missing| missing.locked_as(&self.original, &session.manifest))?;
         let current = draft
             .compare(inventory, folders)
             .map_err(|error| manifest_failure(session, &error))?;

@@ -6,6 +6,7 @@ pub mod history;
 pub mod local;
 pub mod local_sources;
 pub mod locked;
+pub mod plugin;
 pub mod resolve;
 pub mod unpushed;
 pub mod working_copies;

@@ -9,6 +9,8 @@ use thiserror::Error;
 use crate::base::error::{Diagnostic, Exit, chain};
 use crate::base::suggest;
 use crate::client::git::{GitClient, GitError, RemoteRefs};
+use crate::execute::scm::PluginCallError;
+use crate::model::manifest::{BuilderImage, ScmPlugin, Service, Source};
 use crate::model::source::{CommitId, GitReference, GitUrl, RefName, ResolvedReference};
 
 /// The maximum number of similar names in an error.
@@ -18,13 +20,38 @@ const NEAR_MATCHES: usize = 3;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolveRequest {
     pub service: String,
-    pub url: GitUrl,
+    pub remote: RequestedRemote,
     /// The manifest's reference, or that of `--reference`.
     pub reference: GitReference,
     /// The branch of `--branch`, used if the remote has it.
     pub preferred_branch: Option<RefName>,
     /// The manifest's reference if `reference` differs from it and its commit is needed for comparison.
     pub manifest_reference: Option<GitReference>,
+}
+
+/// The repository of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestedRemote {
+    Git(GitUrl),
+    Plugin(Box<ScmPlugin>),
+}
+
+impl RequestedRemote {
+    /// Returns the repository of a service.
+    pub fn of(service: &Service) -> Self {
+        match &service.source {
+            Source::Git(git) => Self::Git(git.remote.clone()),
+            Source::Plugin(plugin) => Self::Plugin(Box::new(plugin.clone())),
+        }
+    }
+
+    /// Returns the git remote.
+    pub fn git(&self) -> Option<&GitUrl> {
+        match self {
+            Self::Git(url) => Some(url),
+            Self::Plugin(_) => None,
+        }
+    }
 }
 
 impl ResolveRequest {
@@ -46,6 +73,8 @@ pub struct Resolution {
     pub is_from_branch: bool,
     /// The manifest's reference, if it is a different one and exists.
     pub manifest_reference: Option<ResolvedReference>,
+    /// The time of the commit, in seconds since 1970, if a plugin reported it.
+    pub commit_time: Option<i64>,
 }
 
 /// All errors, in the order of the services.
@@ -85,6 +114,30 @@ pub enum ResolveError {
         /// Similar names.
         near: Vec<String>,
     },
+    /// A plugin failed.
+    #[error("{} cannot be resolved", ServiceList(services))]
+    Plugin {
+        /// The services whose source it reads.
+        services: Vec<String>,
+        #[source]
+        cause: PluginCallError,
+    },
+    /// A plugin does not find the reference.
+    #[error(
+        "{} cannot be resolved: {plugin} finds no {} in {url} ({location})",
+        ServiceList(services),
+        Requested(reference)
+    )]
+    NotInPlugin {
+        services: Vec<String>,
+        plugin: BuilderImage,
+        /// The repository.
+        url: String,
+        /// The requested reference.
+        reference: GitReference,
+        /// Where the manifest sets the plugin.
+        location: String,
+    },
     /// No remote has the branch of `--branch`.
     #[error(
         "no repository in the manifest has a branch `{branch}`{}",
@@ -113,6 +166,10 @@ impl ResolveError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Remote { cause, .. } => cause.hint().map(str::to_owned),
+            Self::Plugin { cause, .. } => cause.hints.first().cloned(),
+            Self::NotInPlugin { .. } => {
+                Some("it is set by `scm.reference` or `--reference`".to_owned())
+            }
             Self::NoSuchReference {
                 reference, near, ..
             } => did_you_mean(reference, near).or_else(|| {
@@ -140,13 +197,39 @@ impl ResolveError {
 
 impl Diagnostic for ResolveErrors {
     fn exit(&self) -> Exit {
-        Exit::Outside
+        // A name that no remote has is a mistake, not a failure of the remote.
+        let is_mistake = |error: &ResolveError| match error {
+            ResolveError::NoSuchReference { .. } | ResolveError::NotInPlugin { .. } => true,
+            ResolveError::NoSuchBranch { unreachable, .. } => unreachable.is_empty(),
+            ResolveError::Remote { .. }
+            | ResolveError::NoDefault { .. }
+            | ResolveError::Plugin { .. } => false,
+        };
+        let is_of_plugin = |error: &ResolveError| matches!(error, ResolveError::Plugin { cause, .. } if !cause.is_outside);
+        if self.0.iter().all(is_mistake) {
+            Exit::Usage
+        } else if self.0.iter().all(is_of_plugin) {
+            Exit::ServiceFailed
+        } else {
+            Exit::Outside
+        }
     }
 
     fn hints(&self) -> Vec<String> {
         // Remotes of one host often fail for the same reason, so duplicates are removed.
         let hints: BTreeSet<String> = self.0.iter().filter_map(ResolveError::hint).collect();
         hints.into_iter().collect()
+    }
+}
+
+struct Requested<'a>(&'a GitReference);
+
+impl fmt::Display for Requested<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            GitReference::DefaultBranch => f.write_str("default branch"),
+            reference => write!(f, "reference `{reference}`"),
+        }
     }
 }
 
@@ -204,7 +287,8 @@ pub async fn resolve(
     }
 }
 
-/// Like [`resolve`], but returns the successful results together with the errors.
+/// Like [`resolve`], but returns the successful results together with the errors. Services whose source comes from a
+/// plugin are skipped.
 pub async fn resolve_each(
     client: &GitClient,
     requests: Vec<ResolveRequest>,
@@ -212,16 +296,17 @@ pub async fn resolve_each(
     let mut resolved = BTreeMap::new();
     let mut remotes: BTreeMap<String, Vec<ResolveRequest>> = BTreeMap::new();
     for request in requests {
+        // Plugins are queried by `super::plugin`.
+        let Some(url) = request.remote.git() else {
+            continue;
+        };
         match &request.reference {
             GitReference::Commit(commit)
                 if request.preferred_branch.is_none() && request.manifest_reference.is_none() =>
             {
                 resolved.insert(request.service, Resolution::of_commit(*commit));
             }
-            _ => remotes
-                .entry(remote_key(&request.url))
-                .or_default()
-                .push(request),
+            _ => remotes.entry(remote_key(url)).or_default().push(request),
         }
     }
     let mut errors = Vec::new();
@@ -283,7 +368,8 @@ async fn resolve_remote(
     client: &GitClient,
     requests: Vec<ResolveRequest>,
 ) -> (Vec<(String, Resolution)>, Vec<ResolveError>) {
-    let Some(url) = requests.first().map(|request| request.url.clone()) else {
+    let url = requests.first().and_then(|request| request.remote.git());
+    let Some(url) = url.cloned() else {
         return Default::default();
     };
     let wanted: Vec<GitReference> = requests.iter().flat_map(ResolveRequest::wanted).collect();
@@ -339,6 +425,7 @@ impl Resolution {
             reference: ResolvedReference { commit, name: None },
             is_from_branch: false,
             manifest_reference: None,
+            commit_time: None,
         }
     }
 }
@@ -352,6 +439,7 @@ pub fn resolve_from_refs(refs: &RemoteRefs, request: &ResolveRequest) -> Option<
             reference,
             is_from_branch: true,
             manifest_reference: lookup(refs, &request.reference),
+            commit_time: None,
         });
     }
     Some(Resolution {
@@ -361,6 +449,7 @@ pub fn resolve_from_refs(refs: &RemoteRefs, request: &ResolveRequest) -> Option<
             .manifest_reference
             .as_ref()
             .and_then(|manifest_reference| lookup(refs, manifest_reference)),
+        commit_time: None,
     })
 }
 

@@ -63,13 +63,14 @@ async fn find(
         if matches!(
             source.origin,
             ReferenceOrigin::Lock | ReferenceOrigin::WorkingCopy
-        ) {
+        ) || service.source.git().is_none()
+        {
             continue;
         }
         let asked = UnpushedQuery {
             service: name.clone(),
             tip: source.tip.commit,
-            paths: [service.git.path.as_slice(), &service.git.include].concat(),
+            paths: service.source.paths(),
         };
         let dir = session.manifest.folder.join(&service.dir);
         wanted.entry(dir).or_default().push(asked);
@@ -78,7 +79,7 @@ async fn find(
     let found = working_copies::unpushed(wanted).await.into_iter();
     let found = found.filter_map(|(name, unpushed)| {
         let service = services.get(&name)?;
-        let folder = match &service.git.path {
+        let folder = match service.source.path() {
             Some(path) if service.dir == Path::new(".") => PathBuf::from(path),
             Some(path) => service.dir.join(path),
             None => service.dir.clone(),

@@ -127,6 +127,12 @@ fn inspect(client: &GitClient, dir: &Path, request: &ResolveRequest) -> Inspecte
         problem: None,
         working_copy: None,
     };
+    let Some(url) = request.remote.git() else {
+        return without_repository(match dir.try_exists() {
+            Ok(false) => WorkingCopyStatus::Missing,
+            Ok(true) | Err(_) => WorkingCopyStatus::Unmanaged,
+        });
+    };
     let read = || match WorkingCopy::open(dir)? {
         Opened::Nothing => Ok(without_repository(WorkingCopyStatus::Missing)),
         Opened::OtherFiles | Opened::NotAFolder => {
@@ -135,7 +141,7 @@ fn inspect(client: &GitClient, dir: &Path, request: &ResolveRequest) -> Inspecte
         Opened::WorkingCopy(working_copy) => {
             let checkout = checkout(&working_copy)?;
             let wanted: Vec<_> = request.wanted().collect();
-            let known = working_copy.cached_refs(client, &request.url, &wanted);
+            let known = working_copy.cached_refs(client, url, &wanted);
             Ok(InspectedCopy {
                 status: WorkingCopyStatus::Present(checkout),
                 known: resolve_from_refs(&known, request),

@@ -11,10 +11,12 @@ use walkdir::WalkDir;
 
 use crate::base::error::{Diagnostic, Exit};
 use crate::base::suggest;
+use crate::model::dockerfile::label;
 use crate::model::event::Unit;
 use crate::model::image::ImageRepository;
 use crate::model::manifest::{BuilderName, Manifest};
 use crate::model::plan::FolderBuilder;
+use crate::model::plugin::LABEL_PLUGIN;
 use crate::model::recipe::{ContentHasher, ContentId};
 
 /// A builder folder that cannot be used.
@@ -112,6 +114,10 @@ pub fn folder_builder(
         .with_prefix(manifest.registry.as_ref())
         .tagged(tag);
     let args = manifest.builders.args.clone();
+    let path = folder.join("Dockerfile");
+    let dockerfile = fs::read(&path);
+    let dockerfile = dockerfile.map_err(|source| BuilderError::Unreadable { path, source })?;
+    let plugin = label(&String::from_utf8_lossy(&dockerfile), LABEL_PLUGIN);
     Ok((
         Unit::Builder(name.clone()),
         FolderBuilder {
@@ -119,6 +125,7 @@ pub fn folder_builder(
             content,
             image,
             args,
+            plugin,
         },
     ))
 }

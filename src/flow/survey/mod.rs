@@ -20,7 +20,7 @@ pub use push_permission::check_push_permission;
 
 use crate::base::error::{Diagnostic as _, chain};
 use crate::client::registry::{RegistryClient, RegistryError, RegistryScheme};
-use crate::model::image::ImageReference;
+use crate::model::image::{ImageReference, Labels};
 use crate::model::layout::Layout;
 use crate::model::plan::{Folders, Inventory, PlanDraft, Presence, QueryFailure};
 
@@ -46,6 +46,31 @@ pub async fn registries(
         (image, presence)
     });
     requests.buffer_unordered(CONCURRENCY).collect().await
+}
+
+/// Returns the labels of images in registries, as far as they can be read.
+pub async fn labels(
+    client: &RegistryClient,
+    layout: &Layout,
+    images: Vec<ImageReference>,
+) -> BTreeMap<ImageReference, Labels> {
+    if images.is_empty() {
+        return BTreeMap::new();
+    }
+    let mut inventory = Inventory {
+        registry: registries(client, images.clone()).await,
+        ..Inventory::default()
+    };
+    let undescribed = inventory.undescribed(images.clone());
+    describe(client, layout, undescribed, &mut inventory).await;
+    let labels = images.into_iter().filter_map(|image| {
+        let Presence::Present(digest) = inventory.registry.get(&image)? else {
+            return None;
+        };
+        let described = inventory.published.get(digest)?.as_ref().ok()?;
+        Some((image, described.labels.clone()))
+    });
+    labels.collect()
 }
 
 /// Like [`registries`], but skips the ping of registries that required no authentication last time, which saves a

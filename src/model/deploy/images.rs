@@ -1,4 +1,4 @@
-//! Maps images in kustomize files to services.
+//! Maps images in kustomize and compose files to services.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +63,11 @@ impl ImageNames {
     /// Returns the service of an image, ignoring tag and digest.
     pub fn service(&self, image: &str) -> Option<&ServiceName> {
         self.by_name.get(name_of(image))
+    }
+
+    /// Returns the services of the manifest.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
+        self.repositories.keys()
     }
 
     /// Returns the repository of a service's image.

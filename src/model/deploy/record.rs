@@ -1,12 +1,13 @@
 //! The deploy record of an environment: what was deployed to it, and by whom.
 //!
-//! The record is a ConfigMap in the environment's namespace. It is written before anything is applied and again after
+//! The record is a ConfigMap in the environment's namespace, or a document in the engine of a compose project. It is
+//! written before anything is applied and again after
 //! the rollout, so that the next deploy can detect a killed one. Writes use optimistic locking: of two concurrent
 //! deploys, one fails.
 
 mod stored;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::lock::Lock;
-use crate::model::manifest::EnvironmentName;
+use crate::model::manifest::{EnvironmentName, ServiceName};
 use stored::{StoredDeploy, StoredRecord};
 
 /// The format version of the record.
@@ -46,6 +47,18 @@ pub enum DeployState {
     Failed,
     /// It was interrupted.
     Interrupted,
+}
+
+impl DeployState {
+    /// Returns what happened to the deploy, such as `failed`, after "which".
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Deploying => "did not finish",
+            Self::Deployed => "finished",
+            Self::Failed => "failed",
+            Self::Interrupted => "was interrupted",
+        }
+    }
 }
 
 impl fmt::Display for DeployState {
@@ -83,8 +96,12 @@ pub struct Deployment {
     pub services: Vec<String>,
     /// The deploy that it rolled back to.
     pub rollback_to: Option<u64>,
+    /// The services of the manifest that the kustomize files did not reference.
+    pub unused: BTreeSet<ServiceName>,
     /// What was deployed.
     pub set: Lock,
+    /// The engine's IDs of images that are in no registry.
+    pub ids: BTreeMap<ServiceName, String>,
 }
 
 /// The deploy record of an environment.
@@ -121,6 +138,18 @@ impl Diagnostic for RecordError {
 pub struct NothingToRollBackTo {
     environment: String,
     why: String,
+    /// Whether the environment is in a cluster.
+    in_cluster: bool,
+}
+
+impl NothingToRollBackTo {
+    /// Turns the error into one about a compose project.
+    pub fn of_compose(self) -> Self {
+        Self {
+            in_cluster: false,
+            ..self
+        }
+    }
 }
 
 impl Diagnostic for NothingToRollBackTo {
@@ -129,8 +158,13 @@ impl Diagnostic for NothingToRollBackTo {
     }
 
     fn hints(&self) -> Vec<String> {
+        let by_cluster = if self.in_cluster {
+            ", and `kubectl rollout undo` rolls back a single workload"
+        } else {
+            ""
+        };
         vec![format!(
-            "`xp deploy {} --lock FILE` deploys the images of a lock, and `kubectl rollout undo` rolls back a single workload",
+            "`xp deploy {} --lock FILE` deploys the images of a lock{by_cluster}",
             self.environment
         )]
     }
@@ -307,6 +341,7 @@ impl Record {
         let no_target = |why: &str| NothingToRollBackTo {
             environment: environment.to_string(),
             why: why.to_owned(),
+            in_cluster: true,
         };
         let Some(current) = self.deploys.first() else {
             return Err(no_target("its record is empty"));
@@ -336,6 +371,7 @@ impl Record {
         let is_same = |it: &Deployment| {
             current.state == DeployState::Deployed
                 && it.set.services == current.set.services
+                && it.ids == current.ids
                 && it.manifest == current.manifest
                 && it.files == current.files
         };

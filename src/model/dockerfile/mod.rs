@@ -5,12 +5,14 @@
 mod failed;
 mod images;
 mod inputs;
+mod labels;
 mod name;
 mod words;
 
 pub use failed::FailedInstruction;
 pub use images::{ImageUse, base_image, external_images, image_uses, registries};
 pub use inputs::{DockerfileInputs, inputs};
+pub use labels::label;
 pub use name::{DockerfileName, file_name, is_dockerfile};
 
 use words::{split_word, unquoted, words};

@@ -85,6 +85,8 @@ enum SubjectKind {
     WorkingCopies,
     /// The Kubernetes clusters of the environments
     Clusters,
+    /// The compose projects of the environments
+    Compose,
     /// What former services left behind
     Leftovers,
 }
@@ -139,6 +141,7 @@ fn subject(section: &Section) -> SubjectDocument {
         Subject::Builders => SubjectKind::Builders,
         Subject::WorkingCopies => SubjectKind::WorkingCopies,
         Subject::Clusters => SubjectKind::Clusters,
+        Subject::Compose => SubjectKind::Compose,
         Subject::Leftovers => SubjectKind::Leftovers,
     };
     let registry = match &section.subject {

@@ -15,6 +15,8 @@ pub struct LeftoverFacts {
     pub folders: Vec<String>,
     /// Repositories of images in the engine, with the number of their names.
     pub images: Vec<(String, usize)>,
+    /// Networks of killed runs.
+    pub networks: Vec<String>,
 }
 
 /// Evaluates leftovers; the section has no findings if there are none.
@@ -23,6 +25,7 @@ pub fn leftovers(facts: &LeftoverFacts) -> Section {
         working_copies,
         folders,
         images,
+        networks,
     } = facts;
     let mut findings = Vec::new();
     for dir in working_copies.iter().take(NAMED) {
@@ -63,6 +66,16 @@ pub fn leftovers(facts: &LeftoverFacts) -> Section {
             )),
         );
     }
+    if !networks.is_empty() {
+        let what = count_of(networks.len(), "network");
+        let shown: Vec<&str> = networks.iter().take(NAMED).map(String::as_str).collect();
+        findings.push(
+            Finding::note(format!("the engine has {what} of a run that was killed")).fix(format!(
+                "the next `xp build` removes it, and so does `docker network rm {}`",
+                shown.join(" ")
+            )),
+        );
+    }
     let counted = |count: usize, noun: &str| match count {
         0 => String::new(),
         count => count_of(count, noun),
@@ -73,9 +86,13 @@ pub fn leftovers(facts: &LeftoverFacts) -> Section {
         counted(folders.len(), "folder"),
         counted(images, "image"),
     ]);
+    let of_services = (!counts.is_empty()).then(|| format!("{counts} of former services"));
+    let of_runs = counted(networks.len(), "network");
+    let of_runs = (!of_runs.is_empty()).then(|| format!("{of_runs} of killed runs"));
+    let all: Vec<String> = of_services.into_iter().chain(of_runs).collect();
     Section {
         subject: Subject::Leftovers,
-        summary: format!("{counts} of former services; `-v` lists them"),
+        summary: format!("{}; `-v` lists them", all.join(", ")),
         findings,
     }
 }
@@ -91,11 +108,12 @@ mod tests {
             working_copies: vec!["src/my base".to_owned()],
             folders: vec![".xp/build/base".to_owned(), ".xp/git/base".to_owned()],
             images: vec![("r.example.com/x/base".to_owned(), 3)],
+            networks: vec!["xp-1".to_owned()],
         };
         let section = leftovers(&facts);
         assert_eq!(
             section.summary,
-            "1 working copy, 2 folders, 3 images of former services; `-v` lists them"
+            "1 working copy, 2 folders, 3 images of former services, 1 network of killed runs; `-v` lists them"
         );
         assert_eq!(section.severity(), Severity::Note);
         let fixes: Vec<&str> = section
@@ -113,6 +131,7 @@ mod tests {
             fixes[2].contains("--filter reference=r.example.com/x/base"),
             "{fixes:?}"
         );
+        assert!(fixes[3].contains("docker network rm xp-1"), "{fixes:?}");
         assert!(leftovers(&LeftoverFacts::default()).findings.is_empty());
     }
 }

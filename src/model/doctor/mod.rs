@@ -3,6 +3,7 @@
 
 mod builders;
 mod clusters;
+mod compose;
 mod document;
 mod engine;
 pub mod failure;
@@ -24,6 +25,7 @@ use crate::base::plural::{abbreviated, count_of, join_with_and};
 pub use crate::model::doctor::failure::CheckFailure;
 pub use builders::{BuilderFacts, BuilderLocation, builders};
 pub use clusters::{ClusterFacts, EnvironmentCheck, EnvironmentFacts, KubectlLocation, clusters};
+pub use compose::{ComposeFacts, compose};
 pub use document::schema;
 pub use engine::{EngineConnectionFacts, OwnContainerFacts, Socket, engine};
 pub use leftovers::{LeftoverFacts, leftovers};
@@ -69,6 +71,8 @@ pub enum Subject {
     WorkingCopies,
     /// The Kubernetes clusters of the environments.
     Clusters,
+    /// The compose projects of the environments.
+    Compose,
     /// What former services left behind.
     Leftovers,
 }
@@ -94,6 +98,7 @@ impl Subject {
             Self::Builders => "builders",
             Self::WorkingCopies => "working copies",
             Self::Clusters => "clusters",
+            Self::Compose => "compose",
             Self::Leftovers => "leftovers",
         }
     }

@@ -506,9 +506,11 @@ fn a_clone_of_another_remote_has_a_valid_fix() {
         let mut warning = warning.filter(|finding| finding.severity == Severity::Warning);
         warning.next().unwrap().fixes.join(" ")
     };
-    assert!(fix(&["https://h/x"]).contains("remote set-url origin"));
+    let command = "`git -C src/a remote set-url origin git@git.example.com:x/a.git`";
+    assert!(fix(&["https://h/x"]).contains(command));
     // Without a remote, `set-url` would fail.
-    assert!(fix(&[]).contains("remote add origin"));
+    let command = "`git -C src/a remote add origin git@git.example.com:x/a.git`";
+    assert!(fix(&[]).contains(command));
 }
 
 #[test]
@@ -732,4 +734,33 @@ fn kubectl_is_on_path_or_in_a_builder_or_missing() {
     assert_eq!(section.summary, "1 environment");
     let section = of(KubectlLocation::Missing("b/k8s/Dockerfile".to_owned()));
     assert!(only(&section, Severity::Warning).contains("add b/k8s/Dockerfile"));
+}
+
+#[test]
+fn compose_projects_are_only_warned_about() {
+    let invalid = failure(
+        "cannot read compose.yaml: services must be a mapping",
+        "fix it",
+    );
+    let section = compose(&ComposeFacts {
+        version: Ok("2.26.1".to_owned()),
+        environments: vec![
+            ("dev".to_owned(), Ok(())),
+            ("test".to_owned(), Err(invalid)),
+        ],
+    });
+    assert_eq!(section.summary, "2 environments, 2.26.1");
+    assert_eq!(
+        only(&section, Severity::Warning),
+        "test: cannot read compose.yaml: services must be a mapping | fix it"
+    );
+    let missing = failure("`docker compose` not found", "install it");
+    let section = compose(&ComposeFacts {
+        version: Err(missing.clone()),
+        environments: vec![("dev".to_owned(), Err(missing))],
+    });
+    assert_eq!(
+        only(&section, Severity::Warning),
+        "`docker compose` not found | install it"
+    );
 }

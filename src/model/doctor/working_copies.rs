@@ -1,6 +1,7 @@
 //! Checks of working copies. Local changes are reported as notes: they do not prevent builds.
 
 use super::{CheckFailure, Finding, Section, Severity, Subject, count_of, list};
+use crate::base::shell::quoted;
 use crate::model::status::{CheckoutStatus, WorkingCopyStatus};
 
 /// Facts about a working copy.
@@ -73,6 +74,8 @@ fn working_copy(facts: &WorkingCopyFacts) -> Vec<Finding> {
                 .because("it is not empty, and xp clones only into new or empty folders")
                 .fix("move it elsewhere, or set another `dir` for the service"),
         ),
+        // Only git working copies are inspected.
+        WorkingCopyStatus::Unmanaged => {}
         WorkingCopyStatus::Unreadable => {
             let unknown = || Finding::error(format!("{dir} cannot be read"));
             findings.push(facts.problem.as_ref().map_or_else(unknown, Finding::of));
@@ -119,14 +122,15 @@ fn other_findings(facts: &WorkingCopyFacts) -> Vec<Finding> {
     let dir = &facts.dir;
     let mut findings = Vec::new();
     if let Some(others) = &facts.other_remotes {
+        let (folder, url) = (quoted(dir), quoted(&facts.remote));
         let (has, fix) = match others.as_slice() {
             [] => (
                 "it has no remote".to_owned(),
-                format!("add it with `git -C {dir} remote add origin <URL>`"),
+                format!("add it with `git -C {folder} remote add origin {url}`"),
             ),
             others => (
                 format!("its remotes: {}", others.join(", ")),
-                format!("if the remote moved, run `git -C {dir} remote set-url origin <URL>`"),
+                format!("if the remote moved, run `git -C {folder} remote set-url origin {url}`"),
             ),
         };
         findings.push(

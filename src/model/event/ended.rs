@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ImageResult, Phase, Unit};
+use super::{ImageResult, Phase, Unit, sidecar_log};
 use crate::base::seconds;
 
 /// The outcome of a unit
@@ -40,10 +40,11 @@ pub struct UnitSummary {
     pub image: Option<Box<ImageResult>>,
     /// The failed unit that it needs
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blocked_by: Option<Unit>,
+    #[schemars(with = "Option<Unit>")]
+    pub blocked_by: Option<Box<Unit>>,
     /// What failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<FailedStep>,
+    pub failure: Option<Box<FailedStep>>,
 }
 
 impl UnitSummary {
@@ -68,7 +69,7 @@ impl UnitSummary {
     /// Returns the result of a unit with a failed step.
     pub fn failed(failure: FailedStep) -> Self {
         Self {
-            failure: Some(failure),
+            failure: Some(Box::new(failure)),
             ..Self::new(Outcome::Failed)
         }
     }
@@ -76,7 +77,7 @@ impl UnitSummary {
     /// Returns the result of a unit that needs a failed one.
     pub fn blocked(needed: Unit) -> Self {
         Self {
-            blocked_by: Some(needed),
+            blocked_by: Some(Box::new(needed)),
             ..Self::new(Outcome::Blocked)
         }
     }
@@ -97,9 +98,15 @@ pub struct FailedStep {
     /// The line of the step in the manifest
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
+    /// The image of a plugin, or of a script that does not run in the service's builder
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The instruction of a Dockerfile at which an image build failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dockerfile: Option<Box<DockerfileLine>>,
+    /// The sidecar that failed; the log is that of its container
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sidecar: Option<String>,
     /// A shell command to repeat the step manually
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[serde(rename = "by_hand")]
@@ -124,6 +131,13 @@ pub struct DockerfileLine {
 }
 
 impl FailedStep {
+    /// Returns the name of the log that shows why it failed.
+    pub fn log_name(&self) -> String {
+        let of_phase = || self.phase.to_string();
+        let sidecar = self.sidecar.as_deref();
+        sidecar.map_or_else(of_phase, sidecar_log)
+    }
+
     /// Returns a failure without details. The reporter adds the log.
     pub fn new(phase: Phase, message: String) -> Self {
         Self {
@@ -132,7 +146,9 @@ impl FailedStep {
             hints: Vec::new(),
             outside: false,
             line: None,
+            image: None,
             dockerfile: None,
+            sidecar: None,
             reproduce_command: None,
             log: None,
             tail: Vec::new(),

@@ -123,6 +123,47 @@ pub enum Event {
         #[schemars(with = "f64")]
         elapsed: Duration,
     },
+    /// A container beside the scripts started: a sidecar, or the new image under the service's name
+    SidecarStarted {
+        /// The unit
+        unit: Unit,
+        /// The host name
+        sidecar: String,
+        /// The image; the ID of a new image
+        image: String,
+    },
+    /// A container beside the scripts is ready
+    SidecarReady {
+        /// The unit
+        unit: Unit,
+        /// The host name
+        sidecar: String,
+        /// The seconds since its start
+        #[serde(rename = "seconds", with = "seconds")]
+        #[schemars(with = "f64")]
+        elapsed: Duration,
+    },
+    /// A container beside the scripts printed a line; not in `run.jsonl`, because the logs have the raw output
+    SidecarOutput {
+        /// The unit
+        unit: Unit,
+        /// The host name
+        sidecar: String,
+        /// The line, without control characters, and truncated if it is very long
+        #[serde(rename = "line", with = "as_text")]
+        #[schemars(with = "String")]
+        bytes: Bytes,
+    },
+    /// A container beside the scripts ended
+    SidecarEnded {
+        /// The unit
+        unit: Unit,
+        /// The host name
+        sidecar: String,
+        /// The exit code, if it ended by itself
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<i64>,
+    },
     /// A JUnit XML file that the scripts wrote was kept
     TestReport {
         /// The unit
@@ -197,6 +238,11 @@ impl Event {
     pub fn stage(text: impl Into<String>) -> Self {
         Self::StageStarted { text: text.into() }
     }
+}
+
+/// Returns the name of a sidecar's log, next to those of the phases.
+pub fn sidecar_log(sidecar: &str) -> String {
+    format!("sidecar-{sidecar}")
 }
 
 /// The unit of `done` and `total`

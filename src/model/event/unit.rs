@@ -64,8 +64,12 @@ pub enum Phase {
     Sync,
     /// The commit is checked out into its export.
     Export,
+    /// A plugin writes the commit's files to the export.
+    Fetch,
     /// The builder container is started.
     Container,
+    /// The containers beside the scripts are started.
+    Sidecars,
     /// `scripts.prepare`
     Prepare,
     /// `scripts.build`
@@ -74,6 +78,8 @@ pub enum Phase {
     Test,
     /// `docker build`
     Image,
+    /// `scripts.verify`
+    Verify,
     /// The image is pulled from the registry.
     Pull,
     /// The image is pushed to the registry.
@@ -87,14 +93,17 @@ pub enum Phase {
 }
 
 impl Phase {
-    const KNOWN: [Self; 11] = [
+    const KNOWN: [Self; 14] = [
         Self::Sync,
         Self::Export,
+        Self::Fetch,
         Self::Container,
+        Self::Sidecars,
         Self::Prepare,
         Self::Build,
         Self::Test,
         Self::Image,
+        Self::Verify,
         Self::Pull,
         Self::Push,
         Self::Tag,
@@ -111,11 +120,14 @@ impl Phase {
         match self {
             Self::Sync => "sync",
             Self::Export => "export",
+            Self::Fetch => "fetch",
             Self::Container => "container",
+            Self::Sidecars => "sidecars",
             Self::Prepare => "prepare",
             Self::Build => "build",
             Self::Test => "test",
             Self::Image => "image",
+            Self::Verify => "verify",
             Self::Pull => "pull",
             Self::Push => "push",
             Self::Tag => "tag",

@@ -89,6 +89,17 @@ pub(super) fn combine<'f>(
         return Err(no_services(&draft, folder));
     }
     select(&mut draft, &options.services)?;
+    if draft
+        .services
+        .iter()
+        .any(|it| !it.compose_services.is_empty())
+    {
+        let files = options.sources.iter().find_map(|source| match source {
+            ToolFile::Compose(files) => Some(files.clone()),
+            _ => None,
+        });
+        draft.compose = files.unwrap_or_default();
+    }
     Ok(draft)
 }
 
@@ -146,8 +157,9 @@ impl<'f> Collected<'f> {
             }
             _ => return Ok(()),
         };
+        let is_compose = matches!(source, ToolFile::Compose(_));
         for build in builds {
-            self.build(build);
+            self.build(build, is_compose);
         }
         Ok(())
     }
@@ -192,8 +204,13 @@ impl<'f> Collected<'f> {
     }
 
     /// Adds an image build of a tool file.
-    fn build(&mut self, build: Build) {
+    fn build(&mut self, build: Build, is_compose: bool) {
         let name = build.name.clone();
+        let compose_services = if is_compose {
+            vec![name.clone()]
+        } else {
+            Vec::new()
+        };
         let (repo, context) = match &build.context {
             BuildContext::None(why) => return self.skip(true, name, why.clone()),
             BuildContext::Folder(folder) => match self.repo_containing(folder) {
@@ -248,6 +265,7 @@ impl<'f> Collected<'f> {
             names: vec![name],
             build: Some(build),
             same: Vec::new(),
+            compose_services,
         };
         let same = self
             .candidates

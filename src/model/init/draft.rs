@@ -13,6 +13,8 @@ pub struct ManifestDraft {
     pub registry: DraftRegistry,
     /// The services, sorted by name.
     pub services: Vec<DraftService>,
+    /// The compose files that can run the services; empty if there are none.
+    pub compose: Vec<String>,
     /// Items that did not become services.
     pub skipped: Vec<Skipped>,
 }
@@ -73,6 +75,8 @@ pub struct DraftService {
     pub tags: Vec<String>,
     /// `needs`
     pub needs: Vec<String>,
+    /// The compose services that run its image.
+    pub compose_services: Vec<String>,
     /// `dockerBuilder` and `scripts`
     pub scripts: Option<DraftScripts>,
     /// Remarks on keys.

@@ -63,6 +63,7 @@ pub(super) fn render(draft: &ManifestDraft) -> RenderedManifest {
         }
         self::service(&mut page, service);
     }
+    environment(&mut page, draft);
     if !draft.skipped.is_empty() {
         page.gap();
         page.comment(0, "Not included:");
@@ -101,6 +102,38 @@ fn registry(page: &mut YamlPage, registry: &DraftRegistry) {
             );
             page.line(0, "# registry: harbour.example.com/x");
         }
+    }
+}
+
+/// Writes the environment that runs the images with compose.
+fn environment(page: &mut YamlPage, draft: &ManifestDraft) {
+    let Some((first, others)) = draft.compose.split_first() else {
+        return;
+    };
+    page.gap();
+    page.comment(
+        0,
+        "`xp deploy dev` starts the images with docker compose, which then builds nothing.",
+    );
+    page.line(0, "deploy:");
+    page.line(1, "environments:");
+    page.line(2, "dev:");
+    if others.is_empty() {
+        page.pair(3, "compose", first);
+    } else {
+        page.list(3, "compose", &draft.compose);
+    }
+    let is_other = |service: &&DraftService| match service.compose_services.as_slice() {
+        // Found by its name.
+        [name] => *name != service.name,
+        names => !names.is_empty(),
+    };
+    let others: Vec<&DraftService> = draft.services.iter().filter(is_other).collect();
+    if !others.is_empty() {
+        page.line(3, "services:");
+    }
+    for service in others {
+        page.list(4, &scalar(&service.name), &service.compose_services);
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct ImageCandidate {
     pub build: Option<Build>,
     /// Other definitions of the same build: file and name.
     pub same: Vec<(String, String)>,
+    /// The compose services that run the image.
+    pub compose_services: Vec<String>,
 }
 
 impl ImageCandidate {
@@ -45,6 +47,7 @@ impl ImageCandidate {
             names,
             build: None,
             same: Vec::new(),
+            compose_services: Vec::new(),
         }
     }
 
@@ -66,6 +69,7 @@ impl ImageCandidate {
             return;
         };
         self.same.push((theirs.file.clone(), theirs.name));
+        self.compose_services.extend(other.compose_services);
         own.image = own.image.take().or(theirs.image);
         for (name, value) in theirs.args {
             if own.args.iter().all(|(known, _)| *known != name) {
@@ -123,6 +127,7 @@ pub(super) fn services(
         sources: Vec::new(),
         registry,
         services,
+        compose: Vec::new(),
         skipped,
     }
 }
@@ -137,6 +142,7 @@ fn service(
     let first = candidate.names.first().cloned().unwrap_or_default();
     let mut service = DraftService {
         dir: repo.dir.clone(),
+        compose_services: candidate.compose_services.clone(),
         ..DraftService::default()
     };
     repo.fill(&mut service)

@@ -108,7 +108,7 @@ fn a_folder_of_repositories_becomes_services() {
     );
     let service = |name: &str| &manifest.services[&name.parse().unwrap()];
     assert_eq!(
-        service("mono-api").git.path.as_deref(),
+        service("mono-api").source.git().unwrap().path.as_deref(),
         Some("services/api")
     );
     assert_eq!(
@@ -116,11 +116,17 @@ fn a_folder_of_repositories_becomes_services() {
         "Dockerfile.jobs"
     );
     // It copies from the root, but only some files.
-    assert_eq!(service("Web").git.path.as_deref(), Some("services/Web"));
+    assert_eq!(
+        service("Web").source.git().unwrap().path.as_deref(),
+        Some("services/Web")
+    );
     assert_eq!(service("Web").docker.context.as_str(), "/");
     assert!(text.contains("include:\n        - go.mod\n"), "{text}");
     assert!(service("Web").docker.image.to_string() == "web");
-    assert_eq!(service("api").git.reference.to_string(), "origin/main");
+    assert_eq!(
+        service("api").source.git().unwrap().reference.to_string(),
+        "origin/main"
+    );
     assert!(
         text.contains("copies out/api, which is not in the commit"),
         "{text}"
@@ -221,9 +227,12 @@ fn repositories_that_are_not_cloned_become_services_with_a_todo() {
     let (text, manifest) = generated(vec![root], &[(".gitmodules", modules)]).unwrap();
     let all = &manifest.services[&"all".parse().unwrap()];
     assert_eq!(all.dir, Path::new("src/all"), "{text}");
-    assert!(all.git.submodules);
+    assert!(all.source.git().unwrap().submodules);
     let part = &manifest.services[&"a".parse().unwrap()];
-    assert_eq!(part.git.remote.expose(), "https://git.example.com/x/a.git");
+    assert_eq!(
+        part.source.git().unwrap().remote.expose(),
+        "https://git.example.com/x/a.git"
+    );
 }
 
 #[test]
@@ -240,7 +249,9 @@ fn a_repository_without_a_remote_uses_its_working_copy() {
     let (text, manifest) = generated(vec![local, unpushed, topic, empty], &[]).unwrap();
     let remote = |name: &str| {
         manifest.services[&name.parse().unwrap()]
-            .git
+            .source
+            .git()
+            .unwrap()
             .remote
             .expose()
             .to_owned()

@@ -107,7 +107,10 @@ impl YamlFile {
 
     /// Returns a scalar that is not quoted.
     pub fn plain<'n>(&self, node: &'n Node) -> Option<&'n str> {
-        let NodeKind::Scalar { text, block: false } = &node.kind else {
+        let NodeKind::Scalar {
+            text, block: false, ..
+        } = &node.kind
+        else {
             return None;
         };
         let written = self.document.text.get(node.span.start..node.span.end)?;

@@ -27,6 +27,8 @@ pub struct ServiceChange {
     pub from: Option<LockedService>,
     /// The entry in the second lock.
     pub to: Option<LockedService>,
+    /// The name in the other lock of a service that is in only one of them, if its image is the same.
+    pub renamed: Option<ServiceName>,
     /// The commits in between.
     pub history: CommitHistory,
 }
@@ -45,6 +47,8 @@ pub enum CommitHistory {
     },
     /// The commits are unknown, for this reason.
     Unknown(String),
+    /// Only git repositories list their commits, and this is another one.
+    Unlisted(String),
 }
 
 impl LockChanges {
@@ -63,19 +67,53 @@ impl LockChanges {
                 service: difference.service.clone(),
                 from: from.cloned(),
                 to: to.cloned(),
+                renamed: None,
                 history: CommitHistory::None,
             }
         });
+        let mut services: Vec<ServiceChange> = services.collect();
+        find_renamed(&mut services);
         Self {
             from: from.0.to_owned(),
             to: to.0.to_owned(),
-            services: services.collect(),
+            services,
             unchanged: from.1.services.len() - changed,
         }
     }
 }
 
+/// Pairs removed and added services with the same image.
+fn find_renamed(services: &mut [ServiceChange]) {
+    for at in 0..services.len() {
+        let added = &services[at];
+        let (None, Some(to)) = (&added.from, &added.to) else {
+            continue;
+        };
+        let is_former = |it: &ServiceChange| match (&it.from, &it.to) {
+            (Some(from), None) => it.renamed.is_none() && is_same_image(from, to),
+            _ => false,
+        };
+        let Some(former) = services.iter().position(is_former) else {
+            continue;
+        };
+        services[former].renamed = Some(services[at].service.clone());
+        services[at].renamed = Some(services[former].service.clone());
+    }
+}
+
+fn is_same_image(one: &LockedService, other: &LockedService) -> bool {
+    // Without a digest, the same commit and recipe may be two services of one repository.
+    one.digest.is_some()
+        && (one.commit, &one.recipe, &one.digest) == (other.commit, &other.recipe, &other.digest)
+        && one.path == other.path
+}
+
 impl ServiceChange {
+    /// Returns whether the other change, under the new name, describes this one.
+    pub fn is_shown_elsewhere(&self) -> bool {
+        self.to.is_none() && self.renamed.is_some()
+    }
+
     /// Returns the kind of change as one word.
     pub fn word(&self) -> &'static str {
         match (&self.from, &self.to) {
@@ -110,6 +148,7 @@ impl ServiceChange {
         Some(match &self.history {
             CommitHistory::None => return None,
             CommitHistory::Unknown(_) => "commits unknown".to_owned(),
+            CommitHistory::Unlisted(_) => "commits not listed".to_owned(),
             CommitHistory::Known { added, dropped } => match (added.len(), dropped.len()) {
                 (0, 0) => "no commits that touch its path".to_owned(),
                 (added, 0) => commits(added),

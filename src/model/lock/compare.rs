@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Lock, LockedService};
 use crate::base::plural::count_of;
-use crate::base::table::aligned;
+use crate::base::table::{Fit, fitted};
 use crate::model::manifest::ServiceName;
 
 /// A difference between two locks for one service.
@@ -101,26 +101,27 @@ impl Lock {
 }
 
 impl Lock {
-    /// Returns a table of the differences to another lock, with a line for each service and one for the rest; empty if
-    /// there are none.
-    pub fn difference_table(&self, other: &Self) -> String {
+    /// Returns a table of the differences to another lock, with a row for each service and a line for the rest; empty if
+    /// there are none. It fits the terminal's width, if any.
+    pub fn difference_table(&self, other: &Self, terminal: Option<usize>) -> String {
         let differences = self.compare(other);
         if differences.is_empty() {
             return String::new();
         }
-        let mut rows = vec![
-            ["SERVICE", "CHANGE", "COMMIT", "DETAILS"]
-                .map(str::to_owned)
-                .to_vec(),
+        let columns = [
+            ("SERVICE", Fit::Fixed),
+            ("CHANGE", Fit::Fixed),
+            ("COMMIT", Fit::Fixed),
+            ("DETAILS", Fit::Wrapped),
         ];
-        rows.extend(differences.iter().map(LockDifference::row));
+        let rows = differences.iter().map(LockDifference::row).collect();
         let known = |it: &&LockDifference<'_>| !matches!(it.kind, DifferenceKind::Added(_));
         let unchanged = self.services.len() - differences.iter().filter(known).count();
         let rest = match unchanged {
             0 => String::new(),
             count => format!("{} unchanged\n", count_of(count, "service")),
         };
-        aligned(&rows) + &rest
+        fitted(&columns, rows, terminal) + &rest
     }
 }
 
@@ -153,6 +154,9 @@ impl LockedField {
                 format!("reference {} to {}", from.reference, to.reference)
             }
             Self::Digest if to.digest.is_none() => "no image in the registry".to_owned(),
+            Self::Image if from.image.repository() == to.image.repository() => {
+                format!("tag {} to {}", from.tag_text(), to.tag_text())
+            }
             Self::Image => format!("image {} to {}", from.image_text(), to.image_text()),
             _ => self.as_str().to_owned(),
         }
@@ -164,8 +168,17 @@ impl LockedService {
     fn image_text(&self) -> String {
         let repository = self.image.repository();
         match self.variant() {
-            Some(variant) => format!("{repository} with {variant}"),
+            Some(_) => format!("{repository}:{}", self.tag_text()),
             None => repository.to_string(),
+        }
+    }
+
+    /// Returns the image's tag with a short commit.
+    fn tag_text(&self) -> String {
+        let commit = self.commit.short();
+        match self.variant() {
+            Some(variant) => format!("{commit}-{variant}"),
+            None => commit,
         }
     }
 

@@ -1,10 +1,9 @@
 //! Creates lock entries from the current state.
 
 use super::LockedService;
-use crate::model::event::Unit;
 use crate::model::image::ImageReference;
-use crate::model::manifest::{BuilderImage, Service};
-use crate::model::plan::{ComparisonResults, Folders, TESTS};
+use crate::model::manifest::Service;
+use crate::model::plan::{ComparisonResults, Folders, builder_image};
 use crate::model::source::{GitReference, ServiceSource};
 
 impl LockedService {
@@ -23,15 +22,15 @@ impl LockedService {
         let comparison = current.comparisons.get(&service.name)?;
         let name = source.build_reference().name.as_deref();
         Some(Self {
-            remote: service.git.remote.stripped(),
+            remote: service.source.remote(),
             reference,
             name: name.and_then(|name| name.parse().ok()),
-            path: service.git.path.clone(),
+            path: service.source.path().cloned(),
             commit: source.commit,
             image,
             digest: comparison.digest.clone(),
             recipe: if no_test {
-                recipe.without(TESTS).digest()
+                recipe.without_tests().digest()
             } else {
                 recipe.digest()
             },
@@ -44,11 +43,5 @@ impl LockedService {
 fn builder(service: &Service, folders: &Folders) -> Option<ImageReference> {
     let has_scripts = !service.scripts.is_empty();
     let builder = service.builder.as_ref().filter(|_| has_scripts)?;
-    match &builder.image {
-        BuilderImage::External(image) => Some(image.clone()),
-        BuilderImage::Folder(name) => {
-            let folder = folders.get(&Unit::Builder(name.clone()))?;
-            Some(folder.image.clone())
-        }
-    }
+    builder_image(builder.image.as_ref()?, folders)
 }

@@ -39,11 +39,14 @@ fn service(change: &ServiceChange) -> Value {
     let (added, dropped, problem) = match &change.history {
         CommitHistory::None => (commits(&[]), commits(&[]), None),
         CommitHistory::Known { added, dropped } => (commits(added), commits(dropped), None),
-        CommitHistory::Unknown(why) => (Value::Null, Value::Null, Some(plain(why))),
+        CommitHistory::Unknown(why) | CommitHistory::Unlisted(why) => {
+            (Value::Null, Value::Null, Some(plain(why)))
+        }
     };
     json!({
         "change": change.word(),
         "changed": changed,
+        "renamed": change.renamed.as_ref().map(ToString::to_string),
         "from": change.from.as_ref().map(locked),
         "to": change.to.as_ref().map(locked),
         "commits": added,

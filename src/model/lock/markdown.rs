@@ -14,7 +14,8 @@ impl LockChanges {
         if self.services.is_empty() {
             return "No service changed.\n".to_owned();
         }
-        let sections: Vec<String> = self.services.iter().map(section).collect();
+        let shown = self.services.iter().filter(|it| !it.is_shown_elsewhere());
+        let sections: Vec<String> = shown.map(section).collect();
         sections.join("\n")
     }
 }
@@ -22,6 +23,11 @@ impl LockChanges {
 fn section(change: &ServiceChange) -> String {
     let mut text = format!("## {}\n\n", markdown(change.service.as_str()));
     let mut sentence = match (&change.from, &change.to) {
+        (None, Some(to)) if let Some(former) = &change.renamed => format!(
+            "Renamed from {}, at {}",
+            markdown(former.as_str()),
+            commit_and_reference(to)
+        ),
         (None, Some(to)) => format!("Added, at {}", commit_and_reference(to)),
         (Some(from), None) => format!("Removed; it was at {}", commit_and_reference(from)),
         _ if change.moved().is_some() => format!("`{}`", change.range()),
@@ -41,7 +47,9 @@ fn section(change: &ServiceChange) -> String {
     _ = writeln!(text, "{sentence}");
     match &change.history {
         CommitHistory::None => {}
-        CommitHistory::Unknown(why) => _ = writeln!(text, "\n{}", markdown(why)),
+        CommitHistory::Unknown(why) | CommitHistory::Unlisted(why) => {
+            _ = writeln!(text, "\n{}", markdown(why))
+        }
         CommitHistory::Known { added, dropped } => {
             text += &list("", added);
             text += &list("No longer included:\n\n", dropped);

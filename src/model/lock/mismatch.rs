@@ -7,15 +7,17 @@ use super::{Lock, LockedService};
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::image::ImageRepository;
 use crate::model::manifest::{Manifest, ServiceName};
-use crate::model::plan::{ComparisonResults, Pinned, TESTS};
+use crate::model::plan::{ComparisonResults, Pinned};
 use crate::model::recipe::{Recipe, RecipeChange, RecipeStatus};
-use crate::model::source::{GitUrl, ReferenceOrigin, ServiceSource};
+use crate::model::source::{ReferenceOrigin, ServiceSource};
 
 /// A lock that does not match the manifest.
 #[derive(Debug, thiserror::Error)]
 pub struct LockMismatch {
     file: String,
     problems: Vec<(ServiceName, Mismatch)>,
+    /// Whether the lock has services that the manifest does not have, for example under their former names.
+    has_others: bool,
 }
 
 /// Why the lock and the manifest do not match for one service.
@@ -25,13 +27,6 @@ pub enum Mismatch {
     NotLocked,
     /// The service is not in the manifest.
     NotInManifest,
-    /// The remotes differ.
-    Remote {
-        /// The lock's.
-        locked: GitUrl,
-        /// The manifest's.
-        manifest: GitUrl,
-    },
     /// The folders of a shared repository differ.
     Path {
         /// The lock's.
@@ -44,7 +39,7 @@ pub enum Mismatch {
         /// The changed inputs, if known.
         changed: Vec<RecipeChange>,
     },
-    /// The image repositories differ.
+    /// Only one of the images is in a registry.
     Image {
         /// The lock's.
         locked: ImageRepository,
@@ -71,7 +66,6 @@ impl fmt::Display for Mismatch {
         match self {
             Self::NotLocked => f.write_str("not in the lock"),
             Self::NotInManifest => f.write_str("not in the manifest"),
-            Self::Remote { locked, manifest } => differ(f, "remote", locked, manifest),
             Self::Path { locked, manifest } => {
                 differ(f, "`git.path`", &path(locked), &path(manifest))
             }
@@ -109,7 +103,7 @@ impl Diagnostic for LockMismatch {
             .problems
             .iter()
             .all(|(_, problem)| *problem == Mismatch::NotLocked);
-        if all_not_locked {
+        if all_not_locked && !self.has_others {
             let names: Vec<&str> = self
                 .problems
                 .iter()
@@ -139,6 +133,8 @@ impl Lock {
 
     /// Returns the locked source of each service.
     ///
+    /// Neither remotes nor image names must match: a commit is the same at any URL, and a digest in any repository.
+    ///
     /// If `whole` is set, all services of the manifest are selected, and the lock must not have any others. `file` is
     /// the lock's name in errors.
     ///
@@ -162,24 +158,18 @@ impl Lock {
                 problems.push((name.clone(), Mismatch::NotLocked));
                 continue;
             };
-            let remote = service.git.remote.stripped();
-            if locked.remote != remote {
-                let problem = Mismatch::Remote {
-                    locked: locked.remote.clone(),
-                    manifest: remote,
-                };
-                problems.push((name.clone(), problem));
-            }
-            if locked.path != service.git.path {
+            if locked.path.as_ref() != service.source.path() {
                 let problem = Mismatch::Path {
                     locked: locked.path.clone(),
-                    manifest: service.git.path.clone(),
+                    manifest: service.source.path().cloned(),
                 };
                 problems.push((name.clone(), problem));
             }
-            if *locked.image.repository() != service.docker.image {
+            let is_in_registry = |image: &ImageRepository| image.registry().is_some();
+            let repository = locked.image.repository();
+            if is_in_registry(repository) != is_in_registry(&service.docker.image) {
                 let problem = Mismatch::Image {
-                    locked: locked.image.repository().clone(),
+                    locked: repository.clone(),
                     manifest: service.docker.image.clone(),
                 };
                 problems.push((name.clone(), problem));
@@ -198,9 +188,11 @@ impl Lock {
             return Ok(sources);
         }
         problems.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut locked = self.services.keys();
         Err(LockMismatch {
             file: file.to_owned(),
             problems,
+            has_others: locked.any(|name| !manifest.services.contains_key(name)),
         })
     }
 
@@ -223,7 +215,7 @@ impl Lock {
             };
             // The image may have been locked without its tests.
             let is_locked = |recipe: &Recipe| recipe.digest() == locked.recipe;
-            if is_locked(recipe) || is_locked(&recipe.without(TESTS)) {
+            if is_locked(recipe) || is_locked(&recipe.without_tests()) {
                 continue;
             }
             let comparison = current.comparisons.get(name);
@@ -246,6 +238,7 @@ impl Lock {
         Err(LockMismatch {
             file: file.to_owned(),
             problems,
+            has_others: false,
         })
     }
 }

@@ -6,6 +6,7 @@
 
 mod changes;
 mod compare;
+mod dependents;
 mod entry;
 mod json;
 mod markdown;
@@ -21,13 +22,14 @@ mod unlockable;
 use std::collections::BTreeMap;
 
 pub use self::changes::{CommitHistory, LockChanges, ServiceChange};
-pub use self::parse::{InvalidLock, parse};
+pub use self::missing_images::copy_hints;
+pub use self::parse::{InvalidLock, parse, parse_deployed};
 pub use self::unlockable::{LockProblem, UnlockableImages};
 
 use crate::model::image::{Digest, ImageReference};
 use crate::model::manifest::{Manifest, ServiceName};
 use crate::model::recipe::InputDigest;
-use crate::model::source::{CommitId, GitReference, GitUrl, RefName, ResolvedReference};
+use crate::model::source::{CommitId, GitReference, RefName, ResolvedReference, SourceRemote};
 
 /// The default name of the lock, next to the manifest.
 pub const LOCK: &str = "x-platform.lock";
@@ -46,8 +48,8 @@ pub struct Lock {
 /// The lock's entry for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedService {
-    /// The git remote, without credentials.
-    pub remote: GitUrl,
+    /// The repository.
+    pub remote: SourceRemote,
     /// The reference that was resolved.
     pub reference: GitReference,
     /// The full name of the reference, such as `refs/heads/master`; `None` for a bare commit.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::render::HEADER;
 use super::{Lock, LockedService, VERSION};
 use crate::base::error::{Diagnostic, Exit};
+use crate::base::shell::quoted;
 use crate::model::image::{ImageReference, Tag};
 use crate::model::manifest::decode::context::{DecodeContext, DecodedValue, Fields};
 use crate::model::manifest::decode::path::within_repository;
@@ -17,7 +18,7 @@ use crate::model::manifest::span::Span;
 use crate::model::manifest::yaml;
 use crate::model::manifest::{ManifestError, ServiceName};
 use crate::model::recipe::InputDigest;
-use crate::model::source::{CommitId, GitUrl, RefName};
+use crate::model::source::{CommitId, GitUrl, RefName, SourceRemote};
 
 /// The hint for a damaged lock.
 const RESTORE: &str = "xp does not change a lock that it cannot read: \
@@ -61,6 +62,19 @@ impl Diagnostic for InvalidLock {
 ///
 /// All problems at once.
 pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
+    parse_set(text, file, true)
+}
+
+/// Parses the images of a deploy record. Unlike a lock, it may have images that were never pushed.
+///
+/// # Errors
+///
+/// All problems at once.
+pub fn parse_deployed(text: &str, file: &str) -> Result<Lock, InvalidLock> {
+    parse_set(text, file, false)
+}
+
+fn parse_set(text: &str, file: &str, requires_digests: bool) -> Result<Lock, InvalidLock> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document = Arc::new(ManifestText {
         path: file.to_owned(),
@@ -71,7 +85,7 @@ pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
             report: ManifestError::new(&document, problems),
         })
     };
-    if let Some(problem) = merge_conflict(text) {
+    if let Some(problem) = merge_conflict(file, text) {
         return failed(vec![problem]);
     }
     let mut problems = Vec::new();
@@ -86,7 +100,7 @@ pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
         }
     };
     let mut cx = DecodeContext::new(text, problems);
-    let services = root(&mut cx, &node);
+    let services = root(&mut cx, &node, requires_digests);
     if !cx.problems.is_empty() {
         return failed(cx.problems);
     }
@@ -97,7 +111,7 @@ pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
 }
 
 /// Returns a problem if there is a git conflict marker.
-fn merge_conflict(text: &str) -> Option<SourceProblem> {
+fn merge_conflict(file: &str, text: &str) -> Option<SourceProblem> {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let is_marker = ["<<<<<<< ", ">>>>>>> ", "||||||| "]
@@ -107,7 +121,10 @@ fn merge_conflict(text: &str) -> Option<SourceProblem> {
         if is_marker {
             let span = Span::new(start, start + line.trim_end().len());
             let problem = SourceProblem::at(span, "the lock has an unresolved merge conflict")
-                .help("take one side (`git checkout --ours` or `--theirs`) and run `xp lock`");
+                .help(format!(
+                    "take one side with `git checkout --ours {0}` or `git checkout --theirs {0}`, then run `xp lock`",
+                    quoted(file)
+                ));
             return Some(problem);
         }
         start += line.len();
@@ -122,7 +139,11 @@ fn header(text: &str) -> String {
     lines.map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-fn root(cx: &mut DecodeContext, node: &Node) -> BTreeMap<ServiceName, LockedService> {
+fn root(
+    cx: &mut DecodeContext,
+    node: &Node,
+    requires_digests: bool,
+) -> BTreeMap<ServiceName, LockedService> {
     let mut services = BTreeMap::new();
     let value = DecodedValue {
         node,
@@ -159,7 +180,7 @@ fn root(cx: &mut DecodeContext, node: &Node) -> BTreeMap<ServiceName, LockedServ
                         None
                     }
                 };
-                let service = service(cx, &value);
+                let service = service(cx, &value, requires_digests);
                 services.extend(name.zip(service));
             }
         }
@@ -191,10 +212,22 @@ fn check_version(cx: &mut DecodeContext, value: &DecodedValue) -> bool {
     false
 }
 
-fn service(cx: &mut DecodeContext, value: &DecodedValue) -> Option<LockedService> {
+fn service(
+    cx: &mut DecodeContext,
+    value: &DecodedValue,
+    requires_digest: bool,
+) -> Option<LockedService> {
     let mut fields = value.fields(cx)?;
-    let remote = required(cx, &mut fields, "remote", value);
-    let remote = remote.and_then(|it| it.parse_with(cx, self::remote));
+    let remote = match fields.take("scm") {
+        Some(plugin) => plugin
+            .text(cx)
+            .map(|it| SourceRemote::Plugin(it.text.to_owned())),
+        None => {
+            let remote = required(cx, &mut fields, "remote", value);
+            let remote = remote.and_then(|it| it.parse_with(cx, self::remote));
+            remote.map(SourceRemote::Git)
+        }
+    };
     let reference = required(cx, &mut fields, "reference", value).and_then(|it| it.parse(cx));
     let name = fields.take("name").map(|it| it.parse_with(cx, full_name));
     let path = fields
@@ -208,7 +241,7 @@ fn service(cx: &mut DecodeContext, value: &DecodedValue) -> Option<LockedService
         .and_then(|it| it.parse::<ImageReference>(cx));
     let digest = fields.take("digest").map(|it| it.parse(cx));
     let has_registry = |image: &ImageReference| image.repository().registry().is_some();
-    if digest.is_none() && image.as_ref().is_some_and(has_registry) {
+    if requires_digest && digest.is_none() && image.as_ref().is_some_and(has_registry) {
         // Without it, any image that the tag points to later would be used.
         let name = value.path.trim_start_matches("services.");
         let message = format!("service `{name}` has no `digest`, but its image is in a registry");

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::model::manifest::Manifest;
 use crate::model::plan::Presence;
-use crate::model::source::CommitSummary;
+use crate::model::source::{CommitSummary, SourceRemote};
 
 /// Returns a lock of services of these names.
 pub fn lock(names: &[&str]) -> Lock {
@@ -14,9 +14,13 @@ pub fn lock(names: &[&str]) -> Lock {
     Lock::new(names.iter().map(entry).collect())
 }
 
+fn remote(url: &str) -> SourceRemote {
+    SourceRemote::Git(url.parse().unwrap())
+}
+
 fn service(name: &str, digit: char) -> LockedService {
     LockedService {
-        remote: format!("git@git.example.com:x/{name}.git").parse().unwrap(),
+        remote: remote(&format!("git@git.example.com:x/{name}.git")),
         reference: "origin/master".parse().unwrap(),
         name: Some("refs/heads/master".parse().unwrap()),
         path: None,
@@ -67,7 +71,7 @@ services:
 fn example() -> Lock {
     let mut lock = Lock::new(BTreeMap::from([("a".parse().unwrap(), service("a", 'c'))]));
     let plain = LockedService {
-        remote: "/srv/no.git".parse().unwrap(),
+        remote: remote("/srv/no.git"),
         reference: GitReference::DefaultBranch,
         name: None,
         image: image("no", '1'),
@@ -134,7 +138,7 @@ fn written_locks_can_be_read() {
         let commit: CommitId = commits[pick(commits.len())].repeat(40).parse().unwrap();
         let variant = ["", "-TASK-981", "-1.0"][pick(3)];
         let named = LockedService {
-            remote: remotes[pick(remotes.len())].parse().unwrap(),
+            remote: remote(remotes[pick(remotes.len())]),
             reference: references[pick(references.len())].parse().unwrap(),
             path: paths[pick(paths.len())].map(str::to_owned),
             commit,
@@ -295,7 +299,7 @@ error: the lock has an unresolved merge conflict
 8 | <<<<<<< HEAD
   | ^^^^^^^^^^^^
   |
-  = hint: take one side (`git checkout --ours` or `--theirs`) and run `xp lock`"
+  = hint: take one side with `git checkout --ours x-platform.lock` or `git checkout --theirs x-platform.lock`, then run `xp lock`"
     );
     assert!(refused(&TEXT.replace("  a:\n", "  a:\n=======\n")).contains("merge conflict"));
 }
@@ -327,7 +331,7 @@ fn with_bold() -> Lock {
         .services
         .get_mut(&"b".parse::<ServiceName>().unwrap())
         .unwrap();
-    b.remote = "https://git.example.com/x/b.git".parse().unwrap();
+    b.remote = remote("https://git.example.com/x/b.git");
     lock
 }
 
@@ -352,7 +356,7 @@ fn all_mismatches_are_reported_at_once() {
         .services
         .get_mut(&"b".parse::<ServiceName>().unwrap())
         .unwrap();
-    b.image = image("other/b", '1');
+    b.image = image("b", '1');
     b.path = Some("sub".to_owned());
     let all = names(&["a", "b"]);
     let error = lock
@@ -363,9 +367,8 @@ fn all_mismatches_are_reported_at_once() {
         "\
 x-platform.lock does not match the manifest
   a: not in the lock
-  b: its remote is git@git.example.com:x/b.git in the lock, but https://git.example.com/x/b.git in the manifest
   b: its `git.path` is `sub` in the lock, but none in the manifest
-  b: its image is other/b in the lock, but harbour.example.com/x/b in the manifest
+  b: its image is b in the lock, but harbour.example.com/x/b in the manifest
   gone: not in the manifest"
     );
     // Services that were not requested do not matter.
@@ -375,9 +378,150 @@ x-platform.lock does not match the manifest
         error.to_string(),
         "x does not match the manifest\n  a: not in the lock"
     );
+    let hints = |error: &mismatch::LockMismatch| crate::base::error::Diagnostic::hints(error);
+    // `a` may be `gone` under another name.
+    assert!(hints(&error)[0].starts_with("use the manifest that belongs to the lock"));
+    lock.services
+        .remove(&"gone".parse::<ServiceName>().unwrap());
+    let error = lock.sources("x", &manifest(), &only, false).unwrap_err();
+    assert_eq!(hints(&error), ["`xp lock a` adds what is missing"]);
+}
+
+#[test]
+fn moved_repositories_and_images_match() {
+    let mut lock = with_bold();
+    for (name, from) in [
+        ("a", "old.example.com/y/a"),
+        ("b", "harbour.example.com/x/b2"),
+    ] {
+        let locked = lock.services.get_mut(&name.parse::<ServiceName>().unwrap());
+        let locked = locked.unwrap();
+        locked.remote = SourceRemote::Git("https://old.example.com/x.git".parse().unwrap());
+        locked.image = image(from, '1');
+    }
+    let (manifest, all) = (manifest(), names(&["a", "b"]));
+    assert!(lock.sources("l", &manifest, &all, true).is_ok());
+    let moved = lock.in_repositories_of(&manifest);
+    let repository = |name: &str| {
+        moved.services[&name.parse::<ServiceName>().unwrap()]
+            .image
+            .repository()
+            .to_string()
+    };
+    assert_eq!(repository("a"), "harbour.example.com/x/a");
     assert_eq!(
-        crate::base::error::Diagnostic::hints(&error),
-        ["`xp lock a` adds what is missing"]
+        lock.copy_commands(LOCK, &manifest, &all),
+        [
+            "xp copy --from harbour.example.com/x/b2 --locked b",
+            "xp copy --from old.example.com/y --locked",
+        ]
+    );
+    assert_eq!(
+        lock.copy_commands("my lock", &manifest, &names(&["a"])),
+        ["xp copy --from old.example.com/y --locked --lock-file 'my lock'"]
+    );
+    assert!(moved.copy_commands(LOCK, &manifest, &all).is_empty());
+    let registry = BTreeMap::from([(
+        moved.services[&"a".parse::<ServiceName>().unwrap()]
+            .image
+            .repository()
+            .with_digest(digest('1')),
+        Presence::Absent,
+    )]);
+    let missing = moved.check_images(LOCK, &all, &registry).unwrap_err();
+    let missing = missing.locked_as(&lock, &manifest);
+    assert!(
+        missing
+            .to_string()
+            .contains("an image is not in the registry"),
+        "{missing}"
+    );
+    assert_eq!(
+        crate::base::error::Diagnostic::hints(&missing),
+        [
+            "`xp copy --from old.example.com/y --locked` copies what was locked in another repository"
+        ]
+    );
+}
+
+#[test]
+fn a_renamed_service_is_one_change() {
+    let before = lock(&["a", "b"]);
+    let mut after = lock(&["b"]);
+    after
+        .services
+        .insert("c".parse().unwrap(), service("a", '1'));
+    let changes = LockChanges::between(("one", &before), ("two", &after));
+    assert_eq!(
+        changes.text(),
+        "c  renamed  11111111  formerly a\n1 service unchanged\n"
+    );
+    assert_eq!(changes.summary(), changes.text());
+    assert_eq!(
+        changes.markdown(),
+        "## c\n\nRenamed from a, at `11111111` of origin/master\n"
+    );
+    let json = changes.json();
+    assert_eq!(json["services"]["a"]["change"], "removed");
+    assert_eq!(json["services"]["c"]["renamed"], "a");
+    // Another image is another service.
+    after
+        .services
+        .insert("c".parse().unwrap(), service("a", '2'));
+    let changes = LockChanges::between(("one", &before), ("two", &after));
+    assert!(changes.text().contains("a  removed"), "{}", changes.text());
+}
+
+#[test]
+fn dependents_that_stay_locked_are_outdated() {
+    let text = MANIFEST.replace("image: b}", "image: b}, needs: [a]")
+        + "  c: {dir: c, git: {remote: 'https://h/c'}, docker: {image: c}, needs: [b]}\n";
+    let manifest = crate::model::manifest::parse(&text, Path::new("x-platform.yml")).unwrap();
+    let before = lock(&["a", "b", "c"]);
+    let with = |name: &str| {
+        let name: ServiceName = name.parse().unwrap();
+        before.with(BTreeMap::from([(
+            name.clone(),
+            service(name.as_str(), '2'),
+        )]))
+    };
+    let outdated = |new: &Lock| {
+        let found = before.outdated_dependents(new, &manifest);
+        let found = found.iter().map(|(name, need)| format!("{name}: {need}"));
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(outdated(&with("a")), ["b: a", "c: b"]);
+    assert_eq!(outdated(&with("c")), [""; 0]);
+    let both = with("a").with(
+        with("b")
+            .services
+            .into_iter()
+            .filter(|(name, _)| name.as_str() == "b")
+            .collect(),
+    );
+    assert_eq!(outdated(&both), ["c: b"]);
+}
+
+#[test]
+fn differences_fit_the_terminal() {
+    let before = lock(&["a"]);
+    let mut after = before.clone();
+    let a = after
+        .services
+        .get_mut(&"a".parse::<ServiceName>().unwrap())
+        .unwrap();
+    a.image = format!("{}-TASK-981", a.image).parse().unwrap();
+    a.digest = Some(digest('2'));
+    a.recipe = InputDigest::parse("9876543210").unwrap();
+    let table = before.difference_table(&after, Some(60));
+    assert_eq!(
+        table,
+        "\
+SERVICE  CHANGE   COMMIT    DETAILS
+a        changed  11111111  tag 11111111 to
+                            11111111-TASK-981, digest,
+                            recipe
+"
     );
 }
 
@@ -421,6 +565,11 @@ fn summary(digit: char, subject: &str) -> CommitSummary {
 fn changes() -> LockChanges {
     let mut from = lock(&["back", "builder", "moved", "removed", "same", "unknown"]);
     let mut to = lock(&["added", "back", "builder", "moved", "same", "unknown"]);
+    // Another image than that of the removed one.
+    let added = to
+        .services
+        .get_mut(&"added".parse::<ServiceName>().unwrap());
+    added.unwrap().digest = Some(digest('3'));
     for name in ["back", "moved", "unknown"] {
         to.services
             .insert(name.parse().unwrap(), service(name, '2'));

@@ -17,13 +17,19 @@ impl LockChanges {
         if self.services.is_empty() {
             return format!("{} and {} are identical\n", self.from, self.to);
         }
-        let rows: Vec<Vec<String>> = self.services.iter().map(row).collect();
+        let shown = self
+            .services
+            .iter()
+            .filter(|change| !change.is_shown_elsewhere());
+        let rows: Vec<Vec<String>> = shown.clone().map(row).collect();
         let mut text = String::new();
-        for (row, change) in aligned(&rows).lines().zip(&self.services) {
+        for (row, change) in aligned(&rows).lines().zip(shown) {
             _ = writeln!(text, "{row}");
             match &change.history {
                 CommitHistory::None => {}
-                CommitHistory::Unknown(why) => _ = writeln!(text, "  {}", plain(why)),
+                CommitHistory::Unknown(why) | CommitHistory::Unlisted(why) => {
+                    _ = writeln!(text, "  {}", plain(why))
+                }
                 CommitHistory::Known { added, dropped } => {
                     let sign = if dropped.is_empty() { "" } else { "+ " };
                     text += &commits(added, sign);
@@ -47,7 +53,10 @@ impl LockChanges {
                 change.history = CommitHistory::None;
             }
         }
-        let mut text = aligned(&services.iter().map(row).collect::<Vec<_>>());
+        let shown = services
+            .iter()
+            .filter(|change| !change.is_shown_elsewhere());
+        let mut text = aligned(&shown.map(row).collect::<Vec<_>>());
         if self.unchanged > 0 {
             _ = writeln!(text, "{} unchanged", count_of(self.unchanged, "service"));
         }
@@ -63,9 +72,14 @@ fn row(change: &ServiceChange) -> Vec<String> {
         .collect();
     let mut notes: Vec<String> = change.distance().into_iter().collect();
     notes.extend(Some(fields.join(", ")).filter(|fields| !fields.is_empty()));
+    notes.extend(change.renamed.iter().map(|name| format!("formerly {name}")));
+    let word = match change.renamed {
+        Some(_) => "renamed",
+        None => change.word(),
+    };
     vec![
         change.service.to_string(),
-        change.word().to_owned(),
+        word.to_owned(),
         change.range(),
         notes.join("; "),
     ]

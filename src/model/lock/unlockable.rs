@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::manifest::{EnvironmentName, ServiceName};
-use crate::model::plan::{ImageLookup, TESTS};
-use crate::model::recipe::{RecipeChange, RecipeStatus};
+use crate::model::plan::ImageLookup;
+use crate::model::recipe::{RecipeChange, RecipeStatus, is_test_input};
 
 /// Why an image cannot be locked, because the lock could not be deployed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl LockProblem {
 
     fn lacks_only_tests(&self) -> bool {
         match self {
-            Self::Stale(changes) => changes.iter().all(|change| change.name() == TESTS),
+            Self::Stale(changes) => changes.iter().all(|change| is_test_input(change.name())),
             Self::Missing { .. } | Self::OtherDependencies(_) | Self::FromWorkingCopy => false,
         }
     }
@@ -78,6 +78,8 @@ pub struct UnlockableImages {
     options: Vec<String>,
     /// The environment, if this is about a deploy rather than a lock.
     environment: Option<EnvironmentName>,
+    /// The services whose images were looked up in the engine.
+    in_engine: BTreeSet<ServiceName>,
 }
 
 impl UnlockableImages {
@@ -88,7 +90,13 @@ impl UnlockableImages {
             services,
             options,
             environment: None,
+            in_engine: BTreeSet::new(),
         }
+    }
+
+    /// Sets the services whose images were looked up in the engine rather than in a registry.
+    pub fn in_engine(self, in_engine: BTreeSet<ServiceName>) -> Self {
+        Self { in_engine, ..self }
     }
 
     /// Turns the error into one about a deploy to an environment.
@@ -136,7 +144,8 @@ impl UnlockableImages {
         locked_together
     }
 
-    fn command(&self, name: &str, services: &BTreeSet<&ServiceName>) -> String {
+    /// Returns a command for these services, or all, with the options of references.
+    pub fn command(&self, name: &str, services: &BTreeSet<&ServiceName>) -> String {
         let services = services.iter().map(|service| service.to_string());
         let words = ["xp".to_owned(), name.to_owned()].into_iter();
         let words: Vec<String> = words
@@ -166,23 +175,28 @@ impl fmt::Display for UnlockableImages {
             )?;
         }
         for (service, problem) in &self.services {
+            let place = if self.in_engine.contains(service) {
+                "engine"
+            } else {
+                "registry"
+            };
             match problem {
                 LockProblem::Missing { variant } => {
-                    write!(f, "\n  {service}: the registry has no image of its commit")?;
+                    write!(f, "\n  {service}: the {place} has no image of its commit")?;
                     if let Some(variant) = variant {
                         write!(f, " with {variant}")?;
                     }
                 }
                 LockProblem::FromWorkingCopy => write!(
                     f,
-                    "\n  {service}: the registry's image was built from a working copy with --local"
+                    "\n  {service}: the {place}'s image was built from a working copy with --local"
                 )?,
                 LockProblem::Stale(changes) => {
                     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
                     let changes = changes.join(", ");
                     write!(
                         f,
-                        "\n  {service}: the registry's image was built from other inputs: {changes}"
+                        "\n  {service}: the {place}'s image was built from other inputs: {changes}"
                     )?;
                 }
                 LockProblem::OtherDependencies(needs) => {
@@ -190,7 +204,7 @@ impl fmt::Display for UnlockableImages {
                     let needs = needs.join(", ");
                     write!(
                         f,
-                        "\n  {service}: the registry's image was built with a different {needs} than the {done} one"
+                        "\n  {service}: the {place}'s image was built with a different {needs} than the {done} one"
                     )?;
                 }
             }
@@ -215,7 +229,13 @@ impl Diagnostic for UnlockableImages {
                 }
                 None => String::new(),
             };
-            hints.push(format!("`{build}` builds and pushes them{deploy_hint}"));
+            let mut services = self.services.iter();
+            let verb = if services.all(|(service, _)| self.in_engine.contains(service)) {
+                "builds"
+            } else {
+                "builds and pushes"
+            };
+            hints.push(format!("`{build}` {verb} them{deploy_hint}"));
         }
         let locked_together = self.locked_together();
         if !locked_together.is_empty() {
@@ -300,7 +320,7 @@ mod tests {
                 ["`xp build --branch topic` builds and pushes them"]
             );
         }
-        assert_eq!(unlocked(problem(&[TESTS], &[])).hints().len(), 2);
+        assert_eq!(unlocked(problem(&["scripts.test"], &[])).hints().len(), 2);
     }
 
     #[test]

@@ -53,7 +53,8 @@ fn images(
     }
     let builders: BTreeMap<ImageRepository, &BuilderName> = services
         .iter()
-        .filter_map(|service| match &service.service.builder.as_ref()?.image {
+        .flat_map(|service| service.service.images())
+        .filter_map(|image| match image {
             BuilderImage::Folder(name) => Some((name.repository().with_prefix(registry), name)),
             BuilderImage::External(_) => None,
         })
@@ -88,7 +89,12 @@ fn working_copies(
         let mut is_distinct = true;
         for earlier in overlapping(&by_dir, dir) {
             let other = &earlier.service.dir;
-            let same_remote = || earlier.service.git.remote == later.service.git.remote;
+            let same_remote = || {
+                earlier
+                    .service
+                    .source
+                    .is_same_repository(&later.service.source)
+            };
             let first = &earlier.service.name;
             let problem = if dir == other {
                 if same_remote() {

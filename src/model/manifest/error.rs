@@ -192,6 +192,11 @@ impl SourceProblem {
         }
     }
 
+    /// Returns the message and the hints, for a place that cannot show the line.
+    pub fn into_text(self) -> (String, Vec<String>) {
+        (self.message, self.help)
+    }
+
     fn render(&self, renderer: &Renderer, path: &str, text: &str) -> String {
         let title = Level::ERROR.primary_title(normalize_untrusted_str(&self.message));
         let path = normalize_untrusted_str(path);

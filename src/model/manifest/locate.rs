@@ -1,7 +1,9 @@
 //! Positions of manifest keys.
 
+use super::error::{ManifestError, SourceProblem};
 use super::name::ServiceName;
 use super::node::{Node, NodeKind};
+use super::service::{Builder, BuilderImage, Service};
 use super::span::Span;
 use super::{Manifest, yaml};
 
@@ -27,10 +29,41 @@ impl Manifest {
         value.or_else(|| Some(self.spans.get(service)?.name))
     }
 
+    /// Returns the span of the first use of an image by a service's scripts.
+    pub(crate) fn span_of_image(&self, service: &Service, image: &BuilderImage) -> Option<Span> {
+        let is_own = |it: &Builder| it.image.as_ref() == Some(image);
+        if service.builder.as_ref().is_some_and(is_own) {
+            return self.span_of(&service.name, &["dockerBuilder", "image"]);
+        }
+        let mut items = service.scripts.items();
+        if let Some(item) = items.find(|item| item.image() == Some(image)) {
+            return item.image_span();
+        }
+        let mut sidecars = service.sidecar_images();
+        let (name, _) = sidecars.find(|(_, it)| *it == image)?;
+        self.span_of(&service.name, &["sidecars", name.as_str(), "image"])
+    }
+
     /// Returns the span of a value, given as a path from the root.
     pub(crate) fn span_at(&self, keys: &[&str]) -> Option<Span> {
         let root = self.root()?;
         Some(entry(&root, keys)?.0.span)
+    }
+
+    /// Returns an error about values, each given as a path from the root, with its message and hints.
+    pub fn errors_at(
+        &self,
+        problems: impl IntoIterator<Item = (Vec<String>, String, Vec<String>)>,
+    ) -> ManifestError {
+        let problems = problems.into_iter().map(|(keys, message, hints)| {
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let problem = match self.span_at(&keys) {
+                Some(span) => SourceProblem::at(span.first_line(&self.document.text), message),
+                None => SourceProblem::without_span(message),
+            };
+            hints.into_iter().fold(problem, SourceProblem::help)
+        });
+        ManifestError::new(&self.document, problems.collect())
     }
 
     /// Returns a service's node, merged with the defaults.
@@ -38,7 +71,7 @@ impl Manifest {
         let root = self.root()?;
         let (node, _) = entry(&root, &["services", service.as_str()])?;
         Some(match value(&root, "defaults") {
-            Some((defaults, _)) => node.merged_over(defaults),
+            Some((defaults, _)) => node.merged_over_defaults(defaults),
             None => node.clone(),
         })
     }

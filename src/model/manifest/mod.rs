@@ -23,10 +23,14 @@ pub(crate) mod node;
 mod render;
 mod report_pattern;
 mod schema;
+mod script;
 mod secret_name;
 pub(crate) mod select;
 mod service;
+mod setting;
 mod shape;
+mod sidecar;
+mod source;
 mod source_path;
 pub(crate) mod span;
 mod template;
@@ -38,19 +42,22 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use self::deploy::{Deploy, Environment, KustomizeFiles};
+pub use self::deploy::{
+    ClusterEnvironment, ComposeEnvironment, Deploy, Environment, KustomizeFiles,
+};
 pub use self::discovery::{find, foreign_owner, is_outside};
 pub use self::error::ManifestError;
 pub use self::file::{load, open};
 pub use self::name::{BuilderName, EnvironmentName, ServiceName};
 pub use self::render::{InvalidGitPath, MissingInput, PlaceholderValues};
 pub use self::report_pattern::ReportPattern;
-pub use self::schema::schema;
+pub use self::schema::{schema, schema_with_plugins};
+pub use self::script::{PluginItem, ScriptItem, ScriptLine};
 pub use self::secret_name::suggests_secret;
 pub use self::select::UnknownServices;
-pub use self::service::{
-    Builder, BuilderImage, BuilderUser, Mount, ScriptLine, SecretSource, Service,
-};
+pub use self::service::{Builder, BuilderImage, BuilderUser, Mount, SecretSource, Service};
+pub use self::sidecar::{ScriptPhase, Sidecar, SidecarImage, SidecarName, SidecarSettings};
+pub use self::source::{Git, ScmPlugin, Source};
 pub use self::source_path::SourcePath;
 pub(crate) use self::span::Span;
 pub use self::template::Template;
@@ -116,6 +123,13 @@ impl Default for Builders {
 /// All problems of the manifest at once.
 pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
     parse_partially(text, file)?.complete()
+}
+
+impl Manifest {
+    /// Returns an error with problems that were found after the manifest was decoded; `None` if there are none.
+    pub(crate) fn rejected(&self, problems: Vec<SourceProblem>) -> Option<ManifestError> {
+        (!problems.is_empty()).then(|| ManifestError::new(&self.document, problems))
+    }
 }
 
 /// A manifest as far as it could be decoded, for finding further problems. Only a complete one is used for anything

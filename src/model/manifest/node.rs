@@ -16,8 +16,12 @@ pub(crate) struct Node {
 pub(crate) enum NodeKind {
     /// No value, or a plain `null` or `~`.
     Null,
-    /// A string, number or boolean as written; `block` for a `|` or `>` block.
-    Scalar { text: String, block: bool },
+    /// A string, number or boolean as written; `block` for a `|` or `>` block, `plain` without quotes.
+    Scalar {
+        text: String,
+        block: bool,
+        plain: bool,
+    },
     /// A list.
     Sequence(Vec<Node>),
     /// A mapping with distinct keys.
@@ -68,6 +72,25 @@ impl Node {
                 .max()
                 .unwrap_or(0),
         }
+    }
+
+    /// Merges a service over the defaults, without the default source if the service has another kind of source.
+    pub fn merged_over_defaults(&self, defaults: &Self) -> Self {
+        let (NodeKind::Mapping(own), NodeKind::Mapping(inherited)) = (&self.kind, &defaults.kind)
+        else {
+            return self.merged_over(defaults);
+        };
+        let has = |key: &str| own.iter().any(|entry| entry.key == key);
+        let other = match (has("git"), has("scm")) {
+            (true, false) => "scm",
+            (false, true) => "git",
+            _ => return self.merged_over(defaults),
+        };
+        let kept = inherited.iter().filter(|entry| entry.key != other);
+        self.merged_over(&Self {
+            kind: NodeKind::Mapping(kept.cloned().collect()),
+            span: defaults.span,
+        })
     }
 
     /// Merges the node over `defaults`: mappings merge key by key, lists and scalars replace.

@@ -1,8 +1,11 @@
 //! The JSON Schema of the manifest, for editors.
 
+use std::collections::BTreeMap;
+
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::name::BuilderName;
 use super::shape;
 
 /// Returns the JSON Schema of the manifest, the content of `schema/x-platform.schema.json`.
@@ -21,6 +24,43 @@ pub fn schema() -> Value {
         require_keys_without_defaults(root);
     }
     schema
+}
+
+/// Returns the schema with the settings of some plugins that are built from folders.
+pub fn schema_with_plugins(plugins: &BTreeMap<BuilderName, Value>) -> Value {
+    let mut schema = schema();
+    if !plugins.is_empty() {
+        add_plugins(&mut schema, plugins);
+    }
+    schema
+}
+
+/// Adds the settings of plugins to each schema of an item of the scripts.
+fn add_plugins(schema: &mut Value, plugins: &BTreeMap<BuilderName, Value>) {
+    let is_item = schema["properties"]["plugin"].is_object();
+    match schema {
+        Value::Object(item) if is_item => {
+            let names = plugins.keys().map(|name| format!("builders/{name}"));
+            let names: Vec<String> = names.collect();
+            item["properties"]["plugin"]["examples"] = json!(names);
+            let rules = plugins.iter().map(|(name, with)| settings_rule(name, with));
+            item.insert("allOf".to_owned(), rules.collect());
+        }
+        Value::Object(object) => object.values_mut().for_each(|it| add_plugins(it, plugins)),
+        Value::Array(values) => values.iter_mut().for_each(|it| add_plugins(it, plugins)),
+        _ => {}
+    }
+}
+
+/// Returns the rule for the settings of one plugin.
+fn settings_rule(name: &BuilderName, with: &Value) -> Value {
+    let is_required = with["required"].as_array().is_some_and(|it| !it.is_empty());
+    let required: &[&str] = if is_required { &["with"] } else { &[] };
+    let image = format!("^builders/{}(:.*)?$", regex::escape(name.as_str()));
+    json!({
+        "if": { "properties": { "plugin": { "pattern": image } }, "required": ["plugin"] },
+        "then": { "properties": { "with": with }, "required": required },
+    })
 }
 
 /// Removes `null` from the types of optional keys: xp rejects it.
@@ -60,9 +100,11 @@ fn require_keys_without_defaults(root: &mut Map<String, Value>) {
     root.insert(
         "else".to_owned(),
         json!({ "properties": { "services": { "additionalProperties": {
-            "required": ["dir", "git", "docker"],
+            "required": ["dir", "docker"],
+            "oneOf": [{ "required": ["git"] }, { "required": ["scm"] }],
             "properties": {
                 "git": { "required": ["remote"] },
+                "scm": { "required": ["plugin"] },
                 "docker": { "required": ["image"] },
             },
         } } } }),

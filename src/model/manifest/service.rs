@@ -1,15 +1,17 @@
 //! The validated services of a manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::name::{BuilderName, ServiceName};
-use super::report_pattern::ReportPattern;
+use super::script::{ScriptItem, Scripts};
+use super::sidecar::{Sidecar, SidecarName, SidecarSettings};
+use super::source::Source;
 use super::source_path::SourcePath;
 use super::template::Template;
 use crate::model::image::{ImageReference, ImageRepository};
-use crate::model::source::{GitReference, GitUrl};
 
 /// One service: its source, and how its image is built.
 #[derive(Debug, Clone)]
@@ -19,7 +21,7 @@ pub struct Service {
     /// The working copy, relative to the manifest's folder, without `..`; `.` for the folder itself.
     pub dir: PathBuf,
     /// Where the source comes from.
-    pub git: Git,
+    pub source: Source,
     /// The container that its scripts run in; always set if there are scripts.
     pub builder: Option<Builder>,
     /// The combined timeout for scripts and image build.
@@ -27,35 +29,79 @@ pub struct Service {
     /// The image.
     pub docker: Docker,
     pub scripts: Scripts,
+    /// The containers that run beside the scripts.
+    pub sidecars: BTreeMap<SidecarName, Sidecar>,
+    /// How the container of the service's own image is started for `scripts.verify`.
+    pub verify: SidecarSettings,
     /// The services whose images must exist first: those in `needs` and in `${{ services.… }}` placeholders.
     pub needs: BTreeSet<ServiceName>,
 }
 
-/// Where a service's source comes from.
-#[derive(Debug, Clone)]
-pub struct Git {
-    pub remote: GitUrl,
-    /// The branch, tag or commit to build.
-    pub reference: GitReference,
-    /// The service's folder in a shared repository, without `..`.
-    pub path: Option<String>,
-    /// Additional folders and files that the build sees, sorted; empty without `path`.
-    pub include: Vec<String>,
-    /// Whether submodules are checked out too.
-    pub submodules: bool,
-}
+impl Service {
+    /// Returns the images that some of the items run in, without duplicates; the builder's comes first.
+    pub fn images_of<'s>(
+        &'s self,
+        items: impl IntoIterator<Item = &'s ScriptItem>,
+    ) -> Vec<&'s BuilderImage> {
+        let items: Vec<&ScriptItem> = items.into_iter().collect();
+        let builder = self.builder.as_ref();
+        let builder = builder.filter(|builder| {
+            // Without a shell, the owner of a plugin's files cannot be changed.
+            let is_other = builder.user != BuilderUser::Caller;
+            items.iter().any(|item| match item {
+                ScriptItem::Line(_) => true,
+                ScriptItem::Run(_) => false,
+                ScriptItem::Plugin(_) => is_other,
+            })
+        });
+        let mut images: Vec<&BuilderImage> = Vec::new();
+        let named = items.iter().filter_map(|item| item.image());
+        for image in builder
+            .and_then(|it| it.image.as_ref())
+            .into_iter()
+            .chain(named)
+        {
+            if !images.contains(&image) {
+                images.push(image);
+            }
+        }
+        images
+    }
 
-impl Git {
-    /// Returns the service's folders and files, `path` first; empty for the whole repository.
-    pub fn paths(&self) -> Vec<String> {
-        self.path.iter().chain(&self.include).cloned().collect()
+    /// Returns the images of all scripts, sidecars and the plugin that reads the source, without duplicates; the
+    /// builder's comes first.
+    pub fn used_images(&self) -> Vec<&BuilderImage> {
+        let mut images = self.images_of(self.scripts.items());
+        let beside = self.sidecar_images().map(|(_, image)| image);
+        for image in beside.chain(self.source.plugin().map(|plugin| &plugin.image)) {
+            if !images.contains(&image) {
+                images.push(image);
+            }
+        }
+        images
+    }
+
+    /// Returns the images of [`Self::used_images`], and that of the builder even if nothing runs in it.
+    pub fn images(&self) -> Vec<&BuilderImage> {
+        let builder = self.builder.iter().filter_map(|it| it.image.as_ref());
+        let mut images: Vec<&BuilderImage> = builder.collect();
+        for image in self.used_images() {
+            if !images.contains(&image) {
+                images.push(image);
+            }
+        }
+        images
     }
 }
+
+/// The default mount point of the source.
+pub(super) const DEFAULT_WORKDIR: &str = "/workspace";
 
 /// The container that a service's scripts run in.
 #[derive(Debug, Clone)]
 pub struct Builder {
-    pub image: BuilderImage,
+    /// The image of shell lines; `None` if every item of the scripts names its own.
+    pub image: Option<BuilderImage>,
     /// Where the source is mounted: an absolute path in the container.
     pub workdir: String,
     /// Variables of the scripts.
@@ -78,13 +124,41 @@ pub struct Builder {
     pub cpus: Option<u64>,
 }
 
-/// The image of a builder container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            image: None,
+            workdir: DEFAULT_WORKDIR.to_owned(),
+            env: BTreeMap::new(),
+            user: BuilderUser::Caller,
+            network: None,
+            cache: Vec::new(),
+            mounts: Vec::new(),
+            ssh: false,
+            socket: false,
+            memory: None,
+            cpus: None,
+        }
+    }
+}
+
+/// The image of a builder container or of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BuilderImage {
     /// A folder in `builders.dir`, which xp builds.
     Folder(BuilderName),
     /// Any other image, pulled if it is missing. The registry prefix is not applied.
     External(ImageReference),
+}
+
+impl fmt::Display for BuilderImage {
+    /// Writes the image as in the manifest.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(name) => write!(f, "builders/{name}"),
+            Self::External(image) => write!(f, "{image}"),
+        }
+    }
 }
 
 /// The user that runs the scripts.
@@ -147,31 +221,4 @@ pub enum SecretSource {
     },
     /// A file: absolute, starting with `~/`, or relative to the manifest's folder.
     File(String),
-}
-
-/// The scripts of a service, run in this order.
-#[derive(Debug, Clone, Default)]
-pub struct Scripts {
-    /// Preparation, such as installing dependencies.
-    pub prepare: Vec<ScriptLine>,
-    pub build: Vec<ScriptLine>,
-    pub test: Vec<ScriptLine>,
-    /// The JUnit XML files that they write.
-    pub reports: Vec<ReportPattern>,
-}
-
-impl Scripts {
-    /// Returns whether there is nothing to run.
-    pub fn is_empty(&self) -> bool {
-        self.prepare.is_empty() && self.build.is_empty() && self.test.is_empty()
-    }
-}
-
-/// One item of a script: a single line or a block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScriptLine {
-    /// The text passed to the shell.
-    pub text: String,
-    /// The 1-based line of the manifest where the text starts.
-    pub line: usize,
 }

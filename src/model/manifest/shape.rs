@@ -54,19 +54,19 @@ pub(super) struct ManifestSchema {
     /// The services by name. A name has letters, digits, `.`, `_` and `-`, and starts with a letter or digit.
     #[schemars(required, extend("minProperties" = 1, "defaultSnippets" = [new_service()], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "patternErrorMessage": "At most 63 letters, digits, ., _ and -, starting with a letter or digit"}))]
     services: BTreeMap<String, ServiceSchema>,
-    /// Deployment to Kubernetes clusters with `xp deploy`.
+    /// Deployment to Kubernetes clusters and compose projects with `xp deploy`.
     deploy: Option<DeploySchema>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct DeploySchema {
-    /// The folder of the kustomize files, relative to the manifest. Set either this or `git`.
+    /// The folder of the kustomize files, relative to the manifest. Environments in clusters need either this or `git`.
     #[schemars(example = &"k8s")]
     path: Option<String>,
     /// The repository of the kustomize files, if they are not next to the manifest.
     git: Option<DeployGit>,
-    /// Image names in the kustomize files that differ from `docker.image`, by service.
+    /// Image names in the kustomize or compose files that differ from `docker.image`, by service.
     #[schemars(extend("examples" = [{"NAME": "registry.example.com/x/name"}]))]
     images: Option<BTreeMap<String, String>>,
     /// The environments by name: lowercase letters, digits, and `-` between them.
@@ -89,18 +89,30 @@ struct DeployGit {
 }
 
 #[derive(JsonSchema)]
-#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, extend("oneOf" = [{"required": ["compose"]}, {"required": ["overlay", "context", "namespace"]}]))]
 struct EnvironmentSchema {
     /// The folder of the overlay, relative to the kustomize files.
-    #[schemars(required, example = &"overlays/staging")]
+    #[schemars(example = &"overlays/staging")]
     overlay: Option<String>,
     /// The kubeconfig context. `xp` uses no other for this environment.
-    #[schemars(required, example = &"staging-cluster")]
+    #[schemars(example = &"staging-cluster")]
     context: Option<String>,
     /// The namespace. Objects in other namespaces are rejected.
-    #[schemars(required, example = &"staging")]
+    #[schemars(example = &"staging")]
     namespace: Option<String>,
-    /// The rollout timeout.
+    /// The compose file, relative to the manifest, or a list of files, of which later ones override earlier ones. It replaces `overlay`, `context` and `namespace`.
+    #[schemars(extend("examples" = ["docker-compose.yml", ["compose.yaml", "compose.override.yaml"]]))]
+    compose: Option<OneOrMore>,
+    /// The name of the compose project. Defaults to compose's own: `name` in the file, or its folder.
+    #[schemars(extend("pattern" = "^[a-z0-9][a-z0-9_-]*$", "patternErrorMessage" = "Lowercase letters, digits, _ and -, starting with a letter or digit"))]
+    project: Option<String>,
+    /// The profiles of the compose file to enable.
+    #[schemars(extend("examples" = [["debug"]]))]
+    profiles: Option<Vec<String>>,
+    /// The compose services that run a service's image, by service, if neither image names nor service names match. An empty list ignores the service.
+    #[schemars(extend("examples" = [{"NAME": ["web", "worker"]}]))]
+    services: Option<BTreeMap<String, OneOrMore>>,
+    /// How long the rollout, or starting the containers, may take.
     #[schemars(extend("default" = "5m", "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
     timeout: Option<String>,
 }
@@ -124,6 +136,8 @@ struct ServiceSchema {
     dir: Option<String>,
     /// The source repository.
     git: Option<GitSchema>,
+    /// A source that a plugin reads, such as a Mercurial repository; replaces `git`.
+    scm: Option<ScmSchema>,
     /// The container that the scripts run in.
     docker_builder: Option<DockerBuilder>,
     /// The combined timeout for scripts and image build. No limit by default.
@@ -133,6 +147,11 @@ struct ServiceSchema {
     docker: Option<DockerSchema>,
     /// Scripts that produce the files for the Dockerfile.
     scripts: Option<ScriptsSchema>,
+    /// Containers that run beside the scripts, such as a database. The name is the host name, at which scripts reach all ports.
+    #[schemars(extend("examples" = [{"db": {"image": "postgres:16", "env": {"POSTGRES_PASSWORD": "x"}, "ready": "pg_isready -h db -U postgres"}}], "propertyNames" = {"pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "patternErrorMessage": "At most 63 lowercase letters and digits, and - between them"}))]
+    sidecars: Option<BTreeMap<String, SidecarSchema>>,
+    /// How the container of the new image is started for `scripts.verify`.
+    verify: Option<VerifySchema>,
     /// Services whose images must exist first. `${{ services.… }}` implies it.
     #[schemars(extend("examples" = [["NAME"]]))]
     needs: Option<Vec<String>>,
@@ -156,6 +175,26 @@ struct GitSchema {
     /// Check out submodules, too.
     #[schemars(extend("default" = false))]
     submodules: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct ScmSchema {
+    /// The image of the plugin. `builders/<name>` is built from the folder of that name; anything else is pulled if it is missing.
+    #[schemars(example = &"builders/hg")]
+    plugin: Option<String>,
+    /// The settings of the plugin, such as the URL of the repository.
+    #[schemars(extend("examples" = [{"url": "https://hg.example.com/x/zbackend"}]))]
+    with: Option<BTreeMap<String, Value>>,
+    /// The branch, tag or commit to build, as the plugin names it. Defaults to its default branch.
+    #[schemars(extend("examples" = ["default", "stable"]))]
+    reference: Option<Scalar>,
+    /// The network mode. Defaults to the engine's default.
+    #[schemars(extend("examples" = ["host"]))]
+    network: Option<String>,
+    /// Credentials by name, as files in `/run/secrets`: `{env: NAME}` for an environment variable, `{file: PATH}` for a file.
+    #[schemars(extend("examples" = [{"password": {"env": "HG_PASSWORD"}}], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "patternErrorMessage": "Letters, digits, ., _ and -, starting with a letter or digit"}))]
+    secrets: Option<BTreeMap<String, Secret>>,
 }
 
 #[derive(JsonSchema)]
@@ -241,18 +280,160 @@ struct Secret {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct ScriptsSchema {
-    /// Shell commands to run first, such as installing dependencies.
+    /// Items to run first, such as installing dependencies: shell commands, commands in another image, and plugins.
     #[schemars(extend("examples" = [["npm ci"]]))]
-    prepare: Option<Vec<String>>,
-    /// Shell commands that build the files for the Dockerfile.
-    #[schemars(extend("examples" = [["make build"]]))]
-    build: Option<Vec<String>>,
-    /// Shell commands that run the tests; `--no-test` skips them.
-    #[schemars(extend("examples" = [["make test"]]))]
-    test: Option<Vec<String>>,
+    prepare: Option<PhaseSchema>,
+    /// Items that build the files for the Dockerfile.
+    #[schemars(extend("examples" = [["make build"], [{"run": ["go build"], "image": "golang:1.22"}], [{"plugin": "builders/minify", "with": {"level": 9}}]]))]
+    build: Option<PhaseSchema>,
+    /// Items that run the tests; `--no-test` skips them.
+    #[schemars(extend("examples" = [["make test"], {"run": ["make test"]}]))]
+    test: Option<PhaseSchema>,
+    /// Items that check the new image, which runs next to them under the service's name. They run before it is tagged and pushed; `--no-test` skips them.
+    #[schemars(extend("examples" = [["curl -f http://zbackend:8080/health"]]))]
+    verify: Option<PhaseSchema>,
     /// JUnit XML files that the scripts write, relative to the service's folder. They become the test cases of `xp report --format junit`.
     #[schemars(extend("examples" = [["target/surefire-reports/*.xml"], ["**/junit.xml"]]))]
     reports: Option<Vec<String>>,
+}
+
+/// A phase of the scripts: a list of items, or a mapping with the list in `run`.
+struct PhaseSchema;
+
+impl JsonSchema for PhaseSchema {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Phase".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let items = item_schema();
+        json_schema!({
+            "type": ["array", "object"],
+            "items": items,
+            "properties": {
+                "run": {
+                    "description": "The items, as in the short form of a phase, which is only the list.",
+                    "type": "array",
+                    "items": items,
+                    "examples": [["make build"]],
+                },
+            },
+            "required": ["run"],
+            "additionalProperties": false,
+        })
+    }
+}
+
+/// Returns the schema of an item of a phase.
+fn item_schema() -> Value {
+    serde_json::json!({
+        "type": ["string", "object"],
+        "properties": {
+            "run": {
+                "description": "Shell commands that run in `image`.",
+                "type": "array",
+                "items": { "type": "string" },
+                "minItems": 1,
+            },
+            "image": {
+                "description": "The image of `run`: `builders/<name>` for a folder, or any image.",
+                "type": "string",
+            },
+            "plugin": {
+                "description": "An image that performs a step by its own entrypoint: `builders/<name>` for a folder, or any image.",
+                "type": "string",
+            },
+            "with": {
+                "description": "The settings of the plugin.",
+                "type": "object",
+                "propertyNames": {
+                    "pattern": "^[A-Za-z][A-Za-z0-9_-]*$",
+                    "patternErrorMessage": "Letters, digits, _ and -, starting with a letter",
+                },
+            },
+            "secrets": {
+                "description": "The secrets that the plugin reads as files: IDs of `docker.secrets`, or secrets of its own.",
+                "type": ["array", "object"],
+                "items": { "type": "string" },
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": {
+                        "env": { "description": "The environment variable with the secret.", "type": "string" },
+                        "file": { "description": "The file with the secret.", "type": "string" },
+                    },
+                    "additionalProperties": false,
+                },
+            },
+        },
+        "additionalProperties": false,
+        "dependencies": {
+            "run": ["image"],
+            "image": ["run"],
+            "with": ["plugin"],
+            "secrets": ["plugin"],
+        },
+    })
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct SidecarSchema {
+    /// The image: `builders/<name>` from the folder of that name, `${{ services.NAME.image }}` of another service, which is built first, or any other, which is pulled if it is missing.
+    #[schemars(extend("examples" = ["postgres:16", "builders/browser", "${{ services.NAME.image }}"]))]
+    image: Option<String>,
+    /// The phases whose scripts reach it. It is started before the first of them.
+    #[schemars(extend("default" = ["test", "verify"], "items" = {"enum": ["prepare", "build", "test", "verify"]}))]
+    phases: Option<Vec<String>>,
+    /// Environment variables of the container. Supports `${{ … }}`.
+    #[schemars(extend("examples" = [{"POSTGRES_PASSWORD": "x"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "Letters, digits and _, not starting with a digit"}))]
+    env: Option<BTreeMap<String, Scalar>>,
+    /// The arguments of the image's entrypoint. Defaults to the image's command.
+    #[schemars(extend("examples" = [["redis-server", "--save", ""]]))]
+    command: Option<Vec<Scalar>>,
+    /// The command that succeeds in the container once it is ready: a shell line, or a list of a program and its arguments. Defaults to the image's HEALTHCHECK.
+    #[schemars(extend("examples" = ["pg_isready -h db -U postgres", ["redis-cli", "ping"]]))]
+    ready: Option<Probe>,
+    /// How long it may take until it is ready.
+    #[schemars(extend("default" = "60s", "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
+    timeout: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct VerifySchema {
+    /// Environment variables of the container. Supports `${{ … }}`.
+    #[schemars(extend("examples" = [{"DATABASE_URL": "postgres://db/x"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "Letters, digits and _, not starting with a digit"}))]
+    env: Option<BTreeMap<String, Scalar>>,
+    /// The arguments of the image's entrypoint. Defaults to the image's command.
+    #[schemars(extend("examples" = [["serve", "--port", "8080"]]))]
+    command: Option<Vec<Scalar>>,
+    /// The command that succeeds in the container once it is ready: a shell line, or a list of a program and its arguments. Defaults to the image's HEALTHCHECK.
+    #[schemars(extend("examples" = ["wget -q --spider http://localhost:8080/health"]))]
+    ready: Option<Probe>,
+    /// How long it may take until it is ready.
+    #[schemars(extend("default" = "60s", "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
+    timeout: Option<String>,
+}
+
+/// A shell line, or a program with its arguments.
+struct Probe;
+
+impl JsonSchema for Probe {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Probe".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "array"], "items": { "type": ["string", "number", "boolean"] } })
+    }
 }
 
 /// A string that YAML may parse as a number or boolean; it is used as written.
@@ -269,6 +450,23 @@ impl JsonSchema for Scalar {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+/// A string, or a list of strings.
+struct OneOrMore;
+
+impl JsonSchema for OneOrMore {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "OneOrMore".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "array"], "items": { "type": "string" } })
     }
 }
 

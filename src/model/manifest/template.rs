@@ -62,6 +62,14 @@ impl Template {
         })
     }
 
+    /// Returns the service, if the template is exactly the image of one.
+    pub(super) fn image_of(&self) -> Option<&ServiceName> {
+        match self.parts.as_slice() {
+            [TemplatePart::Placeholder(Placeholder::ImageOf(name), _)] => Some(name),
+            _ => None,
+        }
+    }
+
     /// Returns whether the template uses the service's own commit or branch.
     pub fn names_source(&self) -> bool {
         self.parts.iter().any(|part| {

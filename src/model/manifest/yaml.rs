@@ -180,6 +180,7 @@ impl<'t, 'p> YamlReader<'t, 'p> {
                     NodeKind::Scalar {
                         text: text.into_owned(),
                         block,
+                        plain,
                     }
                 };
                 (kind, anchor)

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::draft::{PlanCandidate, PlanDraft};
-use super::{ExportStep, Step, SyncStep};
+use super::{ExportStep, FetchStep, Folders, PluginCall, Step, SyncStep, builder_image};
 use crate::model::layout::Layout;
+use crate::model::manifest::{Manifest, ScmPlugin, ServiceName, Source};
 use crate::model::source::GitMount;
 
 /// The folder that a service is built in.
@@ -24,6 +25,7 @@ impl BuildDir {
     pub fn of(
         candidate: &PlanCandidate<'_>,
         draft: &PlanDraft<'_>,
+        folders: &Folders,
         layout: &Layout,
         steps: &mut Vec<Step>,
     ) -> Self {
@@ -39,35 +41,72 @@ impl BuildDir {
                 excluded: own.starts_with(&dir).then(|| own.to_owned()),
                 files: dir,
                 in_place: true,
-                commit_time: Some(tree.commit_time),
+                commit_time: tree.commit_time,
             };
         }
         let export = layout.export(&service.name);
-        steps.push(Step::Sync(SyncStep {
-            dir: dir.clone(),
-            remote: service.git.remote.clone(),
-            resolved: source.sync_reference(),
-            commit: source.commit,
-            moves: !draft.is_built_in_place(&service.dir),
-        }));
-        steps.push(Step::Export(ExportStep {
-            dir,
-            commit: source.commit,
-            paths: service.git.paths(),
-            submodules: service.git.submodules,
-            modules: layout.modules(),
-            lfs: layout.lfs(),
-            branch: source.build_reference().branch().map(str::to_owned),
-            remote: service.git.remote.clone(),
-            export: export.clone(),
-            git_dir: layout.git_dir(&service.name),
-        }));
+        let commit_time = match &service.source {
+            Source::Git(git) => {
+                steps.push(Step::Sync(SyncStep {
+                    dir: dir.clone(),
+                    remote: git.remote.clone(),
+                    resolved: source.sync_reference(),
+                    commit: source.commit,
+                    moves: !draft.is_built_in_place(&service.dir),
+                }));
+                steps.push(Step::Export(ExportStep {
+                    dir,
+                    commit: source.commit,
+                    paths: git.paths(),
+                    submodules: git.submodules,
+                    modules: layout.modules(),
+                    lfs: layout.lfs(),
+                    branch: source.build_reference().branch().map(str::to_owned),
+                    remote: git.remote.clone(),
+                    export: export.clone(),
+                    git_dir: layout.git_dir(&service.name),
+                }));
+                None
+            }
+            Source::Plugin(plugin) => {
+                let call = PluginCall::of(draft.manifest, &service.name, plugin, folders);
+                steps.extend(call.map(|call| {
+                    Step::Fetch(Box::new(FetchStep {
+                        call,
+                        commit: source.commit,
+                        url: service.source.url(),
+                        export: export.clone(),
+                    }))
+                }));
+                source.commit_time
+            }
+        };
         Self {
             files: export,
             in_place: false,
-            commit_time: None,
+            commit_time,
             excluded: None,
         }
+    }
+}
+
+impl PluginCall {
+    /// Returns the call of a service's plugin; `None` if the folder of its image was not read.
+    pub fn of(
+        manifest: &Manifest,
+        service: &ServiceName,
+        plugin: &ScmPlugin,
+        folders: &Folders,
+    ) -> Option<Self> {
+        let line = manifest.line_of(service, &["scm"]).unwrap_or_default();
+        Some(Self {
+            plugin: plugin.image.clone(),
+            image: builder_image(&plugin.image, folders)?,
+            location: format!("{}:{line}", manifest.file_name()),
+            network: plugin.network.clone(),
+            with: plugin.with.clone(),
+            secrets: plugin.secrets.clone(),
+        })
     }
 }
 
@@ -79,7 +118,11 @@ pub(super) fn git_mounts(
 ) -> Vec<GitMount> {
     let workdir = Path::new(workdir);
     match &candidate.source.local {
-        Some(tree) => tree.git.mounts(workdir),
+        Some(tree) => {
+            let git = tree.git.as_ref();
+            git.map(|git| git.mounts(workdir)).unwrap_or_default()
+        }
+        None if candidate.service.source.git().is_none() => Vec::new(),
         None => vec![GitMount {
             source: layout.git_dir(&candidate.service.name),
             target: workdir.join(".git"),

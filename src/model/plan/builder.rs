@@ -25,6 +25,8 @@ pub struct FolderBuilder {
     pub image: ImageReference,
     /// The build arguments.
     pub args: BTreeMap<String, String>,
+    /// The label in its Dockerfile that describes it as a plugin.
+    pub plugin: Option<String>,
 }
 
 /// How builder images are built.
@@ -189,8 +191,9 @@ impl FolderBuilder {
                     commit_time: None,
                     fresh: force,
                     refresh_bases,
-                    builder: None,
+                    builders: Vec::new(),
                     names: names.collect(),
+                    is_verified: false,
                     needs: Vec::new(),
                 }))];
                 if has_registry && push {

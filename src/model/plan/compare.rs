@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
-use super::decide::builder_unit;
 use super::draft::{PlanCandidate, PlanDraft};
 use super::former_names::FormerNames;
-use super::recipe::{Folders, TESTS};
+use super::recipe::Folders;
+use super::scripts::units;
 use super::{Inventory, Presence, QueryFailure};
 use super::{bases, built_from};
 use crate::model::event::Unit;
 use crate::model::image::{Digest, EngineImage, ImageIds, ImageReference, Labels, Tag};
 use crate::model::manifest::{ManifestError, ServiceName};
 use crate::model::recipe::{
-    InvalidRecipe, LABEL_RECIPE, LABEL_REVISION, Recipe, RecipeChange, RecipeStatus,
+    InvalidRecipe, LABEL_RECIPE, LABEL_REVISION, Recipe, RecipeChange, RecipeStatus, is_test_input,
 };
 
 /// The result of looking up an image in the engine or its registry.
@@ -125,7 +125,7 @@ impl PlanDraft<'_> {
         candidate: &PlanCandidate<'_>,
         recipe: &Recipe,
     ) -> impl Iterator<Item = ImageReference> {
-        let untested = (!self.options.test).then(|| recipe.without(TESTS));
+        let untested = (!self.options.test).then(|| recipe.without_tests());
         let recipes = std::iter::once(recipe.clone()).chain(untested);
         recipes.map(|recipe| candidate.identity(&recipe))
     }
@@ -203,7 +203,7 @@ impl PlanDraft<'_> {
             };
             let mut needs = candidate.service.needs.iter();
             let is_known = needs.all(|need| recipes.contains_key(need))
-                && builder_unit(candidate).is_none_or(is_read);
+                && units(candidate.service, true).into_iter().all(is_read);
             if is_known {
                 match self.recipe(candidate, folders, &recipes) {
                     Ok(recipe) => _ = recipes.insert(name.clone(), recipe),
@@ -243,7 +243,7 @@ impl PlanDraft<'_> {
             with_bases(status, labels)
         };
         let current = recipe.map(ToString::to_string);
-        let ignored = (!self.options.test).then_some(TESTS);
+        let is_tested = self.options.test;
         let recipe_status = |labels: Option<&Labels>| {
             let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
             // Fast path: most images are up to date, and then the label need not be parsed.
@@ -264,11 +264,11 @@ impl PlanDraft<'_> {
             } else {
                 recipe
             };
-            match RecipeStatus::of(label.map(String::as_str), &recipe, ignored) {
+            match RecipeStatus::of(label.map(String::as_str), &recipe, is_tested) {
                 Ok(RecipeStatus::Verified) => ImageLookup::Found(inputs(labels)),
                 Ok(recipe_status) => {
                     let former = before.and_then(|before| {
-                        self.former_names(candidate, &recipe, &before, ignored, earlier)
+                        self.former_names(candidate, &recipe, &before, is_tested, earlier)
                     });
                     let status = match former {
                         Some(former) => same_inputs(candidate, labels, &former, earlier),
@@ -343,7 +343,8 @@ impl PlanDraft<'_> {
             comparison.former_recipe = of_image.filter(|before| {
                 // Without the tests, it is the current recipe.
                 let mut changes = recipe.changes_since(before).into_iter();
-                changes.any(|change| Some(change.name()) != ignored) && !before.is_of_working_copy()
+                changes.any(|change| is_tested || !is_test_input(change.name()))
+                    && !before.is_of_working_copy()
             });
             match published {
                 Some(digest) if !candidate.is_local => {

@@ -2,20 +2,19 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::build_dir::{BuildDir, git_mounts};
+use super::build_dir::BuildDir;
 use super::builder::{BuilderMode, external_plan};
-use super::decide::{Decided, builder_unit};
-use super::draft::{PlanCandidate, PlanDraft};
-use super::recipe::TESTS;
+use super::decide::{Decided, plugin_unit};
+use super::draft::PlanCandidate;
+use super::scripts::{ScriptsAt, script_units, units};
 use super::{
-    ConcurrentPush, ContainerStep, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan,
-    PlanError, Presence, PushStep, ScriptStep, Step, UnitPlan, UnknownImages, parallel,
+    ConcurrentPush, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan, PlanError,
+    Presence, PushStep, Step, UnitPlan, UnknownImages, parallel,
 };
-use crate::model::environment;
-use crate::model::event::{Phase, Unit};
+use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::layout::Layout;
-use crate::model::manifest::{Builder, ManifestError, ScriptLine, SecretSource};
+use crate::model::manifest::{ManifestError, SecretSource};
 use crate::model::recipe;
 use crate::model::recipe::Recipe;
 use crate::model::source::ServiceSource;
@@ -91,13 +90,20 @@ impl Decided<'_> {
         }));
         match verdict.decision {
             Decision::Build => {
-                needed.extend(builder_unit(candidate));
+                needed.extend(plugin_unit(candidate));
+                for unit in units(service, true) {
+                    if !needed.contains(&unit) {
+                        needed.push(unit);
+                    }
+                }
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
-                let build_dir = BuildDir::of(candidate, &self.draft, layout, &mut steps);
+                let build_dir =
+                    BuildDir::of(candidate, &self.draft, &self.folders, layout, &mut steps);
                 self.build_steps(candidate, &build_dir, layout, &mut steps)?;
                 in_place = build_dir.in_place.then(|| InPlace {
                     dir: build_dir.files,
-                    paths: service.git.paths(),
+                    paths: service.source.paths(),
+                    is_git: service.source.git().is_some(),
                     changes: candidate.source.changes().map(|changes| changes.digest),
                 });
             }
@@ -165,20 +171,14 @@ impl Decided<'_> {
     ) -> Result<(), ManifestError> {
         let draft = &self.draft;
         let (service, source) = (candidate.service, candidate.source);
-        if let (Some(unit), Some(builder)) = (builder_unit(candidate), &service.builder) {
-            let scripts = self.scripts(candidate);
-            if !scripts.is_empty() {
-                let image = match (&unit, self.folders.get(&unit)) {
-                    (_, Some(folder)) => folder.image.clone(),
-                    (Unit::External(image), None) => image.clone(),
-                    // Every folder builder of a build was inspected.
-                    (_, None) => return Ok(()),
-                };
-                steps.push(Step::Container(Box::new(
-                    draft.container(candidate, build_dir, builder, image, layout)?,
-                )));
-                steps.extend(scripts);
-            }
+        let scripts = self.script_steps(candidate, build_dir, layout, ScriptsAt::BeforeImage)?;
+        let has_scripts = !scripts.is_empty();
+        steps.extend(scripts);
+        let mut verification =
+            self.script_steps(candidate, build_dir, layout, ScriptsAt::AfterImage)?;
+        for container in verification.iter_mut().filter_map(Step::container_mut) {
+            // The other scripts write them, if there are any.
+            container.expects_reports &= !has_scripts;
         }
         let mut args = BTreeMap::new();
         let mut args_for_shell = BTreeMap::new();
@@ -194,14 +194,14 @@ impl Decided<'_> {
             }
         }
         let root = &build_dir.files;
-        let folder = match &service.git.path {
+        let folder = match service.source.path() {
             Some(path) => root.join(path),
             None => root.clone(),
         };
         let docker = &service.docker;
         // Unlike an export, a working copy has files outside of `path` and `include`.
         let selected = if build_dir.in_place && docker.context.is_from_top() {
-            service.git.paths()
+            service.source.paths()
         } else {
             Vec::new()
         };
@@ -211,15 +211,12 @@ impl Decided<'_> {
                 recipe
             } else {
                 // Runs with tests must not mistake it for an image that passed them.
-                recipe.without(TESTS)
+                recipe.without_tests()
             }
         });
         let mut labels = BTreeMap::from([
             (recipe::LABEL_REVISION.to_owned(), source.commit.to_string()),
-            (
-                recipe::LABEL_SOURCE.to_owned(),
-                service.git.remote.without_credentials(),
-            ),
+            (recipe::LABEL_SOURCE.to_owned(), service.source.url()),
             (recipe::LABEL_VERSION.to_owned(), version(source)),
             (recipe::LABEL_SERVICE.to_owned(), service.name.to_string()),
         ]);
@@ -228,6 +225,9 @@ impl Decided<'_> {
             let folder = layout.root().display().to_string();
             labels.insert(recipe::LABEL_LOCAL.to_owned(), folder);
         }
+        let names: Vec<ImageReference> = std::iter::once(candidate.image.clone())
+            .chain(self.names(candidate))
+            .collect();
         steps.push(Step::Image(Box::new(ImageStep {
             root: root.clone(),
             context: docker.context.below(root, &folder),
@@ -244,15 +244,20 @@ impl Decided<'_> {
             commit_time: build_dir.commit_time,
             fresh: draft.options.no_cache && candidate.selected,
             refresh_bases: draft.options.refresh_bases,
-            builder: match builder_unit(candidate) {
-                Some(Unit::External(image)) => Some(image),
-                _ => None,
-            },
-            names: std::iter::once(candidate.image.clone())
-                .chain(self.names(candidate))
+            builders: script_units(service, true)
+                .filter_map(|unit| match unit {
+                    Unit::External(image) => Some(image),
+                    _ => None,
+                })
                 .collect(),
+            names: names.clone(),
+            is_verified: !verification.is_empty(),
             needs: self.needed_images(candidate),
         })));
+        if !verification.is_empty() {
+            steps.extend(verification);
+            steps.push(Step::NameImage { names });
+        }
         let has_registry = candidate.image.repository().registry().is_some();
         if has_registry && draft.options.push && !candidate.is_local {
             steps.push(self.push(candidate));
@@ -306,7 +311,7 @@ impl Decided<'_> {
             }
             // Runs with tests must not mistake it for an image that passed them.
             Some(Decision::Build) if !self.draft.options.test => {
-                Some(self.recipes.get(name)?.without(TESTS))
+                Some(self.recipes.get(name)?.without_tests())
             }
             _ => self.recipes.get(name).cloned(),
         }
@@ -361,7 +366,7 @@ impl Decided<'_> {
             Some(recipe) if !options.trust_commit => Equivalence::Built {
                 commit: candidate.source.commit,
                 recipe: recipe.clone(),
-                ignored: (!options.test).then_some(TESTS),
+                is_tested: options.test,
             },
             _ => Equivalence::Any,
         }
@@ -371,107 +376,6 @@ impl Decided<'_> {
     fn digest(&self, candidate: &PlanCandidate<'_>) -> Option<Digest> {
         let comparison = self.comparisons.get(&candidate.service.name)?;
         comparison.digest.clone()
-    }
-
-    pub(super) fn scripts(&self, candidate: &PlanCandidate<'_>) -> Vec<Step> {
-        let scripts = &candidate.service.scripts;
-        let test: &[ScriptLine] = if self.draft.options.test {
-            &scripts.test
-        } else {
-            &[]
-        };
-        let lists = [
-            (Phase::Prepare, &scripts.prepare[..]),
-            (Phase::Build, &scripts.build[..]),
-            (Phase::Test, test),
-        ];
-        let file = self.draft.manifest.file_name();
-        let steps = lists.into_iter().flat_map(|(phase, lines)| {
-            let file = &file;
-            lines.iter().map(move |line| {
-                Step::Script(ScriptStep {
-                    phase,
-                    text: line.text.clone(),
-                    file: file.clone(),
-                    line: line.line,
-                })
-            })
-        });
-        steps.collect()
-    }
-}
-
-impl PlanDraft<'_> {
-    /// Returns the container for the scripts of a service.
-    pub(super) fn container(
-        &self,
-        candidate: &PlanCandidate<'_>,
-        build_dir: &BuildDir,
-        builder: &Builder,
-        image: ImageReference,
-        layout: &Layout,
-    ) -> Result<ContainerStep, ManifestError> {
-        let (service, source) = (candidate.service, candidate.source);
-        let mut env = BTreeMap::from([
-            (environment::BUILDER_CI.name.to_owned(), "true".to_owned()),
-            (
-                environment::XP_SERVICE.name.to_owned(),
-                service.name.to_string(),
-            ),
-            (
-                environment::XP_COMMIT.name.to_owned(),
-                source.commit.to_string(),
-            ),
-            (
-                environment::XP_BRANCH.name.to_owned(),
-                source
-                    .build_reference()
-                    .short_name()
-                    .unwrap_or_default()
-                    .to_owned(),
-            ),
-            (
-                environment::XP_IMAGE.name.to_owned(),
-                candidate.image.to_string(),
-            ),
-        ]);
-        if let Some(time) = build_dir.commit_time {
-            env.insert(
-                environment::SOURCE_DATE_EPOCH.name.to_owned(),
-                time.to_string(),
-            );
-        }
-        let mut env_for_shell = BTreeMap::new();
-        for (name, template) in &builder.env {
-            env.insert(name.clone(), self.render(template, service, source)?);
-            let shell_value = self.render_for_shell(template, service, source)?;
-            env_for_shell.extend(shell_value.map(|value| (name.clone(), value)));
-        }
-        let script_dir = match &service.git.path {
-            Some(path) => format!("{}/{path}", builder.workdir.trim_end_matches('/')),
-            None => builder.workdir.clone(),
-        };
-        let cache = |path: &String| (layout.cache(&service.name, path), path.clone());
-        Ok(ContainerStep {
-            image,
-            source: build_dir.files.clone(),
-            in_place: build_dir.in_place,
-            git: git_mounts(candidate, &builder.workdir, layout),
-            workdir: builder.workdir.clone(),
-            script_dir,
-            env,
-            env_for_shell,
-            user: builder.user,
-            network: builder.network.clone(),
-            caches: builder.cache.iter().map(cache).collect(),
-            mounts: builder.mounts.clone(),
-            ssh: builder.ssh,
-            socket: builder.socket,
-            memory: builder.memory,
-            nano_cpus: builder.cpus,
-            reports: service.scripts.reports.clone(),
-            expects_reports: self.options.test && !service.scripts.reports.is_empty(),
-        })
     }
 }
 

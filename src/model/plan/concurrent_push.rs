@@ -23,8 +23,8 @@ pub enum Equivalence {
     Built {
         commit: CommitId,
         recipe: Recipe,
-        /// An input that the comparison ignores.
-        ignored: Option<&'static str>,
+        /// Whether an image must have passed the same tests.
+        is_tested: bool,
     },
 }
 
@@ -37,11 +37,11 @@ impl Equivalence {
             Self::Built {
                 commit,
                 recipe,
-                ignored,
+                is_tested,
             } => {
                 let label = labels.get(LABEL_RECIPE).map(String::as_str);
                 let is_same =
-                    RecipeStatus::of(label, recipe, *ignored) == Ok(RecipeStatus::Verified);
+                    RecipeStatus::of(label, recipe, *is_tested) == Ok(RecipeStatus::Verified);
                 let revision = labels.get(LABEL_REVISION);
                 is_same && revision.is_some_and(|it| *it == commit.to_string())
             }
@@ -52,7 +52,6 @@ impl Equivalence {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::plan::TESTS;
 
     fn recipe(inputs: &[(&'static str, &str)]) -> Recipe {
         let mut recipe = Recipe::default();
@@ -72,14 +71,14 @@ mod tests {
     #[test]
     fn only_images_with_the_same_inputs_are_equivalent() {
         let commit = "0123456789012345678901234567890123456789";
-        let tested = recipe(&[("docker.file", "Dockerfile"), (TESTS, "make test")]);
-        let untested = tested.without(TESTS);
-        let wanted = |recipe: &Recipe, ignored| Equivalence::Built {
+        let tested = recipe(&[("docker.file", "Dockerfile"), ("scripts.test", "make test")]);
+        let untested = tested.without_tests();
+        let wanted = |recipe: &Recipe, is_tested| Equivalence::Built {
             commit: commit.parse().unwrap(),
             recipe: recipe.clone(),
-            ignored,
+            is_tested,
         };
-        let strict = wanted(&tested, None);
+        let strict = wanted(&tested, true);
         assert!(strict.accepts(&labels(&tested, commit)));
         assert!(!strict.accepts(&labels(&untested, commit)));
         assert!(!strict.accepts(&labels(&tested, &commit.replace('0', "f"))));
@@ -89,8 +88,8 @@ mod tests {
         damaged.insert(LABEL_RECIPE.to_owned(), "{".to_owned());
         assert!(!strict.accepts(&damaged));
         // With `--no-test`, an image that passed its tests is fine too.
-        assert!(wanted(&tested, Some(TESTS)).accepts(&labels(&tested, commit)));
-        assert!(wanted(&tested, Some(TESTS)).accepts(&labels(&untested, commit)));
+        assert!(wanted(&tested, false).accepts(&labels(&tested, commit)));
+        assert!(wanted(&tested, false).accepts(&labels(&untested, commit)));
         assert!(Equivalence::Any.accepts(&Labels::new()));
     }
 }

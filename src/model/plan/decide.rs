@@ -6,11 +6,12 @@ use super::compare::{ComparisonResults, ImageComparison, ImageLookup};
 use super::decision_errors::{DecisionError, DecisionErrors, status_of};
 use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::Folders;
+use super::scripts::{unit_of, units};
 use super::{Decision, Inventory, PlanError, Presence, UnknownImages};
 use crate::base::plural::abbreviated;
 use crate::model::event::Unit;
 use crate::model::image::{ImageReference, Tag};
-use crate::model::manifest::{BuilderImage, ServiceName};
+use crate::model::manifest::ServiceName;
 use crate::model::recipe::{Recipe, RecipeChange, RecipeStatus};
 
 /// The decision for one service, and the reason.
@@ -458,9 +459,14 @@ impl Decided<'_> {
 
     fn builders_of(&self, filter: impl Fn(&PlanCandidate<'_>) -> bool) -> BTreeSet<Unit> {
         // With `--no-test`, a service that only has test scripts needs no builder.
+        let test = self.draft.options.test;
         let builds = self.builds().filter(|it| filter(it));
-        let builds = builds.filter(|it| !self.scripts(it).is_empty());
-        builds.filter_map(builder_unit).collect()
+        builds
+            .flat_map(|candidate| {
+                let units = units(candidate.service, test).into_iter();
+                units.chain(plugin_unit(candidate))
+            })
+            .collect()
     }
 
     /// Returns the builder images from folders that must be queried in a registry. Builds of working copies are not
@@ -495,7 +501,7 @@ impl Decided<'_> {
             .collect()
     }
 
-    fn builds(&self) -> impl Iterator<Item = &PlanCandidate<'_>> {
+    pub(super) fn builds(&self) -> impl Iterator<Item = &PlanCandidate<'_>> {
         self.draft.candidates.iter().filter(|candidate| {
             self.verdicts
                 .get(&candidate.service.name)
@@ -504,14 +510,9 @@ impl Decided<'_> {
     }
 }
 
-/// Returns the builder image of a service, if it has scripts.
-pub(super) fn builder_unit(candidate: &PlanCandidate<'_>) -> Option<Unit> {
-    let service = candidate.service;
-    if service.scripts.is_empty() {
-        return None;
-    }
-    Some(match &service.builder.as_ref()?.image {
-        BuilderImage::Folder(name) => Unit::Builder(name.clone()),
-        BuilderImage::External(image) => Unit::External(image.clone()),
-    })
+/// Returns the image of the plugin that fetches the source of a service.
+pub(super) fn plugin_unit(candidate: &PlanCandidate<'_>) -> Option<Unit> {
+    let is_fetched = candidate.source.local.is_none();
+    let plugin = candidate.service.source.plugin().filter(|_| is_fetched)?;
+    Some(unit_of(&plugin.image))
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use super::decide::builder_unit;
+use super::decide::plugin_unit;
+use super::scripts::units;
 use super::{Options, ServiceImage, Train, parallel, service_images};
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
@@ -294,13 +295,18 @@ impl<'a> PlanDraft<'a> {
         }
     }
 
-    /// Returns the folder builders that are inputs of the services.
+    /// Returns the folder builders that the services use, including the plugins that fetch their sources.
     pub fn builder_folders(&self) -> BTreeSet<BuilderName> {
-        let folder = |candidate: &PlanCandidate<'_>| match builder_unit(candidate) {
-            Some(Unit::Builder(name)) => Some(name),
+        let candidates = self.candidates.iter();
+        let used = candidates.flat_map(|candidate| {
+            let units = units(candidate.service, true).into_iter();
+            units.chain(plugin_unit(candidate))
+        });
+        let folders = used.filter_map(|unit| match unit {
+            Unit::Builder(name) => Some(name),
             _ => None,
-        };
-        self.candidates.iter().filter_map(folder).collect()
+        });
+        folders.collect()
     }
 
     /// Returns the references to query in registries: for each service the commit's tag and the additional tags,

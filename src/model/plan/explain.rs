@@ -6,10 +6,11 @@ use super::built_from::{NeededIds, needed_ids};
 use super::compare::{ComparisonResults, ImageComparison, labels_of};
 use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::{Folders, Input, InputValue};
+use super::script_inputs::shown_lines;
 use super::{Inventory, PlanError};
 use crate::base::table::{aligned, with_last_cell_below};
 use crate::model::image::{ImageReference, Labels};
-use crate::model::manifest::{Manifest, ServiceName};
+use crate::model::manifest::{Manifest, ScriptItem, ServiceName};
 use crate::model::recipe::{InputDigest, LABEL_RECIPE, LABEL_REVISION, Recipe};
 use crate::model::source::ReferenceOrigin;
 
@@ -143,7 +144,7 @@ impl PlanDraft<'_> {
     fn commit_row(&self, candidate: &PlanCandidate<'_>, revision: Option<String>) -> InputRow {
         let source = candidate.source;
         let chosen_by = match source.origin {
-            ReferenceOrigin::Manifest => "git.reference",
+            ReferenceOrigin::Manifest => &candidate.service.source.reference_key().join("."),
             ReferenceOrigin::Branch => "--branch",
             ReferenceOrigin::Reference => "--reference",
             ReferenceOrigin::Lock => "the lock",
@@ -155,10 +156,12 @@ impl PlanDraft<'_> {
             current: Some(source.commit.short()),
             image: revision.map(|revision| shortened(&revision, 8)),
             from: match source.origin {
-                ReferenceOrigin::Manifest => self.line(candidate, &["git", "reference"]),
+                ReferenceOrigin::Manifest => {
+                    self.line(candidate, &candidate.service.source.reference_key())
+                }
                 _ => chosen_by.to_owned(),
             },
-            value: format!("{reference} of {}", candidate.service.git.remote),
+            value: format!("{reference} of {}", candidate.service.source.url()),
         }
     }
 
@@ -201,6 +204,9 @@ impl PlanDraft<'_> {
             });
             return in_file(self.manifest, line);
         }
+        if let Some(line) = self.script_line(candidate, name) {
+            return in_file(self.manifest, Some(line));
+        }
         // Names of variables and arguments may contain dots.
         for (prefix, keys) in [
             ("docker.args.", ["docker", "args"]),
@@ -212,6 +218,26 @@ impl PlanDraft<'_> {
         }
         let keys: Vec<&str> = name.split('.').collect();
         self.line(candidate, &keys)
+    }
+
+    /// Returns the line of a setting of an item of the scripts, named as in `scripts.build[0].with.url`.
+    fn script_line(&self, candidate: &PlanCandidate<'_>, name: &str) -> Option<usize> {
+        let (phase, rest) = name.strip_prefix("scripts.")?.split_once('[')?;
+        let (index, key) = rest.split_once("].")?;
+        let index: usize = index.parse().ok()?;
+        let mut phases = candidate.service.scripts.phases().into_iter();
+        let (_, items) = phases.find(|(known, _)| known.as_str() == phase)?;
+        match items.get(index)? {
+            ScriptItem::Line(line) => Some(line.line),
+            ScriptItem::Run(item) if key == "run" => item.lines.first().map(|line| line.line),
+            ScriptItem::Run(item) => Some(item.line),
+            ScriptItem::Plugin(plugin) => {
+                let setting = key.strip_prefix("with.");
+                let mut settings = plugin.with.entries.iter();
+                let setting = settings.find(|entry| Some(entry.name.as_str()) == setting);
+                Some(setting.map_or(plugin.line, |entry| entry.line))
+            }
+        }
     }
 
     fn line(&self, candidate: &PlanCandidate<'_>, keys: &[&str]) -> String {
@@ -261,7 +287,7 @@ fn shown(value: &InputValue<'_>) -> String {
         }
         InputValue::Rendered(..) => "(not shown)".to_owned(),
         InputValue::List(items) => {
-            let mut lines = items.iter().flat_map(|item| item.lines());
+            let mut lines = shown_lines(items);
             let first = shortened(lines.next().unwrap_or_default(), LONGEST_VALUE - 10);
             match lines.count() {
                 0 => first,
@@ -379,6 +405,7 @@ build: new
 service  zback
 
   INPUT        CURRENT   IMAGE  FROM
+  VALUE
   commit       12345678  -      x.yml:5
   master of a
   docker.file  12345678  -      default
@@ -394,6 +421,7 @@ build: new
 service  zback
 
   INPUT        CURRENT   IMAGE
+  FROM  VALUE
   commit       12345678  -
   x.yml:5  master of a
   docker.file  12345678  -

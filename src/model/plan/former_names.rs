@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 
 use super::compare::ImageComparison;
 use super::draft::{PlanCandidate, PlanDraft};
+use super::sidecars;
 use crate::model::image::Tag;
 use crate::model::manifest::{ServiceName, Template};
-use crate::model::recipe::{InputDigest, Recipe};
+use crate::model::recipe::{InputDigest, Recipe, is_test_input};
 
 /// The names of needed services that an image was built with, by current name.
 pub(super) type FormerNames = BTreeMap<ServiceName, String>;
@@ -22,13 +23,13 @@ const NEEDS: &str = "needs.";
 
 impl PlanDraft<'_> {
     /// Returns the names under which `label`, the recipe of an image, is the current recipe of a service, except for
-    /// the input `ignored`; `None` if it is another recipe.
+    /// the inputs of tests unless `is_tested`; `None` if it is another recipe.
     pub(super) fn former_names(
         &self,
         candidate: &PlanCandidate<'_>,
         recipe: &Recipe,
         label: &Recipe,
-        ignored: Option<&str>,
+        is_tested: bool,
         earlier: &BTreeMap<ServiceName, ImageComparison>,
     ) -> Option<FormerNames> {
         let service = candidate.service;
@@ -66,9 +67,10 @@ impl PlanDraft<'_> {
         let env = builder.map(|(name, template)| (format!("dockerBuilder.env.{name}"), template));
         let args = service.docker.args.iter();
         let args = args.map(|(name, template)| (format!("docker.args.{name}"), template));
-        let templates: Vec<(String, &Template)> = args.chain(env).collect();
+        let beside = sidecars::templates(service);
+        let templates: Vec<(String, &Template)> = args.chain(env).chain(beside).collect();
         for (input, template) in templates {
-            // The builder's variables are inputs only if there are scripts.
+            // The variables of containers are inputs only if there are scripts.
             if recipe.input(&input).is_some() {
                 let rendered = self.render_for_recipe_as(template, candidate, &|need| {
                     former
@@ -80,7 +82,7 @@ impl PlanDraft<'_> {
         }
         let mut changes = renamed.changes_since(label).into_iter();
         changes
-            .all(|change| Some(change.name()) == ignored)
+            .all(|change| !is_tested && is_test_input(change.name()))
             .then_some(former)
     }
 

@@ -29,8 +29,12 @@ mod image_names;
 mod inventory;
 mod other_names;
 mod parallel;
+mod plugins;
 mod recipe;
+mod script_inputs;
+mod scripts;
 mod session;
+mod sidecars;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -54,10 +58,12 @@ pub use draft::PlanDraft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use image_names::ImageNames;
 pub use inventory::{Inventory, Presence, QueryFailure};
-pub use recipe::{Folders, TESTS};
+pub(crate) use plugins::folder_problems;
+pub use recipe::Folders;
 pub use session::{builder_image, builder_images, builder_plan};
 pub use step::{
-    ContainerStep, ExportStep, ImageStep, NeededImage, PushStep, ScriptStep, Step, SyncStep,
+    ContainerStep, ExportStep, FetchStep, ImageStep, NeededImage, PlannedImage, PlannedSidecar,
+    PluginCall, PluginStep, PushStep, ScriptStep, SidecarsStep, Step, SyncStep,
 };
 pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};
@@ -190,6 +196,8 @@ pub struct InPlace {
     pub dir: PathBuf,
     /// The relevant folders and files in it; empty for all.
     pub paths: Vec<String>,
+    /// Whether it is a git working copy; otherwise, all of its files count as changes.
+    pub is_git: bool,
     /// The digest of its changes, as in the image's tag.
     pub changes: Option<TreeDigest>,
 }

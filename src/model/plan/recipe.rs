@@ -3,17 +3,15 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::FolderBuilder;
 use super::draft::{PlanCandidate, PlanDraft};
+use super::script_inputs::script_inputs;
+use super::{FolderBuilder, sidecars};
 use crate::model::event::Unit;
 use crate::model::image::Tag;
 use crate::model::manifest::{
-    BuilderImage, BuilderName, BuilderUser, ManifestError, ScriptLine, ServiceName, Template,
+    BuilderImage, BuilderName, BuilderUser, ManifestError, ServiceName, Template,
 };
 use crate::model::recipe::{ContentId, Recipe};
-
-/// The input that `--no-test` omits.
-pub const TESTS: &str = "scripts.test";
 
 /// The builders that are built from folders, by unit.
 pub type Folders = BTreeMap<Unit, FolderBuilder>;
@@ -37,7 +35,25 @@ pub(super) enum InputValue<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn text(name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'a, str>>) -> Self {
+    /// Returns the input of an image: the content of a folder, or the reference; `None` if the folder was not read.
+    pub fn image(
+        name: impl Into<Cow<'static, str>>,
+        image: &'a BuilderImage,
+        folders: &Folders,
+    ) -> Option<Self> {
+        Some(match image {
+            BuilderImage::Folder(builder) => {
+                let folder = folders.get(&Unit::Builder(builder.clone()))?;
+                Self {
+                    name: name.into(),
+                    value: InputValue::Content(builder, folder.content.clone()),
+                }
+            }
+            BuilderImage::External(image) => Self::text(name, image.to_string()),
+        })
+    }
+
+    pub fn text(name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'a, str>>) -> Self {
         Self {
             name: name.into(),
             value: InputValue::Text(value.into()),
@@ -86,7 +102,8 @@ impl PlanDraft<'_> {
             let builder = service.builder.iter();
             let builder = builder.filter(|_| !service.scripts.is_empty());
             let variables = builder.flat_map(|builder| builder.env.values());
-            let templates = service.docker.args.values().chain(variables);
+            let beside = sidecars::templates(service).map(|(_, template)| template);
+            let templates = service.docker.args.values().chain(variables).chain(beside);
             templates.filter_map(|template| self.render_for_recipe(template, candidate).err())
         });
         ManifestError::combined(errors)
@@ -117,35 +134,26 @@ impl PlanDraft<'_> {
     ) -> Result<Vec<Input<'b>>, ManifestError> {
         let service = candidate.service;
         let mut inputs = Vec::new();
-        if let Some(path) = &service.git.path {
+        if let Some(path) = service.source.path() {
             inputs.push(Input::text("git.path", path));
         }
-        if !service.git.include.is_empty() {
-            let items = service.git.include.iter().map(String::as_str).collect();
+        let git = service.source.git();
+        if let Some(git) = git.filter(|git| !git.include.is_empty()) {
+            let items = git.include.iter().map(String::as_str).collect();
             inputs.push(Input {
                 name: "git.include".into(),
                 value: InputValue::List(items),
             });
         }
         // Only if enabled, so that recipes of existing images stay the same.
-        if service.git.submodules {
+        if git.is_some_and(|git| git.submodules) {
             inputs.push(Input::text("git.submodules", "true"));
         }
         self.builder_inputs(candidate, folders, &mut inputs)?;
-        let scripts = &service.scripts;
-        for (name, lines) in [
-            ("scripts.prepare", &scripts.prepare),
-            ("scripts.build", &scripts.build),
-            (TESTS, &scripts.test),
-        ] {
-            if !lines.is_empty() {
-                let text = |line: &'b ScriptLine| line.text.as_str();
-                inputs.push(Input {
-                    name: name.into(),
-                    value: InputValue::List(lines.iter().map(text).collect()),
-                });
-            }
+        for (phase, items) in service.scripts.phases() {
+            script_inputs(phase.as_str(), items, folders, &mut inputs);
         }
+        self.sidecar_inputs(candidate, folders, &mut inputs)?;
         inputs.push(Input::text("docker.file", service.docker.file.as_str()));
         inputs.push(Input::text(
             "docker.context",
@@ -197,17 +205,9 @@ impl PlanDraft<'_> {
         else {
             return Ok(());
         };
-        match &builder.image {
-            BuilderImage::Folder(name) => {
-                let folder = folders.get(&Unit::Builder(name.clone()));
-                inputs.extend(folder.map(|folder| Input {
-                    name: "dockerBuilder.image".into(),
-                    value: InputValue::Content(name, folder.content.clone()),
-                }));
-            }
-            BuilderImage::External(image) => {
-                inputs.push(Input::text("dockerBuilder.image", image.to_string()));
-            }
+        let used = service.images_of(service.scripts.items());
+        if let Some(image) = builder.image.as_ref().filter(|image| used.contains(image)) {
+            inputs.extend(Input::image("dockerBuilder.image", image, folders));
         }
         inputs.push(Input::text("dockerBuilder.workdir", &builder.workdir));
         // The caller's IDs differ between machines.
@@ -224,7 +224,7 @@ impl PlanDraft<'_> {
         Ok(())
     }
 
-    fn template_input<'b>(
+    pub(super) fn template_input<'b>(
         &self,
         name: String,
         candidate: &PlanCandidate<'_>,

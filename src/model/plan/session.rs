@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::build_dir::BuildDir;
 use super::builder::{BuilderMode, external_plan};
 use super::draft::PlanDraft;
-use super::{ContainerStep, FolderBuilder, Folders, Inventory, Plan, Presence};
+use super::scripts::with_plugin;
+use super::{ContainerStep, FolderBuilder, Folders, Inventory, Plan, Presence, UnitPlan};
 use crate::model::event::Unit;
 use crate::model::image::{ImageQuery, ImageReference};
 use crate::model::layout::Layout;
-use crate::model::manifest::{BuilderImage, ManifestError, ServiceName};
+use crate::model::manifest::{BuilderImage, ManifestError, ScriptItem, ServiceName};
 
 /// The variable that makes tools non-interactive.
 const CI: &str = "CI";
@@ -29,7 +30,7 @@ impl PlanDraft<'_> {
         folders: &Folders,
         layout: &Layout,
     ) -> Result<Option<ContainerStep>, ManifestError> {
-        let Some(mut step) = self.script_container(service, folders, layout)? else {
+        let Some(mut step) = self.script_container(service, None, folders, layout)? else {
             return Ok(None);
         };
         let candidate = self.candidate(service);
@@ -42,8 +43,8 @@ impl PlanDraft<'_> {
         Ok(Some(step))
     }
 
-    /// Returns the container of the service's scripts, with the source files as they are; `None` if the service has no
-    /// builder.
+    /// Returns the container of an item of the service's scripts, or else of its builder, with the source files as they
+    /// are; `None` if there is no such image.
     ///
     /// # Errors
     ///
@@ -51,6 +52,7 @@ impl PlanDraft<'_> {
     pub fn script_container(
         &self,
         service: &ServiceName,
+        item: Option<&ScriptItem>,
         folders: &Folders,
         layout: &Layout,
     ) -> Result<Option<ContainerStep>, ManifestError> {
@@ -59,46 +61,55 @@ impl PlanDraft<'_> {
         let Some((candidate, builder)) = found else {
             return Ok(None);
         };
-        let Some(image) = builder_image(&builder.image, folders) else {
+        let image = item.and_then(ScriptItem::image);
+        let image = image.or(builder.image.as_ref());
+        let Some(image) = image.and_then(|image| builder_image(image, folders)) else {
             return Ok(None);
         };
         // The files exist already, so the steps that prepare them are not needed.
-        let build_dir = BuildDir::of(candidate, self, layout, &mut Vec::new());
+        let build_dir = BuildDir::of(candidate, self, folders, layout, &mut Vec::new());
         let step = self.container(candidate, &build_dir, builder, image, layout)?;
-        Ok(Some(step))
+        Ok(Some(match item {
+            Some(ScriptItem::Plugin(plugin)) => with_plugin(step, plugin),
+            _ => step,
+        }))
     }
 }
 
-/// Plans what is needed to have a builder's image in the engine, without pushing.
+/// Plans what is needed to have builder images in the engine, without pushing.
 pub fn builder_plan(
-    image: &BuilderImage,
+    images: &[&BuilderImage],
     folders: &Folders,
     inventory: &Inventory,
     registries: &BTreeMap<ImageReference, Presence>,
 ) -> Plan {
-    let unit = match image {
-        BuilderImage::External(image) => Some(external_plan(image, inventory, None)),
-        BuilderImage::Folder(name) => {
-            let unit = Unit::Builder(name.clone());
-            let folder = folders.get(&unit);
-            folder.map(|folder| folder.plan(unit, inventory, registries, BuilderMode::default()))
-        }
-    };
-    Plan {
-        units: unit.into_iter().collect(),
-        train: None,
+    let mut units: Vec<UnitPlan> = Vec::new();
+    for image in images {
+        let unit = match image {
+            BuilderImage::External(image) => Some(external_plan(image, inventory, None)),
+            BuilderImage::Folder(name) => {
+                let unit = Unit::Builder(name.clone());
+                let folder = folders.get(&unit);
+                folder
+                    .map(|folder| folder.plan(unit, inventory, registries, BuilderMode::default()))
+            }
+        };
+        let is_known = |unit: &UnitPlan| units.iter().any(|known| known.unit == unit.unit);
+        units.extend(unit.filter(|unit| !is_known(unit)));
     }
+    Plan { units, train: None }
 }
 
 /// Returns the images to query in the engine for [`builder_plan`].
-pub fn builder_images(image: &BuilderImage, folders: &Folders) -> Vec<ImageQuery> {
-    match image {
+pub fn builder_images(images: &[&BuilderImage], folders: &Folders) -> Vec<ImageQuery> {
+    let queries = images.iter().flat_map(|image| match image {
         BuilderImage::External(image) => vec![image.clone().into()],
         BuilderImage::Folder(name) => {
             let folder = folders.get(&Unit::Builder(name.clone()));
             folder.map(FolderBuilder::engine_images).unwrap_or_default()
         }
-    }
+    });
+    queries.collect()
 }
 
 /// Returns the name of a builder's image in the engine.

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::ConcurrentPush;
 use crate::model::event::Phase;
 use crate::model::image::{Digest, ImageReference, Tag};
-use crate::model::manifest::{BuilderUser, Mount, ReportPattern, SecretSource, ServiceName};
+use crate::model::manifest::{
+    BuilderImage, BuilderUser, Mount, PluginItem, ReportPattern, SecretSource, ServiceName,
+};
 use crate::model::source::{CommitId, GitMount, GitUrl, ResolvedReference};
 
 /// One step of a unit.
@@ -17,12 +20,23 @@ pub enum Step {
     Sync(SyncStep),
     /// Check the commit out into its export.
     Export(ExportStep),
+    /// Have a plugin write the commit's files to its export.
+    Fetch(Box<FetchStep>),
     /// Start the builder container for the following scripts.
     Container(Box<ContainerStep>),
+    /// Start the containers beside the following scripts, and wait until they are ready.
+    Sidecars(Box<SidecarsStep>),
     /// Run one item of a script list.
     Script(ScriptStep),
+    /// Run a plugin.
+    Plugin(Box<PluginStep>),
     /// Build an image.
     Image(Box<ImageStep>),
+    /// Give the image that was built its names, after it was verified.
+    NameImage {
+        /// The names; the first one has the commit's or content's tag.
+        names: Vec<ImageReference>,
+    },
     /// Give an image in the engine additional names.
     EngineTag {
         /// The existing image.
@@ -87,6 +101,34 @@ pub struct ExportStep {
     pub git_dir: PathBuf,
 }
 
+/// See [`Step::Fetch`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct FetchStep {
+    pub call: PluginCall,
+    pub commit: CommitId,
+    /// The repository, for display.
+    pub url: String,
+    /// The folder for the commit's files.
+    pub export: PathBuf,
+}
+
+/// A plugin and its settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginCall {
+    /// The plugin, as in the manifest.
+    pub plugin: BuilderImage,
+    /// The image in the engine.
+    pub image: ImageReference,
+    /// Where the manifest sets it, such as `x-platform.yml:12`.
+    pub location: String,
+    /// The network mode; `None` for the engine's default.
+    pub network: Option<String>,
+    /// Its settings.
+    pub with: serde_json::Map<String, serde_json::Value>,
+    /// The sources of the files in `/run/secrets`, by name; never the values.
+    pub secrets: BTreeMap<String, SecretSource>,
+}
+
 /// See [`Step::Container`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContainerStep {
@@ -119,14 +161,59 @@ pub struct ContainerStep {
     pub ssh: bool,
     /// Whether the engine's socket is mounted.
     pub socket: bool,
+    /// Whether the scripts reach sidecars.
+    pub has_sidecars: bool,
     /// The memory limit, in bytes.
     pub memory: Option<u64>,
     /// The CPU limit, in billionths of a CPU.
     pub nano_cpus: Option<u64>,
+    /// The settings of a plugin, as JSON.
+    pub config: Option<String>,
+    /// The sources of a plugin's secrets, by ID; never the values.
+    pub secrets: BTreeMap<String, SecretSource>,
     /// The test reports to keep, relative to `script_dir`.
     pub reports: Vec<ReportPattern>,
     /// Whether the scripts should write such files: not if tests are skipped.
     pub expects_reports: bool,
+}
+
+/// See [`Step::Sidecars`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SidecarsStep {
+    pub containers: Vec<PlannedSidecar>,
+}
+
+/// A container beside the scripts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedSidecar {
+    /// Its host name: that of a sidecar or, for the image that was built, of the service.
+    pub name: String,
+    pub image: PlannedImage,
+    /// Variables in addition to those of the image; the values may be secret.
+    pub env: BTreeMap<String, String>,
+    /// The arguments of the entrypoint; `None` for those of the image.
+    pub command: Option<Vec<String>>,
+    /// The command that shows whether it is ready; `None` for the HEALTHCHECK of the image.
+    pub ready: Option<Vec<String>>,
+    /// How long it may take until it is ready.
+    pub timeout: Duration,
+}
+
+/// The image of a container beside the scripts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlannedImage {
+    Named(ImageReference),
+    /// The one that the unit has built, which has no name yet.
+    Built,
+}
+
+impl fmt::Display for PlannedImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(image) => image.fmt(f),
+            Self::Built => f.write_str("the new image"),
+        }
+    }
 }
 
 /// See [`Step::Script`].
@@ -134,12 +221,29 @@ pub struct ContainerStep {
 pub struct ScriptStep {
     /// The phase, which is the script list in the manifest.
     pub phase: Phase,
+    /// The image of the container that it runs in; `None` for the service's builder.
+    pub image: Option<ImageReference>,
     /// The shell line.
     pub text: String,
     /// The file name of the manifest.
     pub file: String,
     /// Its line in the manifest.
     pub line: usize,
+}
+
+/// See [`Step::Plugin`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginStep {
+    /// The phase, which is the script list in the manifest.
+    pub phase: Phase,
+    /// The item of the manifest.
+    pub item: PluginItem,
+    /// The container, set up like that of the service's builder, but with the plugin's image.
+    pub container: ContainerStep,
+    /// The position of the item in the manifest, such as `scripts.build[0]`.
+    pub key: String,
+    /// The file name of the manifest.
+    pub file: String,
 }
 
 /// See [`Step::Image`].
@@ -176,10 +280,12 @@ pub struct ImageStep {
     pub fresh: bool,
     /// Whether to pull the base images again.
     pub refresh_bases: bool,
-    /// The external builder image of the scripts, which is recorded with the base images.
-    pub builder: Option<ImageReference>,
+    /// The external images of the scripts, which are recorded with the base images.
+    pub builders: Vec<ImageReference>,
     /// The names of the image; the first one has the commit's or content's tag.
     pub names: Vec<ImageReference>,
+    /// Whether the image is verified before [`Step::NameImage`] gives it the names.
+    pub is_verified: bool,
     /// The images of needed services, which the Dockerfile may use.
     pub needs: Vec<NeededImage>,
 }
@@ -218,7 +324,42 @@ pub struct PushStep {
 impl Step {
     /// Returns whether the step only fetches the source.
     pub fn fetches_source(&self) -> bool {
-        matches!(self, Self::Sync(_) | Self::Export(_))
+        matches!(self, Self::Sync(_) | Self::Export(_) | Self::Fetch(_))
+    }
+
+    /// Returns the container that the step starts.
+    pub fn container(&self) -> Option<&ContainerStep> {
+        match self {
+            Self::Container(container) => Some(container),
+            Self::Plugin(plugin) => Some(&plugin.container),
+            _ => None,
+        }
+    }
+
+    /// Returns the container for changes; see [`Self::container`].
+    pub(super) fn container_mut(&mut self) -> Option<&mut ContainerStep> {
+        match self {
+            Self::Container(container) => Some(container),
+            Self::Plugin(plugin) => Some(&mut plugin.container),
+            _ => None,
+        }
+    }
+
+    /// Returns the image that an item of the scripts names, instead of running in the service's builder.
+    pub fn other_image(&self) -> Option<&ImageReference> {
+        match self {
+            Self::Script(script) => script.image.as_ref(),
+            Self::Plugin(plugin) => Some(&plugin.container.image),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the step is part of the scripts, which share containers.
+    pub fn is_of_scripts(&self) -> bool {
+        matches!(
+            self,
+            Self::Container(_) | Self::Sidecars(_) | Self::Script(_) | Self::Plugin(_)
+        )
     }
 
     /// Returns the phase, which also selects the log for the step's output.
@@ -226,10 +367,15 @@ impl Step {
         match self {
             Self::Sync(_) => Phase::Sync,
             Self::Export(_) => Phase::Export,
+            Self::Fetch(_) => Phase::Fetch,
             Self::Container(_) => Phase::Container,
+            Self::Sidecars(_) => Phase::Sidecars,
             Self::Script(script) => script.phase,
+            Self::Plugin(plugin) => plugin.phase,
             Self::Image(_) => Phase::Image,
-            Self::EngineTag { .. } | Self::RegistryTag { .. } => Phase::Tag,
+            Self::NameImage { .. } | Self::EngineTag { .. } | Self::RegistryTag { .. } => {
+                Phase::Tag
+            }
             Self::Push(_) => Phase::Push,
             Self::Pull { .. } => Phase::Pull,
         }
@@ -263,6 +409,13 @@ impl Step {
                 }
                 format!("{text} into {}", relative(&step.export))
             }
+            Self::Fetch(step) => format!(
+                "{} of {} with {} into {}",
+                step.commit.short(),
+                step.url,
+                step.call.plugin,
+                relative(&step.export)
+            ),
             Self::Container(step) => {
                 let source = if step.in_place {
                     relative(&step.source)
@@ -271,7 +424,12 @@ impl Step {
                 };
                 format!("{} with {source} at {}", step.image, step.workdir)
             }
+            Self::Sidecars(step) => {
+                let containers = step.containers.iter();
+                join(containers.map(|it| format!("{} ({})", it.name, it.image)))
+            }
             Self::Script(step) => step.text.trim_end().to_owned(),
+            Self::Plugin(step) => step.describe(),
             Self::Image(step) => {
                 let mut command = vec!["docker build".to_owned()];
                 if step.dockerfile != step.context.join("Dockerfile") {
@@ -294,7 +452,7 @@ impl Step {
                 command.push(relative(&step.context));
                 command.join(" ")
             }
-            Self::EngineTag { names, .. } => {
+            Self::NameImage { names } | Self::EngineTag { names, .. } => {
                 format!(
                     "{} in the engine",
                     join(names.iter().filter_map(ImageReference::tag))
@@ -304,6 +462,26 @@ impl Step {
             Self::Push(step) => step.image.to_string(),
             Self::Pull { image, .. } => image.to_string(),
         }
+    }
+}
+
+impl PluginStep {
+    fn describe(&self) -> String {
+        let settings = self
+            .item
+            .with
+            .entries
+            .iter()
+            .map(|entry| entry.name.as_str());
+        let secrets = self.container.secrets.keys();
+        let lists = [("with", join(settings)), ("secrets", join(secrets))];
+        let lists = lists.iter().filter(|(_, names)| !names.is_empty());
+        let lists = lists.map(|(what, names)| format!(" {what} {names}"));
+        format!(
+            "plugin {}{}",
+            self.container.image,
+            lists.collect::<String>()
+        )
     }
 }
 

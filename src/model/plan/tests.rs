@@ -5,11 +5,13 @@ mod consistency;
 mod display;
 mod engine_images;
 mod inventory;
+mod items;
 mod local;
 mod moves;
 mod names;
 mod parts;
 mod recipes;
+mod sidecars;
 mod trains;
 mod waits;
 
@@ -18,10 +20,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
+use crate::model::dockerfile::label;
 use crate::model::event::Phase;
 use crate::model::image::{Digest, EngineImage, Labels, PublishedImage};
 use crate::model::layout::Layout;
 use crate::model::manifest::{Manifest, ServiceName, parse};
+use crate::model::plugin::LABEL_PLUGIN;
 use crate::model::recipe::{ContentHasher, LABEL_NEEDED_IMAGES, LABEL_RECIPE};
 use crate::model::source::{ReferenceOrigin, ResolvedReference, ServiceSource};
 
@@ -282,6 +286,7 @@ impl TestPlatform {
                 content,
                 image,
                 args: BTreeMap::new(),
+                plugin: label(self.dockerfile, LABEL_PLUGIN),
             };
             (Unit::Builder(name), builder)
         };

@@ -4,8 +4,8 @@
 //!
 //! | step | waits until |
 //! |---|---|
-//! | the first one | the builder is usable, if the unit has scripts |
-//! | the container | the needed images are final, if the scripts can use them |
+//! | the first one | the builder is usable, if the unit has scripts, and so are other images that they run in |
+//! | a container or a plugin | the needed images are final, if the scripts can use them |
 //! | the image | the needed images are final, and the builder too if the image is pushed |
 //! | the push of an existing image | the needed images are final |
 //!
@@ -17,7 +17,7 @@
 //! A unit in a working copy has it to itself, and the units that it needs may be built in the same one. So it waits for
 //! everything before it starts.
 
-use super::{ContainerStep, ImageStep, Step, UnitPlan};
+use super::{ContainerStep, ImageStep, PlannedImage, SidecarsStep, Step, UnitPlan};
 use crate::model::event::Unit;
 
 /// A state of a unit that others wait for.
@@ -64,10 +64,16 @@ impl Step {
         match self {
             Self::Sync(_) => Occupied::Fetch,
             Self::Pull { .. } | Self::Push(_) => Occupied::Transfer,
-            Self::EngineTag { .. } | Self::RegistryTag { .. } => Occupied::Nothing,
-            Self::Export(_) | Self::Container(_) | Self::Script(_) | Self::Image(_) => {
-                Occupied::Job
+            Self::NameImage { .. } | Self::EngineTag { .. } | Self::RegistryTag { .. } => {
+                Occupied::Nothing
             }
+            Self::Export(_)
+            | Self::Fetch(_)
+            | Self::Container(_)
+            | Self::Sidecars(_)
+            | Self::Script(_)
+            | Self::Plugin(_)
+            | Self::Image(_) => Occupied::Job,
         }
     }
 }
@@ -89,11 +95,21 @@ impl UnitPlan {
                 let used = image.is_some_and(|image| uses_needed(container, image));
                 (None, used)
             }
+            Step::Sidecars(step) => {
+                let used = image.is_some_and(|image| starts_needed(step, image));
+                (None, used)
+            }
             Step::Image(_) => {
                 let is_final = container.is_some() && is_pushed;
                 (is_final.then_some(Milestone::Final), true)
             }
-            _ => (None, false),
+            step => {
+                let used = step.container().zip(image);
+                (
+                    None,
+                    used.is_some_and(|(container, image)| uses_needed(container, image)),
+                )
+            }
         };
         let usable = (first && container.is_some()).then_some(Milestone::Usable);
         let builder = builder.or(usable);
@@ -118,7 +134,7 @@ impl UnitPlan {
             return UsableFrom::Upload;
         }
         let provides = |step: &Step| match step {
-            Step::Image(_) | Step::Pull { .. } => true,
+            Step::Image(_) | Step::NameImage { .. } | Step::Pull { .. } => true,
             // The image had another name before.
             Step::EngineTag { names, .. } => names.contains(&self.image),
             _ => false,
@@ -132,12 +148,27 @@ impl UnitPlan {
         units.any(|unit| matches!(unit, Unit::Builder(_)))
     }
 
-    /// Returns the container of the scripts.
+    /// Returns the first container of the scripts.
+    /// Returns whether scripts before the image ran beside an image that it needs.
+    pub fn tests_needed_images(&self) -> bool {
+        let before = self
+            .steps
+            .iter()
+            .take_while(|it| !matches!(it, Step::Image(_)));
+        before
+            .filter_map(|step| match step {
+                Step::Sidecars(step) => Some(step),
+                _ => None,
+            })
+            .any(|step| {
+                self.image_step()
+                    .is_some_and(|image| starts_needed(step, image))
+            })
+    }
+
+    /// Returns the container of the scripts before the image or, without them, of those that verify it.
     pub fn container(&self) -> Option<&ContainerStep> {
-        self.steps.iter().find_map(|step| match step {
-            Step::Container(step) => Some(step.as_ref()),
-            _ => None,
-        })
+        self.steps.iter().find_map(Step::container)
     }
 
     fn image_step(&self) -> Option<&ImageStep> {
@@ -146,6 +177,14 @@ impl UnitPlan {
             _ => None,
         })
     }
+}
+
+/// Returns whether a sidecar is a needed image.
+fn starts_needed(step: &SidecarsStep, image: &ImageStep) -> bool {
+    step.containers.iter().any(|container| {
+        let mut needs = image.needs.iter();
+        needs.any(|need| container.image == PlannedImage::Named(need.image.clone()))
+    })
 }
 
 /// Returns whether the scripts can use the needed images: they reach the engine, or a variable names one.

@@ -152,6 +152,13 @@ impl Recipe {
         recipe
     }
 
+    /// Returns the recipe of the same build without tests.
+    pub fn without_tests(&self) -> Self {
+        let mut recipe = self.clone();
+        recipe.inputs_mut().retain(|name, _| !is_test_input(name));
+        recipe
+    }
+
     /// Returns the inputs by name.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, &InputDigest)> {
         self.shared
@@ -246,6 +253,14 @@ impl FromStr for Recipe {
     }
 }
 
+/// Returns whether `--no-test` does without an input. The names of inputs are those of manifest keys; those of a
+/// sidecar start with `build.` if scripts before the tests reach it.
+pub fn is_test_input(name: &str) -> bool {
+    const PREFIXES: [&str; 4] = ["scripts.test[", "scripts.verify[", "sidecars.", "verify."];
+    matches!(name, "scripts.test" | "scripts.verify")
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// Escapes a name from a label for printing: labels are untrusted input.
 pub(super) fn printable(name: &str) -> String {
     name.chars().take(80).flat_map(char::escape_debug).collect()
@@ -290,6 +305,32 @@ mod tests {
     }
 
     #[test]
+    fn inputs_of_tests_are_known_by_name() {
+        let all = recipe(&[
+            ("docker.file", "Dockerfile"),
+            ("scripts.build", "make"),
+            ("scripts.test", "make test"),
+            ("scripts.verify", "./smoke"),
+            ("sidecars.db.image", "postgres:16"),
+            ("verify.env.X", "1"),
+            ("build.sidecars.db.image", "postgres:16"),
+            ("needs.db", "1"),
+        ]);
+        let left: Vec<String> = all
+            .without_tests()
+            .inputs()
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let expected = [
+            "build.sidecars.db.image",
+            "docker.file",
+            "needs.db",
+            "scripts.build",
+        ];
+        assert_eq!(left, expected);
+    }
+
+    #[test]
     fn similar_lists_have_different_digests() {
         let list = |values: &[&str]| {
             let mut recipe = Recipe::default();
@@ -321,7 +362,7 @@ mod tests {
         assert!(local.is_of_working_copy() && !commit.is_of_working_copy());
         let label = local.to_string();
         assert_eq!(label.parse::<Recipe>(), Ok(local));
-        let recipe_status = RecipeStatus::of(Some(&label), &commit, None).unwrap();
+        let recipe_status = RecipeStatus::of(Some(&label), &commit, true).unwrap();
         assert!(
             matches!(recipe_status, RecipeStatus::Stale(_)),
             "{recipe_status:?}"

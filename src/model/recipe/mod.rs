@@ -6,7 +6,7 @@ pub mod status;
 
 pub use crate::model::recipe::status::{RecipeChange, RecipeStatus};
 pub use content::{ContentHasher, ContentId};
-pub use inputs::{InputDigest, InvalidRecipe, Recipe};
+pub use inputs::{InputDigest, InvalidRecipe, Recipe, is_test_input};
 
 /// The label with the commit that an image was built from.
 pub const LABEL_REVISION: &str = "org.opencontainers.image.revision";

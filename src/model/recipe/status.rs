@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::inputs::{InvalidRecipe, Recipe, printable};
+use super::inputs::{InvalidRecipe, Recipe, is_test_input, printable};
 
 /// A changed input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub enum RecipeStatus {
 }
 
 impl RecipeStatus {
-    /// Compares an image's label with the current recipe, except for the input `ignored`.
+    /// Compares an image's label with the current recipe; unless `is_tested`, without the inputs of tests.
     ///
     /// # Errors
     ///
@@ -113,13 +113,13 @@ impl RecipeStatus {
     pub fn of(
         label: Option<&str>,
         current: &Recipe,
-        ignored: Option<&str>,
+        is_tested: bool,
     ) -> Result<Self, InvalidRecipe> {
         let Some(label) = label else {
             return Ok(Self::Unverified);
         };
         let mut changes = current.changes_since(&label.parse()?);
-        changes.retain(|change| Some(change.name()) != ignored);
+        changes.retain(|change| is_tested || !is_test_input(change.name()));
         Ok(if changes.is_empty() {
             Self::Verified
         } else {
@@ -137,19 +137,19 @@ mod tests {
         let mut now = Recipe::default();
         now.add("a", "1");
         now.add("scripts.test", "x");
-        let recipe_status = |label: Option<&str>| RecipeStatus::of(label, &now, None).unwrap();
+        let recipe_status = |label: Option<&str>| RecipeStatus::of(label, &now, true).unwrap();
         assert_eq!(
             recipe_status(Some(&now.to_string())),
             RecipeStatus::Verified
         );
         assert_eq!(recipe_status(None), RecipeStatus::Unverified);
-        let untested = now.without("scripts.test").to_string();
+        let untested = now.without_tests().to_string();
         assert!(matches!(
             recipe_status(Some(&untested)),
             RecipeStatus::Stale(_)
         ));
         assert_eq!(
-            RecipeStatus::of(Some(&untested), &now, Some("scripts.test")),
+            RecipeStatus::of(Some(&untested), &now, false),
             Ok(RecipeStatus::Verified)
         );
     }

@@ -17,7 +17,7 @@ pub use crate::model::plan_document::{
 };
 #[cfg(test)]
 pub use run::WaitRecord;
-pub use run::{RunRecord, StepRecord, UnitRecord};
+pub use run::{RunRecord, SidecarRecord, StepRecord, UnitRecord};
 
 /// The version of the format. Not incremented when events and fields are added.
 pub const VERSION: u64 = 1;

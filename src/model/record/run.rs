@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{EventLine, PlanDocument, UnitKind};
-use crate::model::event::{Event, FailedStep, ImageResult, Outcome, Phase, Unit};
+use crate::model::event::{Event, FailedStep, ImageResult, Outcome, Phase, Unit, sidecar_log};
 use crate::model::source::ReferenceOrigin;
 use crate::model::trace::RunTrace;
 
@@ -71,8 +71,29 @@ pub struct UnitRecord {
     pub steps: Vec<StepRecord>,
     /// Its waits, in order.
     pub waits: Vec<WaitRecord>,
+    /// The containers beside its scripts, by start time.
+    pub sidecars: Vec<SidecarRecord>,
     /// The test reports that were kept, in order: paths relative to the service's folder.
     pub reports: Vec<String>,
+}
+
+/// A container beside the scripts of a unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SidecarRecord {
+    /// Its host name.
+    pub name: String,
+    /// The image; the ID of a new image.
+    pub image: String,
+    /// The name of its log.
+    pub log: String,
+    /// The start, in seconds since the start of the run.
+    pub start: f64,
+    /// When it was ready, if it was.
+    pub ready: Option<f64>,
+    /// The end; `None` if unknown.
+    pub end: Option<f64>,
+    /// The exit code, if it ended by itself.
+    pub exit: Option<i64>,
 }
 
 /// A wait before a step.
@@ -121,6 +142,21 @@ impl UnitRecord {
         if let Some(wait) = self.waits.last_mut() {
             wait.end.get_or_insert(at);
         }
+    }
+
+    /// Returns the names of its logs in order, without duplicates: those of phases, then those of sidecars.
+    pub fn logs(&self) -> Vec<&str> {
+        let mut logs = self.phases();
+        for sidecar in &self.sidecars {
+            if !logs.contains(&sidecar.log.as_str()) {
+                logs.push(&sidecar.log);
+            }
+        }
+        logs
+    }
+
+    fn sidecar_mut(&mut self, name: &str) -> Option<&mut SidecarRecord> {
+        self.sidecars.iter_mut().rfind(|it| it.name == name)
     }
 
     /// Returns its phases in order, without duplicates.
@@ -173,11 +209,11 @@ impl RunRecord {
         planned.any(|unit| unit.origin.as_deref() == Some(local))
     }
 
-    /// Returns the logs as unit and phase, in order, without duplicates.
+    /// Returns the logs as unit and name, in order, without duplicates.
     pub fn logs(&self) -> Vec<(&str, &str)> {
         let units = self.units.iter();
         let logs =
-            units.flat_map(|unit| unit.phases().into_iter().map(|it| (unit.name.as_str(), it)));
+            units.flat_map(|unit| unit.logs().into_iter().map(|it| (unit.name.as_str(), it)));
         logs.collect()
     }
 
@@ -236,7 +272,8 @@ impl RunRecord {
             Event::StepStarted { unit, phase, title } => {
                 let unit = self.unit_mut(&unit, at);
                 unit.end_wait(at);
-                if phase == Phase::Container {
+                let is_verified = unit.steps.last().is_some_and(|it| it.phase == "image");
+                if phase == Phase::Container && !is_verified {
                     // The scripts run again.
                     unit.reports.clear();
                 }
@@ -247,6 +284,36 @@ impl RunRecord {
                     end: None,
                     done: false,
                 });
+            }
+            Event::SidecarStarted {
+                unit,
+                sidecar,
+                image,
+            } => {
+                let log = sidecar_log(&sidecar);
+                self.unit_mut(&unit, at).sidecars.push(SidecarRecord {
+                    name: sidecar,
+                    image,
+                    log,
+                    start: at,
+                    ready: None,
+                    end: None,
+                    exit: None,
+                });
+            }
+            Event::SidecarReady { unit, sidecar, .. } => {
+                if let Some(sidecar) = self.unit_mut(&unit, at).sidecar_mut(&sidecar) {
+                    sidecar.ready = Some(at);
+                }
+            }
+            Event::SidecarEnded {
+                unit,
+                sidecar,
+                exit,
+            } => {
+                if let Some(sidecar) = self.unit_mut(&unit, at).sidecar_mut(&sidecar) {
+                    (sidecar.end, sidecar.exit) = (Some(at), exit);
+                }
             }
             Event::TestReport { unit, file, .. } => {
                 self.unit_mut(&unit, at).reports.push(file);
@@ -263,7 +330,7 @@ impl RunRecord {
                 unit.end = Some(at);
                 unit.outcome = Some(ended.outcome);
                 unit.blocked_by = ended.blocked_by.map(|needed| needed.to_string());
-                unit.failure = ended.failure;
+                unit.failure = ended.failure.map(|failure| *failure);
                 unit.image = ended.image.map(|image| *image);
                 // A failed step has no separate event; the unit's event ends it.
                 if let Some(step) = unit.steps.last_mut() {
@@ -279,8 +346,11 @@ impl RunRecord {
                 self.exit = Some(exit);
                 self.message = message;
             }
-            Event::Output { .. } | Event::Progress { .. } | Event::Interrupted | Event::Unknown => {
-            }
+            Event::Output { .. }
+            | Event::SidecarOutput { .. }
+            | Event::Progress { .. }
+            | Event::Interrupted
+            | Event::Unknown => {}
         }
     }
 
@@ -300,6 +370,7 @@ impl RunRecord {
                     image: None,
                     steps: Vec::new(),
                     waits: Vec::new(),
+                    sidecars: Vec::new(),
                     reports: Vec::new(),
                 });
                 self.units.len() - 1

@@ -1,10 +1,12 @@
-//! Git remotes: URLs, references and commits.
+//! Sources of services: URLs, references and commits.
 //!
 //! Pure: no files, network, environment or clock.
 
 mod commit;
 mod git_folders;
+mod plugin_answer;
 mod reference;
+mod remote;
 mod service;
 mod summary;
 mod tree;
@@ -12,7 +14,12 @@ mod url;
 
 pub use commit::CommitId;
 pub use git_folders::{CommonDir, GitFolders, GitLink, GitMount};
-pub use reference::{GitReference, RefName, ResolvedReference};
+pub use plugin_answer::{
+    FetchedFacts, PluginAnswers, PluginQuery, PluginReference, fetch_config, parse_answers,
+    parse_facts, resolve_config,
+};
+pub use reference::{GitReference, InvalidRefName, RefName, ResolvedReference};
+pub use remote::{SourceRemote, without_user_info};
 pub use service::{ReferenceOrigin, ServiceSource};
 pub use summary::CommitSummary;
 pub use tree::{TreeChanges, TreeDigest, TreeHasher, WorkingTree};

@@ -14,6 +14,8 @@ pub struct ServiceSource {
     /// The manifest's own reference if another one is built, with the last commit that changed the path for
     /// `git.path`. `None` if it was not queried or does not exist.
     pub manifest_reference: Option<ResolvedReference>,
+    /// The time of the commit, in seconds since 1970, if it is known before its files are fetched.
+    pub commit_time: Option<i64>,
     /// The working copy, if it is built in place of a commit.
     pub local: Option<WorkingTree>,
 }
@@ -21,7 +23,7 @@ pub struct ServiceSource {
 /// The origin of a service's reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReferenceOrigin {
-    /// The manifest's `git.reference`, or the remote's default branch.
+    /// The manifest's `git.reference` or `scm.reference`, or the remote's default branch.
     Manifest,
     /// `--branch`, for a branch that exists in the repository.
     Branch,
@@ -54,6 +56,7 @@ impl ServiceSource {
             commit,
             origin,
             manifest_reference: None,
+            commit_time: None,
             local: None,
         }
     }

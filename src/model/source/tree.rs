@@ -12,10 +12,10 @@ use crate::base::plural::count_of;
 pub struct WorkingTree {
     /// The uncommitted changes; `None` if the working copy is clean.
     pub changes: Option<TreeChanges>,
-    /// The time of the commit, in seconds since 1970.
-    pub commit_time: i64,
-    /// The git directories.
-    pub git: GitFolders,
+    /// The time of the commit, in seconds since 1970; `None` if the commit is unknown.
+    pub commit_time: Option<i64>,
+    /// The git directories; `None` if it is not a git working copy.
+    pub git: Option<GitFolders>,
 }
 
 /// The differences between a working copy and its commit.

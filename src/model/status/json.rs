@@ -43,6 +43,7 @@ fn working_copy(one: &ServiceStatus) -> Value {
     let checkout = match &one.working_copy {
         WorkingCopyStatus::Missing => return json!({ "dir": dir, "state": "missing" }),
         WorkingCopyStatus::Foreign => return json!({ "dir": dir, "state": "foreign" }),
+        WorkingCopyStatus::Unmanaged => return json!({ "dir": dir, "state": "unmanaged" }),
         WorkingCopyStatus::Unreadable => return json!({ "dir": dir, "state": "unknown" }),
         WorkingCopyStatus::Present(checkout) => checkout,
     };

@@ -41,6 +41,8 @@ pub enum WorkingCopyStatus {
     Missing,
     /// Not a working copy.
     Foreign,
+    /// Its source comes from a plugin, so only its user knows what is checked out.
+    Unmanaged,
     /// It cannot be read.
     Unreadable,
     /// A working copy.

@@ -69,6 +69,7 @@ fn working_copy(status: &WorkingCopyStatus) -> String {
     match status {
         WorkingCopyStatus::Missing => "missing".to_owned(),
         WorkingCopyStatus::Foreign => "not a working copy".to_owned(),
+        WorkingCopyStatus::Unmanaged => "not git".to_owned(),
         WorkingCopyStatus::Unreadable => "?".to_owned(),
         WorkingCopyStatus::Present(checkout) => checkout_text(checkout),
     }

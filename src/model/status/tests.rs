@@ -112,7 +112,7 @@ fn a_narrow_terminal_shows_working_copies_on_their_own_lines() {
     let table = status(vec![one]).table(Some(40));
     assert_eq!(
         table,
-        "SERVICE  COMMIT    ENGINE  REGISTRY\na        aaaaaaaa  -       verified\n  master\n"
+        "SERVICE  COMMIT    ENGINE  REGISTRY\n  WORKING COPY\na        aaaaaaaa  -       verified\n  master\n"
     );
 }
 

@@ -49,6 +49,7 @@ fn unit(name: &str, steps: &[(&str, f64, f64)]) -> UnitRecord {
         image: None,
         steps,
         waits: Vec::new(),
+        sidecars: Vec::new(),
         reports: Vec::new(),
     }
 }

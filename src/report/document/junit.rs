@@ -15,7 +15,7 @@ use crate::report::document::status_text::UnitStatus;
 use crate::store::runs::Run;
 
 /// The result of a case.
-enum CaseResult {
+pub enum CaseResult {
     Passed,
     Skipped(String),
     /// Failed: `message` is the first line of `text`.
@@ -28,12 +28,12 @@ enum CaseResult {
     },
 }
 
-struct Case {
+pub struct Case {
     /// The class; the name of the suite if there is none.
-    class: String,
-    name: String,
-    seconds: f64,
-    result: CaseResult,
+    pub class: String,
+    pub name: String,
+    pub seconds: f64,
+    pub result: CaseResult,
     output: Option<String>,
     error_output: Option<String>,
 }
@@ -89,16 +89,27 @@ pub fn junit(report: &RunReport<'_>, run: &Run) -> String {
     xml
 }
 
+/// Returns the cases of a file as a suite; `None` if it cannot be read.
+#[cfg(fuzzing)]
+pub fn suite_of_file(bytes: &[u8]) -> Option<String> {
+    let cases = test_cases::read(bytes).ok()?;
+    let mut xml = "<testsuite>".to_owned();
+    for case in cases.into_iter().map(test) {
+        write_case(&mut xml, "suite", &case);
+    }
+    Some(xml + "</testsuite>")
+}
+
 #[derive(Default)]
-struct CaseCounts {
-    tests: usize,
-    failures: usize,
-    errors: usize,
-    skipped: usize,
+pub struct CaseCounts {
+    pub tests: usize,
+    pub failures: usize,
+    pub errors: usize,
+    pub skipped: usize,
 }
 
 impl CaseCounts {
-    fn of<'a>(cases: impl IntoIterator<Item = &'a Case>) -> Self {
+    pub fn of<'a>(cases: impl IntoIterator<Item = &'a Case>) -> Self {
         let mut counts = Self::default();
         for case in cases {
             counts.tests += 1;
@@ -133,7 +144,7 @@ fn suite(report: &RunReport<'_>, run: &Run, unit: &ReportedUnit<'_>) -> Suite {
 }
 
 /// Returns the test cases that the scripts reported. A failure that none of them explains is another case.
-fn tests(run: &Run, work: &UnitRecord) -> Vec<Case> {
+pub fn tests(run: &Run, work: &UnitRecord) -> Vec<Case> {
     let mut cases = Vec::new();
     for (index, file) in work.reports.iter().enumerate() {
         let copy = run.test_report(&work.name, index);
@@ -153,7 +164,10 @@ fn tests(run: &Run, work: &UnitRecord) -> Vec<Case> {
     }
     let is_failed = |case: &Case| matches!(case.result, CaseResult::Failed { .. });
     if let Some(failure) = &work.failure {
-        let is_script = matches!(failure.phase, Phase::Prepare | Phase::Build | Phase::Test);
+        let is_script = matches!(
+            failure.phase,
+            Phase::Prepare | Phase::Build | Phase::Test | Phase::Verify
+        );
         if !(is_script && cases.iter().any(is_failed)) {
             cases.push(Case::of_phase(failure.phase.as_str(), 0.0, broken(failure)));
         }

@@ -185,11 +185,7 @@ fn without_log(report: &RunReport<'_>, unit: &str, failure: &FailedStep) -> Stri
     let mut text = format!("### {}: {}\n\n", markdown(unit), failure.phase);
     text += &fenced(&failure.message);
     if let Some(line) = failure.line {
-        put!(
-            &mut text,
-            "- {}:{line}\n",
-            markdown(&report.record.manifest)
-        );
+        put!(&mut text, "- {}:{line}\n", markdown(report.manifest_name()));
     }
     for hint in &failure.hints {
         put!(&mut text, "- hint: {}\n", with_code(hint));

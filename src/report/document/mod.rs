@@ -13,6 +13,8 @@ use crate::model::timeline::{RunHistory, Timeline};
 use crate::report::document::status_text::UnitStatus;
 use crate::store::runs::Run;
 
+#[cfg(fuzzing)]
+pub use self::junit::suite_of_file;
 pub use crate::report::document::status_text::RunState;
 
 /// The start of every page. A file without it is not overwritten.
@@ -81,6 +83,12 @@ impl<'a> RunReport<'a> {
     /// Returns an OpenTelemetry trace, as JSON: a span per unit and step.
     pub fn otlp(&self) -> String {
         otlp::otlp(self)
+    }
+
+    /// Returns the name of the manifest, without its folder, as in `x-platform.yml:53`.
+    fn manifest_name(&self) -> &str {
+        let name = self.record.manifest.rsplit('/').next();
+        name.unwrap_or(&self.record.manifest)
     }
 
     /// Returns when a unit's work ended, or the last known time.

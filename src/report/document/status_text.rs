@@ -78,8 +78,9 @@ impl UnitStatus {
         let is_waiting = work.is_some_and(UnitRecord::is_waiting);
         let has_steps = work.is_some_and(|work| !work.steps.is_empty());
         let is_begun = work.is_some_and(|work| {
+            let sources = [Phase::Sync, Phase::Export, Phase::Fetch].map(Phase::as_str);
             let mut phases = work.steps.iter().map(|step| step.phase.as_str());
-            phases.any(|phase| phase != Phase::Sync.as_str() && phase != Phase::Export.as_str())
+            phases.any(|phase| !sources.contains(&phase))
         });
         let has_work = plan.is_none_or(|plan| !plan.steps.is_empty());
         match work.map(|work| work.outcome) {

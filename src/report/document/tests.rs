@@ -41,6 +41,7 @@ fn work(name: &str, outcome: Option<Outcome>, steps: Vec<StepRecord>) -> UnitRec
         image: None,
         steps,
         waits: Vec::new(),
+        sidecars: Vec::new(),
         reports: Vec::new(),
     }
 }
@@ -56,11 +57,13 @@ fn record(evil: &str) -> RunRecord {
         ],
     );
     failed.failure = Some(FailedStep {
+        sidecar: None,
         phase: Phase::Test,
         message: format!("no {evil}\nsecond line"),
         hints: vec![evil.to_owned()],
         outside: false,
         line: Some(3),
+        image: None,
         dockerfile: None,
         reproduce_command: Some(evil.to_owned()),
         log: Some(evil.to_owned()),
@@ -220,7 +223,7 @@ fn markdown_has_the_work_and_the_failures() {
         "<!-- Made by `xp report` -->\n\n## `xp build`: failed\n\n1 built, 1 failed, 1 not started, 1 up to date in 5.0s\n",
         "| bad | **failed** | 3.0s | test failed; built because: because of bad |  |\n",
         "| blocked | not started |  | needs bad, which failed |  |\n",
-        "### bad: test\n\n```text\nno x\nsecond line\n```\n\n- /x/x-platform.yml:3\n- hint: `xp logs bad` shows it\n\n\
+        "### bad: test\n\n```text\nno x\nsecond line\n```\n\n- x-platform.yml:3\n- hint: `xp logs bad` shows it\n\n\
          The end of its log:\n\n```text\nx\n```\n",
         "<details><summary>1 up to date</summary>\n\nskipped\n\n</details>\n",
     ] {

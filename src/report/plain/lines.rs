@@ -170,6 +170,10 @@ impl Lines {
             | Event::WorkStarted { .. }
             | Event::Started { .. }
             | Event::Finished { .. }
+            | Event::SidecarStarted { .. }
+            | Event::SidecarReady { .. }
+            | Event::SidecarOutput { .. }
+            | Event::SidecarEnded { .. }
             | Event::TestReport { .. }
             | Event::Unknown => {}
         }

@@ -170,6 +170,10 @@ impl Bars {
             | Event::Planned { .. }
             | Event::StepFinished { .. }
             | Event::Finished { .. }
+            | Event::SidecarStarted { .. }
+            | Event::SidecarReady { .. }
+            | Event::SidecarOutput { .. }
+            | Event::SidecarEnded { .. }
             | Event::TestReport { .. }
             | Event::Unknown => {}
             Event::UnitFinished { unit, ended } => {

@@ -18,6 +18,7 @@ use crate::xp::Xp;
 pub const CASES: &[Case] = cases![
     folders_are_mounted_by_their_host_paths,
     the_platform_can_be_on_a_named_volume,
+    items_and_plugins_run_on_mounted_folders_and_volumes,
     caches_can_be_mounted_separately,
     files_only_in_the_container_are_rejected,
     an_image_build_without_scripts_needs_no_mount,
@@ -135,6 +136,46 @@ fn the_platform_can_be_on_a_named_volume(t: &Context) {
         list.contains("Dockerfile") && list.contains(".git"),
         "{list}"
     );
+    process::succeed(t.engine().client().args(["volume", "rm", &name]));
+}
+
+fn items_and_plugins_run_on_mounted_folders_and_volumes(t: &Context) {
+    let image = t.engine().busybox();
+    let dockerfile = format!(
+        "FROM {image}\nENTRYPOINT [\"/bin/sh\", \"-c\", \"cat /config/config.json .git/HEAD > by-plugin; touch /cache/made\"]\n"
+    );
+    let plugin = t.builder("plug", &dockerfile, &[]);
+    let keys = format!(
+        "dockerBuilder: {{ cache: [ /cache ] }}\nscripts:\n  build:\n    - {{ plugin: {plugin}, with: {{ a: 1 }} }}\n    \
+         - {{ run: [ 'cp by-plugin by-item; test -e /cache/made' ], image: {image} }}"
+    );
+    let app = App::new(t, &[], &keys);
+    let expected = format!("{{\"a\":1}}{}\n", app.repository.head());
+    let mounted = format!("{}:/a/b c", t.dir().display());
+    let options = ["--volume", &mounted, "--workdir", "/a/b c"];
+    contained(t, &app, &options, ["build"]).success();
+    assert_eq!(app.read("by-item"), expected);
+    t.engine().remove_image(&app.image_of_head());
+    let name = t.prefix().replace('/', "-");
+    let volume = format!("{name}:/data");
+    let [manifest, builders] = ["x-platform.yml", "builders"]
+        .map(|it| format!("{}:/data/x/{it}:ro", t.dir().join(it).display()));
+    let options = [
+        "--volume",
+        &volume,
+        "--volume",
+        &manifest,
+        "--volume",
+        &builders,
+        "--workdir",
+        "/data/x",
+    ];
+    contained(t, &app, &options, ["build"]).success();
+    let read = t
+        .engine()
+        .run(&app.image_of_head(), ["cat", "/src/by-item"]);
+    assert_eq!(read, expected.trim_end());
+    assert_eq!(t.containers(), [Value::Null; 0]);
     process::succeed(t.engine().client().args(["volume", "rm", &name]));
 }
 

@@ -211,9 +211,22 @@ fn the_images_of_a_lock_are_copied_by_digest(t: &Context) {
     assert_ne!(digests(t, &moving, old)[0], before[0]);
     forget(t, old);
     move_to(&mut moving, new.host());
+    moving.script = "echo old > made";
+    moving.write();
+    t.xp(["build", "--locked"])
+        .failure(3)
+        .stderr_contains("2 images are not in the registry")
+        .stderr_contains(&format!(
+            "hint: `xp copy --from {} --locked` copies",
+            old.host()
+        ));
     let copy = t.xp(["copy", "--from", old.host(), "--locked"]).success();
     copy.stdout_contains("\n2 copied\n");
     assert_eq!(digests(t, &moving, &new), before);
+    // The lock still has the former names.
+    t.xp(["build", "--locked"]).success();
+    moving.script = "echo changed > made";
+    moving.write();
     assert_eq!(new.identity_tags(&t.image("base")).len(), 1);
     // The locked tags stay where they are; the current image gets its own identity tag.
     let copy = t.xp(["copy", "--from", old.host()]).success();

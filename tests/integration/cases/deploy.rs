@@ -20,6 +20,8 @@ pub const CASES: &[Case] = cases![
     a_rollback_goes_back,
     a_rollback_uses_the_recorded_kustomize_files,
     a_rollback_uses_digests_despite_changed_image_names,
+    a_rollback_survives_a_renamed_service,
+    a_renamed_image_is_still_replaced,
     a_trusted_image_can_be_rolled_back_to,
     a_failed_rollout_is_reported,
     a_rollout_timeout_is_reported,
@@ -291,10 +293,11 @@ fn a_rollback_uses_digests_despite_changed_image_names(t: &Context) {
     commit();
     product.backend.commit(&[("content", "newer")], "Newer");
     deploy(t, ["--build"]).success();
+    // The manifest of that time knows it.
     deploy(t, ["--rollback"])
         .success()
-        .stderr_contains("warning: cannot use the kustomize files of deploy 1")
-        .stderr_contains("references no image of zbackend, which is part of deploy 1");
+        .stdout_contains("rolls back to deploy 1 of ")
+        .does_not_contain("warning");
     assert_eq!(running(&namespace, "zbackend"), first);
     // The overlay has moved, too.
     fs::rename(t.dir().join("k8s/overlays"), t.dir().join("k8s/places")).expect("the overlays");
@@ -306,6 +309,74 @@ fn a_rollback_uses_digests_despite_changed_image_names(t: &Context) {
         .success()
         .stderr_contains("are not available; using the current files with its images: ");
     assert_eq!(running(&namespace, "zbackend"), first);
+}
+
+fn a_rollback_survives_a_renamed_service(t: &Context) {
+    let (product, namespace) = built(t);
+    let first = pinned(t, "zbackend", &product.backend.head());
+    t.git(".", &["init", "--quiet", "--initial-branch=master"]);
+    commit_platform(t);
+    deploy(t, []).success();
+    t.xp(["lock"]).success();
+    let text = t.read("x-platform.yml");
+    let text = text
+        .replace("  zbackend:\n", "  core:\n")
+        .replace("{image: zbackend}", "{image: core}")
+        .replace("  path: k8s\n", "  path: k8s\n  images: {core: zbackend}\n");
+    t.manifest(&text);
+    commit_platform(t);
+    t.xp(["build"]).success();
+    let lock = t.read("x-platform.lock");
+    t.write("old.lock", &lock);
+    t.xp(["lock"]).success();
+    t.xp(["diff", "staging"])
+        .success()
+        .stdout_contains("core  renamed");
+    product.backend.commit(&[("content", "newer")], "Newer");
+    deploy(t, ["--build"]).success();
+    assert_ne!(running(&namespace, "zbackend"), first);
+    deploy(t, ["--rollback", "--dry-run"])
+        .success()
+        .stdout_contains("rolls back to deploy 1 of ")
+        .does_not_contain("warning");
+    deploy(t, ["--rollback"]).success();
+    assert_eq!(running(&namespace, "zbackend"), first);
+}
+
+fn a_renamed_image_is_still_replaced(t: &Context) {
+    let (product, namespace) = built(t);
+    let text = t.read("x-platform.yml");
+    let renamed = text.replace("{image: zbackend}", "{image: core}");
+    // Before the first deploy, only the name of the service tells.
+    t.manifest(&renamed);
+    t.xp(["build"]).success();
+    deploy(t, ["--dry-run"]).success().stderr_contains(
+        "has the image `zbackend`, which is not the image of the service `zbackend`; if it should be, set \
+         `zbackend: zbackend` in `deploy.images`",
+    );
+    t.manifest(&text);
+    deploy(t, []).success();
+    let before = running(&namespace, "zbackend");
+    t.manifest(&renamed);
+    for arguments in [&["--dry-run"][..], &["--render"], &[]] {
+        let deploy = deploy(t, []);
+        let deploy = arguments.iter().fold(deploy, |deploy, it| deploy.arg(it));
+        deploy
+            .failure(2)
+            .stderr_contains("k8s/overlays/staging has images that no longer belong to a service")
+            .stderr_contains("zbackend: replaced with the image of zbackend in deploy 1")
+            .stderr_contains("set `zbackend` as its name in `deploy.images`");
+    }
+    assert_eq!(running(&namespace, "zbackend"), before);
+    t.manifest(&renamed.replace(
+        "  path: k8s\n",
+        "  path: k8s\n  images: {zbackend: zbackend}\n",
+    ));
+    deploy(t, []).success();
+    assert_eq!(
+        running(&namespace, "zbackend"),
+        pinned(t, "core", &product.backend.head())
+    );
 }
 
 fn a_trusted_image_can_be_rolled_back_to(t: &Context) {
@@ -342,10 +413,14 @@ fn a_failed_rollout_is_reported(t: &Context) {
     assert_eq!(record(&namespace)[0]["state"], "failed");
     assert_eq!(running(&namespace, "zbackend"), bad);
     deploy(t, ["zfrontend"]).failure(2).stderr_contains(
-        "deploy 2 of staging is failed, so the running version of zbackend is unknown",
+        "deploy 2 of staging failed, so the running version of zbackend is unknown",
     );
+    // The failed one was applied, so it is what changes.
     deploy(t, ["--rollback"])
         .success()
+        .stdout_contains("rolls back to deploy 1 of ")
+        .stdout_contains("compared with deploy 2, which failed")
+        .stdout_contains("zbackend  moved")
         .stdout_contains("deploy 3 of staging finished");
     assert_eq!(running(&namespace, "zbackend"), before);
     assert_eq!(record(&namespace)[0]["state"], "deployed");
@@ -562,6 +637,10 @@ fn an_environment_is_compared_with_a_lock(t: &Context) {
     t.xp(["diff", "staging"])
         .success()
         .stdout_contains("staging and x-platform.lock are identical");
+    t.git(".", &["init", "--quiet"]);
+    t.xp(["diff", "stagin"])
+        .failure(2)
+        .stderr_contains("did you mean `staging`?");
     let before = product.backend.head();
     let head = product
         .backend
@@ -572,6 +651,17 @@ fn an_environment_is_compared_with_a_lock(t: &Context) {
         .success()
         .stdout_contains(&format!("{}..{}", &before[..8], &head[..8]))
         .stdout_contains("Make it newer");
+    // A service that is not deployed there is no difference.
+    let objects = t.read("k8s/base/all.yaml");
+    t.write(
+        "k8s/base/all.yaml",
+        &objects.replace("reference: zfrontend", "reference: other"),
+    );
+    deploy(t, ["--locked"]).success();
+    t.xp(["diff", "staging"])
+        .success()
+        .stderr_contains("staging references no image of zfrontend: not compared")
+        .stdout_contains("staging and x-platform.lock are identical");
     // A file with that name takes precedence.
     fs::copy(t.dir().join("x-platform.lock"), t.dir().join("staging")).expect("a file");
     t.xp(["diff", "staging"])

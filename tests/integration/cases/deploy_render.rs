@@ -255,7 +255,7 @@ fn kustomize_files_can_be_in_a_separate_repository(t: &Context) {
     render().stdout_contains("image: web:1");
     manifest(t, &product, &deploy("origin/mastre"));
     t.xp(["deploy", "staging", "--render"])
-        .failure(3)
+        .failure(2)
         .stderr_contains("deploy.git cannot be resolved")
         .stderr_contains("did you mean `master`");
 }

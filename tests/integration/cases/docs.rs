@@ -9,6 +9,7 @@ use super::contained::image_of_xp;
 use super::first_hour;
 use crate::case::Case;
 use crate::context::Context;
+use crate::language_server::tool;
 use crate::world::Access;
 
 pub const CASES: &[Case] = cases![
@@ -28,7 +29,9 @@ fn every_command_works(t: &Context) {
     fs::copy(wrapper, t.dir().join("bin/x-platform")).expect("a copy of the wrapper");
     let program = Path::new(env!("CARGO_BIN_EXE_xp"));
     let folder = program.parent().expect("the program lies in a folder");
-    let path = format!("{}:/usr/bin:/bin", folder.display());
+    let compose = tool("docker-compose");
+    let compose = compose.parent().expect("a folder").display();
+    let path = format!("{}:{compose}:/usr/bin:/bin", folder.display());
     let mut count = 0;
     // The tutorial has its own platform and test.
     let pages = pages().into_iter();
@@ -204,9 +207,25 @@ fn deployed(t: &Context) {
     t.write("k8s/base/kustomization.yaml", "resources: [all.yaml]\n");
     let overlay = format!("namespace: {}\nresources: [../../base]\n", namespace.name());
     t.write("k8s/overlays/staging/kustomization.yaml", &overlay);
+    let service = |name: &str| {
+        // The images have no programs.
+        format!(
+            "  {name}: {{image: {name}, volumes: ['/bin/busybox:/busybox:ro'], command: [/busybox, sleep, '600'], \
+             stop_signal: SIGKILL}}\n"
+        )
+    };
+    let (_, project) = t.prefix().split_once('/').expect("two parts");
+    t.write(
+        "docker-compose.yml",
+        &format!(
+            "name: {project}\nservices:\n{}{}",
+            service("zbackend"),
+            service("zfrontend")
+        ),
+    );
     let section = format!(
         "deploy:\n  path: k8s\n  environments:\n    staging: {{overlay: overlays/staging, context: \
-         staging-cluster, namespace: {}}}\n",
+         staging-cluster, namespace: {}}}\n    dev: {{compose: docker-compose.yml}}\n",
         namespace.name()
     );
     t.manifest(&(t.read("x-platform.yml") + &section));

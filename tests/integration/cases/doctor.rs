@@ -285,7 +285,7 @@ fn missing_references_have_suggestions(t: &Context) {
         Service::new("zbackend", &url).reference("origin/mastre"),
         Service::new("zfrontend", &url).reference("origin/master"),
     ]);
-    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    let findings = Findings::of(t, t.xp(["doctor"]), 2);
     let error = findings.only("git-remotes", "error");
     says(error, "has no branch or tag `origin/mastre`");
     says(error, "did you mean `master` instead of `origin/mastre`?");

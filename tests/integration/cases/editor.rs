@@ -10,6 +10,7 @@ use crate::language_server::LanguageServer;
 pub const CASES: &[Case] = cases![
     an_unknown_key_is_underlined,
     keys_are_completed_and_described,
+    settings_of_plugins_are_completed_and_checked,
     the_examples_have_no_problems,
 ];
 
@@ -145,6 +146,41 @@ fn keys_are_completed_and_described(t: &Context) {
         offered.iter().any(|label| label == "service"),
         "{offered:?}"
     );
+}
+
+fn settings_of_plugins_are_completed_and_checked(t: &Context) {
+    let label = r##"{"version":1,"kind":"step","with":{"properties":{"url":{"type":"string"},"depth":{"$ref":"#/$defs/depth"}},"required":["url"],"additionalProperties":false,"$defs":{"depth":{"type":"integer"}}}}"##;
+    t.write(
+        "builders/notes/Dockerfile",
+        &format!("FROM scratch\nLABEL x-platform.plugin='{label}'\n"),
+    );
+    t.manifest(MANIFEST);
+    let items = "    scripts:\n      build:\n        - make\n        - plugin: builders/notes\n          with:\n            ";
+    let text = prepare(t, &format!("{MANIFEST}{items}\n"));
+    let file = t.dir().join("x-platform.yml");
+    let mut server = LanguageServer::start(&t.dir());
+    server.open(&file, &text);
+    let offered = server.complete(&file, text.lines().count() - 1, 12);
+    for key in ["url", "depth"] {
+        assert!(offered.iter().any(|label| label == key), "{offered:?}");
+    }
+    let with = |settings: &str| format!("{FIRST_LINE}{MANIFEST}{items}{settings}\n");
+    let found = server.open(&t.dir().join("wrong.yml"), &with("{ulr: x, depth: deep}"));
+    for wanted in ["ulr", "url", "integer"] {
+        let is_reported = found.iter().any(|problem| {
+            let message = problem["message"].as_str().unwrap_or_default();
+            message.contains(wanted)
+        });
+        assert!(is_reported, "{wanted}: {found:#?}");
+    }
+    let found = server.open(&t.dir().join("right.yml"), &with("{url: x, depth: 2}"));
+    assert!(found.is_empty(), "{found:#?}");
+    // Other plugins have other settings.
+    let other = with("{any: x}").replace("builders/notes", "builders/other");
+    assert!(server.open(&t.dir().join("other.yml"), &other).is_empty());
+    // The schema of every platform has none of them.
+    let general = t.xp(["schema", "manifest"]).success().stdout;
+    assert!(!general.contains("builders/notes"));
 }
 
 fn the_examples_have_no_problems(_: &Context) {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use crate::case::Case;
 use crate::context::Context;
+use crate::language_server::tool;
 use crate::platform::Service;
 use crate::process;
 use crate::repository::write_file;
@@ -163,6 +164,8 @@ impl<'a> Walk<'a> {
         let command = self.localized(&step.command);
         let program = Path::new(env!("CARGO_BIN_EXE_xp"));
         let program = program.parent().expect("a folder").display();
+        let compose = tool("docker-compose");
+        let compose = compose.parent().expect("a folder").display();
         // A single stream keeps the order; bash, because completions use it.
         let script = format!("exec 2>&1\n{command}");
         let output = self
@@ -171,7 +174,7 @@ impl<'a> Walk<'a> {
             .dir(&self.folder)
             .env(
                 "PATH",
-                format!("{program}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
+                format!("{program}:{compose}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
             )
             .stdin(&step.input)
             .failure(step.exit);

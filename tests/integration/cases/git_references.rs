@@ -156,7 +156,7 @@ fn a_missing_reference_has_suggestions(t: &Context) {
             t.platform(&[Service::new("zbackend", &url).reference(reference)]);
             for command in ["plan", "sync"] {
                 t.xp([command])
-                    .failure(3)
+                    .failure(2)
                     .stderr_contains(&format!(
                         "error: zbackend cannot be resolved: {url} has no branch or tag `{reference}`"
                     ))
@@ -213,7 +213,7 @@ fn a_suggestion_is_never_ambiguous(t: &Context) {
     ] {
         for url in [remote.url_http(), remote.url_file()] {
             t.platform(&[Service::new("zbackend", &url).reference(reference)]);
-            t.xp(["sync"]).failure(3).stderr_contains(hint);
+            t.xp(["sync"]).failure(2).stderr_contains(hint);
         }
     }
 }
@@ -339,7 +339,7 @@ fn a_deleted_branch_is_an_error_until_the_manifest_changes(t: &Context) {
     t.assert_built("zbackend", &feature);
     remote.delete_branch("feature");
     t.xp(["build"])
-        .failure(3)
+        .failure(2)
         .stderr_contains("has no branch or tag `feature`");
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), feature);
 

@@ -320,7 +320,10 @@ fn a_failing_instruction_is_reported(t: &Context) {
     let app = App::new(t, &[], "");
     let base = t.engine().busybox();
     for (number, builder) in builders(t).iter().enumerate() {
-        let dockerfile = format!("FROM {base}\nRUN echo {builder} says no; exit 7\n");
+        let dockerfile = format!(
+            "FROM {base}\nRUN echo {builder} says no; \\\n    exit 7; : {} end of a long line\n",
+            "x".repeat(60)
+        );
         app.repository
             .commit(&[("Dockerfile", &dockerfile)], "Fail");
         let output = with(builder, app.build()).failure(1);
@@ -330,6 +333,12 @@ fn a_failing_instruction_is_reported(t: &Context) {
             .stderr_contains(&says);
         let output = output.stderr_contains("image.log");
         assert!(output.stderr.contains('7'), "{output}");
+        if !t.engine().product().is_podman() {
+            // The log has the whole command, once.
+            assert!(output.stderr.contains(" …` exited with 7"), "{output}");
+            let (_, error) = output.stderr.rsplit_once("\nerror: app: ").expect("it");
+            assert_eq!(error.matches("end of a long line").count(), 1, "{output}");
+        }
         let log = String::from_utf8(app.log(number + 1, "image"));
         assert!(log.expect("text").contains(&format!("{builder} says no\n")));
         assert!(!app.is_built());

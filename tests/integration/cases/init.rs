@@ -125,6 +125,8 @@ services:
         "GREETING: hello world",
         "# - db: compose runs the image postgres:16",
         "# worker in docker-compose.yml is the same build",
+        "    dev:\n      compose:\n        - docker-compose.yml\n        - docker-compose.override.yml\n      services:\n        \
+         api:\n          - api\n          - worker\n",
     ] {
         assert!(manifest.contains(part), "{part}:\n{manifest}");
     }

@@ -199,6 +199,9 @@ fn git_ignores_what_xp_writes(t: &Context) {
     terminal.wait_for("Registry to push images to");
     terminal.type_keys("\n");
     terminal.wait_for("Add /.xp/ to .gitignore? [yes]:");
+    // Any other word is neither yes nor no.
+    terminal.type_keys("sure\n");
+    terminal.wait_for("the answer must be `yes` or `no`, not `sure`");
     terminal.type_keys("y\n");
     let (status, screen) = terminal.wait();
     assert!(

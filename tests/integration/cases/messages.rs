@@ -36,6 +36,21 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("key.yml", "dockerBuilder:", "dockerbuildr:"),
     ("phase.yml", "      build: [make]", "      biuld: [make]"),
     (
+        "item.yml",
+        "      build: [make]",
+        "      build: [{run: [make]}]",
+    ),
+    (
+        "settings.yml",
+        "      build: [make]",
+        "      build: [{plugin: builders/notes, with: {fiel: a, format: jsno}}]",
+    ),
+    (
+        "label.yml",
+        "      build: [make]",
+        "      build: [{plugin: builders/later}]",
+    ),
+    (
         "need.yml",
         "    docker: {image: zfrontend}",
         "    docker: {image: zfrontend}\n    needs: [zbackned]",
@@ -72,6 +87,14 @@ fn error_messages_match_the_catalogue(t: &Context) {
         t.write(file, &named(&MANIFEST.replace(right, wrong)));
     }
     t.write("builders/tools/Dockerfile", "FROM scratch\n");
+    let schema = r#"{"required":["file"],"additionalProperties":false,"properties":{"file":{"type":"string"},"format":{"enum":["text","json"]}}}"#;
+    let label = |version: u8| {
+        format!(
+            "FROM scratch\nLABEL x-platform.plugin='{{\"version\":{version},\"kind\":\"step\",\"with\":{schema}}}'\n"
+        )
+    };
+    t.write("builders/notes/Dockerfile", &label(1));
+    t.write("builders/later/Dockerfile", &label(2));
     t.write("notes.txt", "not a lock\n");
 
     let dir = t.dir().display().to_string();

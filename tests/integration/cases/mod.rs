@@ -9,6 +9,7 @@ mod check;
 mod ci;
 mod cluster;
 mod completions;
+mod compose_deploy;
 mod contained;
 mod copy;
 mod credentials;
@@ -51,6 +52,7 @@ mod init_compose;
 mod init_folders;
 mod init_west;
 mod interrupt;
+mod items;
 mod kill;
 mod kill_commands;
 mod local;
@@ -64,12 +66,13 @@ mod needed_images;
 mod otlp;
 mod plain_lines;
 mod plan;
+mod plugins;
 mod publish;
 mod push_rights;
 mod recipe;
 mod refusals;
 mod refused_push;
-mod remote;
+pub mod remote;
 mod report;
 mod report_page;
 mod reproduce;
@@ -77,14 +80,17 @@ mod requests;
 mod run;
 mod run_terminal;
 mod scale;
+mod scm;
 mod scripts;
 mod selection;
+mod sidecars;
 mod small;
 mod status;
 mod terminal;
 mod test_reports;
 mod trains;
 mod two_at_once;
+mod verify;
 mod waiting;
 mod why;
 mod world;
@@ -105,6 +111,7 @@ pub fn all() -> Vec<Case> {
         ci::CASES,
         cluster::CASES,
         completions::CASES,
+        compose_deploy::CASES,
         contained::CASES,
         copy::CASES,
         credentials::CASES,
@@ -147,6 +154,7 @@ pub fn all() -> Vec<Case> {
         init_folders::CASES,
         init_west::CASES,
         interrupt::CASES,
+        items::CASES,
         kill::CASES,
         kill_commands::CASES,
         local::CASES,
@@ -160,6 +168,7 @@ pub fn all() -> Vec<Case> {
         otlp::CASES,
         plain_lines::CASES,
         plan::CASES,
+        plugins::CASES,
         publish::CASES,
         push_rights::CASES,
         recipe::CASES,
@@ -173,13 +182,16 @@ pub fn all() -> Vec<Case> {
         run_terminal::CASES,
         scale::CASES,
         if scale::is_full() { scale::LONG } else { &[] },
+        scm::CASES,
         scripts::CASES,
         selection::CASES,
+        sidecars::CASES,
         status::CASES,
         terminal::CASES,
         test_reports::CASES,
         trains::CASES,
         two_at_once::CASES,
+        verify::CASES,
         waiting::CASES,
         why::CASES,
         world::CASES,

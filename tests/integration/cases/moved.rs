@@ -244,12 +244,16 @@ fn moving_a_repository_builds_nothing(t: &Context) {
     let mut moving = Moving::new(t, Some(t.registry().host().to_owned()));
     moving.build();
     t.xp(["sync"]).success();
+    t.xp(["lock"]).success();
     let before = t.git("src/base", &["rev-parse", "HEAD"]);
     moving.remote = moving.base.url_http();
     moving.write();
     let plan = t.xp(["plan"]).success();
     plan.stdout_contains("Nothing to do");
     nothing_is_built(t);
+    t.xp(["build", "--locked"]).success();
+    let check = t.xp(["lock", "--check"]).failure(1);
+    check.stdout_contains("remote");
     // New commits come from the new URL; the working copy still follows its own.
     let head = moving.base.commit(&[("new", "1\n")], "More");
     t.xp(["build"]).success();

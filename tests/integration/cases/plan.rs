@@ -477,7 +477,7 @@ fn a_reference_option_takes_precedence_over_branch(t: &Context) {
     assert!(row("zfrontend").contains(&task), "{plan}");
     let unknown = t
         .xp(["plan", "--reference", "zbackend=origin/TASK-98"])
-        .failure(3);
+        .failure(2);
     unknown
         .stderr_contains("TASK-98")
         .stderr_contains("TASK-981")

@@ -13,6 +13,7 @@ use crate::world::{Gateway, Registry, RegistryKind, Reply};
 
 pub const CASES: &[Case] = cases![
     a_refused_push_names_its_cause,
+    a_refused_tag_is_named,
     an_unexplained_refusal_is_queried_from_the_registry,
     a_partial_image_is_not_pushed,
     a_pull_by_digest_adds_no_name,
@@ -104,6 +105,23 @@ fn a_refused_push_names_its_cause(t: &Context) {
             output.contains("allow overwriting") || output.contains("--trust-commit");
         assert!(!is_about_tag, "{status} {code}: {output}");
     }
+}
+
+fn a_refused_tag_is_named(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    let gateway = Gateway::before(t.registry().host(), |incoming| {
+        let is_protected = incoming.method == "PUT" && incoming.path.ends_with("/manifests/v1.0");
+        match is_protected {
+            true => Reply::error(403, "DENIED", "v1.0 is a protected tag"),
+            false => Reply::Forward,
+        }
+    });
+    small::platform(t, gateway.host(), &[("zbackend", &repository)]);
+    t.xp(["build", "--tag", "v1.0"])
+        .failure(1)
+        .stderr_contains("does not allow anonymous users to set the tag v1.0 of ")
+        .stderr_contains("hint: if tags are immutable or protected in the registry, exempt those")
+        .does_not_contain("request access");
 }
 
 fn an_unexplained_refusal_is_queried_from_the_registry(t: &Context) {

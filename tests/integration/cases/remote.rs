@@ -80,7 +80,7 @@ fn container(t: &Context) -> String {
 }
 
 #[track_caller]
-fn assert_nothing_left(t: &Context) {
+pub fn assert_nothing_left(t: &Context) {
     wait_until("no container is left", || containers(t) == 0);
     wait_until("no volume of a build is left", || volumes(t).0.is_empty());
 }

@@ -293,7 +293,7 @@ fn markdown_is_added_to_the_job_summary(t: &Context) {
             .contains("<summary>1 up to date</summary>")
     );
     let unknown = ["--reference", "app=missing"];
-    build().args(unknown).failure(3);
+    build().args(unknown).failure(2);
     let last = t.read("summary.md");
     let last = last.rsplit("\n## ").next().expect("a section");
     assert!(

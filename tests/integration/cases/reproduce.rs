@@ -22,7 +22,7 @@ pub const CASES: &[Case] = cases![
 
 /// Returns the command printed for a failed step.
 #[track_caller]
-fn command(output: &Output) -> String {
+pub fn command(output: &Output) -> String {
     let (_, rest) = output
         .stderr
         .split_once("\n  debug with:\n    ")
@@ -31,7 +31,7 @@ fn command(output: &Output) -> String {
     command.to_owned()
 }
 
-fn repeat(t: &Context, command: &str) -> crate::xp::Xp {
+pub fn repeat(t: &Context, command: &str) -> crate::xp::Xp {
     // From any folder, because all paths are absolute.
     t.program("sh", ["-c", command]).dir("/")
 }

@@ -241,7 +241,7 @@ fn a_train_is_shown_by_its_references(t: &Context) {
     t.xp(["build", "--branch", "TASK-981"]).success();
     let status = t.xp(["status", "--branch", "TASK-981"]).success();
     assert_eq!(cell(&status), ["master", &backend.head()[..8], "verified"]);
-    let status = t.xp(["status", "--branch", "TASK-918"]).failure(3);
+    let status = t.xp(["status", "--branch", "TASK-918"]).failure(2);
     status
         .stderr_contains("did you mean `TASK-981`")
         .stdout_contains("zbackend");
@@ -279,7 +279,7 @@ fn an_unresponsive_remote_does_not_hide_other_results(t: &Context) {
     let missing = small::service(t, "zbackend", &backend.url_http(), "", "")
         .replace("origin/master", "origin/mastre");
     small::manifest(t, "", &missing);
-    let status = t.xp(["status"]).failure(3);
+    let status = t.xp(["status"]).failure(2);
     assert_eq!(cells(&status, "zbackend")[1], "?");
     status.stderr_contains("hint: did you mean `master` instead of `origin/mastre`?");
 }

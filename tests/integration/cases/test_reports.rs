@@ -103,6 +103,19 @@ fn test_cases_replace_phases(t: &Context) {
     assert_eq!(names(&suite).len(), 4, "{suite}");
     assert_eq!(suite["failures"], "1");
     assert_eq!(suite["skipped"], "1");
+    t.xp(["report"]).success();
+    let page = t.read(".xp/logs/1/report.html");
+    for shown in [
+        "4 test cases",
+        "1 failed",
+        "1 skipped",
+        "a.B: fails &amp; ends",
+        "<p class=\"message\">1 &lt; 2</p>",
+        "at line &lt;3&gt;",
+        "not yet",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
     assert!(t.exists(".xp/logs/1/app/reports/1.xml"));
     // An up-to-date service runs no tests.
     app.build().success();

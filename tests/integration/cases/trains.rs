@@ -293,7 +293,7 @@ fn a_branch_that_no_repository_has_is_an_error(t: &Context) {
         ["sync", "--branch", "TASK-918"],
     ] {
         t.xp(arguments)
-            .failure(3)
+            .failure(2)
             .stderr_contains(
                 "no repository in the manifest has a branch `TASK-918`\nhint: did you mean `TASK-981` instead of `TASK-918`?",
             );
@@ -301,7 +301,7 @@ fn a_branch_that_no_repository_has_is_an_error(t: &Context) {
     // A tag is not a branch.
     product.repositories["other"].tag("v1.0");
     t.xp(["build", "--branch", "v1.0"])
-        .failure(3)
+        .failure(2)
         .stderr_contains("hint: `--branch` requires the branch in at least one repository");
     assert_eq!(product.all_tags(), BTreeMap::new());
     assert!(!t.exists("src"));
@@ -315,7 +315,7 @@ fn a_branch_may_exist_only_in_unselected_services(t: &Context) {
     build.stdout_contains("On TASK-981: 0 of 1 services.");
     assert!(product.tags("other").contains(&"TASK-981".to_owned()));
     t.xp(["build", "other", "--branch", "TASK-918"])
-        .failure(3)
+        .failure(2)
         .stderr_contains("did you mean `TASK-981`");
 }
 

@@ -34,6 +34,7 @@ pub const CASES: &[Case] = cases![
     variables_are_passed_by_name,
     the_home_folder_is_the_callers,
     a_working_copy_is_built_in_place,
+    sidecars_run_beside_the_scripts,
     missing_mounts_are_reported,
     a_missing_image_is_reported,
     the_image_is_built_from_its_sources,
@@ -376,6 +377,22 @@ fn a_working_copy_is_built_in_place(t: &Context) {
         .stderr_contains("app | changed here");
     assert!(t.exists("src/app/made"));
     assert!(!t.exists("src/app/node_modules"), "only mounted upon");
+}
+
+fn sidecars_run_beside_the_scripts(t: &Context) {
+    if t.engine().product().is_podman() {
+        return;
+    }
+    let busybox = t.engine().busybox();
+    let keys = format!(
+        "dockerBuilder: {{ image: {busybox} }}\n\
+         sidecars: {{ db: {{ image: {busybox}, command: [sleep, '1000'] }} }}\n\
+         verify: {{ command: [sleep, '1000'] }}\n\
+         scripts: {{ test: [ping -c 1 -W 5 db], verify: [ping -c 1 -W 5 app] }}"
+    );
+    let app = App::new(t, &[], &keys);
+    wrapper(t, ["build"]).success();
+    assert!(app.is_built());
 }
 
 fn missing_mounts_are_reported(t: &Context) {

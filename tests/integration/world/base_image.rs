@@ -43,7 +43,8 @@ pub fn import(engine: &Engine, root: &Path) -> String {
     name
 }
 
-fn lay_out(root: &Path) {
+/// Writes busybox and the usual folders.
+pub fn lay_out(root: &Path) {
     for (folder, mode) in [
         ("bin", 0o755),
         ("etc", 0o755),

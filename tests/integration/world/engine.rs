@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
-use super::base_image;
 use super::product::Product;
 use super::server::{Server, Starter};
 use super::tls::Certificates;
+use super::{base_image, debian_image};
 use crate::process::{self, succeed};
 
 /// The default socket.
@@ -205,6 +205,11 @@ impl Engine {
     pub fn busybox(&self) -> &str {
         self.busybox
             .get_or_init(|| base_image::import(self, &self.directory.join("busybox")))
+    }
+
+    /// Returns the name of an image of Debian with these packages. It is made once, and kept in `target`.
+    pub fn debian(&self, packages: &[&str]) -> String {
+        debian_image::import(self, packages)
     }
 
     /// Returns the product and version.

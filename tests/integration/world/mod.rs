@@ -3,10 +3,13 @@
 mod access_log;
 mod base_image;
 mod cluster;
+mod debian_image;
 mod engine;
 mod folder;
 mod gateway;
 mod git_server;
+mod hg_image;
+mod hg_server;
 mod product;
 mod registry;
 mod server;
@@ -24,6 +27,7 @@ pub use cluster::{Access, Cluster, Namespace, Outcome, Refusal};
 pub use engine::Engine;
 pub use gateway::{Fault, Gateway, Incoming, Reply};
 pub use git_server::{GitServer, GitServerKind};
+pub use hg_server::HgServer;
 pub use product::Store;
 pub use registry::{Registry, RegistryKind};
 pub use server::{PROGRAM, closed_port};
@@ -68,6 +72,8 @@ pub struct World {
     remote_engine: Lazy<(Engine, u16)>,
     registries: [Lazy<Registry>; RegistryKind::COUNT],
     git_servers: [Lazy<GitServer>; GitServerKind::COUNT],
+    hg_servers: [Lazy<HgServer>; 2],
+    hg_base: Lazy<String>,
     sshd: Lazy<Sshd>,
     cluster: Lazy<Cluster>,
     certificates: Lazy<Certificates>,
@@ -104,6 +110,8 @@ impl World {
             remote_engine: Lazy::new(),
             registries: [const { Lazy::new() }; RegistryKind::COUNT],
             git_servers: [const { Lazy::new() }; GitServerKind::COUNT],
+            hg_servers: [const { Lazy::new() }; 2],
+            hg_base: Lazy::new(),
             sshd: Lazy::new(),
             cluster: Lazy::new(),
             certificates: Lazy::new(),
@@ -173,6 +181,28 @@ impl World {
         })
     }
 
+    /// Returns the Mercurial server, or the one that requires a login. Both serve the same repositories.
+    pub fn hg_server(&self, has_auth: bool) -> &HgServer {
+        self.hg_servers[usize::from(has_auth)].get(|| {
+            let htpasswd = has_auth.then(|| self.htpasswd());
+            let directory = self.directory(if has_auth { "hg-auth" } else { "hg" });
+            HgServer::start(&self.starter, &directory, &self.hg_repositories(), htpasswd)
+        })
+    }
+
+    /// Returns the folder of the Mercurial repositories.
+    pub fn hg_repositories(&self) -> PathBuf {
+        self.directory("hg-repositories")
+    }
+
+    /// Returns the name of a base image with Mercurial and Python.
+    pub fn hg_base(&self) -> &str {
+        self.hg_base.get(|| {
+            let root = self.directory("hg-image");
+            Ok(hg_image::import(self.engine(), &root))
+        })
+    }
+
     /// Returns the ssh server, which serves the same repositories by their path.
     pub fn sshd(&self) -> &Sshd {
         self.sshd
@@ -226,6 +256,9 @@ impl World {
             }
             for git_server in self.git_servers.iter().filter_map(Lazy::started) {
                 scope.spawn(|| git_server.stop());
+            }
+            for hg_server in self.hg_servers.iter().filter_map(Lazy::started) {
+                scope.spawn(|| hg_server.stop());
             }
             scope.spawn(|| self.sshd.started().map(Sshd::stop));
             scope.spawn(|| self.cluster.started().map(Cluster::stop));

@@ -6,6 +6,7 @@ use bollard::moby::buildkit::v1::StatusResponse;
 use bollard::models::{BuildInfo, BuildInfoAux};
 use bytes::Bytes;
 
+use super::instruction_error::shortened;
 use super::vertex_lines::VertexLines;
 use crate::model::dockerfile::FailedInstruction;
 
@@ -94,7 +95,7 @@ impl BuildLog {
                 self.step = FailedInstruction::vertex(&vertex.name);
             }
             if self.ended.insert(vertex.digest) && !vertex.error.is_empty() {
-                output(format!("ERROR: {}\n", vertex.error).into());
+                output(format!("ERROR: {}\n", shortened(&vertex.error)).into());
             }
         }
         for warning in status.warnings {

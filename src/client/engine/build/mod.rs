@@ -7,6 +7,7 @@ mod classic;
 pub mod context;
 pub mod dockerignore;
 mod error_source;
+pub mod instruction_error;
 mod log;
 pub mod session;
 mod solve;

@@ -47,6 +47,11 @@ impl SecretValue {
     /// The maximum length that BuildKit accepts, in bytes.
     pub const MAX_LENGTH: usize = 500 * 1024;
 
+    /// Returns the value.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Wraps a value.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(bytes)

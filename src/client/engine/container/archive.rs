@@ -21,6 +21,7 @@ use super::pipe;
 use crate::client::engine::connect::endpoint::EngineEndpoint;
 use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};
 use crate::client::engine::container::copy_back;
+use crate::client::engine::container::held::CreatedHeld;
 use crate::client::engine::container::source_upload::{SentFiles, SourceUpload, UploadItem};
 use crate::client::engine::{Engine, EngineError};
 
@@ -44,39 +45,35 @@ impl CreatedContainer {
         items: Vec<UploadItem>,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<SentFiles, EngineError> {
-        let upload = SourceUpload::new(items);
-        let sent = upload.sent();
-        // A file's error is the actual cause: the engine only sees that the request ended early.
-        let (failed, mut failure) = tokio::sync::mpsc::channel::<String>(1);
-        let bytes = std::sync::Arc::new(AtomicU64::new(0));
-        let counted = bytes.clone();
-        let body = upload.stream().map(move |chunk| {
-            match &chunk {
-                Ok(chunk) => _ = counted.fetch_add(chunk.len() as u64, Ordering::Relaxed),
-                Err(error) => _ = failed.try_send(error.to_string()),
-            }
-            chunk
-        });
-        let options = UploadToContainerOptionsBuilder::default().path("/").build();
-        let engine = self.engine.without_timeout();
-        let upload = engine.upload_to_container(&self.id, Some(options), body_try_stream(body));
-        let mut upload = std::pin::pin!(upload);
-        let mut ticks = tokio::time::interval(TICK);
-        let result = loop {
-            tokio::select! {
-                result = &mut upload => break result,
-                _ = ticks.tick() => progress(bytes.load(Ordering::Relaxed)),
-            }
-        };
-        if let Err(error) = result {
-            return Err(match failure.try_recv() {
-                Ok(reason) => EngineError::Unsent(reason),
-                Err(_) => EngineError::new("receive the files of the build", error),
-            });
-        }
-        progress(bytes.load(Ordering::Relaxed));
-        let sent = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(sent)
+        send(&self.engine, &self.id, items, progress).await
+    }
+
+    /// Copies files of a container that never runs back, as [`BuilderContainer::copy_back`] does.
+    ///
+    /// # Errors
+    ///
+    /// If the engine rejects the request, the response is truncated, or files cannot be written.
+    pub async fn copy_back(
+        &self,
+        path: &str,
+        place: CopyBackTarget,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<CopyBackReport, EngineError> {
+        copy_back_from(&self.engine, &self.id, path, place, progress, false).await
+    }
+
+    /// Reads files of a container that never runs, as [`BuilderContainer::read_files`] does.
+    ///
+    /// # Errors
+    ///
+    /// If the engine rejects the request, or the response is invalid.
+    pub async fn read_files(
+        &self,
+        path: &Path,
+        limit: u64,
+        is_wanted: impl Fn(&Path, u64, u64) -> bool + Send + 'static,
+    ) -> Result<Vec<(PathBuf, Vec<u8>)>, EngineError> {
+        read_files(&self.engine, &self.id, path, limit, is_wanted).await
     }
 }
 
@@ -95,66 +92,7 @@ impl BuilderContainer {
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<CopyBackReport, EngineError> {
         self.end_processes().await?;
-        let options = DownloadFromContainerOptionsBuilder::default()
-            .path(path)
-            .build();
-        let engine = self.engine.without_timeout();
-        let mut archive = Box::pin(engine.download_from_container(&self.id, Some(options)));
-        let action = "send the results of the build";
-        let first = match archive.next().await {
-            Some(Err(error)) => match EngineError::new(action, error) {
-                // The container may be gone. It must be if the mount point itself is not found.
-                error if error.status() == Some(404) => {
-                    if place.part.as_os_str().is_empty() {
-                        return Err(EngineError::ContainerGone);
-                    }
-                    self.ensure_running().await?;
-                    None
-                }
-                error => return Err(error),
-            },
-            Some(first) => Some(first),
-            None => {
-                let message = "empty response".to_owned();
-                return Err(EngineError::Refused {
-                    action: action.to_owned(),
-                    message,
-                    status: None,
-                });
-            }
-        };
-        let folder = place.folder.clone();
-        let unwritten = move |source| EngineError::Unwritten {
-            folder: folder.clone(),
-            source,
-        };
-        let Some(first) = first else {
-            // The folder was removed in the container.
-            let gone = tokio::task::spawn_blocking(move || copy_back::unpack(&place, None));
-            return crate::base::task::joined(gone.await).map_err(unwritten);
-        };
-        let bytes = std::sync::Arc::new(AtomicU64::new(0));
-        let counted = bytes.clone();
-        let chunks = futures_util::stream::iter([first]).chain(archive);
-        let chunks = chunks.map(move |chunk| {
-            if let Ok(chunk) = &chunk {
-                counted.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            }
-            chunk.map_err(|error| {
-                std::io::Error::other(crate::base::error::innermost(&error).to_string())
-            })
-        });
-        let unpacked = pipe::read(chunks, move |reader| {
-            copy_back::unpack(&place, Some(reader))
-        });
-        let mut unpacked = std::pin::pin!(unpacked);
-        let mut ticks = tokio::time::interval(TICK);
-        loop {
-            tokio::select! {
-                result = &mut unpacked => return result.map_err(unwritten),
-                _ = ticks.tick() => progress(bytes.load(Ordering::Relaxed)),
-            }
-        }
+        copy_back_from(&self.engine, &self.id, path, place, progress, true).await
     }
 
     /// Reads regular files below a path of the container, by their path relative to it. `is_wanted` is called with that
@@ -215,23 +153,150 @@ impl BuilderContainer {
 
     /// Returns an error if the container does not run.
     async fn ensure_running(&self) -> Result<(), EngineError> {
-        let options = None::<bollard::query_parameters::InspectContainerOptions>;
-        let found = self.engine.docker.inspect_container(&self.id, options);
-        match found.await {
-            Ok(found)
-                if found
-                    .state
-                    .as_ref()
-                    .is_none_or(|it| it.running != Some(false)) =>
-            {
-                Ok(())
-            }
-            Ok(_) => Err(EngineError::ContainerGone),
-            Err(error) => match EngineError::new("inspect the builder container", error) {
-                error if error.status() == Some(404) => Err(EngineError::ContainerGone),
-                error => Err(error),
-            },
+        ensure_usable(&self.engine, &self.id, true).await
+    }
+}
+
+impl CreatedHeld {
+    /// Copies further files to the container before it is started.
+    ///
+    /// # Errors
+    ///
+    /// If files cannot be read, or the engine rejects the request.
+    pub async fn send_items(&self, items: Vec<UploadItem>) -> Result<(), EngineError> {
+        send(&self.engine, &self.id, items, &|_| ()).await?;
+        Ok(())
+    }
+}
+
+/// Copies files to a container that does not run yet.
+async fn send(
+    engine: &Engine,
+    id: &str,
+    items: Vec<UploadItem>,
+    progress: &(dyn Fn(u64) + Send + Sync),
+) -> Result<SentFiles, EngineError> {
+    let upload = SourceUpload::new(items);
+    let sent = upload.sent();
+    // A file's error is the actual cause: the engine only sees that the request ended early.
+    let (failed, mut failure) = tokio::sync::mpsc::channel::<String>(1);
+    let bytes = std::sync::Arc::new(AtomicU64::new(0));
+    let counted = bytes.clone();
+    let body = upload.stream().map(move |chunk| {
+        match &chunk {
+            Ok(chunk) => _ = counted.fetch_add(chunk.len() as u64, Ordering::Relaxed),
+            Err(error) => _ = failed.try_send(error.to_string()),
         }
+        chunk
+    });
+    let options = UploadToContainerOptionsBuilder::default().path("/").build();
+    let engine = engine.without_timeout();
+    let upload = engine.upload_to_container(id, Some(options), body_try_stream(body));
+    let mut upload = std::pin::pin!(upload);
+    let mut ticks = tokio::time::interval(TICK);
+    let result = loop {
+        tokio::select! {
+            result = &mut upload => break result,
+            _ = ticks.tick() => progress(bytes.load(Ordering::Relaxed)),
+        }
+    };
+    if let Err(error) = result {
+        return Err(match failure.try_recv() {
+            Ok(reason) => EngineError::Unsent(reason),
+            Err(_) => EngineError::new("receive the files of the build", error),
+        });
+    }
+    progress(bytes.load(Ordering::Relaxed));
+    let sent = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(sent)
+}
+
+/// Copies files of a container back, which `must_run` or not.
+async fn copy_back_from(
+    engine: &Engine,
+    id: &str,
+    path: &str,
+    place: CopyBackTarget,
+    progress: &(dyn Fn(u64) + Send + Sync),
+    must_run: bool,
+) -> Result<CopyBackReport, EngineError> {
+    let options = DownloadFromContainerOptionsBuilder::default()
+        .path(path)
+        .build();
+    let long = engine.without_timeout();
+    let mut archive = Box::pin(long.download_from_container(id, Some(options)));
+    let action = "send the results of the build";
+    let first = match archive.next().await {
+        Some(Err(error)) => match EngineError::new(action, error) {
+            // The container may be gone. It must be if the mount point itself is not found.
+            error if error.status() == Some(404) => {
+                if place.part.as_os_str().is_empty() {
+                    return Err(EngineError::ContainerGone);
+                }
+                ensure_usable(engine, id, must_run).await?;
+                None
+            }
+            error => return Err(error),
+        },
+        Some(first) => Some(first),
+        None => {
+            let message = "empty response".to_owned();
+            return Err(EngineError::Refused {
+                action: action.to_owned(),
+                message,
+                status: None,
+            });
+        }
+    };
+    let folder = place.folder.clone();
+    let unwritten = move |source| EngineError::Unwritten {
+        folder: folder.clone(),
+        source,
+    };
+    let Some(first) = first else {
+        // The folder was removed in the container.
+        let gone = tokio::task::spawn_blocking(move || copy_back::unpack(&place, None));
+        return crate::base::task::joined(gone.await).map_err(unwritten);
+    };
+    let bytes = std::sync::Arc::new(AtomicU64::new(0));
+    let counted = bytes.clone();
+    let chunks = futures_util::stream::iter([first]).chain(archive);
+    let chunks = chunks.map(move |chunk| {
+        if let Ok(chunk) = &chunk {
+            counted.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        }
+        chunk.map_err(|error| {
+            std::io::Error::other(crate::base::error::innermost(&error).to_string())
+        })
+    });
+    let unpacked = pipe::read(chunks, move |reader| {
+        copy_back::unpack(&place, Some(reader))
+    });
+    let mut unpacked = std::pin::pin!(unpacked);
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            result = &mut unpacked => return result.map_err(unwritten),
+            _ = ticks.tick() => progress(bytes.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// Returns an error if a container does not exist, or does not run although it `must_run`.
+async fn ensure_usable(engine: &Engine, id: &str, must_run: bool) -> Result<(), EngineError> {
+    let options = None::<bollard::query_parameters::InspectContainerOptions>;
+    match engine.docker.inspect_container(id, options).await {
+        Ok(found) => {
+            let state = found.state.as_ref();
+            if must_run && state.is_some_and(|it| it.running == Some(false)) {
+                return Err(EngineError::ContainerGone);
+            }
+            Ok(())
+        }
+        Err(error) => match EngineError::new("inspect the builder container", error) {
+            error if error.status() == Some(404) => Err(EngineError::ContainerGone),
+            error => Err(error),
+        },
     }
 }
 

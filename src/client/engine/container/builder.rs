@@ -9,10 +9,12 @@ use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ExecInspectResponse;
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, ListContainersOptionsBuilder, PruneContainersOptionsBuilder,
+    RemoveContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Mutex, Notify};
 
@@ -26,6 +28,9 @@ const RESTORE_OWNER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long the engine may take to remove a container.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The number of attempts to remove ended containers that depend on each other.
+const PRUNE_ATTEMPTS: u32 = 4;
 
 /// The longest interval when polling the engine.
 const MAX_PAUSE: Duration = Duration::from_millis(50);
@@ -244,15 +249,20 @@ impl Engine {
         self.docker.inspect_exec(exec).await
     }
 
-    /// Removes the containers with a label, and returns their number.
+    /// Removes the containers and networks with a label, and returns the number of containers.
     ///
-    /// A run that was killed between creating and starting a container leaves it behind.
+    /// A run that was killed between creating and starting a container leaves it behind, and its networks.
     ///
     /// # Errors
     ///
     /// If the engine does not respond.
     pub async fn remove_leftovers(&self, label: &str, value: &str) -> Result<usize, EngineError> {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
+        let pruned = if self.is_podman {
+            self.prune(&filters).await
+        } else {
+            0
+        };
         let options = ListContainersOptionsBuilder::default()
             .all(true)
             .filters(&filters)
@@ -262,12 +272,30 @@ impl Engine {
             .list_containers(Some(options))
             .await
             .map_err(|error| EngineError::new("list its containers", error))?;
-        for container in &found {
-            if let Some(id) = &container.id {
-                remove(self, id).await;
+        // Concurrently, because a holder may be removed only after those that it holds.
+        let ids = found.iter().filter_map(|container| container.id.as_deref());
+        join_all(ids.map(|id| remove(self, id))).await;
+        self.remove_networks(label, value).await?;
+        Ok(pruned + found.len())
+    }
+
+    /// Removes the ended containers that match filters, and returns their number.
+    ///
+    /// Podman leaves a container that shared the process namespace of another one in a state that the client library
+    /// does not know, so it could not even be listed.
+    async fn prune(&self, filters: &HashMap<String, Vec<String>>) -> usize {
+        let mut pruned = 0;
+        // A container is only removed after those that use its namespace.
+        for _ in 0..PRUNE_ATTEMPTS {
+            let options = PruneContainersOptionsBuilder::default().filters(filters);
+            let response = self.docker.prune_containers(Some(options.build())).await;
+            let removed = response.ok().and_then(|it| it.containers_deleted);
+            match removed.map_or(0, |removed| removed.len()) {
+                0 => break,
+                removed => pruned += removed,
             }
         }
-        Ok(found.len())
+        pruned
     }
 }
 

@@ -20,10 +20,10 @@ use tar::{Entry, EntryType};
 
 use crate::client::engine::container::source_upload::{INCOMING, SentFiles};
 use compare::{FileComparison, RemoteFile, compare};
-use counting::CountingReader;
+pub(super) use counting::CountingReader;
 
 /// The number of zeros at the end of an archive; with fewer, it is truncated.
-const END_OF_ARCHIVE: usize = 1024;
+pub(super) const END_OF_ARCHIVE: usize = 1024;
 
 /// The chunk size for comparing files.
 const CHUNK: usize = 128 * 1024;

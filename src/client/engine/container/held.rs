@@ -9,13 +9,11 @@ use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, ExecConfig, HealthConfig, HealthStatusEnum, HostConfig,
-    NetworkingConfig,
+    ContainerCreateBody, EndpointSettings, ExecConfig, HealthConfig, HostConfig, NetworkingConfig,
 };
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptions, EventsOptionsBuilder,
-    InspectContainerOptions, StartContainerOptions, UploadToContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    StartContainerOptions, UploadToContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -53,6 +51,8 @@ pub struct HeldSpec {
     pub labels: HashMap<String, String>,
     /// The mounts, outer folders first.
     pub binds: Vec<Bind>,
+    /// A container whose volumes are mounted, too.
+    pub volumes_from: Option<String>,
     /// File systems in memory, by mount point, with their mount options.
     pub tmpfs: HashMap<String, String>,
     /// The network mode, or the name of a network; `None` for the engine's default.
@@ -65,8 +65,6 @@ pub struct HeldSpec {
     pub nano_cpus: Option<u64>,
     /// Files to copy into the container before it starts; this also works with a remote engine.
     pub files: Vec<HeldFile>,
-    /// Whether the engine runs the image's health check.
-    pub checks_health: bool,
     /// Whether the container remains after its end, until it is removed, so that files can be read. Otherwise the engine
     /// removes it.
     pub remains: bool,
@@ -92,23 +90,10 @@ impl std::fmt::Debug for HeldFile {
     }
 }
 
-/// The health of a running container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
-    /// The image has no health check.
-    Unchecked,
-    /// There was no result so far.
-    Starting,
-    /// The last check succeeded.
-    Healthy,
-    /// The engine regards it as unhealthy, with the output of the last check.
-    Unhealthy(String),
-}
-
 /// A container that was not started yet. It must be started or removed.
 pub struct CreatedHeld {
-    engine: Engine,
-    id: String,
+    pub(super) engine: Engine,
+    pub(super) id: String,
     image: String,
 }
 
@@ -222,6 +207,11 @@ impl CreatedHeld {
         })
     }
 
+    /// Returns the container's id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Removes the container.
     pub async fn remove(&self) {
         remove(&self.engine, &self.id).await;
@@ -229,6 +219,11 @@ impl CreatedHeld {
 }
 
 impl HeldContainer {
+    /// Returns the engine.
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Returns the container's id.
     pub fn id(&self) -> &str {
         &self.id
@@ -289,39 +284,6 @@ impl HeldContainer {
         }
     }
 
-    /// Returns the result of the image's health check.
-    ///
-    /// # Errors
-    ///
-    /// If the engine does not respond, or the container has ended.
-    pub async fn health(&self) -> Result<Health, EngineError> {
-        let options = None::<InspectContainerOptions>;
-        let found = self.engine.docker.inspect_container(&self.id, options);
-        let found =
-            found.await.map_err(
-                |error| match EngineError::new("inspect a container", error) {
-                    error if error.status() == Some(404) => EngineError::ContainerGone,
-                    error => error,
-                },
-            )?;
-        let state = found.state.unwrap_or_default();
-        if state.running == Some(false) {
-            return Err(EngineError::ContainerGone);
-        }
-        let Some(health) = state.health else {
-            return Ok(Health::Unchecked);
-        };
-        Ok(match health.status {
-            Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
-            Some(HealthStatusEnum::UNHEALTHY) => {
-                let last = health.log.unwrap_or_default().pop();
-                Health::Unhealthy(last.and_then(|it| it.output).unwrap_or_default())
-            }
-            Some(HealthStatusEnum::STARTING) => Health::Starting,
-            Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) | None => Health::Unchecked,
-        })
-    }
-
     /// Reads regular files below a path of the container, as [`super::builder::BuilderContainer::read_files`] does. The
     /// container must be running or remain.
     ///
@@ -338,7 +300,7 @@ impl HeldContainer {
     }
 
     /// Removes the container, running or not.
-    pub async fn remove(self) {
+    pub async fn remove(&self) {
         remove(&self.engine, &self.id).await;
     }
 }
@@ -347,6 +309,7 @@ impl HeldSpec {
     fn body(&self, holder: &Holder) -> ContainerCreateBody {
         let limit =
             |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+        // The engine's own checks begin late; sidecars run the command themselves.
         let no_check = HealthConfig {
             test: Some(vec!["NONE".to_owned()]),
             ..Default::default()
@@ -373,11 +336,12 @@ impl HeldSpec {
             labels: Some(self.labels.clone()),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            healthcheck: (!self.checks_health).then_some(no_check),
+            healthcheck: Some(no_check),
             host_config: Some(HostConfig {
                 auto_remove: Some(!self.remains),
                 pid_mode: Some(format!("container:{}", holder.id())),
                 mounts: Some(mounts.collect()),
+                volumes_from: self.volumes_from.clone().map(|id| vec![id]),
                 tmpfs: Some(self.tmpfs.clone()),
                 network_mode: self.network.clone(),
                 group_add: Some(self.groups.iter().map(u32::to_string).collect()),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 
 use bollard::body_full;
 use bollard::models::{ContainerCreateBody, HostConfig};
@@ -92,8 +93,8 @@ const AARCH64: [u32; 26] = [
 pub struct Holder {
     engine: Engine,
     id: String,
-    /// Closing it ends the container.
-    input: Pin<Box<dyn AsyncWrite + Send>>,
+    /// Closing it ends the container. In a mutex so that holders can be shared between threads.
+    input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
 }
 
 impl Holder {
@@ -152,7 +153,7 @@ impl Holder {
             Ok(input) => Ok(Self {
                 engine: engine.clone(),
                 id,
-                input,
+                input: Mutex::new(input),
             }),
             Err(error) => {
                 remove(engine, &id).await;
@@ -167,8 +168,10 @@ impl Holder {
     }
 
     /// Ends the container and the ones that joined its process namespace.
-    pub async fn end(mut self) {
-        _ = self.input.shutdown().await;
+    pub async fn end(self) {
+        let input = self.input.into_inner();
+        let mut input = input.unwrap_or_else(PoisonError::into_inner);
+        _ = input.shutdown().await;
         remove(&self.engine, &self.id).await;
     }
 }
@@ -213,12 +216,19 @@ impl Program {
         let body = body_full(Bytes::from(archive));
         let mut loaded = Box::pin(engine.docker.import_image(options, body, None));
         while let Some(message) = loaded.next().await {
-            message.map_err(|error| {
+            let message = message.map_err(|error| {
                 EngineError::new(
                     "load the image of the container that holds the others",
                     error,
                 )
-            })?;
+            });
+            match message {
+                // The containerd image store, if another run loads it at the same time.
+                Err(EngineError::Refused { message, .. }) if message.contains("already exists") => {
+                    return Ok(());
+                }
+                message => _ = message?,
+            }
         }
         Ok(())
     }

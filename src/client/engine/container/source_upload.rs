@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use walkdir::WalkDir;
 
+use super::held::HeldFile;
 use super::pipe;
 use crate::client::engine::exact_reader::ExactReader;
 
@@ -60,6 +61,21 @@ pub enum UploadItem {
         /// The content.
         content: Vec<u8>,
     },
+    /// A file with its owner and permissions.
+    Held(HeldFile),
+}
+
+impl UploadItem {
+    /// Returns the path in the container.
+    pub fn to(&self) -> &Path {
+        match self {
+            Self::Tree { to, .. }
+            | Self::Folder { to, .. }
+            | Self::Link { to, .. }
+            | Self::File { to, .. } => to,
+            Self::Held(file) => &file.path,
+        }
+    }
 }
 
 /// The files that were sent, by paths relative to the folder that will be copied back.
@@ -138,6 +154,22 @@ fn write(
             let size = content.len() as u64;
             let mut header = header(tar::EntryType::Regular, 0o644, size, (0, 0));
             append(archive, &mut header, to, None, None, content.as_slice())
+        }
+        UploadItem::Held(file) => {
+            if let Some(folder) = file.path.parent() {
+                let mut header = header(tar::EntryType::Directory, 0o755, 0, (0, 0));
+                append(archive, &mut header, folder, None, None, io::empty())?;
+            }
+            let size = file.bytes.len() as u64;
+            let mut header = header(tar::EntryType::Regular, file.mode, size, file.owner);
+            append(
+                archive,
+                &mut header,
+                &file.path,
+                None,
+                None,
+                file.bytes.as_slice(),
+            )
         }
         UploadItem::Tree {
             from,

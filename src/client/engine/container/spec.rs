@@ -102,6 +102,8 @@ pub struct ContainerSpec {
     pub groups: Vec<u32>,
     /// The mounts, outer folders first.
     pub binds: Vec<Bind>,
+    /// A container whose volumes are mounted, too.
+    pub volumes_from: Option<String>,
     /// The network mode; `None` for the engine's default.
     pub network: Option<String>,
     /// The memory limit, in bytes.
@@ -124,6 +126,7 @@ impl ContainerSpec {
             taken: Vec::new(),
             groups: Vec::new(),
             binds: vec![bind],
+            volumes_from: None,
             network: Some("none".to_owned()),
             memory: None,
             nano_cpus: None,
@@ -171,6 +174,7 @@ impl ContainerSpec {
                 init: Some(true),
                 auto_remove: Some(true),
                 mounts: Some(mounts.collect()),
+                volumes_from: self.volumes_from.clone().map(|id| vec![id]),
                 network_mode: self.network.clone(),
                 group_add: Some(self.groups.iter().map(u32::to_string).collect()),
                 memory: limit(self.memory),

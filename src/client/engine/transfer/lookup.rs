@@ -13,7 +13,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::client::engine::connect::endpoint::EngineEndpoint;
 use crate::client::engine::{Engine, EngineError};
-use crate::model::image::{EngineImage, EngineImages, ImageIds, ImageQuery, ImageReference};
+use crate::model::image::{
+    EngineImage, EngineImages, ImageIds, ImageQuery, ImageReference, Labels,
+};
 use crate::model::recipe::LABEL_RECIPE;
 
 /// The number of concurrent requests.
@@ -215,6 +217,23 @@ impl Engine {
     /// If the engine does not respond.
     pub async fn content_of_id(&self, id: &str) -> Result<Option<ImageContent>, EngineError> {
         Ok(self.inspect_named(id).await?.map(content))
+    }
+
+    /// Returns the labels of an image and whether it has an entrypoint; `None` if the engine does not have it.
+    ///
+    /// # Errors
+    ///
+    /// If the engine does not respond.
+    pub async fn entrypoint(
+        &self,
+        image: &ImageReference,
+    ) -> Result<Option<(Labels, bool)>, EngineError> {
+        let Some(found) = self.inspect(image.clone()).await? else {
+            return Ok(None);
+        };
+        let entrypoint = found.config.as_ref().and_then(|it| it.entrypoint.as_ref());
+        let has_entrypoint = entrypoint.is_some_and(|it| !it.is_empty());
+        Ok(Some((engine_image(found).labels, has_entrypoint)))
     }
 
     async fn inspect(&self, name: ImageReference) -> Result<Option<ImageInspect>, EngineError> {

@@ -43,7 +43,11 @@ pub(super) struct StoredDeploy {
         skip_serializing_if = "Option::is_none"
     )]
     rollback_to: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unused: Vec<String>,
     set: Value,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    ids: BTreeMap<String, String>,
 }
 
 impl StoredDeploy {
@@ -61,7 +65,13 @@ impl StoredDeploy {
             files: deploy.files.clone(),
             asked: deploy.services.clone(),
             rollback_to: deploy.rollback_to,
+            unused: deploy.unused.iter().map(ToString::to_string).collect(),
             set: set(&deploy.set),
+            ids: deploy
+                .ids
+                .iter()
+                .map(|(name, id)| (name.to_string(), id.clone()))
+                .collect(),
         }
     }
 
@@ -70,8 +80,8 @@ impl StoredDeploy {
             OffsetDateTime::parse(text, &Rfc3339).map_err(|error| format!("`{text}`: {error}"))
         };
         // JSON is valid YAML, and the keys are the same as in a lock.
-        let set =
-            lock::parse(&self.set.to_string(), "the record").map_err(|error| error.to_string())?;
+        let set = lock::parse_deployed(&self.set.to_string(), "the record")
+            .map_err(|error| error.to_string())?;
         Ok(Deployment {
             number: self.number,
             id: self.id,
@@ -84,7 +94,17 @@ impl StoredDeploy {
             files: self.files,
             services: self.asked,
             rollback_to: self.rollback_to,
+            unused: self
+                .unused
+                .iter()
+                .filter_map(|name| name.parse().ok())
+                .collect(),
             set,
+            ids: self
+                .ids
+                .into_iter()
+                .filter_map(|(name, id)| Some((name.parse().ok()?, id)))
+                .collect(),
         })
     }
 }

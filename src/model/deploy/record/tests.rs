@@ -27,7 +27,9 @@ fn deploy(number: u64, state: DeployState, rollback_to: Option<u64>) -> Deployme
         files: None,
         services: vec!["a".to_owned()],
         rollback_to,
+        unused: BTreeSet::from(["b".parse().unwrap()]),
         set: lock::parse(&set, "x").unwrap(),
+        ids: BTreeMap::new(),
     }
 }
 
@@ -199,4 +201,18 @@ fn old_deploys_are_dropped() {
     let text = large.text();
     let kept = Record::parse(&text).unwrap().deploys.len();
     assert!((1..MAX_KEPT).contains(&kept), "{kept}");
+}
+
+#[test]
+fn images_that_were_never_pushed_have_the_engines_ids() {
+    let mut deployed = deploy(1, DeployState::Deployed, None);
+    let service: ServiceName = "a".parse().unwrap();
+    if let Some(entry) = deployed.set.services.get_mut(&service) {
+        entry.digest = None;
+    }
+    deployed.ids = BTreeMap::from([(service, "sha256:0".to_owned())]);
+    let record = Record {
+        deploys: vec![deployed],
+    };
+    assert_eq!(Record::parse(&record.text()), Ok(record));
 }

@@ -17,6 +17,17 @@ const NOT_INFERRED: &[(&str, &str)] = &[
     ("dockerBuilder.memory", "other tools have no scripts"),
     ("dockerBuilder.cpus", "other tools have no scripts"),
     ("scripts.reports", "other tools have no scripts"),
+    ("scripts.verify", "other tools have no scripts"),
+    ("sidecars", "other tools have no scripts"),
+    ("verify.env", "other tools have no scripts"),
+    ("verify.command", "other tools have no scripts"),
+    ("verify.ready", "other tools have no scripts"),
+    ("verify.timeout", "other tools have no scripts"),
+    ("scm.plugin", "other tools name git repositories"),
+    ("scm.with", "other tools name git repositories"),
+    ("scm.reference", "other tools name git repositories"),
+    ("scm.secrets", "other tools name git repositories"),
+    ("scm.network", "other tools name git repositories"),
     ("timeout", "other tools limit single steps"),
 ];
 

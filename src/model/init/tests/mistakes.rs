@@ -230,7 +230,11 @@ fn the_inputs_of_a_dockerfile_tell_its_path() {
     let (text, manifest) =
         generated("FROM x\nCOPY go.mod services/web libs/common libs/common/y /\n");
     let web = service(&manifest, "web");
-    assert_eq!(web.git.path.as_deref(), Some("services/web"), "{text}");
+    assert_eq!(
+        web.source.git().unwrap().path.as_deref(),
+        Some("services/web"),
+        "{text}"
+    );
     assert_eq!(web.docker.context.as_str(), "/");
     assert_eq!(web.docker.file.as_str(), "Dockerfile");
     let include = |lines: &[&str]| {
@@ -264,6 +268,10 @@ fn the_inputs_of_a_dockerfile_tell_its_path() {
             .services
             .values()
             .find(|service| service.docker.file.as_str().starts_with("services"));
-        assert_eq!(own.and_then(|own| own.git.path.as_deref()), None, "{text}");
+        assert_eq!(
+            own.and_then(|own| own.source.git().unwrap().path.as_deref()),
+            None,
+            "{text}"
+        );
     }
 }

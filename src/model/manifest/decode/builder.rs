@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::error::SourceProblem;
 use super::super::name::BuilderName;
-use super::super::service::{Builder, BuilderImage, BuilderUser, Mount};
+use super::super::service::{Builder, BuilderImage, BuilderUser, DEFAULT_WORKDIR, Mount};
 use super::super::span::Span;
 use super::super::template::Template;
 use super::context::{DecodeContext, DecodedValue};
@@ -29,8 +29,10 @@ pub(super) struct DecodedBuilder {
     image: Option<BuilderImage>,
     workdir: String,
     pub env: BTreeMap<String, Template>,
-    user: BuilderUser,
-    network: Option<String>,
+    pub user: BuilderUser,
+    pub network: Option<String>,
+    /// The position of `network`.
+    pub network_span: Option<Span>,
     cache: Vec<String>,
     mounts: Vec<Mount>,
     ssh: bool,
@@ -42,8 +44,8 @@ pub(super) struct DecodedBuilder {
 }
 
 impl DecodedBuilder {
-    /// Returns the builder, if it has a valid image.
-    pub fn complete(self) -> Option<Builder> {
+    /// Returns the builder.
+    pub fn complete(self) -> Builder {
         let Self {
             has_image: _,
             image,
@@ -51,6 +53,7 @@ impl DecodedBuilder {
             env,
             user,
             network,
+            network_span: _,
             cache,
             mounts,
             ssh,
@@ -59,8 +62,7 @@ impl DecodedBuilder {
             cpus,
             ssh_span: _,
         } = self;
-        let image = image?;
-        Some(Builder {
+        Builder {
             image,
             workdir,
             env,
@@ -72,7 +74,7 @@ impl DecodedBuilder {
             socket,
             memory,
             cpus,
-        })
+        }
     }
 }
 
@@ -91,9 +93,9 @@ pub(super) fn builder(cx: &mut DecodeContext, value: &DecodedValue) -> Option<De
     let user = fields
         .take("user")
         .and_then(|value| value.parse_with(cx, user));
-    let network = fields
-        .take("network")
-        .and_then(|value| value.parse_with(cx, network));
+    let network_value = fields.take("network");
+    let network_span = network_value.as_ref().map(DecodedValue::span);
+    let network = network_value.and_then(|value| value.parse_with(cx, network));
     let cache = fields.take("cache").map(|value| {
         each(
             cx,
@@ -124,10 +126,11 @@ pub(super) fn builder(cx: &mut DecodeContext, value: &DecodedValue) -> Option<De
     Some(DecodedBuilder {
         has_image,
         image,
-        workdir: workdir.unwrap_or_else(|| "/workspace".to_owned()),
+        workdir: workdir.unwrap_or_else(|| DEFAULT_WORKDIR.to_owned()),
         env: env.unwrap_or_default(),
         user: user.unwrap_or(BuilderUser::Caller),
         network,
+        network_span,
         cache: cache.unwrap_or_default(),
         mounts: mounts.unwrap_or_default(),
         ssh: ssh.unwrap_or(false),
@@ -138,7 +141,8 @@ pub(super) fn builder(cx: &mut DecodeContext, value: &DecodedValue) -> Option<De
     })
 }
 
-fn builder_image(text: &str) -> Result<BuilderImage, String> {
+/// Parses the image of a builder, of an item or of a plugin.
+pub(super) fn builder_image(text: &str) -> Result<BuilderImage, String> {
     let Some(folder) = text.strip_prefix("builders/") else {
         return match text.parse() {
             Ok(image) => Ok(BuilderImage::External(image)),
@@ -200,7 +204,7 @@ fn id(text: &str) -> Option<u32> {
         .filter(|id| *id != u32::MAX)
 }
 
-fn network(text: &str) -> Result<String, String> {
+pub(super) fn network(text: &str) -> Result<String, String> {
     let name = text.strip_prefix("container:").unwrap_or(text);
     if name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name

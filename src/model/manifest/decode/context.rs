@@ -203,6 +203,7 @@ impl<'n> DecodedValue<'n> {
             entries,
             path: self.path.clone(),
             known: Vec::new(),
+            rejected: Vec::new(),
         })
     }
 
@@ -244,9 +245,12 @@ impl<'n> DecodedValue<'n> {
 
     fn help_for(&self, expected: &str, text: &str) -> Option<String> {
         match (&self.node.kind, expected) {
-            (NodeKind::Scalar { block: false, text }, "a list") if !text.is_empty() => {
-                Some(format!("write it as a list with one item: `- {text}`"))
-            }
+            (
+                NodeKind::Scalar {
+                    block: false, text, ..
+                },
+                "a list",
+            ) if !text.is_empty() => Some(format!("write it as a list with one item: `- {text}`")),
             // YAML parses `- echo a: b` as a mapping, which is surprising.
             (NodeKind::Mapping(entries), "a string") if entries.len() == 1 => {
                 let span = self.node.span.first_line(text);
@@ -264,6 +268,8 @@ pub(crate) struct Fields<'n> {
     entries: &'n [NodeEntry],
     path: String,
     known: Vec<&'static str>,
+    /// Keys that were reported.
+    rejected: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
@@ -280,12 +286,22 @@ impl<'n> Fields<'n> {
         })
     }
 
+    /// Reports a key that is not supported here but elsewhere, so that the message can say why.
+    pub fn reject(&mut self, cx: &mut DecodeContext, key: &'static str, why: &str, help: &str) {
+        self.rejected.push(key);
+        if let Some(entry) = self.entries.iter().find(|entry| entry.key == key) {
+            let message = format!("`{}` {why}", self.path_of(key));
+            cx.report(SourceProblem::at(entry.key_span, message).help(help));
+        }
+    }
+
     /// Reports every unknown key.
     pub fn finish(self, cx: &mut DecodeContext) {
         for entry in self
             .entries
             .iter()
             .filter(|entry| !self.known.contains(&&*entry.key))
+            .filter(|entry| !self.rejected.contains(&&*entry.key))
         {
             let message = match self.path.as_str() {
                 "" => format!("unknown key `{}`", entry.key),

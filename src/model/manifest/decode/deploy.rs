@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::super::deploy::{DEFAULT_ROLLOUT, Deploy, Environment, KustomizeFiles};
+use super::super::deploy::{
+    ClusterEnvironment, DEFAULT_ROLLOUT, Deploy, Environment, KustomizeFiles,
+};
 use super::super::error::SourceProblem;
 use super::super::name::{EnvironmentName, ServiceName};
+use super::super::node::NodeKind;
+use super::compose::ComposeFields;
 use super::context::{DecodeContext, DecodedValue};
 use super::path::within_folder;
 use super::quantity;
@@ -27,38 +31,55 @@ pub(super) fn deploy(cx: &mut DecodeContext, value: &DecodedValue) -> Option<Dep
             cx.report(SourceProblem::at(path.key_span, message).help(
                 "set `path` for a folder next to the manifest, or `git` for a repository; `git.path` is a folder in that repository",
             ));
-            None
+            Some(None)
         }
-        (None, None) => {
-            let message = "`deploy` has no `path` or `git`";
-            cx.report(
-                SourceProblem::at(value.key_span, message)
-                    .help("set the folder of the kustomize files, `path: k8s`, or their repository, `git: {remote: …}`"),
-            );
-            None
-        }
-        (Some(path), None) => path
-            .parse_with(cx, within_folder)
-            .map(KustomizeFiles::Folder),
-        (None, Some(git)) => self::git(cx, git),
+        (None, None) => None,
+        (Some(path), None) => Some(
+            path.parse_with(cx, within_folder)
+                .map(KustomizeFiles::Folder),
+        ),
+        (None, Some(git)) => Some(self::git(cx, git)),
     };
     let images = images
         .map(|value| self::images(cx, &value))
         .unwrap_or_default();
     let environments = match environments {
-        Some(value) => self::environments(cx, &value),
+        Some(environments) => {
+            let files = match files {
+                // Only environments in clusters use them.
+                None if has_cluster(&environments) => {
+                    let message = "`deploy` has no `path` or `git`";
+                    cx.report(SourceProblem::at(value.key_span, message).help(
+                        "set the folder of the kustomize files, `path: k8s`, or their repository, `git: {remote: …}`",
+                    ));
+                    None
+                }
+                files => files.flatten(),
+            };
+            self::environments(cx, &environments, files.as_ref())
+        }
         None => {
             let message = "`deploy` has no `environments`";
             cx.report(SourceProblem::at(value.key_span, message).help(
-                "add one: `environments: {staging: {overlay: overlays/staging, context: …, namespace: …}}`",
+                "add one: `environments: {staging: {overlay: overlays/staging, context: …, namespace: …}}` or `environments: {dev: {compose: docker-compose.yml}}`",
             ));
             BTreeMap::new()
         }
     };
     Some(Deploy {
-        files: files?,
         images,
         environments,
+    })
+}
+
+/// Returns whether an environment is a cluster.
+fn has_cluster(environments: &DecodedValue) -> bool {
+    let NodeKind::Mapping(environments) = &environments.node.kind else {
+        return false;
+    };
+    environments.iter().any(|entry| match &entry.value.kind {
+        NodeKind::Mapping(keys) => keys.iter().all(|entry| entry.key != "compose"),
+        _ => false,
     })
 }
 
@@ -106,9 +127,10 @@ fn images(cx: &mut DecodeContext, value: &DecodedValue) -> BTreeMap<ServiceName,
 fn environments(
     cx: &mut DecodeContext,
     value: &DecodedValue,
+    files: Option<&KustomizeFiles>,
 ) -> BTreeMap<EnvironmentName, Environment> {
     let entries = value.entries(cx);
-    if entries.is_empty() && matches!(&value.node.kind, super::NodeKind::Mapping(_)) {
+    if entries.is_empty() && matches!(&value.node.kind, NodeKind::Mapping(_)) {
         let message = "`deploy.environments` must not be empty";
         cx.report(SourceProblem::at(value.key_span, message));
     }
@@ -116,7 +138,7 @@ fn environments(
     for (entry, value) in entries {
         match entry.key.parse::<EnvironmentName>() {
             Ok(name) => {
-                let environment = environment(cx, &name, &value);
+                let environment = environment(cx, &name, &value, files);
                 environments.extend(environment.map(|environment| (name, environment)));
             }
             Err(error) => {
@@ -132,8 +154,10 @@ fn environment(
     cx: &mut DecodeContext,
     name: &EnvironmentName,
     value: &DecodedValue,
+    files: Option<&KustomizeFiles>,
 ) -> Option<Environment> {
     let mut fields = value.fields(cx)?;
+    let compose = ComposeFields::take(&mut fields);
     let overlay = fields.take("overlay");
     let context = fields.take("context");
     let namespace = fields.take("namespace");
@@ -143,6 +167,23 @@ fn environment(
             value.parse_with(cx, quantity::duration)
         });
     fields.finish(cx);
+    if compose.is_used() {
+        for (key, other) in [
+            ("overlay", &overlay),
+            ("context", &context),
+            ("namespace", &namespace),
+        ] {
+            if let Some(other) = other {
+                let message = format!("environment `{name}` has both `compose` and `{key}`");
+                cx.report(SourceProblem::at(other.key_span, message).help(
+                    "an environment is either a compose project, with `compose`, or a namespace of a cluster, with `overlay`, `context` and `namespace`",
+                ));
+            }
+        }
+        let environment = compose.environment(cx, name, timeout?);
+        return environment.map(Environment::Compose);
+    }
+    compose.report_unused(cx, name);
     let mut require = |is_there: bool, key: &str, example: String| {
         if !is_there {
             let message = format!("environment `{name}` has no `{key}`");
@@ -152,7 +193,9 @@ fn environment(
     require(
         overlay.is_some(),
         "overlay",
-        format!("add the folder of its kustomization: `overlay: overlays/{name}`"),
+        format!(
+            "add the folder of its kustomization, `overlay: overlays/{name}`, or a compose file, `compose: docker-compose.yml`"
+        ),
     );
     require(
         context.is_some(),
@@ -165,13 +208,14 @@ fn environment(
         "namespace",
         format!("add its namespace: `namespace: {name}`"),
     );
-    Some(Environment {
+    Some(Environment::Cluster(ClusterEnvironment {
         name: name.clone(),
+        files: files?.clone(),
         overlay: overlay?.parse_with(cx, within_folder)?,
         context: context?.parse_with(cx, self::context)?,
         namespace: namespace?.parse_with(cx, self::namespace)?,
         timeout: timeout?,
-    })
+    }))
 }
 
 fn context(text: &str) -> Result<String, String> {

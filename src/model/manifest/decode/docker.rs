@@ -21,7 +21,7 @@ pub(super) struct DecodedDocker {
     context: SourcePath,
     target: Option<String>,
     pub args: BTreeMap<String, Template>,
-    secrets: BTreeMap<String, SecretSource>,
+    pub secrets: BTreeMap<String, SecretSource>,
     ssh: bool,
     pub tags: Vec<Template>,
     /// The positions of inputs from the caller's machine, by key.

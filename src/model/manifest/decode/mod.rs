@@ -1,13 +1,18 @@
 //! Decodes the tree into the manifest, reporting all problems at once.
 
 mod builder;
+mod compose;
 pub(crate) mod context;
 mod deploy;
 mod docker;
 pub(crate) mod path;
 pub(crate) mod quantity;
+mod scm;
+mod script;
 mod secrets;
 mod service;
+mod setting;
+mod sidecar;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -210,7 +215,7 @@ fn services(
     let mut decoded = Vec::new();
     for (entry, value) in &entries {
         let merged = match defaults {
-            Some(defaults) => value.node.merged_over(defaults.node),
+            Some(defaults) => value.node.merged_over_defaults(defaults.node),
             None => value.node.clone(),
         };
         let is_mapping = matches!(merged.kind, NodeKind::Mapping(_));

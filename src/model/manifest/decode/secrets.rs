@@ -1,4 +1,4 @@
-//! Decodes `docker.secrets` and `docker.ssh` of a service.
+//! Decodes `docker.secrets`, `scm.secrets` and `docker.ssh` of a service.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,10 @@ use super::super::service::SecretSource;
 use super::super::span::Span;
 use super::super::template::{Template, is_variable};
 use super::context::{DecodeContext, DecodedValue};
+use crate::base::suggest;
 
-/// Decodes build secrets, `ID: {env: NAME}` or `ID: {file: PATH}`, and records their positions.
+/// Decodes secrets, `ID: {env: NAME}` or `ID: {file: PATH}`, and records their positions by path, such as
+/// `docker.secrets.npm`.
 pub(super) fn secrets(
     cx: &mut DecodeContext,
     value: &DecodedValue,
@@ -18,7 +20,7 @@ pub(super) fn secrets(
     let mut secrets = BTreeMap::new();
     for (entry, value) in value.entries(cx) {
         let id = entry.key.as_str();
-        spans.insert(format!("docker.secrets.{id}"), value.span());
+        spans.insert(value.path.clone(), value.span());
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if !id.starts_with(|c: char| c.is_ascii_alphanumeric()) || !id.chars().all(is_allowed) {
             let message = format!("invalid secret id `{id}`");
@@ -32,6 +34,43 @@ pub(super) fn secrets(
         }
     }
     secrets
+}
+
+/// Decodes the secrets of a plugin: a list of IDs in `docker.secrets`, or secrets of its own. `known` is
+/// `docker.secrets`; `None` if it is not complete yet.
+pub(super) fn plugin_secrets(
+    cx: &mut DecodeContext,
+    value: &DecodedValue,
+    known: Option<&BTreeMap<String, SecretSource>>,
+    spans: &mut BTreeMap<String, Span>,
+) -> BTreeMap<String, SecretSource> {
+    if let NodeKind::Mapping(_) = value.node.kind {
+        return secrets(cx, value, spans);
+    }
+    let mut named = BTreeMap::new();
+    for item in value.items(cx) {
+        let Some(id) = item.text(cx) else { continue };
+        let Some(known) = known else { continue };
+        match known.get(id.text) {
+            Some(source) => {
+                spans.insert(format!("{}.{}", value.path, id.text), item.span());
+                named.insert(id.text.to_owned(), source.clone());
+            }
+            None => {
+                let ids = known.keys().map(String::as_str);
+                let hint = suggest::hint(id.text, "known secrets", ids).unwrap_or_else(|| {
+                    format!(
+                        "write `secrets: {{{}: {{env: NAME}}}}` for a secret of its own",
+                        id.text
+                    )
+                });
+                let message = format!("`docker.secrets` has no secret `{}`", id.text);
+                let span = id.span.first_line(cx.text);
+                cx.report(SourceProblem::at(span, message).help(hint));
+            }
+        }
+    }
+    named
 }
 
 fn source(cx: &mut DecodeContext, value: &DecodedValue) -> Option<SecretSource> {

@@ -6,14 +6,18 @@ use std::path::PathBuf;
 use super::super::error::SourceProblem;
 use super::super::name::ServiceName;
 use super::super::node::NodeKind;
-use super::super::report_pattern::ReportPattern;
-use super::super::service::{Git, ScriptLine, Scripts, Service};
+use super::super::script::{ScriptItem, Scripts};
+use super::super::service::{Builder, BuilderUser, Service};
+use super::super::source::{Git, Source};
 use super::super::span::Span;
-use super::builder::builder;
+use super::builder::{DecodedBuilder, builder};
 use super::context::{DecodeContext, DecodedValue};
 use super::docker::docker;
 use super::path::{within_folder, within_repository};
 use super::quantity;
+use super::scm::scm;
+use super::script::{ScriptContext, scripts};
+use super::sidecar::{check_network, sidecars, verify};
 use crate::base::suggest;
 use crate::model::image::RegistryPrefix;
 use crate::model::source::{GitReference, GitUrl};
@@ -33,7 +37,8 @@ pub(crate) struct ServiceSpans {
     pub needs: BTreeMap<ServiceName, Span>,
     /// `git.path` and the items of `git.include`.
     pub paths: BTreeMap<String, Span>,
-    /// Inputs from the caller's machine: `docker.ssh`, `docker.secrets.ID`, `dockerBuilder.ssh`.
+    /// Inputs from the caller's machine and its engine: `docker.ssh`, `docker.secrets.ID`, `scm.secrets.ID`,
+    /// `dockerBuilder.ssh`, `sidecars`.
     pub inputs: BTreeMap<String, Span>,
 }
 
@@ -75,12 +80,25 @@ fn decode(
     let dir = dir.and_then(|value| Some((value.parse_with(cx, within_folder)?, value.span())));
 
     let git_value = fields.take("git");
+    let scm_value = fields.take("scm");
     let git = git_value
         .as_ref()
-        .and_then(|value| git(cx, value, name.is_some()));
-    require(git_value.is_some(), "git", None);
-    if let (Some(value), Some(git)) = (&git_value, &git) {
+        .and_then(|value| git(cx, value, name.is_some() && scm_value.is_none()));
+    let scm = scm_value.as_ref().and_then(|value| scm(cx, value));
+    require(git_value.is_some() || scm_value.is_some(), "git", None);
+    if let (Some(value), Some(git), None) = (&git_value, &git, &scm_value) {
         require(git.has_remote, "git.remote", Some(value.key_span));
+    }
+    if let (Some(value), Some(scm)) = (&scm_value, &scm) {
+        require(scm.has_plugin, "scm.plugin", Some(value.key_span));
+    }
+    if let (Some(name), Some(git), Some(scm)) = (name, &git_value, &scm_value) {
+        let message = format!("service `{name}` has both `git` and `scm`");
+        cx.report(
+            SourceProblem::at(scm.key_span, message)
+                .related(git.key_span, "the git repository")
+                .help("a source comes from a git repository or from a plugin: remove one of them"),
+        );
     }
 
     let builder_value = fields.take("dockerBuilder");
@@ -103,10 +121,36 @@ fn decode(
     }
 
     let scripts_value = fields.take("scripts");
+    let mut script_context = ScriptContext {
+        docker_secrets: docker
+            .as_ref()
+            .map(|docker| &docker.secrets)
+            .filter(|_| name.is_some()),
+        input_spans: BTreeMap::new(),
+    };
     let scripts = scripts_value
         .as_ref()
-        .map(|value| scripts(cx, value))
+        .map(|value| scripts(cx, value, &mut script_context))
         .unwrap_or_default();
+    let script_input_spans = script_context.input_spans;
+
+    let sidecars_value = fields.take("sidecars");
+    let sidecars = sidecars_value
+        .as_ref()
+        .map(|value| sidecars(cx, name, value))
+        .unwrap_or_default();
+    let verify = fields.take("verify").map(|value| verify(cx, &value));
+    let beside = if scripts.verify.is_empty() {
+        sidecars_value
+            .as_ref()
+            .filter(|_| !sidecars.sidecars.is_empty())
+    } else {
+        scripts_value.as_ref()
+    };
+    let beside_span = beside.map(|value| value.key_span);
+    if let (Some(span), Some(builder)) = (beside_span, &builder) {
+        check_network(cx, builder.network.as_deref(), builder.network_span, span);
+    }
 
     let mut needs = BTreeMap::new();
     if let Some(value) = fields.take("needs") {
@@ -125,11 +169,9 @@ fn decode(
         );
     }
     if let Some(scripts_value) = scripts_value
-        && !scripts.is_empty()
         && !has_builder
+        && let Some(message) = missing_builder(name, &scripts, builder.as_ref())
     {
-        let message =
-            format!("service `{name}` has scripts but no `dockerBuilder.image` to run them in");
         cx.report(
             SourceProblem::at(scripts_value.key_span, message).help(format!(
                 "add `dockerBuilder: {{image: builders/{name}}}`, or set another image"
@@ -137,9 +179,14 @@ fn decode(
         );
     }
 
+    for (service, span) in sidecars.needs {
+        needs.entry(service).or_insert(span);
+    }
+    let verify = verify.unwrap_or_default();
     let templates = docker
         .iter()
         .flat_map(|docker| docker.args.values().chain(&docker.tags))
+        .chain(verify.env.values())
         .chain(builder.iter().flat_map(|builder| builder.env.values()));
     for template in templates {
         for service in template.services() {
@@ -151,9 +198,13 @@ fn decode(
 
     let ssh_span = builder.as_ref().and_then(|builder| builder.ssh_span);
     let ssh_span = ssh_span.map(|span| ("dockerBuilder.ssh".to_owned(), span));
+    let beside_span = beside_span.map(|span| ("sidecars".to_owned(), span));
 
     let (dir, dir_span): (PathBuf, Span) = dir?;
-    let git = git?;
+    let (git, scm) = match scm_value {
+        None => (Some(git?), None),
+        Some(_) => (None, Some(scm?)),
+    };
     let docker = docker?;
     let image_span = docker.image.as_ref()?.1;
     Some(DecodedService {
@@ -162,30 +213,66 @@ fn decode(
             dir: dir_span,
             image: image_span,
             needs: needs.clone(),
-            paths: git.path_spans,
+            paths: git
+                .as_ref()
+                .map(|git| git.path_spans.clone())
+                .unwrap_or_default(),
             inputs: docker
                 .input_spans
                 .clone()
                 .into_iter()
+                .chain(scm.iter().flat_map(|scm| scm.input_spans.clone()))
                 .chain(ssh_span)
+                .chain(script_input_spans)
+                .chain(beside_span)
                 .collect(),
         },
         service: Service {
             name: name.clone(),
             dir,
-            git: Git {
-                remote: git.remote?,
-                reference: git.reference,
-                path: git.path,
-                include: git.include,
-                submodules: git.submodules,
+            source: match (git, scm) {
+                (Some(git), _) => Source::Git(Git {
+                    remote: git.remote?,
+                    reference: git.reference,
+                    path: git.path,
+                    include: git.include,
+                    submodules: git.submodules,
+                }),
+                (None, scm) => Source::Plugin(scm?.plugin?),
             },
-            builder: builder.and_then(super::builder::DecodedBuilder::complete),
+            builder: builder
+                .map(DecodedBuilder::complete)
+                .or_else(|| Some(Builder::default()))
+                .filter(|builder| builder.image.is_some() || !scripts.is_empty()),
             timeout,
             docker: docker.complete()?,
             scripts,
+            sidecars: sidecars.sidecars,
+            verify,
             needs: needs.into_keys().collect(),
         },
+    })
+}
+
+/// Returns why scripts require a builder image; `None` if they do not.
+fn missing_builder(
+    name: &ServiceName,
+    scripts: &Scripts,
+    builder: Option<&DecodedBuilder>,
+) -> Option<String> {
+    if scripts
+        .items()
+        .any(|item| matches!(item, ScriptItem::Line(_)))
+    {
+        return Some(format!(
+            "service `{name}` has scripts but no `dockerBuilder.image` to run them in"
+        ));
+    }
+    let user = builder.map_or(BuilderUser::Caller, |builder| builder.user);
+    (user != BuilderUser::Caller && scripts.plugins().next().is_some()).then(|| {
+        format!(
+            "service `{name}` has a plugin and `dockerBuilder.user`, but no `dockerBuilder.image` in which files are given back to you"
+        )
     })
 }
 
@@ -197,6 +284,10 @@ fn example_of(key: &str, name: &ServiceName) -> Option<String> {
         "git" | "git.remote" => Some(format!(
             "add its remote: `git: {{remote: https://git.example.com/{name}.git}}`"
         )),
+        "scm.plugin" => Some(
+            "add the image of the plugin that reads the repository: `scm: {plugin: builders/hg}`"
+                .to_owned(),
+        ),
         "docker" | "docker.image" => Some(format!(
             "add its image name: `docker: {{image: {}}}`",
             name.as_str().to_lowercase()
@@ -298,79 +389,6 @@ fn include(
         items.insert(path);
     }
     items
-}
-
-fn scripts(cx: &mut DecodeContext, value: &DecodedValue) -> Scripts {
-    let Some(mut fields) = value.fields(cx) else {
-        return Scripts::default();
-    };
-    let mut lines = |key| {
-        fields
-            .take(key)
-            .map(|value| script(cx, &value))
-            .unwrap_or_default()
-    };
-    let mut scripts = Scripts {
-        prepare: lines("prepare"),
-        build: lines("build"),
-        test: lines("test"),
-        reports: Vec::new(),
-    };
-    let reports = fields.take("reports");
-    let items = reports.map(|value| value.items(cx)).unwrap_or_default();
-    let patterns = items
-        .iter()
-        .filter_map(|item| item.parse_with(cx, ReportPattern::parse));
-    scripts.reports = patterns.collect();
-    fields.finish(cx);
-    scripts
-}
-
-fn script(cx: &mut DecodeContext, value: &DecodedValue) -> Vec<ScriptLine> {
-    let mut lines = Vec::new();
-    for item in value.items(cx) {
-        let Some(text) = item.raw_text(cx) else {
-            continue;
-        };
-        let first_line = text.span.first_line(cx.text);
-        if text.text.trim().is_empty() {
-            cx.report(SourceProblem::at(
-                item.span(),
-                format!("{} must not be empty", item.subject()),
-            ));
-            continue;
-        }
-        if let Some(start) = text.text.find("${{")
-            && let Some(length) = text.text[start..].find("}}")
-        {
-            let placeholder = &text.text[start..start + length + 2];
-            let span = cx
-                .text
-                .get(text.span.start..text.span.end)
-                .and_then(|source| source.find(placeholder))
-                .map_or(first_line, |index| {
-                    Span::new(
-                        text.span.start + index,
-                        text.span.start + index + placeholder.len(),
-                    )
-                });
-            cx.report(
-                SourceProblem::at(
-                    span.first_line(cx.text),
-                    "scripts do not support `${{ … }}`: `$` is expanded by the shell",
-                )
-                .help(format!(
-                    "add `NAME: {placeholder}` to `dockerBuilder.env`, and use `$NAME` here"
-                )),
-            );
-            continue;
-        }
-        lines.push(ScriptLine {
-            text: text.text.to_owned(),
-            line: cx.lines.of(text.span),
-        });
-    }
-    lines
 }
 
 fn explicit_needs(

@@ -3,13 +3,20 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{BuilderImage, BuilderUser, Mount, ScriptLine, Template};
+use super::super::{BuilderImage, BuilderUser, Mount, ScriptItem, ScriptLine, Template};
 use super::{SMALLEST, accepted, with};
 use crate::base::error::Diagnostic as _;
 use crate::model::source::GitReference;
 
 fn name(text: &str) -> super::super::ServiceName {
     text.parse().unwrap()
+}
+
+fn script_line(item: &ScriptItem) -> &ScriptLine {
+    match item {
+        ScriptItem::Line(line) => line,
+        item => panic!("{item:?}"),
+    }
 }
 
 #[test]
@@ -20,12 +27,15 @@ fn the_smallest_manifest_has_defaults_for_the_rest() {
     assert_eq!(manifest.builders.dir, Path::new("builders"));
     let service = &manifest.services[&name("zbackend")];
     assert_eq!(service.dir, Path::new("src/zbackend"));
-    assert_eq!(service.git.reference.to_string(), "origin/master");
-    assert!(!service.git.submodules);
+    assert_eq!(
+        service.source.git().unwrap().reference.to_string(),
+        "origin/master"
+    );
+    assert!(!service.source.git().unwrap().submodules);
     let builder = service.builder.as_ref().unwrap();
     assert_eq!(
         builder.image,
-        BuilderImage::Folder("zbackend".parse().unwrap())
+        Some(BuilderImage::Folder("zbackend".parse().unwrap()))
     );
     assert_eq!(builder.workdir, "/go/src/x/zbackend");
     assert_eq!(builder.user, BuilderUser::Caller);
@@ -39,17 +49,17 @@ fn the_smallest_manifest_has_defaults_for_the_rest() {
     );
     assert_eq!(
         service.scripts.build,
-        [ScriptLine {
+        [ScriptItem::Line(ScriptLine {
             text: "make build".to_owned(),
             line: 14
-        }]
+        })]
     );
     assert_eq!(
         service.scripts.test,
-        [ScriptLine {
+        [ScriptItem::Line(ScriptLine {
             text: "make test".to_owned(),
             line: 16
-        }]
+        })]
     );
 }
 
@@ -125,17 +135,20 @@ services:
 
     let back = &manifest.services[&name("back")];
     assert_eq!(back.dir, Path::new("src/back"));
-    assert_eq!(back.git.reference.to_string(), "1.10");
-    assert_eq!(back.git.path.as_deref(), Some("svc/back"));
-    assert_eq!(back.git.include, ["go.mod", "libs/x"]);
-    assert_eq!(back.git.paths(), ["svc/back", "go.mod", "libs/x"]);
-    assert!(back.git.submodules);
+    assert_eq!(back.source.git().unwrap().reference.to_string(), "1.10");
+    assert_eq!(back.source.git().unwrap().path.as_deref(), Some("svc/back"));
+    assert_eq!(back.source.git().unwrap().include, ["go.mod", "libs/x"]);
+    assert_eq!(
+        back.source.git().unwrap().paths(),
+        ["svc/back", "go.mod", "libs/x"]
+    );
+    assert!(back.source.git().unwrap().submodules);
     assert_eq!(back.timeout, Some(Duration::from_secs(5400)));
     assert_eq!(back.needs, ["base", "front"].map(name).into());
     let builder = back.builder.as_ref().unwrap();
     assert_eq!(
         builder.image,
-        BuilderImage::External("golang:1.22".parse().unwrap())
+        Some(BuilderImage::External("golang:1.22".parse().unwrap()))
     );
     assert_eq!(builder.workdir, "/go/src");
     assert_eq!(builder.env["B"].as_written(), "2");
@@ -175,7 +188,7 @@ services:
     assert_eq!(docker.args["ON"].as_written(), "on");
     let tags: Vec<_> = docker.tags.iter().map(Template::as_written).collect();
     assert_eq!(tags, ["1.10", "build-${{ env.BUILD_NUMBER }}"]);
-    assert_eq!(back.scripts.prepare[0].text, "echo a");
+    assert_eq!(script_line(&back.scripts.prepare[0]).text, "echo a");
 }
 
 #[test]
@@ -183,8 +196,11 @@ fn a_service_without_scripts_needs_no_builder() {
     let manifest = accepted(&with("scripts: {build: []}"));
     let service = &manifest.services[&name("a")];
     assert!(service.builder.is_none() && service.scripts.is_empty());
-    assert_eq!(service.git.reference, GitReference::DefaultBranch);
-    assert_eq!(service.git.path, None);
+    assert_eq!(
+        service.source.git().unwrap().reference,
+        GitReference::DefaultBranch
+    );
+    assert_eq!(service.source.git().unwrap().path, None);
 }
 
 #[test]
@@ -195,6 +211,7 @@ fn script_lines_have_line_numbers() {
     let lines = &manifest.services[&name("a")].scripts.build;
     let lines: Vec<_> = lines
         .iter()
+        .map(script_line)
         .map(|line| (line.line, line.text.as_str()))
         .collect();
     assert_eq!(
@@ -220,7 +237,7 @@ fn a_byte_order_mark_and_windows_line_ends_are_ignored() {
     let block = "dockerBuilder: {image: x}\nscripts:\n  build:\n    - |\n      a\n      b\n";
     let manifest = accepted(&with(block).replace('\n', "\r\n"));
     assert_eq!(
-        manifest.services[&name("a")].scripts.build[0].text,
+        script_line(&manifest.services[&name("a")].scripts.build[0]).text,
         "a\nb\n"
     );
 }
@@ -242,8 +259,8 @@ services:
 ",
     );
     let b = &manifest.services[&name("b")];
-    assert_eq!(b.git.reference.to_string(), "main");
-    assert_eq!(b.git.path.as_deref(), Some("b"));
+    assert_eq!(b.source.git().unwrap().reference.to_string(), "main");
+    assert_eq!(b.source.git().unwrap().path.as_deref(), Some("b"));
     assert_eq!(b.docker.image.to_string(), "b");
     assert_eq!(b.builder.as_ref().unwrap().env["A"].as_written(), "1");
 }
@@ -279,17 +296,17 @@ services:
     );
     let a = &manifest.services[&name("a")];
     assert_eq!(a.timeout, Some(Duration::from_secs(600)));
-    assert_eq!(a.git.reference.to_string(), "main");
+    assert_eq!(a.source.git().unwrap().reference.to_string(), "main");
     assert_eq!(
         a.scripts.test,
-        [ScriptLine {
+        [ScriptItem::Line(ScriptLine {
             text: "make test".to_owned(),
             line: 9
-        }]
+        })]
     );
     let b = &manifest.services[&name("b")];
     assert_eq!(b.timeout, Some(Duration::from_secs(3600)));
-    assert_eq!(b.git.reference.to_string(), "dev");
+    assert_eq!(b.source.git().unwrap().reference.to_string(), "dev");
     assert!(b.scripts.test.is_empty());
     let builder = b.builder.as_ref().unwrap();
     let env: Vec<_> = builder
@@ -355,4 +372,41 @@ fn dependency_order_and_selection() {
     let manifest = accepted(SMALLEST);
     let error = manifest.select(&["zbakend"]).unwrap_err();
     assert_eq!(error.hints(), ["did you mean `zbackend`?"]);
+}
+
+#[test]
+fn a_source_can_come_from_a_plugin() {
+    let manifest = accepted(
+        "\
+defaults:
+  git: {reference: origin/master}
+services:
+  hg:
+    dir: hg
+    scm:
+      plugin: builders/hg:newest
+      with: {url: 'https://h/x', depth: 5, all: true, name: 'no', list: [1.5, '1'], b: {z: 1, a: 2}}
+      reference: stable
+      network: host
+      secrets: {password: {env: P}}
+    docker: {image: hg}
+  git:
+    dir: git
+    git: {remote: https://h/git}
+    docker: {image: git}
+",
+    );
+    let service = |name: &str| &manifest.services[&name.parse().unwrap()];
+    let plugin = service("hg").source.plugin().unwrap();
+    assert_eq!(plugin.image.to_string(), "builders/hg");
+    assert_eq!(plugin.reference.to_string(), "stable");
+    assert_eq!(plugin.network.as_deref(), Some("host"));
+    assert_eq!(
+        serde_json::to_string(&plugin.with).unwrap(),
+        r#"{"all":true,"b":{"a":2,"z":1},"depth":5,"list":[1.5,"1"],"name":"no","url":"https://h/x"}"#
+    );
+    assert!(plugin.secrets.contains_key("password"));
+    // The other kind of source is not inherited.
+    let git = service("git").source.git().unwrap();
+    assert_eq!(git.reference.to_string(), "origin/master");
 }

@@ -3,6 +3,7 @@
 mod accepted;
 mod deploy;
 mod disk;
+mod items;
 mod merging;
 mod relations;
 mod rendering;

@@ -39,7 +39,7 @@ fn schema_and_decoder_know_the_same_keys() {
 version: 1
 builders: {}
 deploy: {git: {}}
-services: {a: {git: {}, docker: {}, dockerBuilder: {}, scripts: {}}}
+services: {a: {git: {}, scm: {}, docker: {}, dockerBuilder: {}, scripts: {prepare: {}, build: {}, test: {}, verify: {}}, verify: {}}}
 ";
     let node = yaml::read(text, "manifest", &mut Vec::new()).unwrap();
     let mut context = DecodeContext::new(text, Vec::new());
@@ -83,6 +83,11 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
                     "dockerBuilder": { "image": "x" },
                 },
             } });
+            if path.starts_with("scm") {
+                let service = manifest["services"]["a"].as_object_mut().unwrap();
+                service.remove("git");
+                service.insert("scm".to_owned(), json!({ "plugin": "x" }));
+            }
             if path.starts_with("deploy") {
                 let environments = json!({
                     "e": { "overlay": "o", "context": "c", "namespace": "n" },
@@ -194,7 +199,7 @@ fn the_committed_schema_is_the_generated_one() {
     let committed: Value = serde_json::from_str(&committed).unwrap();
     assert!(
         committed == schema(),
-        "run `cargo run -- schema > schema/x-platform.schema.json`"
+        "run `cargo run -- schema manifest > schema/x-platform.schema.json`"
     );
 }
 

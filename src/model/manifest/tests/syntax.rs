@@ -171,7 +171,7 @@ fn unknown_keys() {
         "docker_builder: {}\nenvironment: {}",
         &[
             "4:5 unknown key `docker_builder` (did you mean `dockerBuilder`?)",
-            "5:5 unknown key `environment` (known keys: `dir`, `git`, `dockerBuilder`, `timeout`, `docker`, `scripts`, `needs`)",
+            "5:5 unknown key `environment` (known keys: `dir`, `git`, `scm`, `dockerBuilder`, `timeout`, `docker`, `scripts`, `sidecars`, `verify`, `needs`)",
         ],
     );
     refuses(

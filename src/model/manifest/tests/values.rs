@@ -417,3 +417,37 @@ fn placeholders() {
     );
     assert_eq!(argument("${{ q }} ${{ env. }}").len(), 2);
 }
+
+#[test]
+fn sources_from_plugins() {
+    let scm = |keys: &str| format!("services:\n  a: {{dir: a, docker: {{image: a}}, {keys}}}\n");
+    for (keys, problem) in [
+        (
+            "scm: {plugin: x}, git: {remote: 'https://h/a'}",
+            "service `a` has both `git` and `scm`",
+        ),
+        ("scm: {with: {}}", "service `a` has no `scm.plugin`"),
+        ("scm: {plugin: builders/hg@x}", "invalid"),
+        (
+            "scm: {plugin: x, with: [a]}",
+            "`scm.with` must be a mapping, not a list",
+        ),
+        (
+            "scm: {plugin: x, with: {a: ['${{ env.X }}']}}",
+            "`scm.with.a` does not support `${{ … }}`",
+        ),
+        (
+            "scm: {plugin: x, path: y}",
+            "`scm.path` is only supported for git",
+        ),
+        (
+            "scm: {plugin: x, secrets: {a: b}}",
+            "`scm.secrets.a` must specify where to find the secret, not the secret itself",
+        ),
+        ("scm: {plugin: x, refrence: y}", "did you mean `reference`?"),
+    ] {
+        let found = refused(&scm(keys));
+        assert_eq!(found.len(), 1, "{keys}: {found:?}");
+        assert!(found[0].contains(problem), "{keys}: {found:?}");
+    }
+}

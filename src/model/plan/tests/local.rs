@@ -21,12 +21,12 @@ fn in_place(mut platform: TestPlatform, service: &str, changed: &[&str]) -> Test
     let dir = Path::new("/p").join(&platform.manifest.services[&name(service)].dir);
     let tree = WorkingTree {
         changes: (!changed.is_empty()).then_some(changes),
-        commit_time: 1_700_000_000,
-        git: GitFolders {
+        commit_time: Some(1_700_000_000),
+        git: Some(GitFolders {
             entry: dir.join(".git"),
             link: None,
             borrowed_objects: Vec::new(),
-        },
+        }),
     };
     let source = platform.sources.get_mut(&name(service)).unwrap();
     *source = ServiceSource::from_working_copy(source.tip.clone(), tree);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use maud::{Markup, html};
 
 use super::{LogEnd, RunReport, difference, log_id, section, time};
-use crate::model::record::{StepRecord, UnitRecord};
+use crate::model::record::{SidecarRecord, StepRecord, UnitRecord};
 use crate::model::timeline::{StartReason, UnitTimes};
 use crate::report::document::status_text::RunState;
 use crate::report::text::shortened;
@@ -32,6 +32,7 @@ const LEGEND: &[(&str, &str)] = &[
     ("build", "build"),
     ("test", "test"),
     ("image", "image"),
+    ("sidecars", "sidecars, verify"),
     ("push", "pull, push, tag"),
 ];
 
@@ -72,6 +73,11 @@ pub fn chart(report: &RunReport<'_>, logs: &[LogEnd]) -> Markup {
                     @for (index, span) in timeline.spans.iter().enumerate() {
                         @if let Some(unit_index) = indices.get(span.unit.as_str()) {
                             (chart.row(*unit_index, span, critical.contains(&index)))
+                            @if let Some(work) = chart.report.units[*unit_index].work {
+                                @for sidecar in &work.sidecars {
+                                    (chart.sidecar(*unit_index, work, sidecar))
+                                }
+                            }
                         }
                     }
                 }
@@ -176,6 +182,56 @@ impl Chart<'_> {
                         @for index in 0..work.steps.len() {
                             (self.step_bar(unit_index, work, index, critical))
                         }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the row of a container beside the scripts of a unit.
+    fn sidecar(&self, unit_index: usize, work: &UnitRecord, sidecar: &SidecarRecord) -> Markup {
+        let end = sidecar.end.unwrap_or_else(|| self.report.end(work));
+        let name = &sidecar.name;
+        let mut title = format!("{} · {name} ({})", work.name, sidecar.image);
+        match sidecar.ready {
+            Some(ready) => {
+                let took = time(ready - sidecar.start);
+                title.push_str(&format!("\nready after {took}"));
+            }
+            None => title.push_str("\nwas not ready"),
+        }
+        if let Some(exit) = sidecar.exit {
+            title.push_str(&format!("\nexited with {exit}"));
+        }
+        let (start, stop) = (time(sidecar.start), time(end));
+        title.push_str(&format!("\nfrom {start} to {stop}"));
+        let log = self.logs.get(&(unit_index, sidecar.log.as_str()));
+        let bar = |start, end, word, classes| {
+            self.bar(Bar {
+                start,
+                end,
+                classes,
+                title: &title,
+                word,
+                link: log.map(String::as_str),
+            })
+        };
+        let is_failed = sidecar.exit.is_some() || sidecar.ready.is_none();
+        let classes = if is_failed {
+            "p-sidecars failed"
+        } else {
+            "p-sidecars"
+        };
+        html! {
+            li.row data-unit=(work.name) data-result=(self.report.units[unit_index].status.as_str()) {
+                div.name.soft { span.sign {} " " (name) }
+                div.track {
+                    @match sidecar.ready {
+                        Some(ready) => {
+                            (bar(sidecar.start, ready, "starting", "p-container"))
+                            (bar(ready, end, name, classes))
+                        }
+                        None => (bar(sidecar.start, end, name, classes)),
                     }
                 }
             }

@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use super::RunReport;
+use crate::model::event::FailedStep;
 use crate::store::runs::Run;
 
 /// Bytes shown of each log, from its end.
@@ -33,14 +34,20 @@ pub fn read(report: &RunReport<'_>, run: &Run) -> Vec<LogEnd> {
     let mut logs = Vec::new();
     for (index, unit) in report.units.iter().enumerate() {
         let Some(work) = unit.work else { continue };
-        let failed = work.failure.as_ref().map(|failure| failure.phase.as_str());
-        for phase in work.phases() {
+        let failed = work.failure.as_ref().map(FailedStep::log_name);
+        for phase in work.logs() {
             let file = run.log(unit.name, phase);
             // A step without output may have no log.
             let Ok(metadata) = file.metadata() else {
                 continue;
             };
-            logs.push((index, phase, file, metadata.len(), failed == Some(phase)));
+            logs.push((
+                index,
+                phase,
+                file,
+                metadata.len(),
+                failed.as_deref() == Some(phase),
+            ));
         }
     }
     let bytes_of = |wanted: bool| {

@@ -69,7 +69,7 @@ fn one(
             ul {
                 @for hint in &failure.hints { li { b { "hint" } (hint) } }
                 @if let Some(line) = failure.line {
-                    li { b { "manifest" } (report.record.manifest) ":" (line) }
+                    li { b { "manifest" } (report.manifest_name()) ":" (line) }
                 }
                 @if let Some(instruction) = &failure.dockerfile {
                     li { b { "dockerfile" } (instruction.file) ":" (instruction.line) }

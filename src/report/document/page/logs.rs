@@ -16,7 +16,7 @@ fn one(report: &RunReport<'_>, log: &LogEnd) -> Markup {
     let failed = unit
         .work
         .and_then(|work| work.failure.as_ref())
-        .is_some_and(|failure| failure.phase.as_str() == log.phase);
+        .is_some_and(|failure| failure.log_name() == log.phase);
     html! {
         details.log data-unit=(unit.name) data-result=(unit.status.as_str()) {
             summary {
@@ -25,7 +25,10 @@ fn one(report: &RunReport<'_>, log: &LogEnd) -> Markup {
                 @if failed { span.bad { "✕ failed" } }
                 @if let Some(work) = unit.work {
                     @let steps = work.steps.iter().filter(|step| step.phase == log.phase);
-                    @let seconds = steps.map(|step| step.end.unwrap_or_else(|| report.end(work)) - step.start);
+                    @let of_steps = steps.map(|step| (step.start, step.end));
+                    @let sidecars = work.sidecars.iter().filter(|it| it.log == log.phase);
+                    @let spans = of_steps.chain(sidecars.map(|it| (it.start, it.end)));
+                    @let seconds = spans.map(|(start, end)| end.unwrap_or_else(|| report.end(work)) - start);
                     span.soft { (time(seconds.sum())) }
                     @if let Some(comparison) = report.history.phase(work, &log.phase) {
                         @let (words, class) = difference(&comparison);

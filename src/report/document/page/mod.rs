@@ -4,6 +4,7 @@
 //! could not load or run anything. Everything essential works without the script.
 
 mod ansi;
+mod cases;
 mod chart;
 mod ends;
 mod failures;
@@ -31,6 +32,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 pub fn page(report: &RunReport<'_>, run: &Run) -> String {
     let logs = ends::read(report, run);
+    let tests = cases::read(report, run);
     let notes = &report.record.notes;
     let page = html! {
         (PreEscaped(super::HTML_START))
@@ -38,11 +40,12 @@ pub fn page(report: &RunReport<'_>, run: &Run) -> String {
             (head(report, run))
             body {
                 (header::header(report, run))
-                (tools(report, &logs))
+                (tools(report, &logs, !tests.is_empty()))
                 main {
                     @if failures::is_needed(report) { (failures::failures(report, &logs)) }
                     @if chart::is_needed(report) { (chart::chart(report, &logs)) }
                     (units::units(report, &logs))
+                    @if !tests.is_empty() { (cases::cases(report, &tests)) }
                     @if !logs.is_empty() { (logs::logs(report, &logs)) }
                     @if !notes.is_empty() { (section("notes", "Notes", None, &notes_list(notes))) }
                 }
@@ -84,11 +87,12 @@ fn head(report: &RunReport<'_>, run: &Run) -> Markup {
 }
 
 /// Returns the links to the sections, and the controls of the script.
-fn tools(report: &RunReport<'_>, logs: &[LogEnd]) -> Markup {
+fn tools(report: &RunReport<'_>, logs: &[LogEnd], has_tests: bool) -> Markup {
     let links = [
         ("failures", "Failures", failures::is_needed(report)),
         ("timeline", "Timeline", chart::is_needed(report)),
         ("units", "Units", true),
+        ("tests", "Tests", has_tests),
         ("logs", "Logs", !logs.is_empty()),
         ("notes", "Notes", !report.record.notes.is_empty()),
     ];

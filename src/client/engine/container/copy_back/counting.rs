@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use super::END_OF_ARCHIVE;
 
 /// Counts the bytes that are read, and the zeros at the end.
-pub(super) struct CountingReader<R> {
-    pub(super) inner: R,
-    pub(super) bytes: u64,
-    pub(super) zeros: usize,
+pub(in crate::client::engine::container) struct CountingReader<R> {
+    pub(in crate::client::engine::container) inner: R,
+    pub(in crate::client::engine::container) bytes: u64,
+    pub(in crate::client::engine::container) zeros: usize,
 }
 
 impl<R: Read> Read for CountingReader<R> {

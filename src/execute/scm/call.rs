@@ -1,0 +1,188 @@
+//! Calls of a plugin.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::base::redact::Redactor;
+use crate::client::engine::{
+    Bind, CreatedHeld, EngineError, HeldContainer, HeldFile, HeldSpec, Holder, MountSource,
+};
+use crate::execute::step_error::{StepError, Stop};
+use crate::execute::{ExecuteContext, secrets};
+use crate::model::plan::PluginCall;
+
+/// The folder that a plugin writes to.
+pub(super) const OUT: &str = "/out";
+
+/// What a plugin reports about a commit that it fetched.
+pub(super) const FACTS: &str = "/run/fetched.json";
+
+/// The exit code of a plugin if something outside refused, such as the server.
+const OUTSIDE: i64 = 3;
+
+/// The number of bytes at the end of the output that an error can show.
+const TAIL: usize = 4096;
+
+/// The number of lines of output in an error.
+const TAIL_LINES: usize = 5;
+
+/// One call of a plugin.
+pub(super) struct Call<'c> {
+    pub plugin: &'c PluginCall,
+    /// `resolve` or `fetch`.
+    pub command: &'static str,
+    /// The content of the configuration file.
+    pub config: Vec<u8>,
+    pub binds: Vec<Bind>,
+    pub labels: HashMap<String, String>,
+}
+
+impl Call<'_> {
+    /// Runs the plugin to its end; `output` receives its output, and `read` reads what it wrote.
+    pub async fn run<T>(
+        &self,
+        context: &ExecuteContext,
+        output: impl Fn(Bytes) + Send + 'static,
+        read: impl AsyncFnOnce(&HeldContainer) -> Result<T, StepError>,
+    ) -> Result<T, Stop> {
+        let (secrets, redactor) = self.secrets(context)?;
+        let holder = Holder::start(&context.engine, &self.labels);
+        let holder = holder.await.map_err(StepError::from)?;
+        let result = self
+            .in_container(context, &holder, secrets, redactor, output, read)
+            .await;
+        holder.end().await;
+        result
+    }
+
+    async fn in_container<T>(
+        &self,
+        context: &ExecuteContext,
+        holder: &Holder,
+        secrets: Vec<HeldFile>,
+        redactor: Redactor,
+        output: impl Fn(Bytes) + Send + 'static,
+        read: impl AsyncFnOnce(&HeldContainer) -> Result<T, StepError>,
+    ) -> Result<T, Stop> {
+        let spec = self.spec(secrets);
+        let created = CreatedHeld::create(&context.engine, &spec, holder);
+        let created = created.await.map_err(|error| self.not_started(error))?;
+        let tail = Arc::new(Mutex::new(Vec::new()));
+        let (kept, stream) = (tail.clone(), redactor.clone());
+        let started = created.start(move |bytes| {
+            keep(
+                &mut kept.lock().unwrap_or_else(PoisonError::into_inner),
+                &bytes,
+            );
+            output(Bytes::from(stream.text(&String::from_utf8_lossy(&bytes))));
+        });
+        let container = started.await.map_err(|error| self.not_started(error))?;
+        let result = tokio::select! {
+            code = container.wait() => match code {
+                Ok(0) => read(&container).await.map_err(Stop::from),
+                Ok(code) => {
+                    let printed = tail.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    Err(self.failed(code, &redactor.text(&String::from_utf8_lossy(&printed))).into())
+                }
+                Err(error) => Err(StepError::from(error).into()),
+            },
+            () = context.cancel.cancelled() => Err(Stop::Cancelled),
+        };
+        container.remove().await;
+        result
+    }
+
+    /// Reads the secrets; they are redacted in everything that the plugin prints.
+    fn secrets(&self, context: &ExecuteContext) -> Result<(Vec<HeldFile>, Redactor), StepError> {
+        let (mut files, mut redactor) = (Vec::new(), Redactor::default());
+        for (id, source) in &self.plugin.secrets {
+            let value = secrets::value(context, source, "scm.secrets").map_err(|(why, help)| {
+                let location = &self.plugin.location;
+                StepError::plain(format!(
+                    "the secret `{id}` of `scm.secrets` ({location}): {why}"
+                ))
+                .hint(help)
+            })?;
+            redactor.add_lines([String::from_utf8_lossy(value.bytes()).as_ref()]);
+            files.push(HeldFile {
+                path: PathBuf::from("/run/secrets").join(id),
+                bytes: value.bytes().to_vec(),
+                mode: 0o400,
+                owner: (0, 0),
+            });
+        }
+        Ok((files, redactor))
+    }
+
+    fn spec(&self, secrets: Vec<HeldFile>) -> HeldSpec {
+        let file = |path: String, bytes| HeldFile {
+            path: PathBuf::from(path),
+            bytes,
+            mode: 0o644,
+            owner: (0, 0),
+        };
+        let config = file(
+            format!("/config/{}.json", self.command),
+            self.config.clone(),
+        );
+        // Also creates `/run`.
+        let facts = file(FACTS.to_owned(), b"{}".to_vec());
+        let out = Bind {
+            source: MountSource::Fresh,
+            target: OUT.to_owned(),
+            read_only: false,
+        };
+        HeldSpec {
+            image: self.plugin.image.to_string(),
+            command: Some(vec![self.command.to_owned()]),
+            env: vec![("CI".to_owned(), "true".to_owned())],
+            user: Some((0, 0)),
+            labels: self.labels.clone(),
+            binds: [out].into_iter().chain(self.binds.clone()).collect(),
+            network: self.plugin.network.clone(),
+            files: [config, facts].into_iter().chain(secrets).collect(),
+            remains: true,
+            ..HeldSpec::default()
+        }
+    }
+
+    fn not_started(&self, error: EngineError) -> StepError {
+        let mut failed = StepError::from(error);
+        failed = failed.hint(format!(
+            "an `scm` plugin is an image whose entrypoint accepts the commands `resolve` and `fetch`; {} is set in {}",
+            self.plugin.plugin, self.plugin.location
+        ));
+        failed
+    }
+
+    fn failed(&self, code: i64, printed: &str) -> StepError {
+        let PluginCall {
+            plugin, location, ..
+        } = self.plugin;
+        let command = self.command;
+        let mut message = format!("`{command}` of {plugin} exited with {code} ({location})");
+        let lines: Vec<&str> = printed.lines().map(str::trim_end).collect();
+        let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+        for line in &lines[lines.len().saturating_sub(TAIL_LINES)..] {
+            message.push_str("\n  ");
+            message.extend(line.chars().filter(|c| !c.is_control()));
+        }
+        let error = StepError::plain(message);
+        match code {
+            OUTSIDE => error.outside(),
+            126 | 127 => error.hint("126 and 127: the entrypoint of the image cannot be run"),
+            137 => error.hint("137: killed, possibly because it ran out of memory"),
+            _ => error,
+        }
+    }
+}
+
+/// Keeps the end of the output.
+fn keep(tail: &mut Vec<u8>, bytes: &[u8]) {
+    tail.extend_from_slice(bytes);
+    let excess = tail.len().saturating_sub(TAIL);
+    tail.drain(..excess);
+}

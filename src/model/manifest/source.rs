@@ -1,0 +1,171 @@
+//! The source of a service: a git repository, or a plugin.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::service::{BuilderImage, SecretSource};
+use crate::model::source::{GitReference, GitUrl, SourceRemote, without_user_info};
+
+/// Where a service's source comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// `git`
+    Git(Git),
+    /// `scm`
+    Plugin(ScmPlugin),
+}
+
+/// A git repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Git {
+    pub remote: GitUrl,
+    /// The branch, tag or commit to build.
+    pub reference: GitReference,
+    /// The service's folder in a shared repository, without `..`.
+    pub path: Option<String>,
+    /// Additional folders and files that the build sees, sorted; empty without `path`.
+    pub include: Vec<String>,
+    /// Whether submodules are checked out too.
+    pub submodules: bool,
+}
+
+/// A repository that a plugin reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScmPlugin {
+    /// The plugin's image.
+    pub image: BuilderImage,
+    /// The settings of the plugin; the keys of every mapping are sorted.
+    pub with: Map<String, Value>,
+    /// The branch, tag or commit to build.
+    pub reference: GitReference,
+    /// The network mode; `None` for the engine's default.
+    pub network: Option<String>,
+    /// The files in `/run/secrets`, by name.
+    pub secrets: BTreeMap<String, SecretSource>,
+}
+
+impl Source {
+    /// Returns the git repository, unless the source comes from a plugin.
+    pub fn git(&self) -> Option<&Git> {
+        match self {
+            Self::Git(git) => Some(git),
+            Self::Plugin(_) => None,
+        }
+    }
+
+    /// Returns the plugin that the source comes from.
+    pub fn plugin(&self) -> Option<&ScmPlugin> {
+        match self {
+            Self::Git(_) => None,
+            Self::Plugin(plugin) => Some(plugin),
+        }
+    }
+
+    /// Returns whether both are parts of one repository, which can share a working copy.
+    pub fn is_same_repository(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Git(one), Self::Git(other)) => one.remote == other.remote,
+            (Self::Plugin(one), Self::Plugin(other)) => {
+                one.image == other.image && one.with == other.with
+            }
+            (Self::Git(_), Self::Plugin(_)) | (Self::Plugin(_), Self::Git(_)) => false,
+        }
+    }
+
+    /// Returns the branch, tag or commit to build.
+    pub fn reference(&self) -> &GitReference {
+        match self {
+            Self::Git(git) => &git.reference,
+            Self::Plugin(plugin) => &plugin.reference,
+        }
+    }
+
+    /// Returns the manifest key that has the reference.
+    pub fn reference_key(&self) -> [&'static str; 2] {
+        match self {
+            Self::Git(_) => ["git", "reference"],
+            Self::Plugin(_) => ["scm", "reference"],
+        }
+    }
+
+    /// Returns the service's folder in a shared repository.
+    pub fn path(&self) -> Option<&String> {
+        self.git()?.path.as_ref()
+    }
+
+    /// Returns the service's folders and files, `git.path` first; empty for the whole repository.
+    pub fn paths(&self) -> Vec<String> {
+        self.git().map(Git::paths).unwrap_or_default()
+    }
+
+    /// Returns the repository, without credentials, as the lock records it.
+    pub fn remote(&self) -> SourceRemote {
+        match self {
+            Self::Git(git) => SourceRemote::Git(git.remote.stripped()),
+            Self::Plugin(plugin) => SourceRemote::Plugin(plugin.remote()),
+        }
+    }
+
+    /// Returns the repository's URL without credentials, as labels record it; for a plugin without a setting `url`,
+    /// its name and settings.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Git(git) => git.remote.without_credentials(),
+            Self::Plugin(plugin) => match plugin.with.get("url") {
+                Some(Value::String(url)) => without_user_info(url),
+                _ => plugin.remote(),
+            },
+        }
+    }
+}
+
+impl Git {
+    /// Returns the service's folders and files, `path` first; empty for the whole repository.
+    pub fn paths(&self) -> Vec<String> {
+        self.path.iter().chain(&self.include).cloned().collect()
+    }
+}
+
+impl ScmPlugin {
+    /// Returns the plugin and its settings on one line, without the user information of URLs.
+    pub fn remote(&self) -> String {
+        let mut with = Value::Object(self.with.clone());
+        strip(&mut with);
+        format!("{} {with}", self.image)
+    }
+}
+
+/// Removes the user information from every URL.
+fn strip(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = without_user_info(text),
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        Value::Object(entries) => entries.values_mut().for_each(strip),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remote_of_a_plugin_has_no_credentials() {
+        let with =
+            serde_json::json!({"mirrors": ["https://bob:s3cret@h/x"], "url": "ssh://hg@h/x"});
+        let Value::Object(with) = with else { panic!() };
+        let plugin = ScmPlugin {
+            image: BuilderImage::Folder("hg".parse().unwrap()),
+            with,
+            reference: GitReference::DefaultBranch,
+            network: None,
+            secrets: BTreeMap::new(),
+        };
+        assert_eq!(
+            plugin.remote(),
+            r#"builders/hg {"mirrors":["https://h/x"],"url":"ssh://h/x"}"#
+        );
+        assert_eq!(Source::Plugin(plugin).url(), "ssh://h/x");
+    }
+}
