@@ -1,5 +1,5 @@
 //! Helpers that know nothing about xp: the caller, errors, plurals, suggestions, tables, units, quoting,
-//! escaping, redaction, atomic files.
+//! escaping, redaction, path patterns, atomic files.
 
 pub mod caller;
 pub mod error;
@@ -16,3 +16,4 @@ pub mod suggest;
 pub mod table;
 pub mod task;
 pub mod units;
+pub mod wildmatch;

@@ -170,7 +170,7 @@ async fn sources(
     commits::origins(session, requests, found)
 }
 
-/// Finds the commits of services with `git.path`, using only the local history.
+/// Finds the commits of services with `git.path` or `git.exclude`, using only the local history.
 async fn built(
     session: &Session,
     git: &GitClient,
@@ -180,7 +180,7 @@ async fn built(
     let all: Vec<ServiceName> = sources.keys().cloned().collect();
     let whole = sources.clone().into_iter().filter(|(name, _)| {
         let service = session.manifest.services.get(name);
-        service.is_some_and(|service| service.source.path().is_none())
+        service.is_some_and(|service| service.source.selection().is_whole())
     });
     let whole: BTreeMap<ServiceName, ServiceSource> = whole.collect();
     match commits::narrow(session, git, sources, HistoryExtent::Local).await {

@@ -62,11 +62,8 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
         locked_commits.push(LockedCommit {
             service: name.clone(),
             commit: source.tip.commit,
-            // With `git.path`, other commits can have the same files of the service.
-            paths: match git.path {
-                Some(_) => git.paths(),
-                None => Vec::new(),
-            },
+            // Other commits can have the same files of the service.
+            selection: git.selection(),
         });
         steps.push((
             Unit::Service(name),

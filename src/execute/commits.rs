@@ -9,7 +9,7 @@ use super::source::Sources;
 use super::sync::{SyncError, SyncRequest, fetch_missing, unshallow};
 use crate::base::task::joined;
 use crate::client::git::{GitError, Opened, OperationContext, WorkingCopy};
-use crate::model::source::{CommitId, CommitSummary, GitUrl, ResolvedReference};
+use crate::model::source::{CommitId, CommitSummary, GitUrl, PathSelection, ResolvedReference};
 
 /// Two commits of a service, and their repository.
 #[derive(Debug, Clone)]
@@ -18,8 +18,8 @@ pub struct CommitsRequest {
     pub dir: PathBuf,
     /// The URL to clone from.
     pub remote: GitUrl,
-    /// The folders of the service, if it is not the whole repository.
-    pub paths: Vec<String>,
+    /// The files of the service.
+    pub selection: PathSelection,
     /// The old commit.
     pub from: ResolvedReference,
     /// The new commit.
@@ -118,7 +118,7 @@ fn read(
         let dir = request.dir.clone();
         return Err(CommitsError::Missing { dir, commit });
     }
-    let added = working_copy.commits_between(from, to, &request.paths)?;
-    let dropped = working_copy.commits_between(to, from, &request.paths)?;
+    let added = working_copy.commits_between(from, to, &request.selection)?;
+    let dropped = working_copy.commits_between(to, from, &request.selection)?;
     Ok((added, dropped))
 }

@@ -55,7 +55,7 @@ fn changes(in_place: &InPlace, own: &Path) -> Option<Option<TreeChanges>> {
         return folder_files(&in_place.dir, own).ok().map(Some);
     }
     match WorkingCopy::open(&in_place.dir).ok()? {
-        Opened::WorkingCopy(working_copy) => working_copy.tree_changes(&in_place.paths).ok(),
+        Opened::WorkingCopy(working_copy) => working_copy.tree_changes(&in_place.selection).ok(),
         _ => Some(None),
     }
 }

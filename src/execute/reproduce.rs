@@ -235,6 +235,7 @@ mod tests {
 
     use super::*;
     use crate::model::event::Phase;
+    use crate::model::source::PathSelection;
 
     fn spec() -> ContainerSpec {
         let bind = |source: &str, target: &str, read_only| Bind {
@@ -310,7 +311,7 @@ mod tests {
             root: "/p".into(),
             folder: "/p".into(),
             context: "/p".into(),
-            selected: Vec::new(),
+            selected: PathSelection::default(),
             excluded: None,
             dockerfile: "/p/Dockerfile".into(),
             target: None,

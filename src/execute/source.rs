@@ -183,7 +183,7 @@ pub async fn run_export(
         };
         let wanted = Export {
             commit: step.commit,
-            paths: &step.paths,
+            selection: &step.selection,
             submodules: step.submodules.then_some(step.modules.as_path()),
             lfs: &step.lfs,
             branch: step.branch.as_deref(),

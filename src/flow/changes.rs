@@ -12,6 +12,7 @@ use crate::execute::{CommitsRequest, Sources, commits_between};
 use crate::model::event::Event;
 use crate::model::lock::{CommitHistory, LockChanges, ServiceChange};
 use crate::model::manifest::Source;
+use crate::model::source::PathSelection;
 use crate::store::claim::lock;
 
 /// The number of histories to read concurrently.
@@ -95,10 +96,10 @@ async fn find(
         dir: session.manifest.folder.join(&service.dir),
         remote: git.remote.clone(),
         // If the folder is unchanged, include the further paths of the manifest.
-        paths: if to.path == git.path {
-            git.paths()
+        selection: if to.path == git.path {
+            git.selection()
         } else {
-            to.path.iter().cloned().collect()
+            PathSelection::of(to.path.iter().cloned().collect())
         },
         from: from.resolved(),
         to: to.resolved(),

@@ -132,7 +132,7 @@ pub async fn sources(
         .manifest
         .services
         .values()
-        .all(|it| it.source.path().is_none())
+        .all(|it| it.source.selection().is_whole())
     {
         return Ok(found);
     }

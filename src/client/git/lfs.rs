@@ -13,7 +13,7 @@ use std::path::Path;
 
 use git2::{AttrCheckFlags, AttrValue, Index, ObjectType, Repository};
 
-use crate::client::git::wanted_paths::is_wanted;
+use crate::model::source::PathSelection;
 
 pub(super) use filter::{LfsFiles, fetch};
 
@@ -42,13 +42,13 @@ pub(super) struct Pointer {
 pub(super) fn pointers(
     repository: &Repository,
     index: &Index,
-    wanted: &[String],
+    wanted: &PathSelection,
 ) -> Result<Vec<Pointer>, git2::Error> {
     let mut found = Vec::new();
     if !has_lfs_attributes(repository, index)? {
         return Ok(found);
     }
-    for entry in index.iter().filter(|entry| is_wanted(&entry.path, wanted)) {
+    for entry in index.iter().filter(|entry| wanted.includes(&entry.path)) {
         let Some(text) = pointer_text(repository, entry.id)? else {
             continue;
         };

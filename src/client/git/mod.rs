@@ -19,7 +19,6 @@ mod progress;
 pub mod refs;
 mod transport;
 mod unsupported;
-mod wanted_paths;
 pub mod worktree;
 
 use std::path::PathBuf;

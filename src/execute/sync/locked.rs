@@ -7,15 +7,15 @@ use crate::client::git::{
     GitClient, GitError, Head, Move, NotMoved, Opened, OperationContext, WorkingCopy,
 };
 use crate::model::manifest::ServiceName;
-use crate::model::source::{CommitId, ResolvedReference};
+use crate::model::source::{CommitId, PathSelection, ResolvedReference};
 
 /// The locked commit of one of the services in a working copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedCommit {
     pub service: ServiceName,
     pub commit: CommitId,
-    /// The folders and files of the service; empty if it is the whole repository.
-    pub paths: Vec<String>,
+    /// The files of the service.
+    pub selection: PathSelection,
 }
 
 /// Ensures that a commit is in the working copy's object store, and checks it out with a detached `HEAD` if no local
@@ -100,11 +100,9 @@ fn newest<'l>(
 
 /// Returns whether the files of a service in a descendant of its locked commit are those of the locked commit.
 fn has_files_of(working_copy: &WorkingCopy, checked_out: CommitId, own: &LockedCommit) -> bool {
-    if checked_out == own.commit || own.paths.is_empty() {
-        return checked_out == own.commit;
-    }
-    let mut paths = own.paths.iter();
-    paths.all(|path| !working_copy.differs_at(path, own.commit, checked_out))
+    checked_out == own.commit
+        || !own.selection.is_whole()
+            && !working_copy.differs_in(&own.selection, own.commit, checked_out)
 }
 
 fn diverged(one: &LockedCommit, other: &LockedCommit) -> NotUpdatedReason {

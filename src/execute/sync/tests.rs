@@ -18,6 +18,7 @@ use crate::client::git::{
 };
 use crate::client::http::Http;
 use crate::flow::sources::resolve::{RequestedRemote, ResolveRequest, resolve};
+use crate::model::source::PathSelection;
 
 /// A remote with two commits, a path for a working copy, and a client.
 struct SyncWorld {
@@ -641,7 +642,7 @@ fn export_of(world: &SyncWorld, commit: CommitId) -> Result<PathBuf, GitError> {
     let (files, git_dir) = (world.path("export"), world.path("export.git"));
     let what = Export {
         commit,
-        paths: &[],
+        selection: &PathSelection::default(),
         submodules: None,
         lfs: &world.path("lfs"),
         branch: Some("master"),
@@ -891,11 +892,15 @@ fn sparse_checkouts_are_updated_as_by_git_pull() {
         assert_eq!(copy.changes().unwrap(), Default::default(), "{kind}");
         assert_eq!(copy.count_changes().unwrap().modified, 0, "{kind}");
         assert_eq!(
-            copy.tree_changes(&["in".to_owned()]).unwrap(),
+            copy.tree_changes(&PathSelection::of(vec!["in".to_owned()]))
+                .unwrap(),
             None,
             "{kind}"
         );
-        let whole = copy.tree_changes(&[]).unwrap().unwrap();
+        let whole = copy
+            .tree_changes(&PathSelection::default())
+            .unwrap()
+            .unwrap();
         assert_eq!(whole.excluded, whole.count, "{kind}: {whole}");
         assert_eq!(world.sync("master"), SyncOutcome::UpToDate, "{kind}");
 
@@ -1017,7 +1022,13 @@ fn modified_files_match_git_status() {
     assert_eq!(counted("submodule"), 0);
     world.write("copy/lib/f", "2");
     assert_eq!(counted("modified submodule"), 1);
-    assert!(world.open().tree_changes(&[]).unwrap().is_some());
+    assert!(
+        world
+            .open()
+            .tree_changes(&PathSelection::default())
+            .unwrap()
+            .is_some()
+    );
     for (key, ignore) in [
         ("submodule.lib.ignore", "dirty"),
         ("submodule.lib.ignore", "all"),
@@ -1028,7 +1039,11 @@ fn modified_files_match_git_status() {
         assert_eq!(counted(ignore), 0);
         // A build in place uses the changed file anyway.
         assert!(
-            world.open().tree_changes(&[]).unwrap().is_some(),
+            world
+                .open()
+                .tree_changes(&PathSelection::default())
+                .unwrap()
+                .is_some(),
             "{ignore}"
         );
         world.user(&["config", "--unset", key]);

@@ -20,7 +20,7 @@ use crate::model::event::{Event, Phase, Unit};
 use crate::model::manifest;
 use crate::model::manifest::{ClusterEnvironment, KustomizeFiles};
 use crate::model::plan::{ExportStep, SyncStep};
-use crate::model::source::{CommitId, GitReference, GitUrl, ResolvedReference};
+use crate::model::source::{CommitId, GitReference, GitUrl, PathSelection, ResolvedReference};
 
 /// The kustomize files of an environment.
 pub struct EnvironmentFiles {
@@ -209,7 +209,7 @@ async fn exported(
     let export = ExportStep {
         dir: sync.dir.clone(),
         commit,
-        paths: Vec::new(),
+        selection: PathSelection::default(),
         submodules: false,
         modules: session.layout.modules(),
         lfs: session.layout.lfs(),

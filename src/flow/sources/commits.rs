@@ -190,7 +190,7 @@ pub fn origins(
     sources.collect()
 }
 
-/// Finds the commit to build for each service with `git.path`: the last one that touched its folders.
+/// Finds the commit to build for each service with `git.path` or `git.exclude`: the last one that touched its files.
 ///
 /// Services are omitted if their commit cannot be determined within the extent.
 pub async fn narrow(
@@ -204,7 +204,11 @@ pub async fn narrow(
         let Some(service) = session.manifest.services.get(name) else {
             continue;
         };
-        let Some(repository) = service.source.git().filter(|git| git.path.is_some()) else {
+        let Some(repository) = service
+            .source
+            .git()
+            .filter(|git| !git.selection().is_whole())
+        else {
             continue;
         };
         let part = |tip: &ResolvedReference, may_be_missing| PartialService {
@@ -212,7 +216,7 @@ pub async fn narrow(
             remote: repository.remote.clone(),
             dir: session.manifest.folder.join(&service.dir),
             tip: tip.clone(),
-            paths: repository.paths(),
+            selection: repository.selection(),
             submodules: repository.submodules,
             may_be_missing,
         };
@@ -239,7 +243,7 @@ pub async fn narrow(
     }
     let narrowed = sources.into_iter().filter_map(|(name, mut source)| {
         let service = session.manifest.services.get(&name)?;
-        if service.source.path().is_some() {
+        if !service.source.selection().is_whole() {
             let commit_of = |tip: CommitId| found.commits.get(&(name.clone(), tip)).copied();
             source.commit = commit_of(source.tip.commit)?;
             source.manifest_reference = source.manifest_reference.and_then(|manifest_reference| {

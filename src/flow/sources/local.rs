@@ -231,7 +231,7 @@ fn source(
     let facts = working_copy.commit_facts(tip.commit).map_err(failed)?;
     let tree = WorkingTree {
         changes: working_copy
-            .tree_changes(&service.source.paths())
+            .tree_changes(&service.source.selection())
             .map_err(failed)?,
         commit_time: Some(facts.committer_time),
         git: Some(working_copy.git_folders().map_err(failed)?),
@@ -239,8 +239,8 @@ fn source(
     Ok(Some(ServiceSource::from_working_copy(tip, tree)))
 }
 
-/// Corrects the commit time of services with `git.path`: their commit is the last one that touched the path, which can
-/// be older than the checked-out one.
+/// Corrects the commit time of services with `git.path` or `git.exclude`: their commit is the last one that touched
+/// their files, which can be older than the checked-out one.
 ///
 /// # Errors
 ///

@@ -70,7 +70,7 @@ async fn find(
         let asked = UnpushedQuery {
             service: name.clone(),
             tip: source.tip.commit,
-            paths: service.source.paths(),
+            selection: service.source.selection(),
         };
         let dir = session.manifest.folder.join(&service.dir);
         wanted.entry(dir).or_default().push(asked);

@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use crate::client::git::{GitClient, GitError, Head, Opened, RemoteRefs, WorkingCopy};
 use crate::flow::sources::resolve::{Resolution, ResolveRequest, resolve_from_refs};
 use crate::model::manifest::ServiceName;
-use crate::model::source::{CommitId, ResolvedReference};
+use crate::model::source::{CommitId, PathSelection, ResolvedReference};
 use crate::model::status::{CheckoutStatus, UnpushedChanges, WorkingCopyStatus};
 
 /// How many working copies are read concurrently: reading is I/O-bound.
@@ -60,8 +60,8 @@ pub struct UnpushedQuery {
     pub service: ServiceName,
     /// The commit that the service's reference points at.
     pub tip: CommitId,
-    /// The folders and files that it is built from; the whole repository if empty.
-    pub paths: Vec<String>,
+    /// The files that it is built from.
+    pub selection: PathSelection,
 }
 
 /// Finds unpushed work in working copies; reads each once, however many services it has. Missing and unreadable ones
@@ -91,16 +91,10 @@ fn unpushed_of(dir: &Path, asked: Vec<UnpushedQuery>) -> Vec<(ServiceName, Unpus
         |UnpushedQuery {
              service,
              tip,
-             paths,
+             selection,
          }| {
-            let is_in_service = |file: &&String| {
-                let mut paths = paths.iter();
-                paths.len() == 0 || paths.any(|path| Path::new(file).starts_with(path))
-            };
-            let differs = || {
-                let mut paths = paths.iter();
-                paths.len() == 0 || paths.any(|path| copy.differs_at(path, head, tip))
-            };
+            let is_in_service = |file: &&String| selection.includes(file.as_bytes());
+            let differs = || selection.is_whole() || copy.differs_in(&selection, head, tip);
             // Commits cannot be based on a tip that is not fetched yet.
             let ahead = if head != tip && copy.has_commit(tip) && differs() {
                 copy.ahead_and_behind(head, tip)

@@ -27,7 +27,7 @@ pub struct PlaceholderValues<'a> {
 /// A path in a service's `git` section that does not exist in its repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvalidGitPath {
-    /// `git.path`, or an item of `git.include`.
+    /// `git.path`, or an item of `git.include`; empty for `git.exclude`.
     pub path: String,
     /// The error message.
     pub message: String,
@@ -118,7 +118,7 @@ impl Manifest {
             let span = self
                 .spans
                 .get(&service)
-                .and_then(|spans| spans.paths.get(&wrong.path));
+                .and_then(|spans| spans.paths.get(&wrong.path).or(spans.exclude.as_ref()));
             let problem = match span {
                 Some(span) => {
                     SourceProblem::at(span.first_line(&self.document.text), wrong.message)

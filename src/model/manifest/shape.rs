@@ -172,6 +172,10 @@ struct GitSchema {
     /// Additional folders and files of the repository that the build needs. Changes to them count for the service's commit, too.
     #[schemars(extend("examples" = [["libs/common", "go.mod"]]))]
     include: Option<Vec<String>>,
+    /// Files that do not matter, relative to the repository root: the build does not see them, and the last commit that
+    /// changed anything else is built. `*` matches slashes, too.
+    #[schemars(extend("examples" = [["*.md", "*.adoc"]]))]
+    exclude: Option<Vec<String>>,
     /// Check out submodules, too.
     #[schemars(extend("default" = false))]
     submodules: Option<bool>,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::service::{BuilderImage, SecretSource};
-use crate::model::source::{GitReference, GitUrl, SourceRemote, without_user_info};
+use crate::model::source::{
+    ExcludePattern, GitReference, GitUrl, PathSelection, SourceRemote, without_user_info,
+};
 
 /// Where a service's source comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Git {
     pub path: Option<String>,
     /// Additional folders and files that the build sees, sorted; empty without `path`.
     pub include: Vec<String>,
+    /// The files that do not matter: the build does not see them, and commits that change only these are not built.
+    pub exclude: Vec<ExcludePattern>,
     /// Whether submodules are checked out too.
     pub submodules: bool,
 }
@@ -94,9 +98,9 @@ impl Source {
         self.git()?.path.as_ref()
     }
 
-    /// Returns the service's folders and files, `git.path` first; empty for the whole repository.
-    pub fn paths(&self) -> Vec<String> {
-        self.git().map(Git::paths).unwrap_or_default()
+    /// Returns the service's files in a git repository; of the paths, `git.path` is the first.
+    pub fn selection(&self) -> PathSelection {
+        self.git().map(Git::selection).unwrap_or_default()
     }
 
     /// Returns the repository, without credentials, as the lock records it.
@@ -121,9 +125,12 @@ impl Source {
 }
 
 impl Git {
-    /// Returns the service's folders and files, `path` first; empty for the whole repository.
-    pub fn paths(&self) -> Vec<String> {
-        self.path.iter().chain(&self.include).cloned().collect()
+    /// Returns the service's files; of the paths, `path` is the first.
+    pub fn selection(&self) -> PathSelection {
+        PathSelection {
+            paths: self.path.iter().chain(&self.include).cloned().collect(),
+            exclude: self.exclude.clone(),
+        }
     }
 }
 

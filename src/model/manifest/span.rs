@@ -12,6 +12,11 @@ impl Span {
         Self { start, end }
     }
 
+    /// Returns whether it contains another range.
+    pub fn contains(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
+
     /// Truncates the range to its first line, so that only one line is underlined.
     pub fn first_line(self, text: &str) -> Self {
         let covered = text.get(self.start..self.end).unwrap_or("");

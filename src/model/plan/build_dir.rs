@@ -57,7 +57,7 @@ impl BuildDir {
                 steps.push(Step::Export(ExportStep {
                     dir,
                     commit: source.commit,
-                    paths: git.paths(),
+                    selection: git.selection(),
                     submodules: git.submodules,
                     modules: layout.modules(),
                     lfs: layout.lfs(),

@@ -10,6 +10,7 @@ use super::{
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageQuery, ImageReference, Tag};
 use crate::model::recipe::ContentId;
+use crate::model::source::PathSelection;
 
 /// The tag that every build of a builder image moves.
 const NEWEST: &str = "newest";
@@ -179,7 +180,7 @@ impl FolderBuilder {
                     root: self.folder.clone(),
                     folder: self.folder.clone(),
                     context: self.folder.clone(),
-                    selected: Vec::new(),
+                    selected: PathSelection::default(),
                     excluded: None,
                     dockerfile: self.folder.join("Dockerfile"),
                     target: None,

@@ -17,7 +17,7 @@ use crate::model::layout::Layout;
 use crate::model::manifest::{ManifestError, SecretSource};
 use crate::model::recipe;
 use crate::model::recipe::Recipe;
-use crate::model::source::ServiceSource;
+use crate::model::source::{PathSelection, ServiceSource};
 
 impl Decided<'_> {
     /// Completes the plan, given what registries have of [`Decided::builder_images`].
@@ -102,7 +102,7 @@ impl Decided<'_> {
                 self.build_steps(candidate, &build_dir, layout, &mut steps)?;
                 in_place = build_dir.in_place.then(|| InPlace {
                     dir: build_dir.files,
-                    paths: service.source.paths(),
+                    selection: service.source.selection(),
                     is_git: service.source.git().is_some(),
                     changes: candidate.source.changes().map(|changes| changes.digest),
                 });
@@ -199,12 +199,14 @@ impl Decided<'_> {
             None => root.clone(),
         };
         let docker = &service.docker;
-        // Unlike an export, a working copy has files outside of `path` and `include`.
-        let selected = if build_dir.in_place && docker.context.is_from_top() {
-            service.source.paths()
-        } else {
-            Vec::new()
-        };
+        // Unlike an export, a working copy has other files, too.
+        let mut selected = PathSelection::default();
+        if build_dir.in_place {
+            selected = service.source.selection();
+            if !docker.context.is_from_top() {
+                selected.paths.clear();
+            }
+        }
         let recipe = self.recipe(candidate, Decision::Build);
         let recipe = recipe.map(|recipe| {
             if draft.options.test {

@@ -137,6 +137,12 @@ impl PlanDraft<'_> {
             heading.push(("registry", comparison.registry.describe()));
         }
         heading.push(("engine", comparison.engine.describe()));
+        let excluded = candidate.service.source.selection().excluded_text();
+        heading.extend(excluded.map(|patterns| {
+            let commit = candidate.source.commit.short();
+            let text = format!("{commit}, the last one that changed anything but {patterns}");
+            ("commit", text)
+        }));
         heading.extend(against.map(|image| ("against", image.to_string())));
         heading
     }

@@ -73,7 +73,9 @@ use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, ImageRepository, Tag};
 use crate::model::manifest::ServiceName;
 use crate::model::recipe::{Recipe, RecipeChange};
-use crate::model::source::{CommitId, RefName, ReferenceOrigin, ServiceSource, TreeDigest};
+use crate::model::source::{
+    CommitId, PathSelection, RefName, ReferenceOrigin, ServiceSource, TreeDigest,
+};
 
 /// Build options from the command line, apart from the selection of services.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,8 +196,8 @@ pub struct UnitPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InPlace {
     pub dir: PathBuf,
-    /// The relevant folders and files in it; empty for all.
-    pub paths: Vec<String>,
+    /// The relevant files in it.
+    pub selection: PathSelection,
     /// Whether it is a git working copy; otherwise, all of its files count as changes.
     pub is_git: bool,
     /// The digest of its changes, as in the image's tag.

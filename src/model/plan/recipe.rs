@@ -12,6 +12,7 @@ use crate::model::manifest::{
     BuilderImage, BuilderName, BuilderUser, ManifestError, ServiceName, Template,
 };
 use crate::model::recipe::{ContentId, Recipe};
+use crate::model::source::ExcludePattern;
 
 /// The builders that are built from folders, by unit.
 pub type Folders = BTreeMap<Unit, FolderBuilder>;
@@ -143,6 +144,15 @@ impl PlanDraft<'_> {
             inputs.push(Input {
                 name: "git.include".into(),
                 value: InputValue::List(items),
+            });
+        }
+        if let Some(git) = git.filter(|git| !git.exclude.is_empty()) {
+            let patterns = git.exclude.iter().map(ExcludePattern::as_str);
+            let mut patterns: Vec<&str> = patterns.collect();
+            patterns.sort_unstable();
+            inputs.push(Input {
+                name: "git.exclude".into(),
+                value: InputValue::List(patterns),
             });
         }
         // Only if enabled, so that recipes of existing images stay the same.

@@ -11,7 +11,7 @@ use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::manifest::{
     BuilderImage, BuilderUser, Mount, PluginItem, ReportPattern, SecretSource, ServiceName,
 };
-use crate::model::source::{CommitId, GitMount, GitUrl, ResolvedReference};
+use crate::model::source::{CommitId, GitMount, GitUrl, PathSelection, ResolvedReference};
 
 /// One step of a unit.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,8 +83,8 @@ pub struct ExportStep {
     /// The working copy with the object store.
     pub dir: PathBuf,
     pub commit: CommitId,
-    /// The folders and files of it that the build sees; empty for all.
-    pub paths: Vec<String>,
+    /// The files of it that the build sees.
+    pub selection: PathSelection,
     /// Whether submodules are checked out too.
     pub submodules: bool,
     /// The folder with the object stores of submodules.
@@ -255,9 +255,8 @@ pub struct ImageStep {
     pub folder: PathBuf,
     /// The build context.
     pub context: PathBuf,
-    /// If not empty, the only files and folders of the context that are sent, apart from the Dockerfile. Relative to
-    /// `root`.
-    pub selected: Vec<String>,
+    /// The files in `root` that are sent if they are in the context; the Dockerfile always is.
+    pub selected: PathSelection,
     /// xp's own folder, if it is in the context; it is excluded.
     pub excluded: Option<PathBuf>,
     /// The Dockerfile; it may be outside the context.
@@ -401,8 +400,12 @@ impl Step {
             }
             Self::Export(step) => {
                 let mut text = step.commit.short();
-                if !step.paths.is_empty() {
-                    text.push_str(&format!(", {} only,", step.paths.join(", ")));
+                let PathSelection { paths, .. } = &step.selection;
+                if !paths.is_empty() {
+                    text.push_str(&format!(", {} only,", paths.join(", ")));
+                }
+                if let Some(patterns) = step.selection.excluded_text() {
+                    text.push_str(&format!(" without {patterns}"));
                 }
                 if step.submodules {
                     text.push_str(" with submodules");

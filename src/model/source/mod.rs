@@ -3,7 +3,9 @@
 //! Pure: no files, network, environment or clock.
 
 mod commit;
+mod exclude_pattern;
 mod git_folders;
+mod path_selection;
 mod plugin_answer;
 mod reference;
 mod remote;
@@ -13,7 +15,9 @@ mod tree;
 mod url;
 
 pub use commit::CommitId;
+pub use exclude_pattern::ExcludePattern;
 pub use git_folders::{CommonDir, GitFolders, GitLink, GitMount};
+pub use path_selection::PathSelection;
 pub use plugin_answer::{
     FetchedFacts, PluginAnswers, PluginQuery, PluginReference, fetch_config, parse_answers,
     parse_facts, resolve_config,

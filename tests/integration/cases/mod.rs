@@ -31,6 +31,7 @@ mod faults_engine;
 mod first_hour;
 mod foreign_images;
 mod git_attributes;
+mod git_exclude;
 mod git_export;
 mod git_lfs;
 mod git_logins;
@@ -133,6 +134,7 @@ pub fn all() -> Vec<Case> {
         first_hour::CASES,
         foreign_images::CASES,
         git_attributes::CASES,
+        git_exclude::CASES,
         git_export::CASES,
         git_lfs::CASES,
         git_logins::CASES,

@@ -11,6 +11,7 @@ use thiserror::Error;
 use walkdir::WalkDir;
 
 use super::dockerignore::{Dockerignore, InvalidPattern};
+use crate::model::source::PathSelection;
 
 /// The name under which a Dockerfile outside the context is sent.
 const OUTSIDE_DOCKERFILE: &str = ".dockerfile.xp";
@@ -28,8 +29,8 @@ pub struct ContextFolder {
     ignore: Dockerignore,
     /// An excluded folder in it.
     excluded_folder: Option<PathBuf>,
-    /// If not empty, the only files and folders in it that are visited.
-    selected: Vec<PathBuf>,
+    /// The files that are visited, relative to a folder.
+    selected: Option<(PathBuf, PathSelection)>,
 }
 
 /// The context is invalid.
@@ -146,7 +147,7 @@ impl ContextFolder {
             name,
             ignore,
             excluded_folder: None,
-            selected: Vec::new(),
+            selected: None,
         })
     }
 
@@ -157,25 +158,35 @@ impl ContextFolder {
         self
     }
 
-    /// Restricts the context to these files and folders, relative to `root`, and the Dockerfile. An empty list means no
-    /// restriction.
+    /// Restricts the context to these files, relative to `root`, and the Dockerfile.
     ///
     /// # Errors
     ///
     /// If `root` cannot be read.
-    pub fn only(mut self, root: &Path, selected: &[String]) -> Result<Self, ContextError> {
-        let root = real(root)?;
-        self.selected = selected.iter().map(|path| root.join(path)).collect();
+    pub fn only(mut self, root: &Path, selected: &PathSelection) -> Result<Self, ContextError> {
+        if !selected.is_whole() {
+            self.selected = Some((real(root)?, selected.clone()));
+        }
         Ok(self)
     }
 
-    /// Returns whether an entry is selected, contains something that is, or is the kept file or one of its folders.
-    fn is_selected(&self, path: &Path, kept: Option<&Path>) -> bool {
-        let is_on_the_way =
-            |selected: &Path| path.starts_with(selected) || selected.starts_with(path);
-        self.selected.is_empty()
-            || self.selected.iter().any(|selected| is_on_the_way(selected))
-            || kept.is_some_and(|kept| self.folder.join(kept).starts_with(path))
+    /// Returns whether an entry is selected, may contain something that is, or is the kept file or one of its folders.
+    fn is_selected(&self, path: &Path, is_folder: bool, kept: Option<&Path>) -> bool {
+        let Some((root, selected)) = &self.selected else {
+            return true;
+        };
+        if kept.is_some_and(|kept| self.folder.join(kept).starts_with(path)) {
+            return true;
+        }
+        let Ok(relative) = path.strip_prefix(root) else {
+            return true;
+        };
+        let relative = relative.as_os_str().as_encoded_bytes();
+        if is_folder {
+            relative.is_empty() || !selected.is_outside(relative)
+        } else {
+            selected.includes(relative)
+        }
     }
 
     /// Returns the Dockerfile's name in the archive.
@@ -212,8 +223,9 @@ impl ContextFolder {
                 .strip_prefix(&self.folder)
                 .map_err(io::Error::other)?;
             let is_excluded = self.excluded_folder.as_deref() == Some(entry.path());
-            if is_excluded || !self.is_selected(entry.path(), kept) {
-                if !entry.file_type().is_dir() {
+            let is_folder = entry.file_type().is_dir();
+            if is_excluded || !self.is_selected(entry.path(), is_folder, kept) {
+                if !is_folder {
                     continue;
                 }
                 entries.skip_current_dir();

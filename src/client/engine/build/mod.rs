@@ -30,6 +30,7 @@ use crate::client::engine::build::session::SecretValue;
 use crate::client::registry::Credentials;
 use crate::model::dockerfile::FailedInstruction;
 use crate::model::image::Registry;
+use crate::model::source::PathSelection;
 
 /// The interval at which the progress of sending the context is reported.
 const TICK: Duration = Duration::from_millis(200);
@@ -47,7 +48,7 @@ pub struct ImageBuild<'a> {
     /// The build context.
     pub context: &'a Path,
     /// If not empty, the only files and folders of the context to send, relative to `root`.
-    pub selected: &'a [String],
+    pub selected: &'a PathSelection,
     /// A folder in the context to exclude.
     pub excluded: Option<&'a Path>,
     /// The Dockerfile.

@@ -11,7 +11,7 @@ use crate::client::git::progress::OperationContext;
 use crate::client::git::worktree::quoted_patterns;
 use crate::client::git::worktree::working_copy::oid;
 use crate::client::git::{GitClient, GitError, WorkingCopy};
-use crate::model::source::{GitScheme, GitUrl, ResolvedReference};
+use crate::model::source::{GitScheme, GitUrl, PathSelection, ResolvedReference};
 
 /// Inputs of a clone.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +69,7 @@ pub fn clone(
         .and_then(|id| working_copy.repository.find_commit(id)?.tree())
         .and_then(|tree| index.read_tree(&tree))
         .map_err(failed)?;
-    quoted_patterns::check(&working_copy.repository, &index, &[])?;
+    quoted_patterns::check(&working_copy.repository, &index, &PathSelection::default())?;
     check_out(
         &working_copy.repository,
         request,

@@ -1,38 +1,36 @@
 //! The last commit that touched some paths, for many sets of paths in one walk.
 //!
-//! The result is that of `git log -1 -- <paths>`: at a commit, continue with the first parent in which all the paths
+//! The result is that of `git log -1 -- <paths> ':(exclude)<pattern>'`: at a commit, continue with the first parent in which all the paths
 //! are the same; if there is no such parent, this is the commit. A merge therefore counts only if it differs from each
 //! of its parents, and a rename into a path touches it.
 //!
 //! Path sets at the same commit are walked together, so that a thousand services cost little more than one:
 //! the walk compares each commit with its parents once, and opens only trees that differ and contain a path
-//! that is still pending.
+//! that is still pending. Only sets with excluded patterns need a second look: at the files that differ.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
-use std::rc::Rc;
 
-use git2::{ErrorCode, ObjectType, Odb, Oid, Repository};
+use git2::{ErrorCode, Odb, Oid, Repository};
 
 use super::path_trie::{NodeId, PathTrie};
-use super::tree_difference::{BrokenTree, compare};
+use super::selection_difference::{broken, differ};
+use super::tree_cache::TreeCache;
+use super::tree_difference::{TreeEntry, compare};
 use crate::client::git::progress::OperationContext;
 use crate::client::git::worktree::working_copy::oid;
 use crate::client::git::{GitError, WorkingCopy};
-use crate::model::source::CommitId;
-
-/// The size of the tree cache in bytes: the trees of a commit are compared again with its children's.
-const CACHE_BYTES: usize = 32 << 20;
+use crate::model::source::{CommitId, PathSelection};
 
 /// A set of paths, and the commit to start from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PathsAt {
     /// The commit.
     pub tip: CommitId,
-    /// Folders and files, relative to the repository, without `.` and `..`.
-    pub paths: Vec<String>,
+    /// The paths.
+    pub selection: PathSelection,
 }
 
 /// The last commit that touched a set of paths.
@@ -91,6 +89,8 @@ struct Walk<'a> {
     ends_of: Vec<Vec<NodeId>>,
     /// The sets with a path that ends at a node.
     sets_at: HashMap<NodeId, Vec<usize>>,
+    /// The sets that need a look at each file.
+    by_file: BTreeMap<usize, PathSelection>,
     /// The sets at each commit that is not processed yet.
     pending: HashMap<Oid, PathSets>,
     /// The pending commits, the latest first, so that sets on different branches are merged where the branches
@@ -109,6 +109,7 @@ impl<'a> Walk<'a> {
             trie: PathTrie::new(),
             ends_of: Vec::new(),
             sets_at: HashMap::new(),
+            by_file: BTreeMap::new(),
             pending: HashMap::new(),
             order: BinaryHeap::new(),
             results: vec![None; requests.len()],
@@ -116,7 +117,11 @@ impl<'a> Walk<'a> {
         };
         let mut at_tips: BTreeMap<CommitId, PathSets> = BTreeMap::new();
         for (number, request) in requests.iter().enumerate() {
-            let ends: Vec<NodeId> = request
+            let selection = &request.selection;
+            if selection.paths.is_empty() || !selection.exclude.is_empty() {
+                walk.by_file.insert(number, selection.clone());
+            }
+            let ends: Vec<NodeId> = selection
                 .paths
                 .iter()
                 .map(|path| walk.trie.add(path))
@@ -220,12 +225,24 @@ impl<'a> Walk<'a> {
         let mut ends = Vec::new();
         self.compare(PathTrie::ROOT, one, other, &mut ends)?;
         let at = |end: &NodeId| self.sets_at.get(end).into_iter().flatten();
-        Ok(ends
+        let mut touched: PathSets = ends
             .iter()
             .flat_map(at)
             .filter(|set| sets.contains(*set))
             .copied()
-            .collect())
+            .collect();
+        for (set, selection) in &self.by_file {
+            let may_differ = touched.contains(set) || selection.paths.is_empty();
+            if !may_differ || !sets.contains(set) {
+                continue;
+            }
+            if differ(&mut self.trees, &self.odb, (one, other), selection)? {
+                touched.insert(*set);
+            } else {
+                touched.remove(set);
+            }
+        }
+        Ok(touched)
     }
 
     /// Collects the trie nodes that differ between two trees.
@@ -239,9 +256,10 @@ impl<'a> Walk<'a> {
         if one == other {
             return Ok(());
         }
-        let (left, right) = (self.tree(one)?, self.tree(other)?);
+        let left = self.trees.get(&self.odb, one)?;
+        let right = self.trees.get(&self.odb, other)?;
         let mut deeper = Vec::new();
-        let compared = compare(bytes(&left), bytes(&right), |left, right| {
+        let compared = compare(&left, &right, |left, right| {
             let Some(name) = left.or(right).map(|entry| entry.name) else {
                 return;
             };
@@ -250,58 +268,14 @@ impl<'a> Walk<'a> {
             };
             ends.push(child);
             if self.trie.has_children(child) {
-                let folder = |entry: Option<super::tree_difference::TreeEntry<'_>>| {
-                    entry
-                        .filter(|entry| entry.is_folder())
-                        .map(|entry| entry.id)
-                };
+                let folder = |entry: Option<TreeEntry<'_>>| entry?.folder();
                 deeper.push((child, folder(left), folder(right)));
             }
         });
-        compared.map_err(|BrokenTree| {
-            git2::Error::from_str(&format!("tree {one:?} or {other:?} is corrupt"))
-        })?;
+        compared.map_err(|_| broken(one, other))?;
         for (child, left, right) in deeper {
             self.compare(child, left, right, ends)?;
         }
         Ok(())
-    }
-
-    fn tree(&mut self, id: Option<Oid>) -> Result<Option<Rc<[u8]>>, git2::Error> {
-        match id {
-            Some(id) => self.trees.get(&self.odb, id).map(Some),
-            None => Ok(None),
-        }
-    }
-}
-
-fn bytes(tree: &Option<Rc<[u8]>>) -> &[u8] {
-    tree.as_deref().unwrap_or_default()
-}
-
-/// Recently read trees.
-#[derive(Default)]
-struct TreeCache {
-    trees: HashMap<Oid, Rc<[u8]>>,
-    bytes: usize,
-}
-
-impl TreeCache {
-    fn get(&mut self, odb: &Odb<'_>, id: Oid) -> Result<Rc<[u8]>, git2::Error> {
-        if let Some(tree) = self.trees.get(&id) {
-            return Ok(tree.clone());
-        }
-        let tree = odb.read(id)?;
-        if tree.kind() != ObjectType::Tree {
-            return Err(git2::Error::from_str(&format!("{id} is not a tree")));
-        }
-        if self.bytes > CACHE_BYTES {
-            self.trees.clear();
-            self.bytes = 0;
-        }
-        self.bytes += tree.len();
-        let tree: Rc<[u8]> = tree.data().into();
-        self.trees.insert(id, tree.clone());
-        Ok(tree)
     }
 }

@@ -1,18 +1,18 @@
 //! Lists the commits between two commits.
 
-use std::path::Path;
+use git2::{Commit, Odb, Oid, Repository, Sort};
 
-use git2::{Commit, Oid, Repository, Sort};
-
+use super::selection_difference::differ;
+use super::tree_cache::TreeCache;
 use crate::client::git::error::GitErrorKind;
 use crate::client::git::fetch::shallow::boundary;
 use crate::client::git::worktree::working_copy::oid;
 use crate::client::git::{GitError, WorkingCopy};
-use crate::model::source::{CommitId, CommitSummary};
+use crate::model::source::{CommitId, CommitSummary, PathSelection};
 
 impl WorkingCopy {
-    /// Returns the commits of `git log from..to`, in the same order; with paths, only those that touched one of
-    /// them.
+    /// Returns the commits of `git log from..to`, in the same order, without those that touched no selected
+    /// file.
     ///
     /// # Errors
     ///
@@ -21,7 +21,7 @@ impl WorkingCopy {
         &self,
         from: CommitId,
         to: CommitId,
-        paths: &[String],
+        selection: &PathSelection,
     ) -> Result<Vec<CommitSummary>, GitError> {
         let ids = oid(from)
             .and_then(|from| walk(&self.repository, from, oid(to)?))
@@ -35,7 +35,8 @@ impl WorkingCopy {
             let hint = format!("`git -C {dir} fetch --unshallow` fetches the rest");
             return Err(GitError::new(GitErrorKind::Local, what).with_hint(hint));
         }
-        summaries(&self.repository, &ids, paths).map_err(|cause| self.failed("read commits", cause))
+        summaries(&self.repository, &ids, selection)
+            .map_err(|cause| self.failed("read commits", cause))
     }
 }
 
@@ -50,33 +51,34 @@ fn walk(repository: &Repository, from: Oid, to: Oid) -> Result<Vec<Oid>, git2::E
 fn summaries(
     repository: &Repository,
     ids: &[Oid],
-    paths: &[String],
+    selection: &PathSelection,
 ) -> Result<Vec<CommitSummary>, git2::Error> {
-    let mut summaries = Vec::new();
+    let (mut summaries, mut trees) = (Vec::new(), TreeCache::default());
+    let odb = repository.odb()?;
     for id in ids {
         let commit = repository.find_commit(*id)?;
-        if paths.is_empty() || touches(&commit, paths)? {
+        if selection.is_whole() || touches(&commit, &odb, &mut trees, selection)? {
             summaries.push(summary(&commit));
         }
     }
     Ok(summaries)
 }
 
-/// Returns whether a commit differs at the paths from each of its parents; a merge with the content of one
+/// Returns whether a commit differs in selected files from each of its parents; a merge with the content of one
 /// parent does not count.
-fn touches(commit: &Commit<'_>, paths: &[String]) -> Result<bool, git2::Error> {
-    let content = |commit: &Commit<'_>| -> Result<Vec<Option<Oid>>, git2::Error> {
-        let tree = commit.tree()?;
-        let id = |path: &String| tree.get_path(Path::new(path)).ok().map(|entry| entry.id());
-        Ok(paths.iter().map(id).collect())
-    };
-    let own = content(commit)?;
+fn touches(
+    commit: &Commit<'_>,
+    odb: &Odb<'_>,
+    trees: &mut TreeCache,
+    selection: &PathSelection,
+) -> Result<bool, git2::Error> {
+    let own = Some(commit.tree_id());
     for parent in commit.parents() {
-        if content(&parent)? == own {
+        if !differ(trees, odb, (own, Some(parent.tree_id())), selection)? {
             return Ok(false);
         }
     }
-    Ok(commit.parent_count() > 0 || own.iter().any(Option::is_some))
+    Ok(commit.parent_count() > 0 || differ(trees, odb, (own, None), selection)?)
 }
 
 fn summary(commit: &Commit<'_>) -> CommitSummary {

@@ -6,5 +6,7 @@ pub mod last_touched;
 pub mod log;
 pub mod path_trie;
 pub mod revision;
+pub mod selection_difference;
+pub mod tree_cache;
 pub mod tree_difference;
 pub mod tree_paths;

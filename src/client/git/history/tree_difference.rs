@@ -49,6 +49,11 @@ impl<'a> TreeEntry<'a> {
         Ok(Some((entry, end + 21)))
     }
 
+    /// Returns the tree of a folder; `None` if it is something else.
+    pub fn folder(&self) -> Option<Oid> {
+        self.is_folder().then_some(self.id)
+    }
+
     /// Returns whether it is a folder.
     pub fn is_folder(&self) -> bool {
         self.mode == FOLDER

@@ -15,16 +15,15 @@ use super::working_copy::oid;
 use crate::client::git::lfs;
 use crate::client::git::lfs::LfsFiles;
 use crate::client::git::progress::OperationContext;
-use crate::client::git::wanted_paths::is_wanted;
 use crate::client::git::{GitClient, GitError};
-use crate::model::source::{CommitId, GitUrl};
+use crate::model::source::{CommitId, GitUrl, PathSelection};
 
 /// Inputs of a checkout.
 #[derive(Clone, Copy)]
 pub struct CheckoutRequest<'a> {
     pub commit: CommitId,
-    /// The folders and files to write; empty for all.
-    pub paths: &'a [String],
+    /// The files to write.
+    pub selection: &'a PathSelection,
     /// The empty folder for the files.
     pub files: &'a Path,
     /// A folder with a `HEAD`, a configuration and no objects.
@@ -71,7 +70,7 @@ impl From<GitError> for CheckoutError {
     }
 }
 
-/// Writes the files of a commit. Files outside the paths are marked `skip-worktree` in the index, so that
+/// Writes the files of a commit. Other files are marked `skip-worktree` in the index, so that
 /// git does not report them as deleted.
 pub fn check_out(
     client: &GitClient,
@@ -88,10 +87,10 @@ pub fn check_out(
     // every file, regardless of the write order and of whether `.gitattributes` itself is written.
     let mut index = repository.index()?;
     index.read_tree(&repository.find_commit(oid(checkout.commit)?)?.tree()?)?;
-    quoted_patterns::check(&repository, &index, checkout.paths)?;
-    let large = lfs::pointers(&repository, &index, checkout.paths)?;
-    write_files(&repository, &mut index, checkout.paths, watch)?;
-    skip_others(&mut index, checkout.paths)?;
+    quoted_patterns::check(&repository, &index, checkout.selection)?;
+    let large = lfs::pointers(&repository, &index, checkout.selection)?;
+    write_files(&repository, &mut index, checkout.selection, watch)?;
+    skip_others(&mut index, checkout.selection)?;
     // git-lfs reads its settings from the index on disk.
     index.write()?;
     if !large.is_empty() {
@@ -114,7 +113,7 @@ pub fn check_out(
     }
     index.write()?;
     Ok(CheckedOutTree {
-        gitlinks: gitlinks(&index, checkout.paths),
+        gitlinks: gitlinks(&index, checkout.selection),
         modules: modules(&repository, &index)?,
     })
 }
@@ -122,30 +121,42 @@ pub fn check_out(
 fn write_files(
     repository: &Repository,
     index: &mut Index,
-    paths: &[String],
+    selection: &PathSelection,
     watch: &OperationContext<'_>,
 ) -> Result<(), git2::Error> {
     let mut options = CheckoutBuilder::new();
     options
         .force()
         .progress(|_, done, total| watch.checkout(done, total));
-    if !paths.is_empty() {
+    if !selection.is_whole() {
         // Take `*` and `[` literally.
         options.disable_pathspec_match(true);
-        for path in paths {
+    }
+    if selection.exclude.is_empty() {
+        for path in &selection.paths {
             options.path(path);
+        }
+    } else {
+        let mut is_empty = true;
+        for entry in index.iter().filter(|it| selection.includes(&it.path)) {
+            options.path(entry.path);
+            is_empty = false;
+        }
+        if is_empty {
+            // No path would mean all files.
+            return Ok(());
         }
     }
     repository.checkout_index(Some(index), Some(&mut options))
 }
 
-fn skip_others(index: &mut Index, paths: &[String]) -> Result<(), git2::Error> {
-    if paths.is_empty() {
+fn skip_others(index: &mut Index, selection: &PathSelection) -> Result<(), git2::Error> {
+    if selection.is_whole() {
         return Ok(());
     }
     let others: Vec<IndexEntry> = index
         .iter()
-        .filter(|entry| !is_wanted(&entry.path, paths))
+        .filter(|entry| !selection.includes(&entry.path))
         .collect();
     for mut entry in others {
         entry.flags_extended |= IndexEntryExtendedFlag::SKIP_WORKTREE.bits();
@@ -224,10 +235,10 @@ fn copy_stat(entry: &mut IndexEntry, metadata: &Metadata) {
     entry.file_size = metadata.size() as u32;
 }
 
-fn gitlinks(index: &Index, paths: &[String]) -> Vec<Gitlink> {
+fn gitlinks(index: &Index, selection: &PathSelection) -> Vec<Gitlink> {
     index
         .iter()
-        .filter(|entry| entry.mode == 0o160_000 && is_wanted(&entry.path, paths))
+        .filter(|entry| entry.mode == 0o160_000 && selection.includes(&entry.path))
         .map(|entry| Gitlink {
             path: String::from_utf8_lossy(&entry.path).into_owned(),
             commit: entry.id.into(),

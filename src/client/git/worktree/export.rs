@@ -13,15 +13,15 @@ use super::submodules::{Submodules, check_out_all};
 use crate::client::git::error::GitErrorKind;
 use crate::client::git::progress::OperationContext;
 use crate::client::git::{GitClient, GitError, WorkingCopy};
-use crate::model::source::{CommitId, GitUrl};
+use crate::model::source::{CommitId, GitUrl, PathSelection};
 
 /// Inputs of an export.
 #[derive(Debug, Clone, Copy)]
 pub struct Export<'a> {
     /// The commit.
     pub commit: CommitId,
-    /// The folders and files to write, relative to the repository; empty for all.
-    pub paths: &'a [String],
+    /// The files to write.
+    pub selection: &'a PathSelection,
     /// The folder in which objects of submodules are cached; `None` if submodules are not checked out.
     pub submodules: Option<&'a Path>,
     /// The folder in which Git LFS files are cached.
@@ -73,7 +73,7 @@ pub fn export(
     let folders = source.object_folders();
     let checkout = CheckoutRequest {
         commit: export.commit,
-        paths: export.paths,
+        selection: export.selection,
         files: export.files,
         git_dir: export.git_dir,
         objects: &folders,

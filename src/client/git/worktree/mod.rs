@@ -15,5 +15,4 @@ pub mod state;
 pub mod status;
 pub mod submodules;
 pub mod tree;
-pub mod wildmatch;
 pub mod working_copy;

@@ -2,10 +2,10 @@
 
 use git2::{Index, IndexEntry, Repository};
 
-use super::wildmatch::wildmatch;
+use crate::base::wildmatch::wildmatch;
 use crate::client::git::GitError;
 use crate::client::git::error::GitErrorKind;
-use crate::client::git::wanted_paths::is_wanted;
+use crate::model::source::PathSelection;
 
 /// The attributes that affect the content of a file.
 const CONTENT_ATTRIBUTES: [&str; 7] = [
@@ -23,7 +23,11 @@ const CONTENT_ATTRIBUTES: [&str; 7] = [
 /// # Errors
 ///
 /// A file has one; the hint shows the pattern without quotes.
-pub fn check(repository: &Repository, index: &Index, wanted: &[String]) -> Result<(), GitError> {
+pub fn check(
+    repository: &Repository,
+    index: &Index,
+    wanted: &PathSelection,
+) -> Result<(), GitError> {
     for entry in index
         .iter()
         .filter(|entry| entry.mode & 0o170_000 == 0o100_000)
@@ -44,7 +48,7 @@ pub fn check(repository: &Repository, index: &Index, wanted: &[String]) -> Resul
             let Some(attribute) = content_attribute(blob.content(), &attributes) else {
                 continue;
             };
-            let mut files = index.iter().filter(|file| is_wanted(&file.path, wanted));
+            let mut files = index.iter().filter(|file| wanted.includes(&file.path));
             if let Some(file) = files.find(|file| matches(folder, &pattern, file)) {
                 return Err(unsupported_pattern(&entry, &file, &pattern, attribute));
             }

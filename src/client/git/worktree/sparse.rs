@@ -6,7 +6,7 @@ use std::path::Path;
 
 use git2::{IndexEntry, IndexEntryExtendedFlag, Repository};
 
-use super::wildmatch::wildmatch;
+use crate::base::wildmatch::wildmatch;
 
 /// The patterns of a sparse checkout.
 pub struct Sparse {

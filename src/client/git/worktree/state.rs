@@ -200,19 +200,6 @@ impl WorkingCopy {
         Ok(paths.collect())
     }
 
-    /// Returns whether a file or folder differs between two commits, or cannot be read.
-    pub fn differs_at(&self, path: &str, one: CommitId, other: CommitId) -> bool {
-        let at = |commit| -> Result<git2::Oid, git2::Error> {
-            let commit = super::working_copy::oid(commit)?;
-            let tree = self.repository.find_commit(commit)?.tree()?;
-            Ok(tree.get_path(Path::new(path))?.id())
-        };
-        match (at(one), at(other)) {
-            (Ok(one), Ok(other)) => one != other,
-            _ => true,
-        }
-    }
-
     /// Returns whether all differences from `HEAD` come from an interrupted move to a commit, that is, the files
     /// have the content of that commit or the beginning of it. Such a move can be finished without losing
     /// anything.

@@ -24,7 +24,7 @@ use crate::client::git::error::GitErrorKind;
 use crate::client::git::progress::OperationContext;
 use crate::client::git::worktree::git_modules;
 use crate::client::git::{GitClient, GitError, WorkingCopy};
-use crate::model::source::{CommitId, GitScheme, GitUrl, ResolvedReference};
+use crate::model::source::{CommitId, GitScheme, GitUrl, PathSelection, ResolvedReference};
 
 /// The maximum nesting depth; deeper nesting is a mistake, or an attempt to fill the disk.
 const MAX_DEPTH: usize = 24;
@@ -149,7 +149,7 @@ impl SubmoduleCheckout<'_> {
         })?;
         let checkout = CheckoutRequest {
             commit: self.gitlink.commit,
-            paths: &[],
+            selection: &PathSelection::default(),
             files: &files,
             git_dir: &git_dir,
             objects: &[objects.to_owned()],

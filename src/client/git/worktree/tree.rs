@@ -16,11 +16,13 @@ use git2::{ConfigLevel, IndexEntry, Repository};
 use sha1::{Digest as _, Sha1};
 
 pub use self::unchecked::compare_unmarked;
-use self::unchecked::{excluded, is_below, unchecked_changes};
+use self::unchecked::{excluded, unchecked_changes};
 use super::index_file::index_of;
 use super::status::{Scope, Untracked, differences};
 use crate::client::git::{GitError, WorkingCopy};
-use crate::model::source::{CommonDir, GitFolders, GitLink, TreeChanges, TreeHasher};
+use crate::model::source::{
+    CommonDir, GitFolders, GitLink, PathSelection, TreeChanges, TreeHasher,
+};
 
 /// The maximum number of differing paths to report.
 const NAMED_PATHS: usize = 3;
@@ -35,7 +37,7 @@ impl WorkingCopy {
     /// Returns the differences from `HEAD`: modified, staged and deleted files, and untracked files that are not
     /// ignored. Submodules count if their commit or files differ.
     ///
-    /// With `below`, only these folders and files count.
+    /// Only selected files count.
     ///
     /// Files are compared by git's rules, and only those that differ are read, so a large working copy costs one
     /// `stat` per file. Files that git does not check because of `git update-index --assume-unchanged` or
@@ -45,8 +47,8 @@ impl WorkingCopy {
     /// # Errors
     ///
     /// The index or a file that differs cannot be read.
-    pub fn tree_changes(&self, below: &[String]) -> Result<Option<TreeChanges>, GitError> {
-        let changes = changes(&self.repository, &self.dir, below, 0)?;
+    pub fn tree_changes(&self, selection: &PathSelection) -> Result<Option<TreeChanges>, GitError> {
+        let changes = changes(&self.repository, &self.dir, selection, 0)?;
         if changes.paths.is_empty() {
             return Ok(None);
         }
@@ -143,7 +145,7 @@ struct RepositoryChanges {
 fn changes(
     repository: &Repository,
     dir: &Path,
-    below: &[String],
+    selection: &PathSelection,
     depth: usize,
 ) -> Result<RepositoryChanges, GitError> {
     let failed = |cause| {
@@ -152,6 +154,7 @@ fn changes(
             cause,
         )
     };
+    let below = &selection.paths;
     let scope = Scope {
         below,
         untracked: Untracked::Files,
@@ -170,7 +173,7 @@ fn changes(
     paths.extend(unchecked_changes(repository, &index, dir, below).map_err(failed)?);
     // A build also reads submodules that git is configured to ignore.
     let submodules = index.iter().filter(|entry| {
-        entry.mode == SUBMODULE && is_below(&entry.path, below) && !paths.contains(&entry.path)
+        entry.mode == SUBMODULE && selection.includes(&entry.path) && !paths.contains(&entry.path)
     });
     let mut changed = Vec::new();
     for entry in submodules {
@@ -179,7 +182,9 @@ fn changes(
         }
     }
     paths.extend(changed);
-    let excluded = excluded(&index, dir, below);
+    paths.retain(|path| selection.includes(path));
+    let mut excluded = excluded(&index, dir, below);
+    excluded.retain(|path| selection.includes(path));
     paths.extend(excluded.iter().cloned());
     let mut hasher = TreeHasher::default();
     for path in &paths {
@@ -202,7 +207,10 @@ fn is_submodule_changed(entry: &IndexEntry, dir: &Path, depth: usize) -> Result<
         return Ok(false);
     };
     let head = inner.head().ok().and_then(|head| head.target());
-    Ok(head != Some(entry.id) || !changes(&inner, &dir, &[], depth + 1)?.paths.is_empty())
+    Ok(head != Some(entry.id)
+        || !changes(&inner, &dir, &PathSelection::default(), depth + 1)?
+            .paths
+            .is_empty())
 }
 
 /// Adds the file or folder at a path to the hash.
@@ -226,7 +234,7 @@ fn add(hasher: &mut TreeHasher, dir: &Path, path: &[u8], depth: usize) -> Result
         hasher.file(path, executable, content);
     } else if let (true, Ok(inner)) = (depth < MAX_DEPTH, repository_at(&file, &metadata)) {
         let head = inner.head().ok().and_then(|head| head.target());
-        let inner = changes(&inner, &file, &[], depth + 1)?;
+        let inner = changes(&inner, &file, &PathSelection::default(), depth + 1)?;
         hasher.repository(path, head.map(Into::into), inner.hasher);
     } else {
         // A folder replaced a file: its content is listed separately.

@@ -1,4 +1,5 @@
-//! Finds the commit to build for services with `git.path`: the last one that touched the service's folders.
+//! Finds the commit to build for services with `git.path` or `git.exclude`: the last one that touched the service's
+//! files.
 //!
 //! Results are cached by tip commit; with a cache hit nothing is opened or fetched. Otherwise the tip must be in the
 //! object store of a working copy, even for `xp plan`: an existing working copy gets the objects, as with `git fetch`,
@@ -27,7 +28,7 @@ use crate::flow::sources::resolve::remote_key;
 use crate::model::event::{Event, Events};
 use crate::model::layout::Layout;
 use crate::model::manifest::{InvalidGitPath, ServiceName};
-use crate::model::source::{CommitId, GitUrl, ResolvedReference};
+use crate::model::source::{CommitId, ExcludePattern, GitUrl, PathSelection, ResolvedReference};
 use crate::store::claim::{FolderLock, LockError, lock};
 use cache::{KnownCommits, LastTouchCache};
 use remote::{RemoteSearch, SearchResult};
@@ -45,8 +46,8 @@ pub struct PartialService {
     pub dir: PathBuf,
     /// The commit that its reference resolved to.
     pub tip: ResolvedReference,
-    /// `git.path`, then `git.include`.
-    pub paths: Vec<String>,
+    /// `git.path`, then `git.include`, without `git.exclude`.
+    pub selection: PathSelection,
     /// Whether submodules are included: then their entries in `.gitmodules` are an input too.
     pub submodules: bool,
     /// Whether it is acceptable that the tip does not have the paths.
@@ -54,10 +55,21 @@ pub struct PartialService {
 }
 
 impl PartialService {
-    /// Returns the cache key.
+    /// Returns the selection, with `.gitmodules` if that is an input.
+    fn with_modules(&self) -> PathSelection {
+        let mut selection = self.selection.clone();
+        if self.submodules && !selection.paths.is_empty() {
+            selection.paths.push(MODULES.to_owned());
+        }
+        selection
+    }
+
+    /// Returns the cache key: the paths and, after an empty one, the excluded patterns.
     fn key(&self) -> Vec<String> {
-        let modules = self.submodules.then(|| MODULES.to_owned());
-        self.paths.iter().cloned().chain(modules).collect()
+        let PathSelection { paths, exclude } = self.with_modules();
+        let exclude = exclude.iter().map(ExcludePattern::to_string);
+        let separator = (exclude.len() > 0).then(String::new);
+        paths.into_iter().chain(separator).chain(exclude).collect()
     }
 }
 

@@ -1,8 +1,9 @@
-//! Checks whether a commit has the paths of `git.path` and `git.include`.
+//! Checks whether a commit has the paths of `git.path` and `git.include`, and files that are not excluded.
 
 use super::PartialService;
 use crate::client::git::{GitError, LastTouch, OperationContext, PathKind, PathsAt, WorkingCopy};
 use crate::model::manifest::InvalidGitPath;
+use crate::model::source::PathSelection;
 
 /// Returns the invalid paths of a service at its tip.
 pub(super) fn invalid_git_paths(
@@ -12,7 +13,7 @@ pub(super) fn invalid_git_paths(
     watch: &OperationContext<'_>,
 ) -> Result<Vec<InvalidGitPath>, GitError> {
     let mut wrong = Vec::new();
-    for (index, path) in part.paths.iter().enumerate() {
+    for (index, path) in part.selection.paths.iter().enumerate() {
         let is_service = index == 0;
         match copy.path_kind(part.tip.commit, path)? {
             Some(PathKind::Folder) => {}
@@ -24,7 +25,33 @@ pub(super) fn invalid_git_paths(
             }),
         }
     }
+    if wrong.is_empty() && !copy.selects_files(part.tip.commit, &part.selection)? {
+        wrong.push(nothing_left(part));
+    }
     Ok(wrong)
+}
+
+fn nothing_left(part: &PartialService) -> InvalidGitPath {
+    InvalidGitPath {
+        message: format!(
+            "service `{}`: `git.exclude` leaves no file of {} of {}",
+            part.service,
+            reference(part),
+            part.remote
+        ),
+        near: Vec::new(),
+        help: None,
+        path: String::new(),
+    }
+}
+
+/// Returns the tip for messages.
+fn reference(part: &PartialService) -> String {
+    let commit = part.tip.commit.short();
+    match part.tip.short_name() {
+        Some(name) => format!("{name} ({commit})"),
+        None => commit,
+    }
 }
 
 fn missing(
@@ -38,7 +65,7 @@ fn missing(
     let (service, remote) = (&part.service, &part.remote);
     let request = PathsAt {
         tip,
-        paths: vec![path.to_owned()],
+        selection: PathSelection::of(vec![path.to_owned()]),
     };
     let last_touch = if is_one_of_many {
         Vec::new()
@@ -55,10 +82,7 @@ fn missing(
         }
         _ => None,
     };
-    let reference = match part.tip.short_name() {
-        Some(name) => format!("{name} ({})", tip.short()),
-        None => tip.short(),
-    };
+    let reference = reference(part);
     Ok(InvalidGitPath {
         message: format!("service `{service}`: `{path}` does not exist in {reference} of {remote}"),
         near: copy.sibling_folders(tip, path),

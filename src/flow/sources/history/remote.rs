@@ -135,7 +135,7 @@ impl RemoteSearch {
             if wrong.is_empty() {
                 requests.push(PathsAt {
                     tip: part.tip.commit,
-                    paths: part.paths.clone(),
+                    selection: part.selection.clone(),
                 });
                 parts.push(part);
             }

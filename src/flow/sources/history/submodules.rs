@@ -19,19 +19,19 @@ pub(super) fn with_modules(
         return Ok(touched);
     };
     let tip = part.tip.commit;
-    if !part.submodules || !copy.has_submodules(tip, &part.paths)? {
+    if !part.submodules || !copy.has_submodules(tip, &part.selection.paths)? {
         return Ok(touched);
     }
-    let modules = |commit| relevant(copy, commit, &part.paths);
+    let modules = |commit| relevant(copy, commit, &part.selection.paths);
     if modules(touched_paths)? == modules(tip)? {
         return Ok(touched);
     }
-    let paths = part.key();
+    let selection = part.with_modules();
     let mut from = tip;
     loop {
         let request = PathsAt {
             tip: from,
-            paths: paths.clone(),
+            selection: selection.clone(),
         };
         let found = copy.last_touched(&[request], watch)?.into_iter().next();
         let Some(LastTouch::Commit(commit)) = found else {
@@ -41,9 +41,8 @@ pub(super) fn with_modules(
             return Ok(LastTouch::Commit(commit));
         };
         // The change may concern only other submodules.
-        let mut own = part.paths.iter();
         let is_touched = commit == touched_paths
-            || own.any(|path| copy.differs_at(path, commit, parent))
+            || copy.differs_in(&part.selection, commit, parent)
             || modules(commit)? != modules(parent)?;
         if is_touched {
             return Ok(LastTouch::Commit(commit));

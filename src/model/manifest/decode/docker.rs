@@ -29,6 +29,11 @@ pub(super) struct DecodedDocker {
 }
 
 impl DecodedDocker {
+    /// Returns the Dockerfile.
+    pub fn file(&self) -> &SourcePath {
+        &self.file
+    }
+
     /// Returns the settings, if the image's name is valid.
     pub fn complete(self) -> Option<Docker> {
         let Self {

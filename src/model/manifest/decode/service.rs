@@ -1,7 +1,8 @@
 //! Decodes a service, or the partial service in `defaults`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use super::super::error::SourceProblem;
 use super::super::name::ServiceName;
@@ -9,6 +10,7 @@ use super::super::node::NodeKind;
 use super::super::script::{ScriptItem, Scripts};
 use super::super::service::{Builder, BuilderUser, Service};
 use super::super::source::{Git, Source};
+use super::super::source_path::SourcePath;
 use super::super::span::Span;
 use super::builder::{DecodedBuilder, builder};
 use super::context::{DecodeContext, DecodedValue};
@@ -20,7 +22,7 @@ use super::script::{ScriptContext, scripts};
 use super::sidecar::{check_network, sidecars, verify};
 use crate::base::suggest;
 use crate::model::image::RegistryPrefix;
-use crate::model::source::{GitReference, GitUrl};
+use crate::model::source::{ExcludePattern, GitReference, GitUrl};
 
 /// A service with the positions of its keys.
 pub(crate) struct DecodedService {
@@ -37,6 +39,8 @@ pub(crate) struct ServiceSpans {
     pub needs: BTreeMap<ServiceName, Span>,
     /// `git.path` and the items of `git.include`.
     pub paths: BTreeMap<String, Span>,
+    /// `git.exclude`
+    pub exclude: Option<Span>,
     /// Inputs from the caller's machine and its engine: `docker.ssh`, `docker.secrets.ID`, `scm.secrets.ID`,
     /// `dockerBuilder.ssh`, `sidecars`.
     pub inputs: BTreeMap<String, Span>,
@@ -207,6 +211,9 @@ fn decode(
     };
     let docker = docker?;
     let image_span = docker.image.as_ref()?.1;
+    if let Some(git) = &git {
+        check_exclude(cx, name, git, docker.file(), value.node.span);
+    }
     Some(DecodedService {
         spans: ServiceSpans {
             name: value.key_span,
@@ -217,6 +224,7 @@ fn decode(
                 .as_ref()
                 .map(|git| git.path_spans.clone())
                 .unwrap_or_default(),
+            exclude: git.as_ref().and_then(|git| git.exclude_span),
             inputs: docker
                 .input_spans
                 .clone()
@@ -236,6 +244,11 @@ fn decode(
                     reference: git.reference,
                     path: git.path,
                     include: git.include,
+                    exclude: git
+                        .exclude
+                        .into_iter()
+                        .map(|(pattern, _)| pattern)
+                        .collect(),
                     submodules: git.submodules,
                 }),
                 (None, scm) => Source::Plugin(scm?.plugin?),
@@ -303,6 +316,8 @@ struct DecodedGit {
     path: Option<String>,
     include: Vec<String>,
     path_spans: BTreeMap<String, Span>,
+    exclude: Vec<(ExcludePattern, Span)>,
+    exclude_span: Option<Span>,
     submodules: bool,
 }
 
@@ -313,6 +328,7 @@ fn git(cx: &mut DecodeContext, value: &DecodedValue, is_complete: bool) -> Optio
     let reference = fields.take("reference");
     let path_value = fields.take("path");
     let include_value = fields.take("include");
+    let exclude_value = fields.take("exclude");
     let mut path_spans = BTreeMap::new();
     let path = path_value
         .as_ref()
@@ -338,6 +354,10 @@ fn git(cx: &mut DecodeContext, value: &DecodedValue, is_complete: bool) -> Optio
         );
     }
     let path = path.map(|(path, _)| path);
+    let exclude = exclude_value
+        .as_ref()
+        .map(|value| exclude(cx, value))
+        .unwrap_or_default();
     let decoded = DecodedGit {
         has_remote: remote.is_some(),
         remote: remote.and_then(|value| value.parse(cx)),
@@ -350,6 +370,8 @@ fn git(cx: &mut DecodeContext, value: &DecodedValue, is_complete: bool) -> Optio
             .collect(),
         path,
         path_spans,
+        exclude,
+        exclude_span: exclude_value.map(|value| value.key_span),
         submodules: fields
             .take("submodules")
             .and_then(|value| value.boolean(cx))
@@ -389,6 +411,53 @@ fn include(
         items.insert(path);
     }
     items
+}
+
+/// Decodes `git.exclude`, with the position of each pattern.
+fn exclude(cx: &mut DecodeContext, value: &DecodedValue) -> Vec<(ExcludePattern, Span)> {
+    let mut patterns: Vec<(ExcludePattern, Span)> = Vec::new();
+    for item in value.items(cx) {
+        let Some(pattern) = item.parse_with(cx, ExcludePattern::from_str) else {
+            continue;
+        };
+        if patterns.iter().all(|(known, _)| *known != pattern) {
+            patterns.push((pattern, item.span()));
+        }
+    }
+    patterns
+}
+
+/// Reports patterns of `git.exclude` that have no effect, or that leave nothing to build.
+///
+/// A pattern of the defaults need not have an effect on each service.
+fn check_exclude(
+    cx: &mut DecodeContext,
+    name: &ServiceName,
+    git: &DecodedGit,
+    file: &SourcePath,
+    own: Span,
+) {
+    let paths: Vec<String> = git.path.iter().chain(&git.include).cloned().collect();
+    let folder = git.path.as_deref().map_or_else(PathBuf::new, PathBuf::from);
+    let dockerfile = file.below(Path::new(""), &folder);
+    for (pattern, span) in &git.exclude {
+        let problem = |message: String| {
+            SourceProblem::at(*span, format!("service `{name}`: `{pattern}` {message}"))
+        };
+        let covered = paths.iter().find(|path| pattern.covers(path.as_bytes()));
+        if let Some(path) = covered {
+            cx.report(problem(format!("excludes all of `{path}`")));
+        } else if pattern.matches(dockerfile.as_os_str().as_encoded_bytes()) {
+            let dockerfile = dockerfile.display();
+            cx.report(problem(format!("excludes the Dockerfile, `{dockerfile}`")));
+        } else if !pattern.may_match_below(&paths) && own.contains(*span) {
+            let problem = problem("is outside of `git.path` and `git.include`".to_owned());
+            let own = git.path.as_deref().unwrap_or_default();
+            cx.report(problem.help(format!(
+                "patterns are relative to the repository root: `{own}/{pattern}`"
+            )));
+        }
+    }
 }
 
 fn explicit_needs(

@@ -139,7 +139,7 @@ services:
     assert_eq!(back.source.git().unwrap().path.as_deref(), Some("svc/back"));
     assert_eq!(back.source.git().unwrap().include, ["go.mod", "libs/x"]);
     assert_eq!(
-        back.source.git().unwrap().paths(),
+        back.source.selection().paths,
         ["svc/back", "go.mod", "libs/x"]
     );
     assert!(back.source.git().unwrap().submodules);

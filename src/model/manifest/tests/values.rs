@@ -127,6 +127,29 @@ fn remotes_and_references() {
             "4:43 `git.include` must be a list, not a string (write it as a list with one item: `- libs`)"
         ]
     );
+    let exclude = |text: &str| git(&format!("exclude: {text}"));
+    assert_eq!(
+        exclude("['!a']"),
+        ["4:44 invalid pattern `!a`: `!` is not supported; list only what does not matter"]
+    );
+    assert_eq!(
+        exclude("['a*/', /docs]"),
+        [
+            "4:44 invalid pattern `a*/`: with wildcards, it must match files; write `a*/*`",
+            "4:51 invalid pattern `/docs`: must be relative to the repository root, without a leading `/`"
+        ]
+    );
+    assert_eq!(
+        exclude("[docs, Docker*]"),
+        ["4:50 service `a`: `Docker*` excludes the Dockerfile, `Dockerfile`"]
+    );
+    assert_eq!(
+        exclude("[svc/docs, docs, '*.md', libs], path: svc, include: [libs/x]"),
+        [
+            "4:54 service `a`: `docs` is outside of `git.path` and `git.include` (patterns are relative to the repository root: `svc/docs`)",
+            "4:68 service `a`: `libs` excludes all of `libs/x`"
+        ]
+    );
     assert_eq!(
         git("reference: 'release/${{ env.X }}'"),
         [

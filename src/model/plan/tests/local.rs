@@ -65,7 +65,7 @@ fn a_working_copy_is_built_in_place() {
     let back = &plan.units[2];
     let folder = back.in_place.as_ref().unwrap();
     assert_eq!(folder.dir, Path::new("/p/src/back"));
-    assert!(folder.changes.is_some() && folder.paths.is_empty());
+    assert!(folder.changes.is_some() && folder.selection.is_whole());
     let dirty = format!("{}-dirty-", commit("back"));
     assert!(back.image.to_string().contains(&dirty), "{}", back.image);
     let container = step(&plan, "back", |step| match step {

@@ -36,7 +36,8 @@ fn the_tip_is_followed_and_the_earlier_commit_is_built() {
             }
             Step::Export(export) => {
                 assert_eq!(export.commit, earlier());
-                assert_eq!(export.paths, ["services/back", "go.mod", "libs/x"]);
+                let paths = &export.selection.paths;
+                assert_eq!(*paths, ["services/back", "go.mod", "libs/x"]);
                 assert!(export.submodules);
                 assert_eq!(export.modules, Path::new("/p/.xp/modules"));
                 assert_eq!(export.lfs, Path::new("/p/.xp/lfs"));
@@ -66,6 +67,31 @@ fn the_tip_is_followed_and_the_earlier_commit_is_built() {
     let export =
         "eeeeeeee, services/back, go.mod, libs/x only, with submodules into .xp/build/back";
     assert!(text.contains(export), "{text}");
+}
+
+#[test]
+fn excluded_files_are_an_input_in_any_order() {
+    let recipe = |exclude: &str| -> (Recipe, String) {
+        let text = MANIFEST.replace(
+            "reference: origin/master}",
+            &format!("reference: origin/master, exclude: {exclude}}}"),
+        );
+        let plan = TestPlatform::of(&text).plan(&["back"]);
+        let text = plan.display(Path::new("/p"), Detail::FILE, Duration::ZERO);
+        (plan.units.last().unwrap().recipe.clone().unwrap(), text)
+    };
+    let (one, text) = recipe("[docs, '*.md']");
+    assert!(
+        text.contains(" without docs, *.md into .xp/build/back"),
+        "{text}"
+    );
+    assert_eq!(recipe("['*.md', docs/, docs]").0, one);
+    let before = TestPlatform::new().plan(&["back"]);
+    let before = before.units.last().unwrap().recipe.clone().unwrap();
+    let changes = one.changes_since(&before);
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].to_string(), "git.exclude is new");
+    assert_eq!(recipe("[]").0, before);
 }
 
 #[test]

@@ -8,6 +8,19 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::client::git::Opened;
 
+/// Parses the arguments of `git log` after `--`.
+fn selection(set: &[&str]) -> PathSelection {
+    let exclude = |argument: &&str| argument.strip_prefix(":(exclude)").map(str::to_owned);
+    let paths = set.iter().filter(|it| **it != "." && exclude(it).is_none());
+    PathSelection {
+        paths: paths.map(|path| (*path).to_owned()).collect(),
+        exclude: set
+            .iter()
+            .filter_map(|it| Some(exclude(it)?.parse().unwrap()))
+            .collect(),
+    }
+}
+
 /// A repository built with the git command, so that results can be compared with git's.
 struct RandomHistory {
     folder: tempfile::TempDir,
@@ -70,6 +83,16 @@ impl RandomHistory {
         self.git(&["rev-parse", "HEAD"]).parse().unwrap()
     }
 
+    /// Imports a stream of `git fast-import`.
+    fn import(&self, stream: &str) {
+        std::fs::write(self.path("stream"), stream).unwrap();
+        let stream = std::fs::File::open(self.path("stream")).unwrap();
+        let mut import = Command::new("git");
+        let import = import.args(["fast-import", "--quiet"]).stdin(stream);
+        let imported = import.current_dir(self.path("")).status().unwrap();
+        assert!(imported.success());
+    }
+
     fn query(&self, requests: &[PathsAt]) -> Vec<LastTouch> {
         let Opened::WorkingCopy(working_copy) = WorkingCopy::open(self.folder.path()).unwrap()
         else {
@@ -91,7 +114,7 @@ impl RandomHistory {
             for set in sets {
                 requests.push(PathsAt {
                     tip: tip.parse().unwrap(),
-                    paths: set.iter().map(|path| (*path).to_owned()).collect(),
+                    selection: selection(set),
                 });
                 let log = [&["log", "-1", "--format=%H", &tip, "--"][..], set].concat();
                 let output = self.git(&log);
@@ -216,7 +239,7 @@ fn merges_of_every_kind() {
     let evil = history.commit("evil merge");
     let response = history.query(&[PathsAt {
         tip: evil,
-        paths: vec!["shared".to_owned()],
+        selection: selection(&["shared"]),
     }]);
     assert_eq!(response, [LastTouch::Commit(evil)]);
 
@@ -325,16 +348,7 @@ fn generated_histories_with_clock_skew() {
                 }
             }
         }
-        std::fs::write(history.path("stream"), text).unwrap();
-        let import = format!(
-            "git fast-import --quiet <'{}'",
-            history.path("stream").display()
-        );
-        let mut shell = Command::new("sh");
-        let imported = shell.args(["-c", &import]).current_dir(history.path(""));
-        let imported = imported.status().unwrap();
-        assert!(imported.success());
-        history.git(&["symbolic-ref", "HEAD", &format!("refs/heads/c{commits}")]);
+        history.import(&text);
         let tips: Vec<String> = (0..6).map(|n| format!("c{}", commits - n * 7)).collect();
         let tips: Vec<&str> = tips.iter().map(String::as_str).collect();
         let sets: &[&[&str]] = &[
@@ -353,6 +367,166 @@ fn generated_histories_with_clock_skew() {
     }
 }
 
+/// Sets of paths and patterns, as arguments of `git log`.
+const EXCLUDING: &[&[&str]] = &[
+    &[".", ":(exclude)docs"],
+    &[".", ":(exclude)docs", ":(exclude)*.md"],
+    &[".", ":(exclude)*.md"],
+    &[".", ":(exclude)svc/a", ":(exclude)svc/b"],
+    &[".", ":(exclude)do*"],
+    &[".", ":(exclude)*/docs/*"],
+    &[".", ":(exclude)svc/?/docs"],
+    &[".", ":(exclude)s[tuv]c*"],
+    &[".", ":(exclude)README.md", ":(exclude)nowhere"],
+    &["svc/a", ":(exclude)svc/a/docs"],
+    &["svc/a", ":(exclude)*.md"],
+    &["svc/a", "lib", ":(exclude)svc/a/docs", ":(exclude)*.md"],
+    &["svc/b", ":(exclude)svc/*/docs/*"],
+    &["lib", "docs", ":(exclude)docs/guide"],
+    &["svc", ":(exclude)svc/a", ":(exclude)*[a-m].md"],
+    &["svc/a"],
+    &["."],
+];
+
+/// The files of a commit: mode and content by path.
+type Files = BTreeMap<String, (&'static str, usize)>;
+
+/// Adds a file, in place of files and folders that are in the way.
+fn put(files: &mut Files, path: &str, file: (&'static str, usize)) {
+    let below = format!("{path}/");
+    files.retain(|other, _| !other.starts_with(&below) && !path.starts_with(&format!("{other}/")));
+    files.insert(path.to_owned(), file);
+}
+
+/// Makes random changes: new and changed files, modes, deletions, renames of folders, and files in place of folders.
+fn change(numbers: &mut PseudoRandom, files: &mut Files) {
+    const FOLDERS: [&str; 8] = [
+        "",
+        "docs/",
+        "docs/guide/",
+        "svc/a/",
+        "svc/a/docs/",
+        "svc/b/",
+        "svc/b/docs/",
+        "lib/",
+    ];
+    let folder = FOLDERS[numbers.below(FOLDERS.len())];
+    let name = ["README.md", "x", "y.md", "z.md/w", "docs"][numbers.below(5)];
+    let path = format!("{folder}{name}");
+    match numbers.below(8) {
+        0 => drop(files.remove(&path)),
+        1 => files.retain(|path, _| !path.starts_with(folder)),
+        2 => {
+            let to = FOLDERS[numbers.below(FOLDERS.len())];
+            let moved: Vec<String> = files.keys().cloned().collect();
+            for from in moved.iter().filter(|path| path.starts_with(folder)) {
+                if let Some(file) = files.remove(from) {
+                    put(files, &format!("{to}{}", &from[folder.len()..]), file);
+                }
+            }
+        }
+        _ => {
+            let mode = ["100644", "100755", "100644"][numbers.below(3)];
+            put(files, &path, (mode, numbers.below(3)));
+        }
+    }
+}
+
+/// Generates a history for `git fast-import`, with merges of any kind, reverts, and several roots.
+fn generate(numbers: &mut PseudoRandom, commits: usize) -> String {
+    let mut text = String::new();
+    let mut trees: Vec<Files> = vec![Files::new()];
+    for number in 1..=commits {
+        let time = 1_600_000_000 + numbers.below(5000);
+        text.push_str(&format!(
+            "commit refs/heads/c{number}\nmark :{number}\ncommitter T <t@example.com> {time} +0000\ndata 1\nx\n"
+        ));
+        let mut parents = Vec::new();
+        if number > 1 && numbers.below(25) > 0 {
+            parents.push(number - 1 - numbers.below(3.min(number - 1)));
+            for _ in 0..[0, 0, 1, 1, 2][numbers.below(5)] {
+                let other = 1 + numbers.below(number - 1);
+                if !parents.contains(&other) {
+                    parents.push(other);
+                }
+            }
+        }
+        for (index, parent) in parents.iter().enumerate() {
+            let word = if index == 0 { "from" } else { "merge" };
+            text.push_str(&format!("{word} :{parent}\n"));
+        }
+        let mut files = parents
+            .first()
+            .map_or(Files::new(), |it| trees[*it].clone());
+        for other in parents.iter().skip(1) {
+            match numbers.below(4) {
+                // Take over one side, or all files of both.
+                0 => files.clone_from(&trees[*other]),
+                1 => {}
+                _ => {
+                    for (path, file) in &trees[*other] {
+                        put(&mut files, path, *file);
+                    }
+                }
+            }
+        }
+        match numbers.below(8) {
+            0 => files.clone_from(&trees[numbers.below(number)]),
+            changes => (0..changes % 4).for_each(|_| change(numbers, &mut files)),
+        }
+        text.push_str("deleteall\n");
+        for (path, (mode, content)) in &files {
+            text.push_str(&format!("M {mode} inline {path}\ndata 1\n{content}\n"));
+        }
+        trees.push(files);
+    }
+    text
+}
+
+#[test]
+fn excluded_files_do_not_count_in_generated_histories() {
+    let time = std::time::UNIX_EPOCH.elapsed().unwrap();
+    let seeds = match option_env!("XP_HISTORY_SEED") {
+        Some(seed) => vec![seed.parse().unwrap()],
+        None => (0..5).map(|n| time.as_nanos() as u64 + n).collect(),
+    };
+    for seed in seeds {
+        eprintln!("XP_HISTORY_SEED={seed}");
+        let mut numbers = PseudoRandom(seed);
+        let history = RandomHistory::new();
+        let commits = 100;
+        history.import(&generate(&mut numbers, commits));
+        let tips: Vec<String> = (0..8).map(|n| format!("c{}", commits - n * 6)).collect();
+        let tips: Vec<&str> = tips.iter().map(String::as_str).collect();
+        history.check(&tips, EXCLUDING);
+    }
+}
+
+#[test]
+fn a_merge_with_the_content_of_a_parent_is_that_parent() {
+    let history = RandomHistory::new();
+    history.write("main.c", "1");
+    history.write("README.md", "1");
+    let begin = history.commit("begin");
+    history.git(&["switch", "-q", "-c", "topic"]);
+    history.write("main.c", "2");
+    let topic = history.commit("topic");
+    history.git(&["switch", "-q", "master"]);
+    history.write("README.md", "2");
+    let readme = history.commit("only docs");
+    history.git(&["merge", "-q", "--no-ff", "-m", "merge", "topic"]);
+    let merge = history.head();
+    let at = |tip, set: &[&str]| PathsAt {
+        tip,
+        selection: selection(set),
+    };
+    let set = [".", ":(exclude)*.md"];
+    assert_eq!(
+        history.query(&[at(merge, &set), at(readme, &set), at(merge, &["."])]),
+        [topic, begin, merge].map(LastTouch::Commit)
+    );
+}
+
 #[test]
 fn the_boundary_of_a_shallow_clone_is_unknown() {
     let history = RandomHistory::new();
@@ -367,7 +541,7 @@ fn the_boundary_of_a_shallow_clone_is_unknown() {
     shallow.git(&["reset", "-q", "--hard", "FETCH_HEAD"]);
     let at = |paths: &str| PathsAt {
         tip: second,
-        paths: vec![paths.to_owned()],
+        selection: selection(&[paths]),
     };
     let all = [at("b"), at("a")];
     let answers = shallow.query(&all);

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::client::git::Opened;
+use crate::model::source::PathSelection;
 
 /// A folder with repositories in it.
 struct TreeWorld(TempDir);
@@ -65,7 +66,9 @@ impl TreeWorld {
     }
 
     fn changes(&self, name: &str) -> Option<TreeChanges> {
-        self.open(name).tree_changes(&[]).unwrap()
+        self.open(name)
+            .tree_changes(&PathSelection::default())
+            .unwrap()
     }
 
     /// Returns the digest of `copy`, or `clean`.
@@ -180,7 +183,12 @@ fn unchecked_files_count() {
             assert_eq!(world.changes("copy").unwrap().paths, ["file"], "{mark}");
             digests.push(world.digest());
         }
-        let below = |path: &str| world.open("copy").tree_changes(&[path.to_owned()]).unwrap();
+        let below = |path: &str| {
+            world
+                .open("copy")
+                .tree_changes(&PathSelection::of(vec![path.to_owned()]))
+                .unwrap()
+        };
         assert_eq!(below("folder"), None, "{mark}");
         assert_eq!(below("file").unwrap().paths, ["file"], "{mark}");
         world.write("copy/file", "1\n");
@@ -228,7 +236,10 @@ fn only_the_given_paths_count() {
     world.write("copy/file", "2\n");
     let all = |paths: &[&str]| {
         let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
-        world.open("copy").tree_changes(&paths).unwrap()
+        world
+            .open("copy")
+            .tree_changes(&PathSelection::of(paths))
+            .unwrap()
     };
     let below = |path: &str| all(&[path]);
     assert_eq!(below("folder"), None);

@@ -72,7 +72,7 @@ pub fn compare_unmarked(
 }
 
 /// Returns whether a path is at or below one of the given paths; true if none are given.
-pub fn is_below(path: &[u8], below: &[String]) -> bool {
+fn is_below(path: &[u8], below: &[String]) -> bool {
     let is_in = |folder: &String| {
         let rest = path.strip_prefix(folder.as_bytes());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))

@@ -1,8 +1,33 @@
-//! Matches path patterns like git does with `WM_PATHNAME`.
+//! Matches path patterns like git.
 
-/// Returns whether a path matches a pattern: `*` and `?` do not match a slash, and `**` matches any number of folders.
+/// Returns whether a path matches a pattern, like git with `WM_PATHNAME`: `*` and `?` do not match a slash, and `**`
+/// matches any number of folders.
 pub fn wildmatch(pattern: &[u8], path: &[u8]) -> bool {
     match_at(pattern, path, true)
+}
+
+/// Returns whether a path matches a pattern of a pathspec, like git without `WM_PATHNAME`: `*`, `?` and brackets match
+/// slashes, too.
+pub fn pathspec_match(pattern: &[u8], path: &[u8]) -> bool {
+    let Some((first, rest)) = pattern.split_first() else {
+        return path.is_empty();
+    };
+    let after_byte = |pattern: &[u8]| {
+        let path = path.split_first();
+        path.is_some_and(|(_, path)| pathspec_match(pattern, path))
+    };
+    match first {
+        b'*' => {
+            let rest = &rest[rest.iter().take_while(|byte| **byte == b'*').count()..];
+            (0..=path.len()).any(|count| pathspec_match(rest, &path[count..]))
+        }
+        b'?' => after_byte(rest),
+        b'[' => match (class(rest), path.first()) {
+            (Some((class, rest)), Some(byte)) => class.contains(*byte) && after_byte(rest),
+            _ => false,
+        },
+        literal => path.first() == Some(literal) && after_byte(rest),
+    }
 }
 
 /// `is_start` is true at the start of a path component, where `**` matches folders.
@@ -141,6 +166,25 @@ mod tests {
             ("[", "[", false),
         ] {
             let matches = wildmatch(pattern.as_bytes(), path.as_bytes());
+            assert_eq!(matches, expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn wildcards_of_pathspecs_match_slashes() {
+        for (pattern, path, expected) in [
+            ("*.md", "docs/deep/a.md", true),
+            ("*.md", "a.md/b", false),
+            ("docs/*", "docs/a/b", true),
+            ("a?b", "a/b", true),
+            ("a[/]b", "a/b", true),
+            ("a[!x]b", "a/b", true),
+            ("**/x", "x", false),
+            ("**/x", "a/b/x", true),
+            ("*a*b", "xxaxxb", true),
+            ("", "", true),
+        ] {
+            let matches = pathspec_match(pattern.as_bytes(), path.as_bytes());
             assert_eq!(matches, expected, "{pattern} {path}");
         }
     }

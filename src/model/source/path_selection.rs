@@ -1,0 +1,112 @@
+//! The part of a repository that a service consists of.
+
+use super::ExcludePattern;
+
+/// The files of a repository that belong to a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PathSelection {
+    /// Folders and files, relative to the repository, without `.` and `..`; empty for the whole repository.
+    pub paths: Vec<String>,
+    /// The files that are left out.
+    pub exclude: Vec<ExcludePattern>,
+}
+
+impl PathSelection {
+    /// Selects folders and files; all if there are none.
+    pub fn of(paths: Vec<String>) -> Self {
+        Self {
+            paths,
+            exclude: Vec::new(),
+        }
+    }
+
+    /// Returns whether everything is selected.
+    pub fn is_whole(&self) -> bool {
+        self.paths.is_empty() && self.exclude.is_empty()
+    }
+
+    /// Returns whether a file or submodule is selected.
+    pub fn includes(&self, path: &[u8]) -> bool {
+        self.is_in_paths(path) && !self.exclude.iter().any(|it| it.matches(path))
+    }
+
+    /// Returns whether a folder is certain to contain nothing that is selected.
+    pub fn is_outside(&self, folder: &[u8]) -> bool {
+        let is_above = |path: &String| {
+            let rest = path.as_bytes().strip_prefix(folder);
+            rest.is_some_and(|rest| rest.starts_with(b"/"))
+        };
+        let meets = self.is_in_paths(folder) || self.paths.iter().any(is_above);
+        !meets || self.exclude.iter().any(|it| it.covers(folder))
+    }
+
+    /// Returns whether a path is at or below one of the paths, excluded or not.
+    pub fn is_in_paths(&self, path: &[u8]) -> bool {
+        let is_below = |selected: &String| {
+            let rest = path.strip_prefix(selected.as_bytes());
+            rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        };
+        self.paths.is_empty() || self.paths.iter().any(is_below)
+    }
+
+    /// Returns the excluded patterns for a message, such as `docs, *.md`; `None` if there are none.
+    pub fn excluded_text(&self) -> Option<String> {
+        let patterns: Vec<&str> = self.exclude.iter().map(ExcludePattern::as_str).collect();
+        (!patterns.is_empty()).then(|| patterns.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selection(paths: &[&str], exclude: &[&str]) -> PathSelection {
+        PathSelection {
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+            exclude: exclude.iter().map(|text| text.parse().unwrap()).collect(),
+        }
+    }
+
+    #[test]
+    fn only_whole_names_match() {
+        let wanted = selection(&["services/a", "go.mod"], &[]);
+        for path in ["services/a", "services/a/x/y", "go.mod"] {
+            assert!(wanted.includes(path.as_bytes()), "{path}");
+        }
+        for path in [
+            "services/ab",
+            "services",
+            "services/b/x",
+            "go.modx",
+            "x/go.mod",
+        ] {
+            assert!(!wanted.includes(path.as_bytes()), "{path}");
+        }
+        assert!(PathSelection::default().includes(b"x"));
+    }
+
+    #[test]
+    fn excluded_files_are_left_out() {
+        let wanted = selection(&["services/a", "go.mod"], &["services/a/docs", "*.md"]);
+        assert!(wanted.includes(b"services/a/x"));
+        for path in [
+            "services/a/docs/x",
+            "services/a/x/README.md",
+            "services/b/x",
+        ] {
+            assert!(!wanted.includes(path.as_bytes()), "{path}");
+        }
+        for (folder, expected) in [
+            ("services", false),
+            ("services/a", false),
+            ("services/a/x", false),
+            ("services/a/docs", true),
+            ("services/a/docs/x", true),
+            ("services/b", true),
+            ("serv", true),
+        ] {
+            assert_eq!(wanted.is_outside(folder.as_bytes()), expected, "{folder}");
+        }
+        assert!(!selection(&[], &["*.md"]).is_whole());
+    }
+}
