@@ -32,6 +32,7 @@ impl From<&ImageArgs> for Options {
             force: args.force || args.no_cache,
             no_cache: args.no_cache,
             refresh_bases: args.refresh_bases,
+            track_bases: true,
             pull: !args.no_pull,
             push: !args.no_push,
             test: !args.no_test,

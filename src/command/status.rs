@@ -22,6 +22,7 @@ use crate::model::image::{EngineImages, ImageReference, ImageRepository};
 use crate::model::manifest::ServiceName;
 use crate::model::plan::{
     Folders, ImageLookup, Inventory, Options, PartialComparison, PlanDraft, QueryFailure,
+    RecordedBase,
 };
 use crate::model::source::ServiceSource;
 use crate::model::status::{ImageStatus, ServiceStatus, Status};
@@ -134,6 +135,7 @@ async fn assemble(
             image: found.image,
             engine: found.engine,
             registry: found.registry,
+            bases: found.bases,
         })
     });
     services.collect()
@@ -230,6 +232,7 @@ struct ImageState {
     image: Option<ImageReference>,
     engine: ImageStatus,
     registry: ImageStatus,
+    bases: Vec<RecordedBase>,
 }
 
 impl ImageState {
@@ -243,6 +246,7 @@ impl ImageState {
                 Some(_) if offline => ImageStatus::NotQueried,
                 Some(_) => ImageStatus::Unknown,
             },
+            bases: Vec::new(),
         }
     }
 }
@@ -283,6 +287,7 @@ async fn images(
     let folders = folders(session, &draft, problems);
     if !args.offline {
         survey::complete(&registry, &session.layout, &draft, &folders, &mut inventory).await;
+        survey::recorded_bases(&registry, &draft, &mut inventory).await;
     }
     let PartialComparison {
         comparisons,
@@ -328,6 +333,7 @@ async fn images(
                 image,
                 engine,
                 registry,
+                bases: draft.bases_of_image(name, &inventory).unwrap_or_default(),
             },
         );
     }

@@ -50,7 +50,9 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
     let folders = plan::folders(session, &draft)?;
-    let inventory = plan::inventory(session, &draft, &resolved, &folders).await?;
+    let mut inventory = plan::inventory(session, &draft, &resolved, &folders).await?;
+    let registry = &resolved.clients.registry;
+    survey::recorded_bases(registry, &draft, &mut inventory).await;
     let against = match &args.against {
         Some(text) => Some(other_image(session, &resolved, &service, text).await?),
         None => None,

@@ -55,10 +55,8 @@ pub async fn build(
     }
     let file = dockerfile_in(&step.context, &step.dockerfile);
     let dockerfile = dockerfile(&file);
-    if step.refresh_bases {
-        let bases = bases::refresh(context, unit, step, &dockerfile).await?;
-        labels.extend([bases_label(&bases)]);
-    }
+    let bases = bases::provide(context, unit, step, &dockerfile).await?;
+    labels.extend(bases.iter().map(bases_label));
     let registries = registries(&dockerfile, &step.args);
     let mut credentials = HashMap::new();
     for registry in &registries {

@@ -235,6 +235,7 @@ mod tests {
 
     use super::*;
     use crate::model::event::Phase;
+    use crate::model::plan::BaseUse;
     use crate::model::source::PathSelection;
 
     fn spec() -> ContainerSpec {
@@ -322,7 +323,7 @@ mod tests {
             labels: BTreeMap::new(),
             commit_time: None,
             fresh: false,
-            refresh_bases: false,
+            bases: BaseUse::Unrecorded,
             builders: Vec::new(),
             names: Vec::new(),
             is_verified: false,

@@ -16,8 +16,10 @@ use crate::client::git::GitClient;
 use crate::client::registry::RegistryClient;
 use crate::model::event::Event;
 use crate::model::lock::{Lock, LockProblem, LockedService, UnlockableImages};
-use crate::model::manifest::{Service, ServiceName};
-use crate::model::plan::{Folders, Inventory, Options, PlanDraft, ServiceImage, UnknownImages};
+use crate::model::manifest::{BaseTracking, Service, ServiceName};
+use crate::model::plan::{
+    BaseDigests, Folders, Inventory, Options, PlanDraft, ServiceImage, UnknownImages,
+};
 use crate::model::source::{GitReference, ReferenceOrigin, ServiceSource};
 use crate::store::claim::FolderLock;
 
@@ -91,6 +93,7 @@ pub async fn fresh(
         .compare(&inventory, &folders)
         .map_err(|error| manifest_failure(session, &error))?;
     UnknownImages::check(&inventory.registry)?;
+    let mut bases = bases(session, &draft, &inventory);
     let engine_ids: BTreeMap<&ServiceName, String> = images
         .iter()
         .filter_map(|(name, image)| Some((name, inventory.in_engine(&image.image)?.id.clone())))
@@ -136,6 +139,8 @@ pub async fn fresh(
             &folders,
             !request.test,
         );
+        let bases = bases.remove(name).unwrap_or_default();
+        let entry = entry.map(|entry| entry.with_bases(bases));
         entries.extend(entry.map(|entry| (name.clone(), entry)));
         let variant = image.variant.as_deref();
         let comparison = current.comparisons.get(name);
@@ -197,6 +202,22 @@ async fn in_place(
         ..PlanRequest::of_remotes(request.services.clone(), request.references.clone())
     };
     local_sources::sources(session, &plan, git, folder_lock).await
+}
+
+/// Returns the base images of the services that track them, as their images in the registry record them.
+fn bases(
+    session: &Session,
+    draft: &PlanDraft<'_>,
+    inventory: &Inventory,
+) -> BTreeMap<ServiceName, BaseDigests> {
+    let services = session.manifest.services.values();
+    let tracking = services.filter(|it| it.docker.bases == BaseTracking::Track);
+    let bases = tracking.filter_map(|service| {
+        let bases = draft.bases_of_image(&service.name, inventory)?.into_iter();
+        let bases = bases.map(|base| (base.image, base.digest));
+        Some((service.name.clone(), bases.collect()))
+    });
+    bases.collect()
 }
 
 /// Returns `--local`, `--branch` and `--reference` as command-line options.

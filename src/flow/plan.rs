@@ -263,6 +263,9 @@ pub async fn inventory(
         inventory.engine = in_engine(resolved, images).await?;
         survey::bases(registry, draft, &mut inventory).await;
     }
+    for unknown in draft.unknown_bases(&inventory) {
+        session.events.emit(Event::note(unknown.to_string()));
+    }
     let engine = &resolved.clients.engine;
     add_other_names(session, engine, draft, folders, &mut inventory).await?;
     session.events.emit(Event::StageFinished);

@@ -66,7 +66,10 @@ impl PlanRequest {
             services,
             references,
             source: PlanSource::Remotes,
-            options: Options::default(),
+            options: Options {
+                track_bases: true,
+                ..Options::default()
+            },
         }
     }
 }

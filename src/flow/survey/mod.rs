@@ -27,6 +27,12 @@ use crate::model::plan::{Folders, Inventory, PlanDraft, Presence, QueryFailure};
 /// The time limit of requests without a ping; slower registries are queried as usual.
 const NO_PING_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The time limit for base images that are tracked: a registry that does not respond causes no build.
+const TRACKED_BASES_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time limit for base images whose state is only shown.
+const SHOWN_BASES_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The number of concurrent requests; each registry has its own limit, too.
 const CONCURRENCY: usize = 256;
 
@@ -127,11 +133,47 @@ pub async fn complete(
     describe(client, layout, undescribed, inventory).await;
 }
 
-/// Queries the registries of the base images that existing images record, with `--refresh-bases`.
+/// Queries the registries of the base images that existing images record, if moved ones cause a build.
 pub async fn bases(client: &RegistryClient, draft: &PlanDraft<'_>, inventory: &mut Inventory) {
-    let images = draft.bases(inventory).into_iter().collect();
-    let found = registries(client, images).await;
+    let required = draft.refreshed_bases(inventory);
+    let bases = draft.bases(inventory).into_iter();
+    let (required, others) = bases.partition(|base| required.contains(base));
+    let (found, others) = tokio::join!(
+        registries(client, required),
+        registries_within(client, others, TRACKED_BASES_TIMEOUT)
+    );
+    inventory.bases.extend(found.into_iter().chain(others));
+}
+
+/// Queries the registries of the base images that existing images record, for display.
+pub async fn recorded_bases(
+    client: &RegistryClient,
+    draft: &PlanDraft<'_>,
+    inventory: &mut Inventory,
+) {
+    let images = draft.recorded_bases(inventory).into_iter().collect();
+    let found = registries_within(client, images, SHOWN_BASES_TIMEOUT).await;
     inventory.bases.extend(found);
+}
+
+/// Like [`registries`], but an image is unknown if its registry does not respond in time.
+async fn registries_within(
+    client: &RegistryClient,
+    images: Vec<ImageReference>,
+    limit: Duration,
+) -> BTreeMap<ImageReference, Presence> {
+    let requests = futures_util::stream::iter(images).map(|image| async move {
+        let single = registries(client, vec![image.clone()]);
+        tokio::time::timeout(limit, single)
+            .await
+            .unwrap_or_else(|_| {
+                let why = format!("no response within {} s", limit.as_secs());
+                let hints = Vec::new();
+                BTreeMap::from([(image, Presence::Unknown(QueryFailure { why, hints }))])
+            })
+    });
+    let found = requests.buffer_unordered(CONCURRENCY);
+    found.flat_map(futures_util::stream::iter).collect().await
 }
 
 fn refusal(error: &RegistryError) -> QueryFailure {

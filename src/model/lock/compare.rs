@@ -50,6 +50,8 @@ pub enum LockedField {
     Recipe,
     /// `builder`
     Builder,
+    /// `bases`
+    Bases,
 }
 
 impl LockedField {
@@ -64,6 +66,7 @@ impl LockedField {
             Self::Digest => "digest",
             Self::Recipe => "recipe",
             Self::Builder => "builder",
+            Self::Bases => "bases",
         }
     }
 }
@@ -200,6 +203,7 @@ impl LockedService {
             (LockedField::Digest, self.digest != other.digest),
             (LockedField::Recipe, self.recipe != other.recipe),
             (LockedField::Builder, self.builder != other.builder),
+            (LockedField::Bases, self.bases != other.bases),
         ];
         parts
             .into_iter()

@@ -3,7 +3,7 @@
 use super::LockedService;
 use crate::model::image::ImageReference;
 use crate::model::manifest::Service;
-use crate::model::plan::{ComparisonResults, Folders, builder_image};
+use crate::model::plan::{BaseDigests, ComparisonResults, Folders, builder_image};
 use crate::model::source::{GitReference, ServiceSource};
 
 impl LockedService {
@@ -35,7 +35,15 @@ impl LockedService {
                 recipe.digest()
             },
             builder: builder(service, folders),
+            bases: BaseDigests::new(),
         })
+    }
+}
+
+impl LockedService {
+    /// Returns the entry with these base images.
+    pub fn with_bases(self, bases: BaseDigests) -> Self {
+        Self { bases, ..self }
     }
 }
 

@@ -56,6 +56,8 @@ fn service(change: &ServiceChange) -> Value {
 }
 
 fn locked(locked: &LockedService) -> Value {
+    let bases = locked.bases.iter();
+    let bases = bases.map(|(base, digest)| (base.to_string(), json!(digest.as_str())));
     json!({
         "remote": locked.remote.to_string(),
         "reference": locked.reference.to_string(),
@@ -66,6 +68,7 @@ fn locked(locked: &LockedService) -> Value {
         "digest": locked.digest.as_ref().map(ToString::to_string),
         "recipe": locked.recipe.as_str(),
         "builder": locked.builder.as_ref().map(ToString::to_string),
+        "bases": bases.collect::<Map<_, _>>(),
     })
 }
 

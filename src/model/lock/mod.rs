@@ -28,6 +28,7 @@ pub use self::unlockable::{LockProblem, UnlockableImages};
 
 use crate::model::image::{Digest, ImageReference};
 use crate::model::manifest::{Manifest, ServiceName};
+use crate::model::plan::BaseDigests;
 use crate::model::recipe::InputDigest;
 use crate::model::source::{CommitId, GitReference, RefName, ResolvedReference, SourceRemote};
 
@@ -66,6 +67,8 @@ pub struct LockedService {
     pub recipe: InputDigest,
     /// The builder image; `None` if there are no scripts.
     pub builder: Option<ImageReference>,
+    /// The base images that the image was built from, with `docker.bases: track`.
+    pub bases: BaseDigests,
 }
 
 impl LockedService {

@@ -17,6 +17,7 @@ use crate::model::manifest::node::{Node, NodeKind};
 use crate::model::manifest::span::Span;
 use crate::model::manifest::yaml;
 use crate::model::manifest::{ManifestError, ServiceName};
+use crate::model::plan::BaseDigests;
 use crate::model::recipe::InputDigest;
 use crate::model::source::{CommitId, GitUrl, RefName, SourceRemote};
 
@@ -250,6 +251,7 @@ fn service(
     let recipe = required(cx, &mut fields, "recipe", value);
     let recipe = recipe.and_then(|it| it.parse_with(cx, self::recipe));
     let builder = fields.take("builder").map(|it| it.parse(cx));
+    let bases = fields.take("bases").map(|it| bases(cx, &it));
     fields.finish(cx);
     if let (Some(commit), Some(image), Some(value)) = (commit, &image, &image_value) {
         let belongs =
@@ -274,7 +276,24 @@ fn service(
         digest: optional(digest)?,
         recipe: recipe?,
         builder: optional(builder)?,
+        bases: bases.unwrap_or_default(),
     })
+}
+
+/// Returns base images with their digests. Invalid ones are reported.
+fn bases(cx: &mut DecodeContext, value: &DecodedValue) -> BaseDigests {
+    let mut bases = BaseDigests::new();
+    for (entry, value) in value.entries(cx) {
+        let digest = value.parse(cx);
+        match entry.key.parse::<ImageReference>() {
+            Ok(base) => bases.extend(digest.map(|digest| (base, digest))),
+            Err(error) => {
+                let span = entry.key_span.first_line(cx.text);
+                cx.report(SourceProblem::at(span, error.to_string()));
+            }
+        }
+    }
+    bases
 }
 
 /// Returns a required value.

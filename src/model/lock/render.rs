@@ -41,6 +41,13 @@ impl Lock {
             line("digest", display(service.digest.as_ref()));
             line("recipe", Some(&service.recipe));
             line("builder", display(service.builder.as_ref()));
+            if !service.bases.is_empty() {
+                text.push_str("    bases:\n");
+            }
+            for (base, digest) in &service.bases {
+                let (base, digest) = (base.to_string(), digest.to_string());
+                _ = writeln!(text, "      {}: {}", scalar(&base), scalar(&digest));
+            }
         }
         text
     }

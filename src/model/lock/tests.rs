@@ -29,6 +29,7 @@ fn service(name: &str, digit: char) -> LockedService {
         digest: Some(digest(digit)),
         recipe: InputDigest::parse("0123456789").unwrap(),
         builder: Some("harbour.example.com/x/builders/go:abc".parse().unwrap()),
+        bases: BaseDigests::new(),
     }
 }
 
@@ -687,4 +688,29 @@ fn changes_as_json() {
     assert!(unknown["commits"].is_null());
     assert_eq!(unknown["problem"], "no working copy at src/unknown");
     assert!(json["services"]["added"]["from"].is_null());
+}
+
+#[test]
+fn bases_are_locked_and_compared() {
+    let with = |digit| {
+        let base = "docker.io/library/alpine:3".parse().unwrap();
+        let mut lock = lock(&["a"]);
+        let service = lock.services.values_mut().next().unwrap();
+        service.bases.insert(base, digest(digit));
+        lock
+    };
+    let text = with('d').render();
+    let line = format!(
+        "    bases:\n      docker.io/library/alpine:3: {}\n",
+        digest('d')
+    );
+    assert!(text.ends_with(&line), "{text}");
+    assert_eq!(parse(&text, "x").unwrap(), with('d'));
+    let table = with('d').difference_table(&with('e'), None);
+    assert!(
+        table.contains("changed") && table.contains("bases"),
+        "{table}"
+    );
+    assert!(refused(&text.replace(digest('d').as_str(), "x")).contains("digest"));
+    assert!(refused(&text.replace("docker.io/library/alpine:3", "A b")).contains("lock:"));
 }

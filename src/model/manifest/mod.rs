@@ -55,7 +55,9 @@ pub use self::schema::{schema, schema_with_plugins};
 pub use self::script::{PluginItem, ScriptItem, ScriptLine};
 pub use self::secret_name::suggests_secret;
 pub use self::select::UnknownServices;
-pub use self::service::{Builder, BuilderImage, BuilderUser, Mount, SecretSource, Service};
+pub use self::service::{
+    BaseTracking, Builder, BuilderImage, BuilderUser, Mount, SecretSource, Service,
+};
 pub use self::sidecar::{ScriptPhase, Sidecar, SidecarImage, SidecarName, SidecarSettings};
 pub use self::source::{Git, ScmPlugin, Source};
 pub use self::source_path::SourcePath;

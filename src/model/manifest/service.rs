@@ -207,6 +207,18 @@ pub struct Docker {
     pub ssh: bool,
     /// Additional tags, rendered by `Manifest::render_tag`.
     pub tags: Vec<Template>,
+    /// Whether moved base images cause a build.
+    pub bases: BaseTracking,
+}
+
+/// What moved base images mean for a service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BaseTracking {
+    /// They are only reported.
+    #[default]
+    Ignore,
+    /// The service is built.
+    Track,
 }
 
 /// The source of a build secret.

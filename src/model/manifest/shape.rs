@@ -268,6 +268,10 @@ struct DockerSchema {
     /// Tags in addition to commit and branch. Supports `${{ … }}`.
     #[schemars(extend("examples" = [["build-${{ env.BUILD_NUMBER }}"]]))]
     tags: Option<Vec<Scalar>>,
+    /// `track` builds the service if a base image of its Dockerfile or its external builder image moved in its registry.
+    /// By default, `xp why` and `xp status` report it.
+    #[schemars(extend("default" = "ignore", "enum" = ["track", "ignore"]))]
+    bases: Option<String>,
 }
 
 #[derive(JsonSchema)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{
-    ConcurrentPush, Decision, Equivalence, ImageNames, ImageStep, Inventory, Presence, PushStep,
-    Step, UnitPlan,
+    BaseUse, ConcurrentPush, Decision, Equivalence, ImageNames, ImageStep, Inventory, Presence,
+    PushStep, Step, UnitPlan,
 };
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageQuery, ImageReference, Tag};
@@ -191,7 +191,11 @@ impl FolderBuilder {
                     labels: BTreeMap::new(),
                     commit_time: None,
                     fresh: force,
-                    refresh_bases,
+                    bases: if refresh_bases {
+                        BaseUse::Refreshed
+                    } else {
+                        BaseUse::Unrecorded
+                    },
                     builders: Vec::new(),
                     names: names.collect(),
                     is_verified: false,

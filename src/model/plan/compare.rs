@@ -231,7 +231,9 @@ impl PlanDraft<'_> {
         earlier: &BTreeMap<ServiceName, ImageComparison>,
     ) -> ImageComparison {
         let with_bases = |status: RecipeStatus, labels: Option<&Labels>| {
-            if self.refreshes(candidate) {
+            // An image that another tool built records nothing.
+            let is_tracked = self.tracks_bases(candidate) && status == RecipeStatus::Verified;
+            if self.refreshes(candidate) || is_tracked {
                 bases::with_moved(status, labels, inventory)
             } else {
                 status

@@ -30,7 +30,15 @@ impl Decided<'_> {
         builders: &BTreeMap<ImageReference, Presence>,
         layout: &Layout,
     ) -> Result<Plan, PlanError> {
-        UnknownImages::check(builders)?;
+        // Tracked builders are only pulled if their registries respond.
+        let is_required = |image: &ImageReference| {
+            self.draft.options.refresh_bases
+                || self
+                    .folders
+                    .values()
+                    .any(|folder| folder.image.repository() == image.repository())
+        };
+        UnknownImages::check(builders.iter().filter(|(image, _)| is_required(image)))?;
         let mut plan = Plan {
             train: self.draft.train(),
             ..Plan::default()
@@ -245,7 +253,7 @@ impl Decided<'_> {
             labels,
             commit_time: build_dir.commit_time,
             fresh: draft.options.no_cache && candidate.selected,
-            refresh_bases: draft.options.refresh_bases,
+            bases: draft.base_use(candidate),
             builders: script_units(service, true)
                 .filter_map(|unit| match unit {
                     Unit::External(image) => Some(image),

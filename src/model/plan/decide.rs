@@ -53,7 +53,9 @@ impl<'a> PlanDraft<'a> {
     /// rendered.
     pub fn decide(self, inventory: Inventory, folders: Folders) -> Result<Decided<'a>, PlanError> {
         self.check_registries(&inventory)?;
-        UnknownImages::check(&inventory.bases)?;
+        let refreshed = self.refreshed_bases(&inventory);
+        let bases = inventory.bases.iter();
+        UnknownImages::check(bases.filter(|(base, _)| refreshed.contains(*base)))?;
         let ComparisonResults {
             mut comparisons,
             mut recipes,
@@ -487,18 +489,20 @@ impl Decided<'_> {
             let newest = folder.newest().filter(|_| self.draft.options.push);
             std::iter::once(folder.image.clone()).chain(newest)
         });
-        folders.chain(self.refreshed_builders(&units)).collect()
+        folders.chain(self.followed_builders()).collect()
     }
 
-    /// Returns the external builder images to query, with `--refresh-bases`.
-    fn refreshed_builders(&self, units: &BTreeSet<Unit>) -> Vec<ImageReference> {
-        let external = units.iter().filter_map(|unit| match unit {
+    /// Returns the external builder images to query, with `--refresh-bases` or `docker.bases: track`.
+    fn followed_builders(&self) -> Vec<ImageReference> {
+        let is_followed = |candidate: &PlanCandidate<'_>| {
+            self.draft.options.refresh_bases || self.draft.tracks_bases(candidate)
+        };
+        let units = self.builders_of(is_followed).into_iter();
+        let external = units.filter_map(|unit| match unit {
             Unit::External(image) if image.digest().is_none() => Some(image.with_defaults()),
             _ => None,
         });
-        external
-            .filter(|_| self.draft.options.refresh_bases)
-            .collect()
+        external.collect()
     }
 
     pub(super) fn builds(&self) -> impl Iterator<Item = &PlanCandidate<'_>> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bases::{BaseState, RecordedBase, recorded_bases};
 use super::built_from::{NeededIds, needed_ids};
 use super::compare::{ComparisonResults, ImageComparison, labels_of};
 use super::draft::{PlanCandidate, PlanDraft};
@@ -9,8 +10,8 @@ use super::recipe::{Folders, Input, InputValue};
 use super::script_inputs::shown_lines;
 use super::{Inventory, PlanError};
 use crate::base::table::{aligned, with_last_cell_below};
-use crate::model::image::{ImageReference, Labels};
-use crate::model::manifest::{Manifest, ScriptItem, ServiceName};
+use crate::model::image::{Digest, ImageReference, Labels};
+use crate::model::manifest::{BaseTracking, Manifest, ScriptItem, ServiceName};
 use crate::model::recipe::{InputDigest, LABEL_RECIPE, LABEL_REVISION, Recipe};
 use crate::model::source::ReferenceOrigin;
 
@@ -22,6 +23,12 @@ const ID_DIGITS: usize = 10;
 
 /// Placeholder for an empty cell.
 const NOTHING: &str = "-";
+
+/// The start of the names of base images.
+const BASES: &str = "bases.";
+
+/// Placeholder for what could not be queried.
+const UNKNOWN: &str = "?";
 
 /// All inputs of one service, compared with an image.
 #[derive(Debug)]
@@ -87,10 +94,11 @@ impl PlanDraft<'_> {
             return Ok(None);
         };
         let inputs = self.inputs(candidate, folders, &recipes)?;
-        let other = ComparedImage::of(match against {
+        let labels = match against {
             Some((_, labels)) => Some(labels),
             None => existing_labels(candidate, comparison, inventory),
-        });
+        };
+        let other = ComparedImage::of(labels);
         let mut rows = vec![self.commit_row(candidate, other.revision)];
         let image_recipe = other.recipe.as_ref();
         let digest_of_image = |name: &str| {
@@ -109,6 +117,9 @@ impl PlanDraft<'_> {
             });
         }
         rows.extend(self.needed_rows(candidate, &comparisons, other.needs.as_ref()));
+        let bases = labels.and_then(|labels| recorded_bases(labels, inventory));
+        let bases = bases.into_iter().flatten();
+        rows.extend(bases.map(|base| self.base_row(candidate, &base)));
         let is_removed = |name: &str| inputs.iter().all(|input| input.name != name);
         let of_image = image_recipe.into_iter().flat_map(Recipe::inputs);
         rows.extend(
@@ -198,6 +209,32 @@ impl PlanDraft<'_> {
             })
         });
         rows.collect()
+    }
+
+    /// Returns the row of a base image.
+    fn base_row(&self, candidate: &PlanCandidate<'_>, base: &RecordedBase) -> InputRow {
+        let short = |digest: &Digest| {
+            let text = digest.as_str();
+            shortened(text.strip_prefix("sha256:").unwrap_or(text), ID_DIGITS)
+        };
+        let is_tracked = candidate.service.docker.bases == BaseTracking::Track;
+        let (current, value) = match &base.state {
+            BaseState::Same => (Some(short(&base.digest)), "the registry's base image"),
+            BaseState::Moved(now) if is_tracked => (Some(short(now)), "moved in its registry"),
+            BaseState::Moved(now) => (
+                Some(short(now)),
+                "moved in its registry; nothing is built without `docker.bases: track`",
+            ),
+            BaseState::Absent => (None, "not in its registry"),
+            BaseState::Unknown => (Some(UNKNOWN.to_owned()), "its registry did not respond"),
+        };
+        InputRow {
+            name: format!("{BASES}{}", base.image.familiar_name()),
+            current,
+            image: Some(short(&base.digest)),
+            from: self.line(candidate, &["docker", "bases"]),
+            value: value.to_owned(),
+        }
     }
 
     /// Returns where an input is set: a line of the manifest, a folder or a flag.
@@ -344,6 +381,10 @@ impl Explanation {
         // An image without labels cannot differ.
         let differs = match row.name.as_str() {
             "commit" => row.image.is_some() && row.current != row.image,
+            name if name.starts_with(BASES) => {
+                let current = row.current.as_deref();
+                current.is_some_and(|it| it != UNKNOWN) && row.current != row.image
+            }
             _ => self.is_compared && row.current != row.image,
         };
         let mark = if differs { '*' } else { ' ' };

@@ -48,7 +48,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use crate::model::plan::concurrent_push::{ConcurrentPush, Equivalence};
-pub use bases::{BaseDigests, bases_label};
+pub use bases::{BaseDigests, BaseState, RecordedBase, bases_label};
 pub use builder::{BuilderMode, FolderBuilder};
 pub use built_from::needed_ids;
 pub use compare::{ComparisonResults, ImageLookup, PartialComparison};
@@ -62,8 +62,8 @@ pub(crate) use plugins::folder_problems;
 pub use recipe::Folders;
 pub use session::{builder_image, builder_images, builder_plan};
 pub use step::{
-    ContainerStep, ExportStep, FetchStep, ImageStep, NeededImage, PlannedImage, PlannedSidecar,
-    PluginCall, PluginStep, PushStep, ScriptStep, SidecarsStep, Step, SyncStep,
+    BaseUse, ContainerStep, ExportStep, FetchStep, ImageStep, NeededImage, PlannedImage,
+    PlannedSidecar, PluginCall, PluginStep, PushStep, ScriptStep, SidecarsStep, Step, SyncStep,
 };
 pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};
@@ -86,6 +86,8 @@ pub struct Options {
     pub no_cache: bool,
     /// Pull base images again, and build selected services whose base images moved.
     pub refresh_bases: bool,
+    /// Build services with `docker.bases: track` whose base images moved.
+    pub track_bases: bool,
     /// Pull images that the registry has and the engine lacks.
     pub pull: bool,
     /// Push the images that are built.
@@ -121,6 +123,7 @@ impl Default for Options {
             force: false,
             no_cache: false,
             refresh_bases: false,
+            track_bases: false,
             pull: true,
             push: true,
             test: true,

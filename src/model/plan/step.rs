@@ -246,6 +246,19 @@ pub struct PluginStep {
     pub file: String,
 }
 
+/// How an image build uses its base images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BaseUse {
+    /// Those that the engine has; missing ones are pulled.
+    Unrecorded,
+    /// The same, with their digests in a label if all are known.
+    Recorded,
+    /// Those that their registries have, or the engine's if a registry does not respond.
+    Tracked,
+    /// Those that their registries have.
+    Refreshed,
+}
+
 /// See [`Step::Image`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageStep {
@@ -277,8 +290,8 @@ pub struct ImageStep {
     pub commit_time: Option<i64>,
     /// Whether to build without the engine's build cache.
     pub fresh: bool,
-    /// Whether to pull the base images again.
-    pub refresh_bases: bool,
+    /// Which base images to build from, and whether to record them.
+    pub bases: BaseUse,
     /// The external images of the scripts, which are recorded with the base images.
     pub builders: Vec<ImageReference>,
     /// The names of the image; the first one has the commit's or content's tag.
@@ -441,7 +454,7 @@ impl Step {
                 if step.fresh {
                     command.push("--no-cache".to_owned());
                 }
-                if step.refresh_bases {
+                if matches!(step.bases, BaseUse::Tracked | BaseUse::Refreshed) {
                     command.push("--pull".to_owned());
                 }
                 command.extend(

@@ -1,5 +1,6 @@
 //! The decision table, case by case, and the resulting steps.
 
+mod bases;
 mod builders;
 mod consistency;
 mod display;

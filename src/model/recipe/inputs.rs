@@ -261,9 +261,13 @@ pub fn is_test_input(name: &str) -> bool {
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
+/// The maximum length of a printed name: base images have long ones.
+const LONGEST_NAME: usize = 300;
+
 /// Escapes a name from a label for printing: labels are untrusted input.
 pub(super) fn printable(name: &str) -> String {
-    name.chars().take(80).flat_map(char::escape_debug).collect()
+    let start = name.chars().take(LONGEST_NAME);
+    start.flat_map(char::escape_debug).collect()
 }
 
 /// A label that is not a valid recipe of this version.

@@ -22,8 +22,8 @@ pub const LABEL_SERVICE: &str = "x-platform.service";
 pub const LABEL_RECIPE: &str = "x-platform.recipe";
 /// The label with the images of needed services that were used: a JSON object with the engine's image ID by service.
 pub const LABEL_NEEDED_IMAGES: &str = "x-platform.needs";
-/// The label with the base images that were used, if they were pulled for the build: a JSON object with the digest in
-/// the registry by name.
+/// The label with the base images that were used, if all their digests are known: a JSON object with the digest in the
+/// registry by name.
 pub const LABEL_BASES: &str = "x-platform.bases";
 /// The label of an image that was built from a working copy, with the `cacheDir` of the platform.
 ///

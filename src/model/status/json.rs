@@ -30,6 +30,7 @@ fn service(one: &ServiceStatus) -> Value {
         "image": one.image.as_ref().map(ToString::to_string),
         "engine": kebab_case(one.engine),
         "registry": kebab_case(one.registry),
+        "movedBases": one.moved_bases().map(|base| base.image.familiar_name()).collect::<Vec<_>>(),
         "workingCopy": working_copy(one),
     })
 }

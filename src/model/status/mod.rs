@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use crate::model::image::ImageReference;
 use crate::model::manifest::ServiceName;
-use crate::model::plan::ImageLookup;
+use crate::model::plan::{BaseState, ImageLookup, RecordedBase};
 use crate::model::recipe::RecipeStatus;
 use crate::model::source::{CommitId, ReferenceOrigin, ServiceSource};
 pub use local_changes::{UnpushedChanges, local_changes_note};
@@ -32,6 +32,16 @@ pub struct ServiceStatus {
     pub engine: ImageStatus,
     /// The image in its registry.
     pub registry: ImageStatus,
+    /// The base images of the image in the registry or else in the engine.
+    pub bases: Vec<RecordedBase>,
+}
+
+impl ServiceStatus {
+    /// Returns the base images that moved in their registries.
+    pub fn moved_bases(&self) -> impl Iterator<Item = &RecordedBase> {
+        let bases = self.bases.iter();
+        bases.filter(|base| matches!(base.state, BaseState::Moved(_)))
+    }
 }
 
 /// The state of a working copy's folder.

@@ -1,5 +1,7 @@
 //! The status as a table.
 
+use std::collections::BTreeMap;
+
 use super::{CheckoutStatus, ImageStatus, ServiceStatus, Status, WorkingCopyStatus};
 use crate::base::table::with_last_cell_below;
 use crate::model::source::ServiceSource;
@@ -39,7 +41,23 @@ impl Status {
         let rows = std::iter::once(heading.map(str::to_owned))
             .chain(self.services.iter().map(cells))
             .map(row);
-        with_last_cell_below(rows.collect(), columns)
+        with_last_cell_below(rows.collect(), columns) + &self.moved_bases()
+    }
+
+    /// Returns a line for each base image that moved.
+    fn moved_bases(&self) -> String {
+        let mut services: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for one in &self.services {
+            for base in one.moved_bases() {
+                let base = base.image.familiar_name();
+                services.entry(base).or_default().push(one.name.as_str());
+            }
+        }
+        let lines = services.iter().map(|(base, services)| {
+            let services = services.join(", ");
+            format!("the base image {base} of {services} moved in its registry\n")
+        });
+        lines.collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::*;
+use crate::model::image::Digest;
 use crate::model::plan::QueryFailure;
 use crate::model::source::ResolvedReference;
 
@@ -35,6 +36,7 @@ fn service(name: &str, working_copy: WorkingCopyStatus) -> ServiceStatus {
         image: Some(format!("r.example.com/{name}:1").parse().unwrap()),
         engine: ImageStatus::Absent,
         registry: ImageStatus::Verified,
+        bases: Vec::new(),
     }
 }
 
@@ -191,5 +193,39 @@ fn unbuilt_changes_are_those_that_the_branch_lacks() {
     assert_eq!(
         note(None, 2, 3).unwrap(),
         "not built: 3 modified files in src/a, not in master of its remote"
+    );
+}
+
+#[test]
+fn moved_bases_are_listed_below_the_table() {
+    let digest =
+        |digit: &str| -> Digest { format!("sha256:{}", digit.repeat(64)).parse().unwrap() };
+    let base = |name: &str, state| RecordedBase {
+        image: name.parse().unwrap(),
+        digest: digest("a"),
+        state,
+    };
+    let with = |name: &str, bases| ServiceStatus {
+        bases,
+        ..service(name, WorkingCopyStatus::Missing)
+    };
+    let moved = || base("docker.io/library/alpine:3", BaseState::Moved(digest("b")));
+    let same = base("r.example.com/os:1", BaseState::Same);
+    let unknown = base("r.example.com/tools:1", BaseState::Unknown);
+    let status = status(vec![
+        with("a", vec![moved(), unknown]),
+        with("b", vec![moved(), same]),
+    ]);
+    let table = status.table(None);
+    let last = table.lines().last().unwrap();
+    assert_eq!(
+        last,
+        "the base image alpine:3 of a, b moved in its registry"
+    );
+    assert_eq!(table.lines().count(), 4);
+    let json: Value = serde_json::from_str(&status.json()).unwrap();
+    assert_eq!(
+        json["services"][0]["movedBases"],
+        serde_json::json!(["alpine:3"])
     );
 }

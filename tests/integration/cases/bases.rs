@@ -16,6 +16,14 @@ pub const CASES: &[Case] = cases![
     builders_are_updated_from_moved_bases,
     an_unreachable_base_registry_stops_the_plan,
     an_image_that_is_only_in_the_engine_is_used_from_there,
+    a_moved_base_of_a_tracking_service_is_built,
+    a_moved_base_is_reported_without_tracking,
+    tracked_bases_are_queried_once,
+    an_unreachable_base_registry_builds_nothing,
+    a_tracked_builder_causes_a_build,
+    locks_record_tracked_bases,
+    needed_images_and_digests_are_not_tracked,
+    a_base_for_several_platforms_is_its_index,
 ];
 
 /// An image in a registry that another program pushes, under a tag that moves.
@@ -137,10 +145,9 @@ fn moved_base_images_are_used(t: &Context) {
     t.xp(["plan"]).success().stdout_contains("Nothing to do");
     assert_eq!(version_in(t, &app_image), "one");
 
-    // An image that was built without the option does not record its bases.
     t.xp(["plan", "--refresh-bases", "-v"])
         .success()
-        .stdout_contains("bases are not recorded")
+        .stdout_contains(&format!("bases.{} moved", base.name))
         .stdout_contains("docker build --pull");
     t.xp(["build", "--refresh-bases"]).success();
     assert_eq!(version_in(t, &app_image), "two");
@@ -157,7 +164,10 @@ fn moved_base_images_are_used(t: &Context) {
 
     let third = base.push(registry, "three");
     let moved = format!("bases.{} moved", base.name);
-    t.xp(["why", "app"]).success().does_not_contain(&moved);
+    t.xp(["why", "app"])
+        .success()
+        .stdout_contains("nothing is built without `docker.bases: track`")
+        .does_not_contain(&moved);
     t.xp(["why", "app", "--refresh-bases"])
         .success()
         .stdout_contains(&moved);
@@ -264,4 +274,253 @@ fn an_image_that_is_only_in_the_engine_is_used_from_there(t: &Context) {
         .stderr_contains("is only in the engine, so it was not refreshed");
     let image = format!("{}:{}", t.image("app"), app.head());
     assert_eq!(bases_of(t, &image), json!({}));
+}
+
+/// Writes a manifest with one service that tracks its base images.
+fn tracking(t: &Context, registry: &str, repository: &GitRepository, more: &str) {
+    let service = small::service(t, "app", &repository.url_file(), ", bases: track", more);
+    small::manifest(t, registry, &service);
+}
+
+fn a_moved_base_of_a_tracking_service_is_built(t: &Context) {
+    let registry = t.registry();
+    let base = Base::new(t, registry, "os");
+    let first = base.push(registry, "one");
+    let app = t.git_repo("app");
+    // From a build argument, in one of several stages.
+    let dockerfile = "ARG OS\nFROM scratch AS unused\nCOPY --from=nowhere.invalid/x /a /b\n\
+        FROM ${OS} AS os\nFROM scratch\nCOPY --from=os / /\n";
+    app.commit(&[("Dockerfile", dockerfile)], "Start");
+    let args = format!(", bases: track, args: {{OS: '{}'}}", base.name);
+    let service = small::service(t, "app", &app.url_file(), &args, "");
+    small::manifest(t, registry.host(), &service);
+    let image = format!("{}/{}:{}", registry.host(), t.image("app"), app.head());
+    t.xp(["build"]).success();
+    assert_eq!(version_in(t, &image), "one");
+    assert_eq!(bases_of(t, &image), json!({ base.name.clone(): first }));
+    t.xp(["build"]).success().does_not_contain("docker build");
+
+    let second = base.push(registry, "two");
+    let moved = format!("bases.{} moved", base.name);
+    t.xp(["plan", "-v"])
+        .success()
+        .stdout_contains(&moved)
+        .stdout_contains("docker build --pull");
+    t.xp(["why", "app"])
+        .success()
+        .stdout_contains(&format!("* bases.{}", base.name))
+        .stdout_contains(&format!("build: {moved}"));
+    t.xp(["why"]).success().stdout_contains(&moved);
+    t.xp(["build"]).success();
+    assert_eq!(version_in(t, &image), "two");
+    assert_eq!(bases_of(t, &image), json!({ base.name.clone(): second }));
+    t.xp(["build"]).success().does_not_contain("docker build");
+    // Another machine finds the registry's image up to date, and so does this one without its own.
+    t.engine().remove_image(&image);
+    t.xp(["plan", "--no-pull"])
+        .success()
+        .stdout_contains("Nothing to do");
+    // A working copy is built without the base's registry.
+    base.push(registry, "three");
+    t.xp(["sync"]).success();
+    t.xp(["plan", "--local"]).success().does_not_contain(&moved);
+}
+
+fn a_moved_base_is_reported_without_tracking(t: &Context) {
+    let registry = t.registry();
+    let base = Base::new(t, registry, "os");
+    base.push(registry, "one");
+    let app = t.git_repo("app");
+    app.commit(&[("Dockerfile", &format!("FROM {}\n", base.name))], "Start");
+    let service = small::service(t, "app", &app.url_file(), "", "");
+    small::manifest(t, registry.host(), &service);
+    t.xp(["build"]).success();
+    let moved = format!("the base image {} of app moved in its registry", base.name);
+    t.xp(["status"]).success().does_not_contain(&moved);
+    base.push(registry, "two");
+    t.xp(["status"]).success().stdout_contains(&moved);
+    t.xp(["status", "--offline"])
+        .success()
+        .does_not_contain(&moved);
+    let status = t.xp(["status", "--format", "json"]).success().stdout;
+    let status: Value = serde_json::from_str(&status).expect("JSON");
+    let moved_bases = &status["services"][0]["movedBases"];
+    assert_eq!(*moved_bases, json!([base.name]), "{status}");
+    t.xp(["why", "app"])
+        .success()
+        .stdout_contains(&format!("* bases.{}", base.name))
+        .stdout_contains("nothing is built without `docker.bases: track`");
+    t.xp(["plan"]).success().stdout_contains("Nothing to do");
+}
+
+fn tracked_bases_are_queried_once(t: &Context) {
+    let registry = t.own_registry(RegistryKind::Open);
+    let base = Base::new(t, &registry, "os");
+    base.push(&registry, "one");
+    let names = ["a", "b", "c"];
+    let repositories: Vec<GitRepository> = names.iter().map(|name| t.git_repo(name)).collect();
+    for repository in &repositories {
+        let dockerfile = format!("FROM {}\nCOPY Dockerfile /\n", base.name);
+        repository.commit(&[("Dockerfile", &dockerfile)], "Start");
+    }
+    let services = names.iter().zip(&repositories);
+    let services =
+        services.map(|(name, it)| small::service(t, name, &it.url_file(), ", bases: track", ""));
+    small::manifest(t, "", &services.collect::<String>());
+    t.xp(["build"]).success();
+    let mark = registry.mark();
+    t.xp(["build"]).success().does_not_contain("docker build");
+    let requests = registry.requests_since(mark);
+    let heads = requests.iter().filter(|it| it.path.contains("/manifests/"));
+    assert_eq!(heads.count(), 1, "{requests:?}");
+}
+
+fn an_unreachable_base_registry_builds_nothing(t: &Context) {
+    let registry = t.own_registry(RegistryKind::Open);
+    let base = Base::new(t, &registry, "os");
+    base.push(&registry, "one");
+    let app = t.git_repo("app");
+    let dockerfile = format!("FROM {}\nCOPY Dockerfile /\n", base.name);
+    app.commit(&[("Dockerfile", &dockerfile)], "Start");
+    tracking(t, "", &app, "");
+    t.xp(["build"]).success();
+    base.push(&registry, "two");
+    registry.kill();
+    let unknown = format!(
+        "cannot tell whether the base image {} of app moved",
+        base.name
+    );
+    t.xp(["build"])
+        .success()
+        .stderr_contains(&unknown)
+        .does_not_contain("docker build");
+    t.xp(["why", "app"])
+        .success()
+        .stdout_contains("its registry did not respond");
+    t.xp(["status"]).success();
+    // A new commit is built from the engine's image, and records it.
+    let head = app.commit(&[("more", "1")], "More");
+    t.xp(["build"])
+        .success()
+        .stderr_contains("which may not be the newest");
+    let image = format!("{}:{head}", t.image("app"));
+    assert_eq!(version_in(t, &image), "one");
+    assert_eq!(bases_of(t, &image).as_object().expect("bases").len(), 1);
+}
+
+fn a_tracked_builder_causes_a_build(t: &Context) {
+    let registry = t.registry();
+    let tools = Base::new(t, registry, "tools");
+    tools.push(registry, "one");
+    let app = t.git_repo("app");
+    app.commit(
+        &[("Dockerfile", "FROM scratch\nCOPY made /version\n")],
+        "Start",
+    );
+    let more = format!(
+        "    dockerBuilder: {{image: {}}}\n    scripts: {{build: [cp /version made]}}\n",
+        tools.name
+    );
+    tracking(t, registry.host(), &app, &more);
+    t.xp(["build"]).success();
+    let second = tools.push(registry, "two");
+    let moved = format!("bases.{} moved", tools.name);
+    t.xp(["plan"])
+        .success()
+        .stdout_contains(&moved)
+        .stdout_contains("moved in its registry");
+    t.xp(["build"]).success();
+    let labels = registry.labels(&t.image("app"), &app.head());
+    assert!(labels["x-platform.bases"].contains(&second), "{labels:?}");
+    t.xp(["build"]).success().does_not_contain("docker build");
+}
+
+fn locks_record_tracked_bases(t: &Context) {
+    let registry = t.registry();
+    let base = Base::new(t, registry, "os");
+    let first = base.push(registry, "one");
+    let app = t.git_repo("app");
+    app.commit(&[("Dockerfile", &format!("FROM {}\n", base.name))], "Start");
+    tracking(t, registry.host(), &app, "");
+    t.xp(["build"]).success();
+    t.xp(["lock"]).success();
+    let one = t.read("x-platform.lock");
+    assert!(
+        one.contains("    bases:\n") && one.contains(&first),
+        "{one}"
+    );
+    // A lock is what was built: a moved base neither changes nor invalidates it.
+    let second = base.push(registry, "two");
+    t.xp(["lock"]).success();
+    assert_eq!(t.read("x-platform.lock"), one);
+    t.xp(["build", "--locked"])
+        .success()
+        .does_not_contain("docker build");
+    t.write("one.lock", &one);
+    t.xp(["build"]).success();
+    t.xp(["lock"]).success();
+    assert!(t.read("x-platform.lock").contains(&second));
+    t.xp(["diff", "one.lock", "x-platform.lock"])
+        .success()
+        .stdout_contains("bases");
+}
+
+fn needed_images_and_digests_are_not_tracked(t: &Context) {
+    let registry = t.registry();
+    let base = Base::new(t, registry, "os");
+    let digest = base.push(registry, "one");
+    let (repository, _) = base.name.rsplit_once(':').expect("a tag");
+    let app = t.git_repo("app");
+    app.commit(
+        &[("Dockerfile", &format!("FROM {repository}@{digest}\n"))],
+        "Start",
+    );
+    let top = t.git_repo("top");
+    top.commit(&[("Dockerfile", "ARG APP\nFROM $APP\n")], "Start");
+    let docker = ", bases: track, args: {APP: '${{ services.app.image }}'}";
+    let services = [
+        small::service(t, "app", &app.url_file(), ", bases: track", ""),
+        small::service(t, "top", &top.url_file(), docker, ""),
+    ];
+    small::manifest(t, registry.host(), &services.concat());
+    t.xp(["build"]).success();
+    for (name, head) in [("app", app.head()), ("top", top.head())] {
+        let image = format!("{}/{}:{head}", registry.host(), t.image(name));
+        assert_eq!(bases_of(t, &image), json!({}), "{name}");
+    }
+    base.push(registry, "two");
+    t.xp(["plan"]).success().stdout_contains("Nothing to do");
+}
+
+fn a_base_for_several_platforms_is_its_index(t: &Context) {
+    let registry = t.registry();
+    let base = Base::new(t, registry, "os");
+    base.push(registry, "one");
+    let manifest = registry.image_manifest(&base.repository, "1");
+    let listed = registry.put_manifest(&base.repository, "child", &manifest);
+    let index = |note: &str| {
+        let media_type = "application/vnd.oci.image.index.v1+json";
+        let index = json!({
+            "schemaVersion": 2,
+            "mediaType": media_type,
+            "manifests": [listed],
+            "annotations": {"note": note},
+        });
+        registry.put_manifest(&base.repository, "1", &index);
+        let digest = registry.manifest_digest(&base.repository, "1");
+        digest.expect("the index")
+    };
+    let first = index("one");
+    let app = t.git_repo("app");
+    app.commit(&[("Dockerfile", &format!("FROM {}\n", base.name))], "Start");
+    tracking(t, registry.host(), &app, "");
+    let image = format!("{}/{}:{}", registry.host(), t.image("app"), app.head());
+    t.xp(["build"]).success();
+    assert_eq!(bases_of(t, &image), json!({ base.name.clone(): first }));
+    t.xp(["build"]).success().does_not_contain("docker build");
+    // Another platform changed.
+    let second = index("two");
+    t.xp(["build"]).success();
+    assert_eq!(bases_of(t, &image), json!({ base.name.clone(): second }));
+    t.xp(["build"]).success().does_not_contain("docker build");
 }

@@ -535,6 +535,7 @@ fn json_has_all_fields(t: &Context) {
             "image": image,
             "engine": "absent",
             "registry": "absent",
+            "movedBases": [],
             "workingCopy": {
                 "dir": "src/zbackend",
                 "state": "present",

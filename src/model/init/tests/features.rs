@@ -17,6 +17,7 @@ const NOT_INFERRED: &[(&str, &str)] = &[
     ("dockerBuilder.memory", "other tools have no scripts"),
     ("dockerBuilder.cpus", "other tools have no scripts"),
     ("git.exclude", "other tools do not say what does not matter"),
+    ("docker.bases", "other tools always or never pull"),
     ("scripts.reports", "other tools have no scripts"),
     ("scripts.verify", "other tools have no scripts"),
     ("sidecars", "other tools have no scripts"),

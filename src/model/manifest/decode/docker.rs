@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::error::SourceProblem;
-use super::super::service::{Docker, SecretSource};
+use super::super::service::{BaseTracking, Docker, SecretSource};
 use super::super::source_path::SourcePath;
 use super::super::span::Span;
 use super::super::template::Template;
@@ -24,6 +24,7 @@ pub(super) struct DecodedDocker {
     pub secrets: BTreeMap<String, SecretSource>,
     ssh: bool,
     pub tags: Vec<Template>,
+    bases: BaseTracking,
     /// The positions of inputs from the caller's machine, by key.
     pub input_spans: BTreeMap<String, Span>,
 }
@@ -46,6 +47,7 @@ impl DecodedDocker {
             secrets,
             ssh,
             tags,
+            bases,
             input_spans: _,
         } = self;
         Some(Docker {
@@ -57,6 +59,7 @@ impl DecodedDocker {
             secrets,
             ssh,
             tags,
+            bases,
         })
     }
 }
@@ -94,6 +97,9 @@ pub(super) fn docker(
         ssh(cx, &value)
     });
     let tags = fields.take("tags").map(|value| tags(cx, &value));
+    let bases = fields
+        .take("bases")
+        .and_then(|value| value.parse_with(cx, bases));
     fields.finish(cx);
     Some(DecodedDocker {
         image,
@@ -105,8 +111,17 @@ pub(super) fn docker(
         secrets: secrets.unwrap_or_default(),
         ssh: ssh.unwrap_or(false),
         tags: tags.unwrap_or_default(),
+        bases: bases.unwrap_or_default(),
         input_spans,
     })
+}
+
+fn bases(text: &str) -> Result<BaseTracking, String> {
+    match text {
+        "track" => Ok(BaseTracking::Track),
+        "ignore" => Ok(BaseTracking::Ignore),
+        _ => Err(format!("must be `track` or `ignore`, not `{text}`")),
+    }
 }
 
 fn dockerfile(text: &str) -> Result<SourcePath, String> {

@@ -159,6 +159,15 @@ fn remotes_and_references() {
 }
 
 #[test]
+fn base_tracking() {
+    let bases = |text: &str| refused(&with(&format!("docker: {{image: a, bases: {text}}}")));
+    assert_eq!(
+        bases("pull"),
+        ["4:31 must be `track` or `ignore`, not `pull`"]
+    );
+}
+
+#[test]
 fn builders() {
     let builder = |text: &str| refused(&with(&format!("dockerBuilder: {{{text}}}")));
     assert_eq!(
