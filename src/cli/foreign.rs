@@ -200,7 +200,7 @@ const OPTIONS: &[ForeignOption] = &[
             "--cache-artifacts",
             "--cache-file",
         ],
-        "the registry is the cache: an image with the same inputs is not built again; `dockerBuilder.cache` keeps folders between builds",
+        "the registry is the cache: an image with the same inputs is not built again; `docker.cache: true` reuses layers of earlier images, and `dockerBuilder.cache` keeps folders between builds",
     ),
     (
         PLANS,

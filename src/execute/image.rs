@@ -1,6 +1,6 @@
 //! The image build step.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -58,8 +58,15 @@ pub async fn build(
     let bases = bases::provide(context, unit, step, &dockerfile).await?;
     labels.extend(bases.iter().map(bases_label));
     let registries = registries(&dockerfile, &step.args);
+    let layers = step.layers.iter().flatten();
+    let of_layers = layers.filter_map(|image| image.repository().registry().cloned());
     let mut credentials = HashMap::new();
-    for registry in &registries {
+    for registry in &registries
+        .iter()
+        .cloned()
+        .chain(of_layers)
+        .collect::<BTreeSet<_>>()
+    {
         if let Some(found) = credentials_of(context, registry).await? {
             credentials.insert(registry.clone(), found);
         }
@@ -98,6 +105,7 @@ pub async fn build(
         args: &step.args,
         labels: &labels,
         fresh: step.fresh,
+        layers: step.layers.as_deref(),
         credentials,
         secrets: mountable.secrets,
         ssh_agent: mountable.ssh_agent,

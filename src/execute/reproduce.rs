@@ -323,6 +323,7 @@ mod tests {
             labels: BTreeMap::new(),
             commit_time: None,
             fresh: false,
+            layers: None,
             bases: BaseUse::Unrecorded,
             builders: Vec::new(),
             names: Vec::new(),

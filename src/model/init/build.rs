@@ -26,6 +26,8 @@ pub struct Build {
     pub secrets: Vec<(String, BuildSecret)>,
     /// Whether the ssh agent is forwarded.
     pub ssh: bool,
+    /// Whether layers of earlier images are reused.
+    pub cache: bool,
     /// Tags in addition to the one of `image`.
     pub tags: Vec<String>,
     /// Keys that have no equivalent in a manifest.
@@ -49,6 +51,7 @@ impl Build {
             needs: Vec::new(),
             secrets: Vec::new(),
             ssh: false,
+            cache: false,
             tags: Vec::new(),
             unsupported: BTreeSet::new(),
             todos: Vec::new(),

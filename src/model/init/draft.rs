@@ -71,6 +71,8 @@ pub struct DraftService {
     pub secrets: Vec<(String, BuildSecret)>,
     /// `docker.ssh`
     pub ssh: bool,
+    /// `docker.cache`
+    pub cache: bool,
     /// `docker.tags`
     pub tags: Vec<String>,
     /// `needs`

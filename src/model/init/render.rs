@@ -177,6 +177,9 @@ fn service(page: &mut YamlPage, service: &DraftService) {
     if service.ssh {
         page.line(3, "ssh: true");
     }
+    if service.cache {
+        page.line(3, "cache: true");
+    }
     page.list(3, "tags", &service.tags);
     page.list(2, "needs", &service.needs);
 }

@@ -83,6 +83,7 @@ impl ImageCandidate {
             }
         }
         own.ssh |= theirs.ssh;
+        own.cache |= theirs.cache;
         own.tags.extend(theirs.tags);
         own.unsupported.extend(theirs.unsupported);
         own.todos.extend(theirs.todos);

@@ -209,6 +209,8 @@ pub struct Docker {
     pub tags: Vec<Template>,
     /// Whether moved base images cause a build.
     pub bases: BaseTracking,
+    /// Whether layers of earlier images in the registry are reused.
+    pub cache: bool,
 }
 
 /// What moved base images mean for a service.

@@ -272,6 +272,10 @@ struct DockerSchema {
     /// By default, `xp why` and `xp status` report it.
     #[schemars(extend("default" = "ignore", "enum" = ["track", "ignore"]))]
     bases: Option<String>,
+    /// Reuse layers of the service's latest images in the registry, those of its branch and of the default branch, on
+    /// machines that do not have them.
+    #[schemars(extend("default" = false))]
+    cache: Option<bool>,
 }
 
 #[derive(JsonSchema)]

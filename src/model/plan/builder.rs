@@ -191,6 +191,7 @@ impl FolderBuilder {
                     labels: BTreeMap::new(),
                     commit_time: None,
                     fresh: force,
+                    layers: None,
                     bases: if refresh_bases {
                         BaseUse::Refreshed
                     } else {

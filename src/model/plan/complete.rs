@@ -253,6 +253,7 @@ impl Decided<'_> {
             labels,
             commit_time: build_dir.commit_time,
             fresh: draft.options.no_cache && candidate.selected,
+            layers: layers(candidate),
             bases: draft.base_use(candidate),
             builders: script_units(service, true)
                 .filter_map(|unit| match unit {
@@ -387,6 +388,30 @@ impl Decided<'_> {
         let comparison = self.comparisons.get(&candidate.service.name)?;
         comparison.digest.clone()
     }
+}
+
+/// Returns the images whose layers are reused with `docker.cache`: the latest ones of the service's branch and of the
+/// manifest's. Images that are built in place need no network and are never pushed.
+fn layers(candidate: &PlanCandidate<'_>) -> Option<Vec<ImageReference>> {
+    let (service, source) = (candidate.service, candidate.source);
+    let repository = candidate.image.repository();
+    if !service.docker.cache || candidate.is_local || repository.registry().is_none() {
+        return None;
+    }
+    let manifest_reference = source.manifest_reference.as_ref();
+    let names = [
+        candidate.variant.as_deref(),
+        source.short_name(),
+        manifest_reference.and_then(|reference| reference.short_name()),
+    ];
+    let mut images: Vec<ImageReference> = Vec::new();
+    for name in names.into_iter().flatten() {
+        let image = repository.tagged(Tag::from_branch(name));
+        if !images.contains(&image) {
+            images.push(image);
+        }
+    }
+    Some(images)
 }
 
 /// Returns the branch or tag that is built, or else the commit, with a suffix if the working copy had changes.

@@ -290,6 +290,8 @@ pub struct ImageStep {
     pub commit_time: Option<i64>,
     /// Whether to build without the engine's build cache.
     pub fresh: bool,
+    /// With `docker.cache`, the images in the registry whose layers are reused; the new image will offer its own.
+    pub layers: Option<Vec<ImageReference>>,
     /// Which base images to build from, and whether to record them.
     pub bases: BaseUse,
     /// The external images of the scripts, which are recorded with the base images.
@@ -457,6 +459,8 @@ impl Step {
                 if matches!(step.bases, BaseUse::Tracked | BaseUse::Refreshed) {
                     command.push("--pull".to_owned());
                 }
+                let layers = step.layers.iter().flatten();
+                command.extend(layers.map(|image| format!("--cache-from {image}")));
                 command.extend(
                     step.target
                         .iter()

@@ -7,6 +7,7 @@ mod display;
 mod engine_images;
 mod inventory;
 mod items;
+mod layers;
 mod local;
 mod moves;
 mod names;

@@ -56,6 +56,7 @@ mod interrupt;
 mod items;
 mod kill;
 mod kill_commands;
+mod layers;
 mod local;
 mod lock;
 mod lock_diff;
@@ -159,6 +160,7 @@ pub fn all() -> Vec<Case> {
         items::CASES,
         kill::CASES,
         kill_commands::CASES,
+        layers::CASES,
         local::CASES,
         lock::CASES,
         lock_diff::CASES,

@@ -13,6 +13,9 @@ use crate::model::dockerfile::FailedInstruction;
 /// What the classic builder and Podman print after the output of a step.
 const INTERJECTIONS: [&str; 3] = [" ---> ", "Removing intermediate container ", "--> "];
 
+/// The start of the name of a step that imports the layers of an image.
+const IMPORT: &str = "importing cache manifest from ";
+
 /// Converts the messages of a build to lines.
 #[derive(Default)]
 pub(super) struct BuildLog {
@@ -28,6 +31,10 @@ pub(super) struct BuildLog {
     id: Option<String>,
     /// The step that failed or, with the classic builder, was started last.
     step: Option<FailedInstruction>,
+    /// Whether BuildKit read the layers of an image.
+    is_imported: bool,
+    /// Whether BuildKit reused a step.
+    is_cached: bool,
 }
 
 impl BuildLog {
@@ -39,6 +46,11 @@ impl BuildLog {
     /// Returns the step that failed or, with the classic builder, was started last.
     pub fn step(&self) -> Option<FailedInstruction> {
         self.step.clone()
+    }
+
+    /// Returns whether BuildKit may have reused imported layers.
+    pub fn has_imports(&self) -> bool {
+        self.is_imported && self.is_cached
     }
 
     /// Prints a message of the classic builder.
@@ -85,9 +97,11 @@ impl BuildLog {
             written.into_iter().for_each(output);
         }
         for vertex in status.vertexes {
+            self.is_cached |= vertex.cached;
             if vertex.completed.is_none() {
                 continue;
             }
+            self.is_imported |= vertex.error.is_empty() && vertex.name.starts_with(IMPORT);
             self.lines.end(&vertex.digest).into_iter().for_each(output);
             // The others are canceled.
             let is_canceled = vertex.error.contains("context canceled");
@@ -95,7 +109,13 @@ impl BuildLog {
                 self.step = FailedInstruction::vertex(&vertex.name);
             }
             if self.ended.insert(vertex.digest) && !vertex.error.is_empty() {
-                output(format!("ERROR: {}\n", shortened(&vertex.error)).into());
+                // BuildKit continues without these layers.
+                let error = shortened(&vertex.error);
+                let line = match vertex.name.strip_prefix(IMPORT) {
+                    Some(image) => format!("note: no layers from {image}: {error}\n"),
+                    None => format!("ERROR: {error}\n"),
+                };
+                output(line.into());
             }
         }
         for warning in status.warnings {

@@ -29,7 +29,7 @@ use crate::client::engine::build::context::ContextFolder;
 use crate::client::engine::build::session::SecretValue;
 use crate::client::registry::Credentials;
 use crate::model::dockerfile::FailedInstruction;
-use crate::model::image::Registry;
+use crate::model::image::{ImageReference, Registry};
 use crate::model::source::PathSelection;
 
 /// The interval at which the progress of sending the context is reported.
@@ -37,6 +37,10 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// The number of attempts to build an image if the engine fails because of concurrent builds.
 const ATTEMPTS: u32 = 8;
+
+/// The note if the engine cannot reuse layers of images in a registry.
+const NO_LAYERS: &[u8] =
+    b"note: docker.cache has no effect, because the engine does not build with BuildKit\n";
 
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -61,7 +65,10 @@ pub struct ImageBuild<'a> {
     pub labels: &'a BTreeMap<String, String>,
     /// Whether to ignore the build cache of the engine.
     pub fresh: bool,
-    /// Credentials for the registries of base images.
+    /// If set, the image describes its layers for later builds, and layers of these images are reused. Only BuildKit
+    /// does this.
+    pub layers: Option<&'a [ImageReference]>,
+    /// Credentials for the registries of base images and layers.
     pub credentials: HashMap<Registry, Credentials>,
     /// Secrets that instructions may mount, by id. Like the ssh agent, these need BuildKit.
     pub secrets: BTreeMap<String, SecretValue>,
@@ -100,16 +107,20 @@ impl Engine {
             .without(build.excluded);
         let context = Arc::new(context);
         if !self.buildkit {
+            if build.layers.is_some() {
+                (watcher.output)(Bytes::from_static(NO_LAYERS));
+            }
             return Ok(self.build_classic(build, context, watcher).await?);
         }
         let mut method = SolveMethod {
             sending: Sending::Files,
             fresh: build.fresh,
+            imports: !build.fresh,
         };
         let mut attempt = 1;
         loop {
             let failure = match self.solve(build, &context, method, watcher).await {
-                Ok(id) => return Ok(id),
+                Ok(solved) => return Ok(self.described(build, &context, method, solved).await),
                 Err(failure) => failure,
             };
             match failure {
@@ -139,12 +150,53 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Returns the id of an image that describes all of its layers.
+    ///
+    /// With the classic image store, an image does not describe layers that were imported for it. They are in the build
+    /// cache now, so the same build without imports costs little.
+    async fn described(
+        &self,
+        build: &ImageBuild<'_>,
+        context: &Arc<ContextFolder>,
+        method: SolveMethod,
+        solved: Solved,
+    ) -> String {
+        let facts = self.facts().await;
+        let is_complete = facts.is_ok_and(|facts| facts.containerd_store);
+        if build.layers.is_none() || !solved.has_imports || is_complete {
+            return solved.id;
+        }
+        let method = SolveMethod {
+            imports: false,
+            ..method
+        };
+        let silent = BuildWatcher {
+            output: &|_| (),
+            progress: &|_| (),
+            failed: &|_| (),
+        };
+        let again = self.solve(build, context, method, silent).await;
+        again.map_or(solved.id, |again| again.id)
+    }
+}
+
 /// Settings that may change between the attempts of a build.
 #[derive(Debug, Clone, Copy)]
 struct SolveMethod {
     sending: Sending,
     /// Whether to ignore the build cache of the engine.
     fresh: bool,
+    /// Whether to import layers.
+    imports: bool,
+}
+
+/// A built image.
+struct Solved {
+    /// Its id.
+    id: String,
+    /// Whether layers may have been imported.
+    has_imports: bool,
 }
 
 /// How the context is sent to the engine.

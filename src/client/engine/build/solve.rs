@@ -11,15 +11,18 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bollard::moby::buildkit::v1::control_client::ControlClient;
-use bollard::moby::buildkit::v1::{SolveRequest, StatusRequest, StatusResponse};
+use bollard::moby::buildkit::v1::{
+    CacheOptions, CacheOptionsEntry, SolveRequest, StatusRequest, StatusResponse,
+};
 use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
 use super::log::BuildLog;
 use super::{
-    BuildFailure, BuildWatcher, ContextProgress, ImageBuild, Sending, SolveMethod, by_engine_name,
-    error_source,
+    BuildFailure, BuildWatcher, ContextProgress, ImageBuild, Sending, SolveMethod, Solved,
+    by_engine_name, error_source,
 };
 use crate::base::nonce::nonce;
 use crate::client::engine::build::context::ContextFolder;
@@ -29,6 +32,7 @@ use crate::client::engine::build::session::{
 use crate::client::engine::connect::raw::EngineStream;
 use crate::client::engine::{Engine, EngineError};
 use crate::model::dockerfile::FailedInstruction;
+use crate::model::image::ImageReference;
 
 const ACTION: &str = "build the image";
 
@@ -51,7 +55,7 @@ impl Engine {
         context: &Arc<ContextFolder>,
         method: SolveMethod,
         watcher: BuildWatcher<'_>,
-    ) -> Result<String, BuildFailure> {
+    ) -> Result<Solved, BuildFailure> {
         let mut sent = ContextProgress::new(watcher);
         let files = ContextFiles {
             context: Arc::clone(context),
@@ -77,6 +81,7 @@ impl Engine {
             session: session.id().to_owned(),
             frontend: "dockerfile.v0".to_owned(),
             frontend_attrs: attributes(build, context, method),
+            cache: build.layers.map(|_| inline_layers()),
             ..SolveRequest::default()
         };
         let status = StatusRequest {
@@ -119,7 +124,10 @@ impl Engine {
                     message: "BuildKit returned no image id".to_owned(),
                     status: None,
                 };
-                Ok(id.ok_or_else(without_id)?)
+                Ok(Solved {
+                    id: id.ok_or_else(without_id)?,
+                    has_imports: log.lines.has_imports(),
+                })
             }
             Err(status) => {
                 let line = error_source::line(status.details()).map(FailedInstruction::Line);
@@ -170,11 +178,33 @@ fn attributes(
         // An empty value means all stages.
         attributes.insert("no-cache".to_owned(), String::new());
     }
+    if let Some(images) = build.layers.filter(|_| method.imports && !method.fresh) {
+        attributes.insert("cache-imports".to_owned(), cache_imports(images));
+    }
     let args = build.args.iter();
     attributes.extend(args.map(|(name, value)| (format!("build-arg:{name}"), value.clone())));
     let labels = build.labels.iter();
     attributes.extend(labels.map(|(name, value)| (format!("label:{name}"), value.clone())));
     attributes
+}
+
+/// Returns the images to import layers from, as the Dockerfile frontend expects them.
+fn cache_imports(images: &[ImageReference]) -> String {
+    let entries = images.iter().map(|image| {
+        json!({ "Type": "registry", "Attrs": { "ref": image.with_defaults().to_string() } })
+    });
+    entries.collect::<Value>().to_string()
+}
+
+/// Returns the option that adds a description of the layers to the image.
+fn inline_layers() -> CacheOptions {
+    CacheOptions {
+        exports: vec![CacheOptionsEntry {
+            r#type: "inline".to_owned(),
+            ..CacheOptionsEntry::default()
+        }],
+        ..CacheOptions::default()
+    }
 }
 
 /// The log of a build, while the engine sends it.
@@ -228,5 +258,20 @@ impl tower_service::Service<hyper::Uri> for SingleConnection {
         // There is no reconnect: if the connection is lost, the build has failed.
         let stream = self.0.take().map(TokioIo::new);
         std::future::ready(stream.ok_or_else(|| io::ErrorKind::NotConnected.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_imported_by_full_names() {
+        let images = ["app:master", "r.example.com:5000/x/app:topic"].map(|it| it.parse().unwrap());
+        assert_eq!(
+            cache_imports(&images),
+            r#"[{"Type":"registry","Attrs":{"ref":"docker.io/app:master"}},{"Type":"registry","Attrs":{"ref":"r.example.com:5000/x/app:topic"}}]"#
+        );
+        assert_eq!(cache_imports(&[]), "[]");
     }
 }

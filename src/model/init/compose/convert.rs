@@ -53,6 +53,7 @@ pub(super) fn build(
         needs,
         secrets: secrets.collect(),
         ssh: build.ssh,
+        cache: build.cache,
         tags: build.tags,
         unsupported: &service.unsupported | &build.unsupported,
         todos,

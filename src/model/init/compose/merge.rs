@@ -29,6 +29,7 @@ pub(super) struct PartialBuild {
     /// The build secrets: id and name of the top-level secret.
     pub secrets: Vec<(String, String)>,
     pub ssh: bool,
+    pub cache: bool,
     pub tags: Vec<String>,
     /// Keys that were not converted.
     pub unsupported: BTreeSet<String>,
@@ -63,6 +64,7 @@ impl PartialBuild {
             contexts: merged(self.contexts, earlier.contexts),
             secrets: merged(self.secrets, earlier.secrets),
             ssh: self.ssh || earlier.ssh,
+            cache: self.cache || earlier.cache,
             tags: [earlier.tags, self.tags].concat(),
             unsupported: &self.unsupported | &earlier.unsupported,
             todos: [earlier.todos, self.todos].concat(),

@@ -95,6 +95,11 @@ fn build(
     for written in yaml.texts_of(node, "tags")? {
         build.tags.push(interpolate(written, values).text);
     }
+    // Of images in a registry, not of other kinds of caches such as `type=gha`.
+    let sources = yaml.texts_of(node, "cache_from")?;
+    build.cache = sources
+        .iter()
+        .any(|it| !it.contains("type=") || it.contains("type=registry"));
     build.unsupported = keys::unknown_in_build(node).into_iter().collect();
     if let Some(ssh) = get(node, "ssh") {
         let agents = match &ssh.kind {

@@ -32,6 +32,7 @@ pub(super) fn add(service: &mut DraftService, build: &Build) {
         );
     }
     service.ssh = build.ssh;
+    service.cache = build.cache;
     for (id, secret) in &build.secrets {
         if is_id(id) {
             service.secrets.push((id.clone(), checked(secret)));

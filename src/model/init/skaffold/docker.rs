@@ -20,6 +20,7 @@ pub(super) fn read(
     yaml.mapping(node, "a builder")?;
     build.dockerfile = yaml.text_of(node, "dockerfile")?.map(str::to_owned);
     build.target = yaml.text_of(node, "target")?.map(str::to_owned);
+    build.cache = get(node, "cacheFrom").is_some();
     if let Some(args) = get(node, "buildArgs") {
         for entry in yaml.mapping(args, "`buildArgs`")? {
             let text = yaml.text(&entry.value, "a build argument")?;

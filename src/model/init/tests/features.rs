@@ -61,6 +61,7 @@ services:
       args: {BASE: 'r.example.com/x/base:1', MODE: fast}
       secrets: [npm]
       ssh: [default]
+      cache_from: ['r.example.com/x/api:latest']
       tags: ['r.example.com/x/api:stable']
       additional_contexts: {base: 'service:base'}
   child: {build: mono/java/child}

@@ -25,6 +25,7 @@ pub(super) struct DecodedDocker {
     ssh: bool,
     pub tags: Vec<Template>,
     bases: BaseTracking,
+    cache: bool,
     /// The positions of inputs from the caller's machine, by key.
     pub input_spans: BTreeMap<String, Span>,
 }
@@ -48,6 +49,7 @@ impl DecodedDocker {
             ssh,
             tags,
             bases,
+            cache,
             input_spans: _,
         } = self;
         Some(Docker {
@@ -60,6 +62,7 @@ impl DecodedDocker {
             ssh,
             tags,
             bases,
+            cache,
         })
     }
 }
@@ -100,6 +103,7 @@ pub(super) fn docker(
     let bases = fields
         .take("bases")
         .and_then(|value| value.parse_with(cx, bases));
+    let cache = fields.take("cache").and_then(|value| value.boolean(cx));
     fields.finish(cx);
     Some(DecodedDocker {
         image,
@@ -112,6 +116,7 @@ pub(super) fn docker(
         ssh: ssh.unwrap_or(false),
         tags: tags.unwrap_or_default(),
         bases: bases.unwrap_or_default(),
+        cache: cache.unwrap_or(false),
         input_spans,
     })
 }

@@ -177,7 +177,7 @@ fn unknown_keys() {
     refuses(
         "docker: {image: a, dockerfile: x}",
         &[
-            "4:24 unknown key `dockerfile` in `docker` (known keys: `image`, `file`, `context`, `target`, `args`, `secrets`, `ssh`, `tags`, `bases`)",
+            "4:24 unknown key `dockerfile` in `docker` (known keys: `image`, `file`, `context`, `target`, `args`, `secrets`, `ssh`, `tags`, `bases`, `cache`)",
         ],
     );
     assert_eq!(
