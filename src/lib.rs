@@ -14,7 +14,7 @@
 //! | `base` | errors, plurals, suggestions, tables, quoting, atomic files | know anything about xp |
 //! | `model` | the domain: manifest, sources, images, recipes, plan, lock, deploy, status, events | do I/O, or read the clock or the environment |
 //! | `store` | the `.xp` folder and the lock file: layout, claim, cached facts, past runs | be required: a missing fact is queried again |
-//! | `client` | git (git2), the engine (bollard), registries (reqwest), clusters (kubectl); no other layer uses those crates | know about services |
+//! | `client` | git (git2), the engine (bollard), registries (reqwest), clusters (kubectl), compose projects (`docker compose`); no other layer uses those crates | know about services |
 //! | `cli` | clap definitions, help, examples, manual pages, completion of a partial line | do any work |
 //! | `report` | rows, lines, log files, the final table, pages of past runs: the only place that draws | do any work |
 //! | `host` | flags and environment as `Settings`, read once; the terminal, streams and signals | know about services |
@@ -29,7 +29,8 @@
 //!
 //! Terms that have two meanings elsewhere: the *manifest* is x-platform.yml, and a registry has *image manifests*; a
 //! registry has *repositories*, and git has *remotes* and *working copies*; a *builder* is an image with a toolchain, and
-//! the *engine* runs containers.
+//! the *engine* runs containers; a *plugin* is an image that performs a step by its own entrypoint, and a *sidecar* a
+//! container that runs beside the scripts.
 
 #![warn(missing_docs)]
 // User-facing failures are errors with hints, not panics.

@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::remote::{FilesOwner, RemoteFiles, SharedFiles};
+use super::secrets::{self, PluginFiles};
 use super::session_lock::SessionLock;
 use super::state::UnitState;
 use super::step_error::{StepError, Stop};
-use super::{ExecuteContext, LABEL_FOLDER, LABEL_SERVICE, remote, secrets};
+use super::{ExecuteContext, LABEL_FOLDER, LABEL_SERVICE, remote};
 use crate::client::engine::{
-    BuilderContainer, ContainerSpec, CreatedContainer, EngineError, HeldFile, Network, UploadItem,
+    BuilderContainer, ContainerSpec, CreatedContainer, EngineError, Network, UploadItem,
 };
 use crate::execute::path_mapping::PathMapping;
 use crate::execute::reproduce::{self, ScriptEnvironment};
@@ -54,7 +55,7 @@ pub struct PreparedContainer {
     /// The configuration.
     pub spec: ContainerSpec,
     /// The settings and secrets of a plugin.
-    pub config: Vec<HeldFile>,
+    pub config: PluginFiles,
     /// The files to copy into it that are not in a shared volume.
     pub items: Vec<UploadItem>,
     /// The files that are sent, if the engine cannot access this machine's files and no other container has them.
@@ -172,7 +173,7 @@ pub async fn prepare(
         }
     }
     let mut prepared = PreparedContainer {
-        config: secrets::plugin_files(context, step, spec.user)?,
+        config: secrets::of_step_plugin(context, step, spec.user)?,
         items: Vec::new(),
         remote_files: None,
         mount_points: Vec::new(),
@@ -224,7 +225,7 @@ impl PreparedContainer {
         if let Some(files) = &mut self.remote_files {
             files.send(context, unit, created).await?;
         }
-        let config = self.config.drain(..).map(UploadItem::Held);
+        let config = self.config.files.drain(..).map(UploadItem::Held);
         let items: Vec<UploadItem> = self.items.drain(..).chain(config).collect();
         if !items.is_empty() {
             created.send(items, &|_| ()).await?;

@@ -73,7 +73,7 @@ pub async fn build(
     }
     secrets::warn(context, unit, step);
     let mountable = secrets::read(context, step)?;
-    let redactor = secrets::redactor(step);
+    let redactor = secrets::redactor(step, &mountable);
     let redacted = redactor.stream();
     let show = |bytes: Bytes| {
         if !bytes.is_empty() {

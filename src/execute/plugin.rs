@@ -1,6 +1,9 @@
 //! Runs a plugin: the entrypoint of its image, on the files of the build.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use super::ExecuteContext;
 use super::builder::PreparedContainer;
@@ -9,11 +12,8 @@ use crate::client::engine::{CreatedHeld, EngineError, HOME, HeldSpec, Holder};
 use crate::model::environment::BUILDER_TRACEPARENT;
 use crate::model::event::{Event, Unit};
 use crate::model::plan::PluginStep;
-use crate::model::plugin::{LABEL_PLUGIN, PluginDescription, problems};
+use crate::model::plugin::{LABEL_PLUGIN, OUTSIDE, PluginDescription, problems};
 use crate::model::trace::TraceParent;
-
-/// The exit code that blames something outside, such as a server that does not respond.
-const OUTSIDE: i64 = 3;
 
 /// Runs a plugin in a container that ends with the holder, unless `stopped` resolves first.
 pub async fn run(
@@ -43,18 +43,26 @@ pub async fn run(
         return Err(failed(error));
     }
     let (events, unit, phase) = (context.events.clone(), unit.clone(), step.phase);
-    let output = move |bytes| {
-        events.emit(Event::Output {
-            unit: unit.clone(),
-            phase,
-            bytes,
-        });
+    let show = Arc::new(move |bytes: Bytes| {
+        if !bytes.is_empty() {
+            events.emit(Event::Output {
+                unit: unit.clone(),
+                phase,
+                bytes,
+            });
+        }
+    });
+    let redacted = Arc::new(prepared.config.redactor.stream());
+    let output = {
+        let (redacted, show) = (redacted.clone(), show.clone());
+        move |bytes| show(redacted.push(bytes))
     };
     let running = created.start(output).await.map_err(failed)?;
     let code = tokio::select! {
         code = running.wait() => code.map_err(failed),
         stop = stopped => Err(stop),
     };
+    show(redacted.end());
     running.remove().await;
     match code? {
         0 => Ok(()),
@@ -138,7 +146,7 @@ fn spec(step: &PluginStep, prepared: &PreparedContainer, trace: Option<TracePare
         network: spec.network.clone(),
         memory: spec.memory,
         nano_cpus: spec.nano_cpus,
-        files: prepared.config.clone(),
+        files: prepared.config.files.clone(),
         ..HeldSpec::default()
     }
 }

@@ -301,7 +301,7 @@ impl FilesContainer {
         let setup = builder::setup(context, unit, &step.container, None, None).await?;
         let mut prepared = prepare(context, unit, &step.container, state, setup).await?;
         // They belong to the plugin's container.
-        prepared.config.clear();
+        prepared.config.files.clear();
         // No shell will change the owner of volumes.
         let user = prepared.spec.user;
         let folders = std::mem::take(&mut prepared.spec.taken).into_iter();

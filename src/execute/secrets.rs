@@ -10,7 +10,7 @@ use crate::base::redact::Redactor;
 use crate::client::engine::{HeldFile, SecretValue};
 use crate::model::event::{Event, Unit};
 use crate::model::manifest::{MissingInput, SecretSource, ServiceName, suggests_secret};
-use crate::model::plan::{ContainerStep, ImageStep, Plan, Step};
+use crate::model::plan::{ContainerStep, ImageStep, Plan, PluginCall, Step};
 
 /// The key of the secrets of image builds.
 const DOCKER_SECRETS: &str = "docker.secrets";
@@ -72,28 +72,64 @@ pub fn read(context: &ExecuteContext, step: &ImageStep) -> Result<BuildSecrets, 
     Ok(BuildSecrets { secrets, ssh_agent })
 }
 
-/// Returns the settings and secrets of a plugin as the files that it reads.
+/// The files that a plugin reads, and the redactor for its output.
+#[derive(Default)]
+pub struct PluginFiles {
+    pub files: Vec<HeldFile>,
+    pub redactor: Redactor,
+}
+
+/// Returns the settings and secrets of a plugin of a phase.
 ///
 /// # Errors
 ///
 /// If a secret is missing.
-pub fn plugin_files(
+pub fn of_step_plugin(
     context: &ExecuteContext,
     step: &ContainerStep,
     user: (u32, u32),
-) -> Result<Vec<HeldFile>, StepError> {
-    let config = step.config.iter().map(|config| HeldFile {
-        path: PathBuf::from(CONFIG),
-        bytes: config.clone().into_bytes(),
-        mode: 0o644,
-        owner: (0, 0),
-    });
-    let mut files: Vec<HeldFile> = config.collect();
-    for (id, source) in &step.secrets {
-        let value = value(context, source, "secrets").map_err(|(why, help)| {
-            StepError::plain(format!("the secret `{id}` of the plugin: {why}")).hint(help)
+) -> Result<PluginFiles, StepError> {
+    let mut files = of_plugin(context, &step.secrets, "secrets", "the plugin", user)?;
+    files
+        .files
+        .extend(step.config.iter().map(|config| HeldFile {
+            path: PathBuf::from(CONFIG),
+            bytes: config.clone().into_bytes(),
+            mode: 0o644,
+            owner: (0, 0),
+        }));
+    Ok(files)
+}
+
+/// Returns the secrets of a plugin that reads sources.
+///
+/// # Errors
+///
+/// If a secret is missing.
+pub(super) fn of_scm_plugin(
+    context: &ExecuteContext,
+    call: &PluginCall,
+) -> Result<PluginFiles, StepError> {
+    let owner = format!("`{SCM_SECRETS}` ({})", call.location);
+    of_plugin(context, &call.secrets, SCM_SECRETS, &owner, (0, 0))
+}
+
+/// Returns secrets; `key` is the manifest key with them, and errors name their `owner`.
+fn of_plugin(
+    context: &ExecuteContext,
+    secrets: &BTreeMap<String, SecretSource>,
+    key: &str,
+    owner: &str,
+    user: (u32, u32),
+) -> Result<PluginFiles, StepError> {
+    let mut files = PluginFiles::default();
+    for (id, source) in secrets {
+        let value = value(context, source, key).map_err(|(why, help)| {
+            StepError::plain(format!("the secret `{id}` of {owner}: {why}")).hint(help)
         })?;
-        files.push(HeldFile {
+        let text = String::from_utf8_lossy(value.bytes());
+        files.redactor.add_lines([text.as_ref()]);
+        files.files.push(HeldFile {
             path: Path::new(SECRETS).join(id),
             bytes: value.bytes().to_vec(),
             mode: 0o400,
@@ -208,7 +244,7 @@ pub fn check<'s>(
     for step in steps {
         match step {
             Step::Image(image) => _ = read(context, image)?,
-            Step::Plugin(plugin) => _ = plugin_files(context, &plugin.container, (0, 0))?,
+            Step::Plugin(plugin) => _ = of_step_plugin(context, &plugin.container, (0, 0))?,
             _ => {}
         }
     }
@@ -229,12 +265,17 @@ pub fn warn(context: &ExecuteContext, unit: &Unit, step: &ImageStep) {
 
 /// Returns the redactor for the output of a build, because BuildKit prints instructions with expanded arguments: values
 /// from the environment if the argument or variable is named like a secret. Others, such as versions, stay visible.
-pub fn redactor(step: &ImageStep) -> Redactor {
+/// Instructions may also print secrets.
+pub fn redactor(step: &ImageStep, mountable: &BuildSecrets) -> Redactor {
     let is_secret = |(name, shell_value): &(&String, &String)| {
         suggests_secret(name) || suggests_secret(shell_value)
     };
     let names = step.args_for_shell.iter().filter(is_secret);
-    Redactor::of(names.filter_map(|(name, _)| step.args.get(name).cloned()))
+    let mut redactor = Redactor::of(names.filter_map(|(name, _)| step.args.get(name).cloned()));
+    for value in mountable.secrets.values() {
+        redactor.add_lines([String::from_utf8_lossy(value.bytes()).as_ref()]);
+    }
+    redactor
 }
 
 /// Returns a secret, or an error and a hint. `key` is the manifest key with the secrets.

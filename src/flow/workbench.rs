@@ -165,7 +165,7 @@ fn no_working_copy(service: &Service, missing: &ServiceName) -> Failure {
     ))
 }
 
-/// Why images are needed, and by whom.
+/// The caller of [`with_images`].
 #[derive(Default)]
 pub struct ImageNeed<'n> {
     /// The lock of `cacheDir`, if the caller holds it.

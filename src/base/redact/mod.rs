@@ -65,9 +65,9 @@ impl Redactor {
     }
 
     /// Returns a redactor for output that arrives in pieces.
-    pub fn stream(&self) -> RedactedStream<'_> {
+    pub fn stream(&self) -> RedactedStream {
         RedactedStream {
-            redactor: self,
+            redactor: self.clone(),
             held: Mutex::default(),
         }
     }
@@ -130,13 +130,13 @@ impl SharedRedactor {
 
 /// Redacts output that arrives in pieces. A value may be split, so the end of a piece that may be the start of a
 /// value is held back.
-pub struct RedactedStream<'r> {
-    redactor: &'r Redactor,
+pub struct RedactedStream {
+    redactor: Redactor,
     /// The output held back, and how much of it belongs to a value.
     held: Mutex<(Vec<u8>, usize)>,
 }
 
-impl RedactedStream<'_> {
+impl RedactedStream {
     /// Takes the next piece, and returns the output that can be shown.
     pub fn push(&self, piece: Bytes) -> Bytes {
         if self.redactor.values.is_empty() {

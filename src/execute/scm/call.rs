@@ -6,22 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use crate::base::redact::Redactor;
 use crate::client::engine::{
     Bind, CreatedHeld, EngineError, HeldContainer, HeldFile, HeldSpec, Holder, MountSource,
 };
+use crate::execute::ExecuteContext;
+use crate::execute::secrets::{PluginFiles, of_scm_plugin};
 use crate::execute::step_error::{StepError, Stop};
-use crate::execute::{ExecuteContext, secrets};
 use crate::model::plan::PluginCall;
+use crate::model::plugin::OUTSIDE;
 
 /// The folder that a plugin writes to.
 pub(super) const OUT: &str = "/out";
 
 /// What a plugin reports about a commit that it fetched.
 pub(super) const FACTS: &str = "/run/fetched.json";
-
-/// The exit code of a plugin if something outside refused, such as the server.
-const OUTSIDE: i64 = 3;
 
 /// The number of bytes at the end of the output that an error can show.
 const TAIL: usize = 4096;
@@ -45,14 +43,14 @@ impl Call<'_> {
     pub async fn run<T>(
         &self,
         context: &ExecuteContext,
-        output: impl Fn(Bytes) + Send + 'static,
+        output: impl Fn(Bytes) + Send + Sync + 'static,
         read: impl AsyncFnOnce(&HeldContainer) -> Result<T, StepError>,
     ) -> Result<T, Stop> {
-        let (secrets, redactor) = self.secrets(context)?;
+        let secrets = of_scm_plugin(context, self.plugin)?;
         let holder = Holder::start(&context.engine, &self.labels);
         let holder = holder.await.map_err(StepError::from)?;
         let result = self
-            .in_container(context, &holder, secrets, redactor, output, read)
+            .in_container(context, &holder, secrets, output, read)
             .await;
         holder.end().await;
         result
@@ -62,59 +60,44 @@ impl Call<'_> {
         &self,
         context: &ExecuteContext,
         holder: &Holder,
-        secrets: Vec<HeldFile>,
-        redactor: Redactor,
-        output: impl Fn(Bytes) + Send + 'static,
+        secrets: PluginFiles,
+        output: impl Fn(Bytes) + Send + Sync + 'static,
         read: impl AsyncFnOnce(&HeldContainer) -> Result<T, StepError>,
     ) -> Result<T, Stop> {
-        let spec = self.spec(secrets);
+        let spec = self.spec(secrets.files);
         let created = CreatedHeld::create(&context.engine, &spec, holder);
         let created = created.await.map_err(|error| self.not_started(error))?;
         let tail = Arc::new(Mutex::new(Vec::new()));
-        let (kept, stream) = (tail.clone(), redactor.clone());
-        let started = created.start(move |bytes| {
-            keep(
-                &mut kept.lock().unwrap_or_else(PoisonError::into_inner),
-                &bytes,
-            );
-            output(Bytes::from(stream.text(&String::from_utf8_lossy(&bytes))));
+        let kept = tail.clone();
+        let show = Arc::new(move |bytes: Bytes| {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            keep(&mut kept, &bytes);
+            drop(kept);
+            if !bytes.is_empty() {
+                output(bytes);
+            }
+        });
+        let redacted = Arc::new(secrets.redactor.stream());
+        let started = created.start({
+            let (redacted, show) = (redacted.clone(), show.clone());
+            move |bytes| show(redacted.push(bytes))
         });
         let container = started.await.map_err(|error| self.not_started(error))?;
-        let result = tokio::select! {
-            code = container.wait() => match code {
-                Ok(0) => read(&container).await.map_err(Stop::from),
-                Ok(code) => {
-                    let printed = tail.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    Err(self.failed(code, &redactor.text(&String::from_utf8_lossy(&printed))).into())
-                }
-                Err(error) => Err(StepError::from(error).into()),
-            },
+        let code = tokio::select! {
+            code = container.wait() => code.map_err(|error| StepError::from(error).into()),
             () = context.cancel.cancelled() => Err(Stop::Cancelled),
+        };
+        show(redacted.end());
+        let result = match code {
+            Ok(0) => read(&container).await.map_err(Stop::from),
+            Ok(code) => {
+                let printed = tail.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Err(self.failed(code, &String::from_utf8_lossy(&printed)).into())
+            }
+            Err(stop) => Err(stop),
         };
         container.remove().await;
         result
-    }
-
-    /// Reads the secrets; they are redacted in everything that the plugin prints.
-    fn secrets(&self, context: &ExecuteContext) -> Result<(Vec<HeldFile>, Redactor), StepError> {
-        let (mut files, mut redactor) = (Vec::new(), Redactor::default());
-        for (id, source) in &self.plugin.secrets {
-            let value = secrets::value(context, source, "scm.secrets").map_err(|(why, help)| {
-                let location = &self.plugin.location;
-                StepError::plain(format!(
-                    "the secret `{id}` of `scm.secrets` ({location}): {why}"
-                ))
-                .hint(help)
-            })?;
-            redactor.add_lines([String::from_utf8_lossy(value.bytes()).as_ref()]);
-            files.push(HeldFile {
-                path: PathBuf::from("/run/secrets").join(id),
-                bytes: value.bytes().to_vec(),
-                mode: 0o400,
-                owner: (0, 0),
-            });
-        }
-        Ok((files, redactor))
     }
 
     fn spec(&self, secrets: Vec<HeldFile>) -> HeldSpec {

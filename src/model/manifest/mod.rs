@@ -48,7 +48,7 @@ pub use self::deploy::{
 pub use self::discovery::{find, foreign_owner, is_outside};
 pub use self::error::ManifestError;
 pub use self::file::{load, open};
-pub use self::name::{BuilderName, EnvironmentName, ServiceName};
+pub use self::name::{BuilderName, EnvironmentName, ServiceName, SidecarName};
 pub use self::render::{InvalidGitPath, MissingInput, PlaceholderValues};
 pub use self::report_pattern::ReportPattern;
 pub use self::schema::{schema, schema_with_plugins};
@@ -58,7 +58,7 @@ pub use self::select::UnknownServices;
 pub use self::service::{
     BaseTracking, Builder, BuilderImage, BuilderUser, Mount, SecretSource, Service,
 };
-pub use self::sidecar::{ScriptPhase, Sidecar, SidecarImage, SidecarName, SidecarSettings};
+pub use self::sidecar::{ScriptPhase, Sidecar, SidecarImage, SidecarSettings};
 pub use self::source::{Git, ScmPlugin, Source};
 pub use self::source_path::SourcePath;
 pub(crate) use self::span::Span;

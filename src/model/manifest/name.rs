@@ -1,4 +1,4 @@
-//! Names of services, builders and environments.
+//! Names of services, sidecars, builders and environments.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -66,7 +66,21 @@ impl EnvironmentName {
     }
 }
 
-/// An invalid name of a service, builder or environment.
+/// The name of a sidecar: its host name in the network of the scripts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SidecarName(String);
+
+impl SidecarName {
+    /// The maximum length in characters: that of a label in DNS.
+    pub const MAX_LENGTH: usize = 63;
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An invalid name of a service, sidecar, builder or environment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("invalid {what} name `{text}`: {reason}")]
 pub struct InvalidName {
@@ -106,13 +120,9 @@ impl FromStr for EnvironmentName {
     type Err = InvalidName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let is_valid = text.starts_with(is_inside)
-            && text.ends_with(is_inside)
-            && text.chars().all(|c| is_inside(c) || c == '-');
         let reason = if text.len() > Self::MAX_LENGTH {
             "longer than 40 characters"
-        } else if is_valid {
+        } else if is_host_label(text) {
             return Ok(Self(text.to_owned()));
         } else {
             "only lowercase letters, digits, and `-` between them are allowed"
@@ -120,6 +130,27 @@ impl FromStr for EnvironmentName {
         Err(InvalidName {
             text: text.to_owned(),
             what: "environment",
+            reason,
+        })
+    }
+}
+
+impl FromStr for SidecarName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let reason = if text.len() > Self::MAX_LENGTH {
+            "longer than 63 characters"
+        } else if !is_host_label(text) {
+            "it is a host name: only lowercase letters, digits, and `-` between them are allowed"
+        } else if text == "localhost" {
+            "`localhost` is the container itself"
+        } else {
+            return Ok(Self(text.to_owned()));
+        };
+        Err(InvalidName {
+            text: text.to_owned(),
+            what: "sidecar",
             reason,
         })
     }
@@ -154,6 +185,14 @@ impl FromStr for BuilderName {
     }
 }
 
+/// Returns whether a name consists of lowercase letters and digits, and `-` between them.
+fn is_host_label(text: &str) -> bool {
+    let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(is_inside)
+        && text.ends_with(is_inside)
+        && text.chars().all(|c| is_inside(c) || c == '-')
+}
+
 /// Implements `Display` and `Serialize` as plain text.
 macro_rules! show_as_text {
     ($($name:ty),*) => {$(
@@ -171,11 +210,31 @@ macro_rules! show_as_text {
         }
     )*};
 }
-show_as_text!(ServiceName, BuilderName, EnvironmentName);
+show_as_text!(ServiceName, SidecarName, BuilderName, EnvironmentName);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_host_names() {
+        for valid in ["db", "0", "redis-6", &"x".repeat(63)] {
+            assert_eq!(valid.parse::<SidecarName>().unwrap().as_str(), valid);
+        }
+        for invalid in [
+            "",
+            "DB",
+            "-db",
+            "db-",
+            "a.b",
+            "a_b",
+            "a b",
+            "localhost",
+            &"x".repeat(64),
+        ] {
+            assert!(invalid.parse::<SidecarName>().is_err(), "{invalid}");
+        }
+    }
 
     #[test]
     fn names_are_validated() {

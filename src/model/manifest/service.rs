@@ -5,9 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::name::{BuilderName, ServiceName};
+use super::name::{BuilderName, ServiceName, SidecarName};
 use super::script::{ScriptItem, Scripts};
-use super::sidecar::{Sidecar, SidecarName, SidecarSettings};
+use super::sidecar::{Sidecar, SidecarSettings};
 use super::source::Source;
 use super::source_path::SourcePath;
 use super::template::Template;

@@ -1,13 +1,9 @@
 //! Sidecars: containers that run beside the scripts of a service.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
-use thiserror::Error;
-
-use super::name::ServiceName;
+use super::name::{ServiceName, SidecarName};
 use super::service::{BuilderImage, Service};
 use super::template::Template;
 
@@ -145,81 +141,9 @@ impl Service {
     }
 }
 
-/// The name of a sidecar: its host name in the network of the scripts.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SidecarName(String);
-
-impl SidecarName {
-    /// The maximum length in characters: that of a label in DNS.
-    pub const MAX_LENGTH: usize = 63;
-
-    /// Returns the name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SidecarName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-/// A name that is not a host name.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("invalid sidecar name `{text}`: {reason}")]
-pub struct InvalidSidecarName {
-    text: String,
-    reason: &'static str,
-}
-
-impl FromStr for SidecarName {
-    type Err = InvalidSidecarName;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let is_valid = text.starts_with(is_inside)
-            && text.ends_with(is_inside)
-            && text.chars().all(|c| is_inside(c) || c == '-');
-        let reason = if text.len() > Self::MAX_LENGTH {
-            "longer than 63 characters"
-        } else if !is_valid {
-            "it is a host name: only lowercase letters, digits, and `-` between them are allowed"
-        } else if text == "localhost" {
-            "`localhost` is the container itself"
-        } else {
-            return Ok(Self(text.to_owned()));
-        };
-        Err(InvalidSidecarName {
-            text: text.to_owned(),
-            reason,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_host_names() {
-        for valid in ["db", "0", "redis-6", &"x".repeat(63)] {
-            assert_eq!(valid.parse::<SidecarName>().unwrap().as_str(), valid);
-        }
-        for invalid in [
-            "",
-            "DB",
-            "-db",
-            "db-",
-            "a.b",
-            "a_b",
-            "a b",
-            "localhost",
-            &"x".repeat(64),
-        ] {
-            assert!(invalid.parse::<SidecarName>().is_err(), "{invalid}");
-        }
-    }
 
     #[test]
     fn a_probe_is_a_shell_line_or_a_program() {

@@ -6,10 +6,10 @@ use super::build_dir::BuildDir;
 use super::builder::{BuilderMode, external_plan};
 use super::decide::{Decided, plugin_unit};
 use super::draft::PlanCandidate;
-use super::scripts::{ScriptsAt, script_units, units};
+use super::scripts::{ScriptsAt, script_units};
 use super::{
     ConcurrentPush, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan, PlanError,
-    Presence, PushStep, Step, UnitPlan, UnknownImages, parallel,
+    Presence, PushStep, Step, UnitPlan, UnknownImages, parallel, sidecars,
 };
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
@@ -99,7 +99,8 @@ impl Decided<'_> {
         match verdict.decision {
             Decision::Build => {
                 needed.extend(plugin_unit(candidate));
-                for unit in units(service, true) {
+                let sidecars = sidecars::units(service, self.draft.options.test);
+                for unit in script_units(service, true).chain(sidecars) {
                     if !needed.contains(&unit) {
                         needed.push(unit);
                     }

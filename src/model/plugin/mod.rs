@@ -5,6 +5,9 @@ mod rejected;
 mod schema;
 mod validate;
 
+/// The exit code of a plugin if something outside refused or failed, such as a server.
+pub const OUTSIDE: i64 = 3;
+
 pub use label::{LABEL_PLUGIN, PluginDescription, PluginKind};
 pub use schema::SettingsSchema;
 pub(crate) use validate::problems;

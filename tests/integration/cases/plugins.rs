@@ -14,6 +14,8 @@ use crate::wait::wait_until;
 
 pub const CASES: &[Case] = cases![
     a_plugin_gets_settings_variables_and_secrets,
+    printed_secrets_are_redacted,
+    a_plugin_verifies_the_new_image,
     a_plugin_needs_no_shell,
     a_service_with_only_plugins_is_built_and_skipped,
     exit_codes_distinguish_failures_from_outages,
@@ -88,6 +90,52 @@ echo printed; echo to stderr >&2
     assert!(log.contains(" with url, max-size, list secrets "), "{log}");
     assert!(log.contains("printed\n"), "{log}");
     assert!(t.containers().is_empty());
+}
+
+fn printed_secrets_are_redacted(t: &Context) {
+    // Neither the secret nor the letter arrives in one piece.
+    let script = "printf 'begin s3cr'; sleep 0.5; printf 'et-value end\\n'
+printf 'caf\\303'; sleep 0.5; printf '\\251\\n'
+cat /run/secrets/file; printf 's3cret-va'; exit 7\n";
+    let plugin = plugin(t, "plug", script);
+    t.write("key", "first line\nsecond line\n");
+    let settings = "      secrets: { token: { env: TOKEN }, file: { file: key } }\n";
+    let app = App::new(t, &[], &keys(&plugin, settings));
+    let output = app.build().env("TOKEN", "s3cret-value").failure(1);
+    output.stderr_contains("app | begin *** end\n");
+    let log = String::from_utf8(app.log(1, "build")).expect("text");
+    assert!(
+        log.contains("begin *** end\ncaf\u{e9}\n***\ns3cret-va"),
+        "{log}"
+    );
+    t.assert_secret_is_nowhere("s3cret-value");
+}
+
+fn a_plugin_verifies_the_new_image(t: &Context) {
+    if t.engine().product().is_podman() {
+        return;
+    }
+    let busybox = t.engine().busybox();
+    let plugin = plugin(t, "page", "wget -q -O - \"$XP_WITH_URL\" | grep hello\n");
+    let dockerfile = format!(
+        "FROM {busybox}\nCOPY . /w\nCMD [\"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/w\"]\n"
+    );
+    let files = [
+        ("Dockerfile", dockerfile.as_str()),
+        ("index.html", "hello\n"),
+    ];
+    let verify = |path: &str| {
+        format!(
+            "scripts:\n  verify:\n    - plugin: {plugin}\n      with: {{ url: \"http://app/{path}\" }}\n\
+             verify: {{ ready: \"wget -q -O /dev/null http://localhost/\" }}\n"
+        )
+    };
+    let app = App::new(t, &files, &verify("index.html"));
+    app.build().success();
+    assert!(app.is_built());
+    app.set_keys(&verify("nonesuch"));
+    let failed = app.build().failure(1);
+    failed.stderr_contains("404 Not Found");
 }
 
 fn a_plugin_needs_no_shell(t: &Context) {

@@ -24,6 +24,7 @@ pub const CASES: &[Case] = cases![
     a_server_that_refuses_is_an_error_of_the_outside,
     invalid_answers_are_errors_with_their_location,
     hostile_files_are_errors_and_never_written,
+    printed_secrets_are_redacted,
     a_plugin_that_cannot_run_is_an_error,
     features_of_git_are_refused,
     a_commit_is_fetched_once_per_repository,
@@ -606,6 +607,20 @@ fn hostile_files_are_errors_and_never_written(t: &Context) {
         .failure(3)
         .stderr_contains("`fetch` of ")
         .stderr_contains("exited with 3 (x-platform.yml:5)");
+}
+
+fn printed_secrets_are_redacted(t: &Context) {
+    let print = "printf 'begin s3cr'; sleep 0.5; printf 'et-value end\\n'";
+    let secrets = ", secrets: {token: {env: TOKEN}}";
+    let plugin = shell_plugin(t, &format!("{print}; exit 1"), "true");
+    manifest(t, "", &service(t, "app", &plugin, "x", secrets));
+    let failed = t.xp(["plan"]).env("TOKEN", "s3cret-value").failure(1);
+    failed.stderr_contains("begin *** end");
+    let plugin = shell_plugin(t, RESOLVE, &format!("{print}; exit 1"));
+    manifest(t, "", &service(t, "app", &plugin, "x", secrets));
+    let failed = t.xp(["build"]).env("TOKEN", "s3cret-value").failure(1);
+    failed.stderr_contains("app | begin *** end");
+    t.assert_secret_is_nowhere("s3cret-value");
 }
 
 fn a_plugin_that_cannot_run_is_an_error(t: &Context) {

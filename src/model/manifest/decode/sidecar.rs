@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::super::error::SourceProblem;
-use super::super::name::ServiceName;
+use super::super::name::{ServiceName, SidecarName};
 use super::super::node::NodeKind;
 use super::super::sidecar::{
-    DEFAULT_READY_TIMEOUT, ProbeCommand, ScriptPhase, Sidecar, SidecarImage, SidecarName,
-    SidecarSettings,
+    DEFAULT_READY_TIMEOUT, ProbeCommand, ScriptPhase, Sidecar, SidecarImage, SidecarSettings,
 };
 use super::super::span::Span;
 use super::builder::builder_image;

@@ -86,6 +86,8 @@ fn without_tests_only_what_the_build_needs_starts() {
     }
     let units: Vec<String> = plan.units.iter().map(|it| it.unit.to_string()).collect();
     assert!(!units.contains(&"postgres:16".to_owned()), "{units:?}");
+    let after: Vec<String> = back(&plan).after.iter().map(ToString::to_string).collect();
+    assert_eq!(after, ["builders/go", "front"]);
 }
 
 #[test]
