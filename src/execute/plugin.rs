@@ -12,7 +12,7 @@ use crate::client::engine::{CreatedHeld, EngineError, HOME, HeldSpec, Holder};
 use crate::model::environment::BUILDER_TRACEPARENT;
 use crate::model::event::{Event, Unit};
 use crate::model::plan::PluginStep;
-use crate::model::plugin::{LABEL_PLUGIN, OUTSIDE, PluginDescription, problems};
+use crate::model::plugin::{LABEL_PLUGIN, OUTSIDE, PluginDescription, PluginUse, problems};
 use crate::model::trace::TraceParent;
 
 /// Runs a plugin in a container that ends with the holder, unless `stopped` resolves first.
@@ -84,7 +84,7 @@ async fn check(context: &ExecuteContext, step: &PluginStep) -> Result<(), Stop> 
     };
     let in_manifest = |error: StepError| error.in_manifest(&step.file, step.item.line);
     let description = PluginDescription::of(&labels);
-    let mut problems = problems(&step.item, &step.key, &description).into_iter();
+    let mut problems = problems(&PluginUse::step(&step.key, &step.item), &description).into_iter();
     if let Some(problem) = problems.next() {
         let (message, hints) = problem.into_text();
         let error = in_manifest(StepError::plain(message));

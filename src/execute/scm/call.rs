@@ -3,15 +3,20 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
+use crate::base::units::elapsed;
 use crate::client::engine::{
     Bind, CreatedHeld, EngineError, HeldContainer, HeldFile, HeldSpec, Holder, MountSource,
 };
 use crate::execute::ExecuteContext;
 use crate::execute::secrets::{PluginFiles, of_scm_plugin};
 use crate::execute::step_error::{StepError, Stop};
+use crate::model::environment::XP_TRANSFER_TIMEOUT;
 use crate::model::plan::PluginCall;
 use crate::model::plugin::OUTSIDE;
 
@@ -68,8 +73,10 @@ impl Call<'_> {
         let created = CreatedHeld::create(&context.engine, &spec, holder);
         let created = created.await.map_err(|error| self.not_started(error))?;
         let tail = Arc::new(Mutex::new(Vec::new()));
-        let kept = tail.clone();
+        let (last_output, kept) = (watch::Sender::new(Instant::now()), tail.clone());
+        let silence = last_output.subscribe();
         let show = Arc::new(move |bytes: Bytes| {
+            last_output.send_replace(Instant::now());
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             keep(&mut kept, &bytes);
             drop(kept);
@@ -86,6 +93,9 @@ impl Call<'_> {
         let code = tokio::select! {
             code = container.wait() => code.map_err(|error| StepError::from(error).into()),
             () = context.cancel.cancelled() => Err(Stop::Cancelled),
+            () = silent(&silence, context.transfer_timeout) => {
+                Err(self.hangs(context.transfer_timeout).into())
+            }
         };
         show(redacted.end());
         let result = match code {
@@ -141,6 +151,20 @@ impl Call<'_> {
         failed
     }
 
+    fn hangs(&self, limit: Duration) -> StepError {
+        let (plugin, location) = (&self.plugin.plugin, &self.plugin.location);
+        let message = format!(
+            "`{}` of {plugin} printed nothing for {} ({location})",
+            self.command,
+            elapsed(limit)
+        );
+        let hint = format!(
+            "its server may be hanging; set {} to wait longer",
+            XP_TRANSFER_TIMEOUT.name
+        );
+        StepError::plain(message).outside().hint(hint)
+    }
+
     fn failed(&self, code: i64, printed: &str) -> StepError {
         let PluginCall {
             plugin, location, ..
@@ -160,6 +184,17 @@ impl Call<'_> {
             137 => error.hint("137: killed, possibly because it ran out of memory"),
             _ => error,
         }
+    }
+}
+
+/// Waits until there was no output for this long.
+async fn silent(last_output: &watch::Receiver<Instant>, limit: Duration) {
+    loop {
+        let end = *last_output.borrow() + limit;
+        if end <= Instant::now() {
+            return;
+        }
+        sleep_until(end).await;
     }
 }
 

@@ -16,8 +16,10 @@ use crate::flow::session::{Clients, Session};
 use crate::flow::survey;
 use crate::flow::workbench::{ImageNeed, with_images};
 use crate::model::engine::EngineProperties;
+use crate::model::manifest::error::SourceProblem;
 use crate::model::manifest::{BuilderImage, ScmPlugin, ServiceName};
-use crate::model::plan::{Folders, PluginCall, builder_image};
+use crate::model::plan::{Folders, PluginCall, builder_image, source_problems};
+use crate::model::plugin::{PluginDescription, PluginUse, problems};
 use crate::model::source::{
     GitReference, PluginAnswers, PluginQuery, PluginReference, RefName, ResolvedReference,
 };
@@ -146,6 +148,14 @@ async fn prepare(
     // The engine's facts are only needed for builders.
     let facts = EngineProperties::default();
     let context = plan::context(session, clients, facts, None, false);
+    if let BuilderImage::Folder(_) = &plugin.image {
+        // Before its image is built.
+        let services = group
+            .iter()
+            .map(|it| &session.manifest.services[&it.service]);
+        let found = services.flat_map(|service| source_problems(service, &folders));
+        reject(session, found.collect())?;
+    }
     let missing = group
         .iter()
         .flat_map(|it| secrets::missing_for_plugin(&context, &it.service, &it.plugin.secrets));
@@ -154,19 +164,43 @@ async fn prepare(
         let error = session.manifest.missing_inputs(missing);
         return Err(manifest_failure(session, &error));
     }
-    if engine.image(&image).await?.is_none() {
+    let mut found = engine.image(&image).await?;
+    if found.is_none() {
         let names: Vec<&ServiceName> = group.iter().map(|it| &it.service).collect();
         let reason = format!("it resolves {}", abbreviated(&names, NAMED));
         let facts = engine.facts().await?;
-        let image = &plugin.image;
         let need = ImageNeed {
             lock,
             reason: Some(&reason),
         };
-        let made = with_images(session, &[image], &folders, engine, facts, need).await;
+        let made = with_images(
+            session,
+            &[&plugin.image],
+            &folders,
+            engine.clone(),
+            facts,
+            need,
+        )
+        .await;
         made.map_err(|failure| located(session, service, failure))?;
+        found = engine.image(&image).await?;
+    }
+    if let BuilderImage::External(_) = &plugin.image {
+        let labels = found.map(|image| image.labels).unwrap_or_default();
+        let description = PluginDescription::of(&labels);
+        let uses = group.iter().map(|it| PluginUse::scm(&it.plugin));
+        let found = uses.flat_map(|plugin| problems(&plugin, &description));
+        reject(session, found.collect())?;
     }
     Ok((context, call))
+}
+
+/// Fails if the label of a plugin rejects settings.
+fn reject(session: &Session, problems: Vec<SourceProblem>) -> Result<(), Failure> {
+    match session.manifest.rejected(problems) {
+        Some(error) => Err(manifest_failure(session, &error)),
+        None => Ok(()),
+    }
 }
 
 /// Adds to a failure where the manifest sets the plugin.
@@ -186,7 +220,7 @@ fn queries(group: &[PluginRequest]) -> Vec<PluginQuery> {
     let queries = group.iter().flat_map(|it| {
         let query = |what: &str, reference: &GitReference| PluginQuery {
             id: id(&it.service, what),
-            with: it.plugin.with.clone(),
+            with: it.plugin.settings(),
             reference: match reference {
                 GitReference::DefaultBranch => None,
                 reference => Some(reference.to_string()),

@@ -27,7 +27,7 @@ mod script;
 mod secret_name;
 pub(crate) mod select;
 mod service;
-mod setting;
+pub(crate) mod setting;
 mod shape;
 mod sidecar;
 mod source;

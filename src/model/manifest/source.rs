@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::service::{BuilderImage, SecretSource};
+use super::setting::Settings;
+use super::span::Span;
 use crate::model::source::{
     ExcludePattern, GitReference, GitUrl, PathSelection, SourceRemote, without_user_info,
 };
 
 /// Where a service's source comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Source {
     /// `git`
     Git(Git),
@@ -35,18 +37,20 @@ pub struct Git {
 }
 
 /// A repository that a plugin reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ScmPlugin {
     /// The plugin's image.
     pub image: BuilderImage,
-    /// The settings of the plugin; the keys of every mapping are sorted.
-    pub with: Map<String, Value>,
+    /// The settings of the plugin.
+    pub with: Settings,
     /// The branch, tag or commit to build.
     pub reference: GitReference,
     /// The network mode; `None` for the engine's default.
     pub network: Option<String>,
     /// The files in `/run/secrets`, by name.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// The position of the image.
+    pub(crate) span: Span,
 }
 
 impl Source {
@@ -71,7 +75,7 @@ impl Source {
         match (self, other) {
             (Self::Git(one), Self::Git(other)) => one.remote == other.remote,
             (Self::Plugin(one), Self::Plugin(other)) => {
-                one.image == other.image && one.with == other.with
+                one.image == other.image && one.settings() == other.settings()
             }
             (Self::Git(_), Self::Plugin(_)) | (Self::Plugin(_), Self::Git(_)) => false,
         }
@@ -116,7 +120,7 @@ impl Source {
     pub fn url(&self) -> String {
         match self {
             Self::Git(git) => git.remote.without_credentials(),
-            Self::Plugin(plugin) => match plugin.with.get("url") {
+            Self::Plugin(plugin) => match plugin.settings().get("url") {
                 Some(Value::String(url)) => without_user_info(url),
                 _ => plugin.remote(),
             },
@@ -134,10 +138,27 @@ impl Git {
     }
 }
 
+/// Positions do not count, nor does the order of settings.
+impl PartialEq for ScmPlugin {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |it: &Self| (it.settings(), it.network.clone(), it.secrets.clone());
+        self.image == other.image
+            && self.reference == other.reference
+            && parts(self) == parts(other)
+    }
+}
+
+impl Eq for ScmPlugin {}
+
 impl ScmPlugin {
+    /// Returns the settings; the keys of every mapping are sorted, so that equal settings are equal.
+    pub fn settings(&self) -> Map<String, Value> {
+        self.with.to_sorted_map()
+    }
+
     /// Returns the plugin and its settings on one line, without the user information of URLs.
     pub fn remote(&self) -> String {
-        let mut with = Value::Object(self.with.clone());
+        let mut with = Value::Object(self.settings());
         strip(&mut with);
         format!("{} {with}", self.image)
     }
@@ -155,24 +176,21 @@ fn strip(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
+
+    use crate::model::manifest::parse;
 
     #[test]
     fn the_remote_of_a_plugin_has_no_credentials() {
-        let with =
-            serde_json::json!({"mirrors": ["https://bob:s3cret@h/x"], "url": "ssh://hg@h/x"});
-        let Value::Object(with) = with else { panic!() };
-        let plugin = ScmPlugin {
-            image: BuilderImage::Folder("hg".parse().unwrap()),
-            with,
-            reference: GitReference::DefaultBranch,
-            network: None,
-            secrets: BTreeMap::new(),
-        };
+        let manifest = "services:\n  a:\n    dir: a\n    docker: {image: a}\n    scm:\n      plugin: builders/hg\n      \
+            with: {url: 'ssh://hg@h/x', mirrors: ['https://bob:s3cret@h/x']}\n";
+        let manifest = parse(manifest, Path::new("x-platform.yml")).unwrap();
+        let service = manifest.services.values().next().unwrap();
+        let plugin = service.source.plugin().unwrap();
         assert_eq!(
             plugin.remote(),
             r#"builders/hg {"mirrors":["https://h/x"],"url":"ssh://h/x"}"#
         );
-        assert_eq!(Source::Plugin(plugin).url(), "ssh://h/x");
+        assert_eq!(service.source.url(), "ssh://h/x");
     }
 }

@@ -104,7 +104,7 @@ impl PluginCall {
             image: builder_image(&plugin.image, folders)?,
             location: format!("{}:{line}", manifest.file_name()),
             network: plugin.network.clone(),
-            with: plugin.with.clone(),
+            with: plugin.settings(),
             secrets: plugin.secrets.clone(),
         })
     }

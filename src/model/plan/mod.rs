@@ -58,7 +58,7 @@ pub use draft::PlanDraft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use image_names::ImageNames;
 pub use inventory::{Inventory, Presence, QueryFailure};
-pub(crate) use plugins::folder_problems;
+pub(crate) use plugins::{folder_problems, source_problems};
 pub use recipe::Folders;
 pub use session::{builder_image, builder_images, builder_plan};
 pub use step::{

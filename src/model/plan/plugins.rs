@@ -9,7 +9,7 @@ use crate::model::event::Unit;
 use crate::model::image::{ImageReference, Labels};
 use crate::model::manifest::error::SourceProblem;
 use crate::model::manifest::{BuilderImage, ManifestError, PluginItem, ScriptItem, Service};
-use crate::model::plugin::{PluginDescription, problems};
+use crate::model::plugin::{PluginDescription, PluginUse, problems};
 
 impl PlanDraft<'_> {
     /// Checks the plugins that are built from folders, by the labels in their Dockerfiles.
@@ -29,16 +29,27 @@ impl PlanDraft<'_> {
 
 /// Returns the problems of a service's plugins that are built from folders.
 pub(crate) fn folder_problems(service: &Service, folders: &Folders) -> Vec<SourceProblem> {
-    let found = plugins(service).flat_map(|(key, plugin)| {
-        let folder = match &plugin.image {
-            BuilderImage::Folder(name) => folders.get(&Unit::Builder(name.clone())),
-            BuilderImage::External(_) => None,
-        };
-        let label = folder.and_then(|folder: &FolderBuilder| folder.plugin.as_deref());
-        let description = label.map(PluginDescription::parse).transpose();
-        problems(plugin, &key, &description)
-    });
-    found.collect()
+    let of_phases = plugins(service)
+        .flat_map(|(key, plugin)| in_folder(&PluginUse::step(&key, plugin), folders));
+    let of_source = source_problems(service, folders).into_iter();
+    of_source.chain(of_phases).collect()
+}
+
+/// Returns the problems of the plugin that reads a service's source, if it is built from a folder.
+pub(crate) fn source_problems(service: &Service, folders: &Folders) -> Vec<SourceProblem> {
+    let plugin = service.source.plugin().map(PluginUse::scm);
+    plugin.map_or_else(Vec::new, |plugin| in_folder(&plugin, folders))
+}
+
+/// Returns the problems of a plugin, according to the label in the Dockerfile of its folder.
+fn in_folder(plugin: &PluginUse<'_>, folders: &Folders) -> Vec<SourceProblem> {
+    let folder = match plugin.image {
+        BuilderImage::Folder(name) => folders.get(&Unit::Builder(name.clone())),
+        BuilderImage::External(_) => None,
+    };
+    let label = folder.and_then(|folder: &FolderBuilder| folder.plugin.as_deref());
+    let description = label.map(PluginDescription::parse).transpose();
+    problems(plugin, &description)
 }
 
 impl Decided<'_> {
@@ -68,7 +79,7 @@ impl Decided<'_> {
             let in_engine = self.inventory.in_engine(image).map(|found| &found.labels);
             let labels = in_engine.or_else(|| published.get(&image.with_defaults()));
             let description = labels.map_or(Ok(None), PluginDescription::of);
-            problems(plugin, &key, &description)
+            problems(&PluginUse::step(&key, plugin), &description)
         });
         match self.draft.manifest.rejected(found.collect()) {
             Some(error) => Err(error),

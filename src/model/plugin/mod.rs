@@ -10,4 +10,4 @@ pub const OUTSIDE: i64 = 3;
 
 pub use label::{LABEL_PLUGIN, PluginDescription, PluginKind};
 pub use schema::SettingsSchema;
-pub(crate) use validate::problems;
+pub(crate) use validate::{PluginUse, problems};

@@ -1,7 +1,7 @@
 //! Settings that the schema of a plugin rejects.
 
+use super::validate::PluginUse;
 use crate::base::suggest;
-use crate::model::manifest::PluginItem;
 use crate::model::manifest::error::SourceProblem;
 
 /// A setting that a schema rejects.
@@ -43,9 +43,9 @@ pub enum Rejection {
 }
 
 impl RejectedSetting {
-    /// Returns the problem of the manifest. `key` is the plugin's item, such as `scripts.build[0]`.
-    pub(crate) fn in_manifest(self, plugin: &PluginItem, key: &str) -> SourceProblem {
-        let mut name = format!("{key}.with");
+    /// Returns the problem of the manifest.
+    pub(crate) fn in_manifest(self, plugin: &PluginUse<'_>) -> SourceProblem {
+        let mut name = format!("{}.with", plugin.key);
         for part in &self.path {
             match part.parse::<usize>() {
                 Ok(index) => name.push_str(&format!("[{index}]")),

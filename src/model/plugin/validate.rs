@@ -2,16 +2,52 @@
 
 use super::label::{InvalidLabel, PluginDescription, PluginKind};
 use super::schema::SettingsSchema;
-use crate::model::manifest::PluginItem;
 use crate::model::manifest::error::SourceProblem;
+use crate::model::manifest::setting::Settings;
+use crate::model::manifest::span::Span;
+use crate::model::manifest::{BuilderImage, PluginItem, ScmPlugin};
 
-/// Returns what is wrong with the use of a plugin, given the description of its image. `key` is the item in the manifest.
+/// A use of a plugin in the manifest.
+pub(crate) struct PluginUse<'m> {
+    /// Its key, such as `scripts.build[0]`.
+    pub key: &'m str,
+    pub kind: PluginKind,
+    pub image: &'m BuilderImage,
+    pub with: &'m Settings,
+    /// The position of the image.
+    pub span: Span,
+}
+
+impl<'m> PluginUse<'m> {
+    /// Returns the use as an item of a phase.
+    pub fn step(key: &'m str, item: &'m PluginItem) -> Self {
+        Self {
+            key,
+            kind: PluginKind::Step,
+            image: &item.image,
+            with: &item.with,
+            span: item.span,
+        }
+    }
+
+    /// Returns the use as the source of a service.
+    pub fn scm(plugin: &'m ScmPlugin) -> Self {
+        Self {
+            key: "scm",
+            kind: PluginKind::Scm,
+            image: &plugin.image,
+            with: &plugin.with,
+            span: plugin.span,
+        }
+    }
+}
+
+/// Returns what is wrong with the use of a plugin, given the description of its image.
 pub(crate) fn problems(
-    plugin: &PluginItem,
-    key: &str,
+    plugin: &PluginUse<'_>,
     description: &Result<Option<PluginDescription>, InvalidLabel>,
 ) -> Vec<SourceProblem> {
-    let image = &plugin.image;
+    let image = plugin.image;
     let at_image = |message: String| SourceProblem::at(plugin.span, message);
     let description = match description {
         Ok(None) => return Vec::new(),
@@ -24,9 +60,9 @@ pub(crate) fn problems(
             return vec![at_image(format!("the plugin {image}: {invalid}")).help(help)];
         }
     };
-    if description.kind != PluginKind::Step {
-        let kind = description.kind.as_str();
-        let message = format!("the plugin {image} is of the kind `{kind}`, not `step`");
+    if description.kind != plugin.kind {
+        let (kind, wanted) = (description.kind.as_str(), plugin.kind.as_str());
+        let message = format!("the plugin {image} is of the kind `{kind}`, not `{wanted}`");
         return vec![at_image(message)];
     }
     let Some(schema) = &description.with else {
@@ -35,7 +71,7 @@ pub(crate) fn problems(
     match SettingsSchema::new(schema) {
         Ok(schema) => {
             let rejected = schema.validate(&plugin.with.to_value()).into_iter();
-            rejected.map(|it| it.in_manifest(plugin, key)).collect()
+            rejected.map(|it| it.in_manifest(plugin)).collect()
         }
         Err(invalid) => {
             let message =
@@ -68,7 +104,7 @@ mod tests {
         let service = manifest.services.values().next().unwrap();
         let plugin = service.scripts.plugins().next().unwrap();
         let description = PluginDescription::parse(label).map(Some);
-        let found = problems(plugin, "scripts.build[0]", &description);
+        let found = problems(&PluginUse::step("scripts.build[0]", plugin), &description);
         let Some(error) = manifest.rejected(found) else {
             return Vec::new();
         };

@@ -25,6 +25,8 @@ pub const CASES: &[Case] = cases![
     invalid_answers_are_errors_with_their_location,
     hostile_files_are_errors_and_never_written,
     printed_secrets_are_redacted,
+    settings_are_validated_by_the_label,
+    a_plugin_that_hangs_is_ended,
     a_plugin_that_cannot_run_is_an_error,
     features_of_git_are_refused,
     a_commit_is_fetched_once_per_repository,
@@ -621,6 +623,58 @@ fn printed_secrets_are_redacted(t: &Context) {
     let failed = t.xp(["build"]).env("TOKEN", "s3cret-value").failure(1);
     failed.stderr_contains("app | begin *** end");
     t.assert_secret_is_nowhere("s3cret-value");
+}
+
+fn settings_are_validated_by_the_label(t: &Context) {
+    let plugin = hg_builder(t);
+    // The image is neither built nor needed.
+    let text = service(t, "app", &plugin, "ftp://example.com/app", "");
+    let text = text.replace("with: {", "with: {usrname: bob, ");
+    manifest(t, "", &text);
+    for command in ["check", "plan"] {
+        t.xp([command])
+            .failure(2)
+            .stderr_contains("`scm.with.usrname` is not a setting of this plugin")
+            .stderr_contains("did you mean `username`?")
+            .stderr_contains("`scm.with.url` ")
+            .stderr_contains("x-platform.yml:");
+    }
+    assert!(t.engine().image(&plugin).is_none());
+    // The label of an image that is not built from a folder.
+    let image = t.image("plugin") + ":1";
+    let dockerfile = format!(
+        "FROM {}\nENTRYPOINT [\"true\"]\nLABEL x-platform.plugin='{{\"version\": 1, \"kind\": \"step\"}}'\n",
+        t.engine().busybox()
+    );
+    t.write("plugin/Dockerfile", &dockerfile);
+    let folder = t.dir().join("plugin").display().to_string();
+    let built = t.engine().docker(["build", "-t", &image, &folder]);
+    assert!(
+        built.status.success(),
+        "{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    manifest(t, "", &service(t, "app", &image, "x", ""));
+    t.xp(["plan"])
+        .failure(2)
+        .stderr_contains("is of the kind `step`, not `scm`")
+        .stderr_contains("x-platform.yml:");
+}
+
+fn a_plugin_that_hangs_is_ended(t: &Context) {
+    let plugin = shell_plugin(t, "echo begun; sleep 1000", "true");
+    manifest(t, "", &service(t, "app", &plugin, "x", ""));
+    let hanging = t.xp(["plan"]).env("XP_TRANSFER_TIMEOUT", "2s").failure(3);
+    hanging
+        .stderr_contains(&format!(
+            "`resolve` of {plugin} printed nothing for 2.0s (x-platform.yml:5)"
+        ))
+        .stderr_contains("set XP_TRANSFER_TIMEOUT to wait longer");
+    assert!(t.containers().is_empty());
+    // Output shows that it works.
+    let print = "for i in 1 2 3 4 5 6; do sleep 1; echo $i; done";
+    shell_plugin(t, &format!("{print}; {RESOLVE}"), FETCH);
+    t.xp(["plan"]).env("XP_TRANSFER_TIMEOUT", "4s").success();
 }
 
 fn a_plugin_that_cannot_run_is_an_error(t: &Context) {

@@ -27,10 +27,11 @@ pub(super) fn scm(cx: &mut DecodeContext, value: &DecodedValue) -> Option<Decode
     let mut fields = value.fields(cx)?;
     let image = fields.take("plugin");
     let has_plugin = image.is_some();
+    let span = image.as_ref().map_or(value.span(), DecodedValue::span);
     let image = image.and_then(|value| value.parse_with(cx, builder_image));
     let with = fields
         .take("with")
-        .map(|value| settings(cx, &value, NO_PLACEHOLDERS).to_sorted_map())
+        .map(|value| settings(cx, &value, NO_PLACEHOLDERS))
         .unwrap_or_default();
     let reference = fields.take("reference").and_then(|value| value.parse(cx));
     let network = fields
@@ -58,6 +59,7 @@ pub(super) fn scm(cx: &mut DecodeContext, value: &DecodedValue) -> Option<Decode
             reference: reference.unwrap_or(GitReference::DefaultBranch),
             network,
             secrets,
+            span,
         }),
         input_spans,
     })

@@ -402,7 +402,7 @@ services:
     assert_eq!(plugin.reference.to_string(), "stable");
     assert_eq!(plugin.network.as_deref(), Some("host"));
     assert_eq!(
-        serde_json::to_string(&plugin.with).unwrap(),
+        serde_json::to_string(&plugin.settings()).unwrap(),
         r#"{"all":true,"b":{"a":2,"z":1},"depth":5,"list":[1.5,"1"],"name":"no","url":"https://h/x"}"#
     );
     assert!(plugin.secrets.contains_key("password"));
