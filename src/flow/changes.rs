@@ -18,13 +18,14 @@ use crate::store::claim::lock;
 /// The number of histories to read concurrently.
 const CONCURRENCY: usize = 16;
 
-/// Fills in the commits between the two locks from the working copies, fetching missing ones if `fetch` is set.
+/// Fills in which needed services changed, and the commits between the two locks from the working copies, fetching missing ones if `fetch` is set.
 /// Returns hints for those that remain unknown.
 pub async fn fill_in(
     session: &Session,
     changes: &mut LockChanges,
     fetch: bool,
 ) -> Result<BTreeSet<String>, Failure> {
+    changes.add_needed(&session.manifest);
     let moved = |change: &&ServiceChange| change.moved().is_some();
     if changes.services.iter().filter(moved).count() == 0 {
         return Ok(BTreeSet::new());

@@ -12,10 +12,10 @@ use crate::flow::sources::locked::Locked;
 use crate::flow::{build, lock, plan, survey};
 use crate::model::deploy::Deployment;
 use crate::model::event::Event;
-use crate::model::image::ImageReference;
+use crate::model::image::{Digest, ImageIds, ImageReference, PublishedImage};
 use crate::model::lock::{Lock, LockedService, copy_hints};
 use crate::model::manifest::{EnvironmentName, ServiceName};
-use crate::model::plan::{Inventory, Options, Presence, UnknownImages};
+use crate::model::plan::{Inventory, Options, Presence, UnknownImages, needed_ids};
 use crate::model::recipe::{LABEL_RECIPE, Recipe};
 use crate::store::claim::FolderLock;
 
@@ -203,7 +203,20 @@ pub async fn check_images(
         }
     }
     if problems.is_empty() {
-        return Ok(());
+        let of_lock = pinned.into_iter().filter(|(name, _)| is_locked(name));
+        let described = of_lock.filter_map(|(name, (_, image))| {
+            let digest = image.digest()?.clone();
+            let described = inventory.published.remove(&digest)?.ok()?;
+            Some((name.clone(), (digest, described)))
+        });
+        return match mixed_images(&described.collect()) {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(Failure::usage(format!(
+                "the images of this lock were not built from each other{}\n\
+                 hint: git merges the entries of a lock line by line; update them with `xp lock`",
+                problems.concat()
+            ))),
+        };
     }
     let copies = locked.map_or(&[][..], |locked| &locked.copies);
     let (no_longer, hints) = if copies.is_empty() {
@@ -220,6 +233,31 @@ pub async fn check_images(
             hint_lines(&hints)
         ),
     ))
+}
+
+/// Returns a line for each image that was built from another image of a service than the set has.
+fn mixed_images(set: &BTreeMap<ServiceName, (Digest, PublishedImage)>) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (name, (_, image)) in set {
+        for (need, id) in needed_ids(&image.labels).unwrap_or_default() {
+            let Some((digest, needed)) = need
+                .parse()
+                .ok()
+                .and_then(|need: ServiceName| set.get(&need))
+            else {
+                continue;
+            };
+            let config = needed.config.as_ref().map(Digest::as_str);
+            let ids = ImageIds::new(config.into_iter().chain([digest.as_str()]));
+            // Without a configuration, the ID in the engine may be another one.
+            if config.is_some() && !ids.contains(&id) {
+                problems.push(format!(
+                    "\n  {name}: its image was built from another image of `{need}`"
+                ));
+            }
+        }
+    }
+    problems
 }
 
 /// Returns whether a recipe is not that of a lock's entry.

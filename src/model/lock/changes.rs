@@ -1,9 +1,11 @@
 //! The changes between two locks, including the commits.
 
+use std::collections::BTreeSet;
+
 use super::compare::{DifferenceKind, LockedField};
 use super::{Lock, LockedService};
 use crate::base::plural::count_of;
-use crate::model::manifest::ServiceName;
+use crate::model::manifest::{Manifest, ServiceName};
 use crate::model::source::CommitSummary;
 
 /// The changes between two locks.
@@ -29,6 +31,8 @@ pub struct ServiceChange {
     pub to: Option<LockedService>,
     /// The name in the other lock of a service that is in only one of them, if its image is the same.
     pub renamed: Option<ServiceName>,
+    /// The services that it needs and that changed too, which can be why its recipe changed.
+    pub needed: Vec<ServiceName>,
     /// The commits in between.
     pub history: CommitHistory,
 }
@@ -68,6 +72,7 @@ impl LockChanges {
                 from: from.cloned(),
                 to: to.cloned(),
                 renamed: None,
+                needed: Vec::new(),
                 history: CommitHistory::None,
             }
         });
@@ -78,6 +83,26 @@ impl LockChanges {
             to: to.0.to_owned(),
             services,
             unchanged: from.1.services.len() - changed,
+        }
+    }
+
+    /// Adds which of the services that a changed one needs, according to the manifest, have changed too.
+    pub fn add_needed(&mut self, manifest: &Manifest) {
+        let replaced = self
+            .services
+            .iter()
+            .filter(|it| it.from.is_some() && it.to.is_some());
+        let replaced: BTreeSet<ServiceName> = replaced.map(|it| it.service.clone()).collect();
+        for change in &mut self.services {
+            if !change.changed_fields().contains(&LockedField::Recipe) {
+                continue;
+            }
+            let needs = manifest.services.get(&change.service).into_iter();
+            let needs = needs.flat_map(|service| &service.needs);
+            change.needed = needs
+                .filter(|need| replaced.contains(need))
+                .cloned()
+                .collect();
         }
     }
 }
@@ -156,6 +181,12 @@ impl ServiceChange {
                 (added, dropped) => format!("{}, {dropped} dropped", commits(added)),
             },
         })
+    }
+
+    /// Returns the changed services that it needs, in words.
+    pub fn needed_text(&self) -> Option<String> {
+        let names: Vec<&str> = self.needed.iter().map(ServiceName::as_str).collect();
+        (!names.is_empty()).then(|| format!("needs {}, which changed", names.join(", ")))
     }
 
     /// Returns the changed fields except commit, image tag and digest, which always change together.

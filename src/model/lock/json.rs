@@ -47,6 +47,7 @@ fn service(change: &ServiceChange) -> Value {
         "change": change.word(),
         "changed": changed,
         "renamed": change.renamed.as_ref().map(ToString::to_string),
+        "needed": change.needed,
         "from": change.from.as_ref().map(locked),
         "to": change.to.as_ref().map(locked),
         "commits": added,

@@ -44,6 +44,9 @@ fn section(change: &ServiceChange) -> String {
     if !fields.is_empty() {
         _ = write!(sentence, "; changed: {}", fields.join(", "));
     }
+    if let Some(needed) = change.needed_text() {
+        _ = write!(sentence, "; {}", markdown(&needed));
+    }
     _ = writeln!(text, "{sentence}");
     match &change.history {
         CommitHistory::None => {}

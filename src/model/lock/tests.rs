@@ -474,6 +474,38 @@ fn a_renamed_service_is_one_change() {
 }
 
 #[test]
+fn needed_services_explain_changed_recipes() {
+    let text = MANIFEST.replace("image: b}", "image: b}, needs: [a]");
+    let manifest = crate::model::manifest::parse(&text, Path::new("x-platform.yml")).unwrap();
+    let before = lock(&["a", "b"]);
+    let mut after = before.clone();
+    after
+        .services
+        .insert("a".parse().unwrap(), service("a", '2'));
+    let b = after
+        .services
+        .get_mut(&"b".parse::<ServiceName>().unwrap())
+        .unwrap();
+    b.recipe = InputDigest::parse("9876543210").unwrap();
+    let mut changes = LockChanges::between(("one", &before), ("two", &after));
+    changes.add_needed(&manifest);
+    let text = changes.text();
+    assert!(
+        text.contains("b  changed  11111111            recipe; needs a, which changed\n"),
+        "{text}"
+    );
+    assert_eq!(
+        changes.json()["services"]["b"]["needed"],
+        serde_json::json!(["a"])
+    );
+    assert!(
+        changes
+            .markdown()
+            .contains("; changed: recipe; needs a, which changed\n")
+    );
+}
+
+#[test]
 fn dependents_that_stay_locked_are_outdated() {
     let text = MANIFEST.replace("image: b}", "image: b}, needs: [a]")
         + "  c: {dir: c, git: {remote: 'https://h/c'}, docker: {image: c}, needs: [b]}\n";

@@ -72,6 +72,7 @@ fn row(change: &ServiceChange) -> Vec<String> {
         .collect();
     let mut notes: Vec<String> = change.distance().into_iter().collect();
     notes.extend(Some(fields.join(", ")).filter(|fields| !fields.is_empty()));
+    notes.extend(change.needed_text());
     notes.extend(change.renamed.iter().map(|name| format!("formerly {name}")));
     let word = match change.renamed {
         Some(_) => "renamed",

@@ -17,6 +17,7 @@ pub const CASES: &[Case] = cases![
     kustomize_files_can_be_in_a_separate_repository,
     the_cache_folder_can_be_elsewhere,
     a_lock_is_rendered,
+    a_lock_of_images_that_do_not_belong_together_is_rejected,
     a_dry_run_shows_the_set,
     missing_images_are_reported,
     stale_images_are_reported,
@@ -296,6 +297,40 @@ fn a_lock_is_rendered(t: &Context) {
         .failure(3)
         .stderr_contains("zbackend: the registry has no ")
         .stderr_contains(&gone);
+}
+
+fn a_lock_of_images_that_do_not_belong_together_is_rejected(t: &Context) {
+    let product = product(t, "staging");
+    let dockerfile = "ARG BACKEND\nFROM ${BACKEND}\n";
+    product
+        .frontend
+        .commit(&[("Dockerfile", dockerfile)], "Build from the backend");
+    let text = t.read("x-platform.yml").replace(
+        "docker: {image: zfrontend}",
+        "docker: {image: zfrontend, args: {BACKEND: '${{ services.zbackend.image }}'}}",
+    );
+    t.manifest(&text);
+    let mut locks = Vec::new();
+    for content in ["one", "other"] {
+        product.backend.commit(&[("content", content)], content);
+        t.xp(["build"]).success();
+        t.xp(["lock", "--lock-file", "release.lock"]).success();
+        let lock = t.read("release.lock");
+        let frontend = lock.find("\n  zfrontend:").expect("two entries");
+        locks.push((lock[..frontend].to_owned(), lock[frontend..].to_owned()));
+    }
+    let [(_, old_frontend), (backend, frontend)] = &locks[..] else {
+        panic!("two locks");
+    };
+    let render = |lock: String| {
+        t.write("merged.lock", &lock);
+        t.xp(["deploy", "staging", "--render", "--lock", "merged.lock"])
+    };
+    render(format!("{backend}{old_frontend}"))
+        .failure(2)
+        .stderr_contains("zfrontend: its image was built from another image of `zbackend`")
+        .stderr_contains("update them with `xp lock`");
+    render(format!("{backend}{frontend}")).success();
 }
 
 fn a_dry_run_shows_the_set(t: &Context) {
