@@ -33,6 +33,11 @@ const OWNERS: &[Owner] = &[
         why: "programs are started by the clients, and asked about themselves by xp doctor",
     },
     Owner {
+        words: &["inotify"],
+        owners: &["host/file_watch.rs"],
+        why: "changes of files are reported by host::file_watch",
+    },
+    Owner {
         words: &["docker_credential", "http_auth"],
         owners: &["client/registry/"],
         why: "registries are reached through client::registry",

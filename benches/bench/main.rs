@@ -36,6 +36,7 @@ const CASES: &[(&str, Run)] = &[
     ("waiting", cases::waiting::run),
     ("sidecars", cases::sidecars::run),
     ("sources", cases::sources::run),
+    ("watch", cases::watch::run),
 ];
 
 fn main() -> ExitCode {

@@ -214,6 +214,11 @@ impl World {
         command
     }
 
+    /// Returns the `PATH` of commands.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Returns an xp command in a folder.
     pub fn xp(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_xp"));

@@ -55,6 +55,14 @@ pub struct BuildArgs {
     /// The file is replaced at the end of the run, also if services failed.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
     pub metadata_file: Option<PathBuf>,
+    /// Build working copies again whenever their files change, until Ctrl-C
+    ///
+    /// Only changed content causes a build. Files that git ignores do not count. A running build is finished first.
+    #[arg(long, requires = "local", conflicts_with = "failed")]
+    pub watch: bool,
+    /// With `--watch`: deploy to this environment, a compose project, after each build that succeeds
+    #[arg(long, value_name = "ENV", requires = "watch", hide_short_help = true)]
+    pub deploy: Option<String>,
     /// Output format
     #[command(flatten)]
     pub output: OutputArgs,

@@ -60,6 +60,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "Build a working copy with all local changes; do not push",
             ),
             (
+                "xp build --local --watch --deploy dev",
+                "Build whenever files change, and restart what changed in a compose project",
+            ),
+            (
                 "xp build --refresh-bases",
                 "At night: build what has a newer base image",
             ),

@@ -105,7 +105,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["watch", "dev", "serve", "develop"],
-        "`xp build --local` builds working copies with all local changes; a file watcher such as `watchexec` can run it",
+        "`xp build --local --watch` builds working copies whenever files change; `--deploy ENV` restarts what changed",
     ),
     (
         &["freeze", "pin", "snapshot", "bundle"],
@@ -298,8 +298,8 @@ const OPTIONS: &[ForeignOption] = &[
     ),
     (
         &["xp build"],
-        &["--watch", "--dev"],
-        "`--local` builds working copies with all local changes; a file watcher such as `watchexec` can run it",
+        &["--dev"],
+        "`--local` builds working copies with all local changes; with `--watch`, whenever files change",
     ),
     (
         &["xp build"],

@@ -38,7 +38,7 @@ pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
 }
 
 /// Deploys to a compose project.
-async fn launch(
+pub async fn launch(
     session: &Session,
     request: &DeployRequest<'_, ComposeEnvironment>,
     task: &ComposeTask<'_>,

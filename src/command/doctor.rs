@@ -2,10 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
 
 use crate::base::error::{Exit, Failure};
 use crate::cli::{DoctorArgs, Format, Selection};
@@ -13,7 +10,8 @@ use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::retry::{Policy, Retries};
 use crate::flow::diagnose::{CheckedPlatform, DoctorContext, PendingChecks};
-use crate::flow::session::{cache_dir, listen, manifest_file};
+use crate::flow::interrupts::Interrupts;
+use crate::flow::session::{cache_dir, manifest_file};
 use crate::host::settings::Settings;
 use crate::model::doctor::{DetailLevel, DoctorReport, ManifestFacts, ManifestProblem};
 use crate::model::event::{Event, Events};
@@ -45,14 +43,10 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
         PathBuf::new(),
         started,
     );
-    let cancel = CancellationToken::new();
     let events = reporter.events();
-    listen(
-        cancel.clone(),
-        events.clone(),
-        reporter.clone(),
-        Arc::default(),
-    )?;
+    let interrupts = Interrupts::listen()?;
+    interrupts.show_with(Some(reporter.clone()));
+    let cancel = interrupts.cancel;
     let context = doctor_context(settings, manifest.as_ref(), args)?;
     let report = tokio::select! {
         // In this order, so that the checks have started when `show_waiting` first reads their names.

@@ -22,6 +22,7 @@ mod schema;
 mod shell;
 mod status;
 mod sync;
+mod watch;
 mod why;
 
 use std::io::Write as _;
@@ -32,6 +33,7 @@ use crate::base::plural::count_of;
 use crate::cli::{
     self, BuilderCommand, Cli, Command, Format, Global, OutputArgs, ParseError, SchemaName,
 };
+use crate::flow::interrupts::Interrupts;
 use crate::flow::session::Session;
 use crate::host::console::client;
 use crate::host::settings::Settings;
@@ -85,6 +87,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Check(args) => with_settings(global, async |it| check::run(&it, &args)),
         Command::Doctor(args) => with_settings(global, async |it| doctor::run(&it, &args).await),
         // These emit events and have `--format`.
+        Command::Build(args) if args.watch => {
+            let output = args.output;
+            with_output_settings(global, output, true, async |it| watch::run(it, &args).await)
+        }
         Command::Build(args) => {
             let output = args.output;
             with_summary(global, output, async |it| build::run(it, &args).await)
@@ -154,12 +160,24 @@ fn with_output(
     is_run: bool,
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    with_output_settings(global, output, is_run, async |settings| {
+        run_session(settings, command).await
+    })
+}
+
+/// Runs a command that opens its sessions itself.
+fn with_output_settings(
+    global: &Global,
+    output: OutputArgs,
+    is_run: bool,
+    command: impl AsyncFnOnce(Settings) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     with_settings(global, async |mut settings| {
         settings.report.is_run = is_run;
         if output.format == Format::Json {
             settings.report.style = OutputStyle::Json;
         }
-        run_session(settings, command).await
+        command(settings).await
     })
 }
 
@@ -168,7 +186,8 @@ async fn run_session(
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let style = settings.report.style;
-    let session = Session::open(settings).inspect_err(|failure| {
+    let session = Interrupts::listen().and_then(|interrupts| Session::open(settings, interrupts));
+    let session = session.inspect_err(|failure| {
         if style == OutputStyle::Json {
             print_finished(failure.exit, failure.message());
         }

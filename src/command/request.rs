@@ -1,6 +1,6 @@
 //! Converts arguments to requests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::base::error::Failure;
@@ -112,6 +112,7 @@ pub fn lock(session: &Session, args: &LockArgs) -> Result<LockRequest, Failure> 
         test: !args.no_test,
         trust_commit: args.trust_commit,
         engine: EngineUse::None,
+        built: BTreeMap::new(),
     })
 }
 
@@ -144,6 +145,7 @@ pub fn deploy<'s, E>(
             build: args.build,
             trust_commit: args.trust_commit,
             local: args.local,
+            built: BTreeMap::new(),
         }
     };
     let mode = if args.render {
@@ -166,5 +168,6 @@ pub fn deploy<'s, E>(
         timeout: args.timeout,
         force_conflicts: args.force_conflicts,
         take_over: args.take_over,
+        is_update: false,
     })
 }

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 use crate::model::source::{TreeChanges, TreeHasher};
 
 /// Folders and files in which version control systems keep their own data.
-const OWN_DATA: [&str; 11] = [
+pub const OWN_DATA: [&str; 11] = [
     ".bzr",
     ".fslckout",
     ".git",

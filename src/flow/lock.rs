@@ -197,11 +197,23 @@ async fn in_place(
     if request.engine != EngineUse::WorkingCopies {
         return Ok(BTreeMap::new());
     }
+    let selected = request.services.iter();
+    let others = selected.filter(|name| !request.built.contains_key(*name));
+    let others: BTreeSet<ServiceName> = others.cloned().collect();
     let plan = PlanRequest {
         source: PlanSource::WorkingCopies { required: false },
-        ..PlanRequest::of_remotes(request.services.clone(), request.references.clone())
+        ..PlanRequest::of_remotes(others, request.references.clone())
     };
-    local_sources::sources(session, &plan, git, folder_lock).await
+    if request.built.is_empty() {
+        return local_sources::sources(session, &plan, git, folder_lock).await;
+    }
+    let mut sources = request.built.clone();
+    // Those of needed services count as well: the images were built on top of theirs.
+    let concerned = session.manifest.closure(&request.services);
+    sources.retain(|name, _| concerned.contains(name));
+    let others = local_sources::sources_if_any(session, &plan, git, folder_lock);
+    sources.extend(others.await?);
+    Ok(sources)
 }
 
 /// Returns the base images of the services that track them, as their images in the registry record them.

@@ -1,13 +1,13 @@
 //! Requests to the use cases.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::image::RegistryPrefix;
 use crate::model::manifest::{ClusterEnvironment, Deploy, ServiceName};
 use crate::model::plan::Options;
-use crate::model::source::{GitReference, RefName};
+use crate::model::source::{GitReference, RefName, ServiceSource};
 
 /// References to use instead of those of the manifest.
 #[derive(Debug, Clone, Default)]
@@ -87,6 +87,8 @@ pub struct LockRequest {
     pub trust_commit: bool,
     /// The images of the engine that count.
     pub engine: EngineUse,
+    /// With [`EngineUse::WorkingCopies`]: working copies as they were built, instead of their current state.
+    pub built: BTreeMap<ServiceName, ServiceSource>,
 }
 
 /// Which images may be in the engine only.
@@ -128,6 +130,8 @@ pub enum DeployImages {
         trust_commit: bool,
         /// Use the images of working copies, built with `--local`.
         local: bool,
+        /// Working copies as they were built, which may have changed since.
+        built: BTreeMap<ServiceName, ServiceSource>,
     },
     /// Those of this lock.
     Lock(PathBuf),
@@ -176,4 +180,7 @@ pub struct DeployRequest<'m, E = ClusterEnvironment> {
     pub force_conflicts: bool,
     /// Continue even if another deploy seems to be running.
     pub take_over: bool,
+    /// To a compose project: what it does not run is skipped, and everything is deployed if the running version of the
+    /// other services is unknown.
+    pub is_update: bool,
 }

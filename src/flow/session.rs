@@ -1,17 +1,14 @@
-//! State shared by all commands: the manifest, the clients, the reporter, and signal handling.
+//! State shared by all commands: the manifest, the clients, and the reporter.
 
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::failure::shown_with_lines;
+use super::interrupts::Interrupts;
 use crate::base::error::{Exit, Failure};
 use crate::base::nonce::nonce;
 use crate::base::shell::quoted;
@@ -43,8 +40,7 @@ pub struct Session {
     pub events: Events,
     /// Cancelled by Ctrl-C.
     pub cancel: CancellationToken,
-    /// Set once signals are handled by a program that xp runs.
-    signals_handed_over: Arc<AtomicBool>,
+    interrupts: Interrupts,
     /// Timeouts and retry policies.
     pub timeout_settings: TimeoutSettings,
     /// Work to finish after an interrupt, because it would leave something behind.
@@ -64,8 +60,8 @@ pub struct Clients {
 }
 
 impl Session {
-    /// Reads the manifest, and installs the signal handlers.
-    pub fn open(settings: Settings) -> Result<Self, Failure> {
+    /// Reads the manifest. The interrupts stop the work of this session; a later session can use them, too.
+    pub fn open(settings: Settings, interrupts: Interrupts) -> Result<Self, Failure> {
         let file = manifest_file(&settings)?;
         let manifest =
             manifest::load(&file).map_err(|error| shown_with_lines(&settings, &error))?;
@@ -91,14 +87,7 @@ impl Session {
         if let Some(text) = unexpected_manifest(&settings, &file) {
             events.emit(Event::note(text));
         }
-        let cancel = CancellationToken::new();
-        let signals_handed_over = Arc::new(AtomicBool::new(false));
-        listen(
-            cancel.clone(),
-            events.clone(),
-            reporter.clone(),
-            signals_handed_over.clone(),
-        )?;
+        interrupts.show_with(Some(reporter.clone()));
         let timeout_settings = settings.timeout_settings.clone().map_err(Failure::usage)?;
         let retry_events = events.clone();
         let retries = Retries::new(timeout_settings.requests, move |retrying| {
@@ -113,8 +102,8 @@ impl Session {
             trace,
             reporter,
             events,
-            cancel,
-            signals_handed_over,
+            cancel: interrupts.cancel.clone(),
+            interrupts,
             timeout_settings,
             cleanups: TaskTracker::new(),
             engine: OnceCell::new(),
@@ -124,7 +113,7 @@ impl Session {
 
     /// Makes xp ignore signals from now on, because a program that it runs handles them.
     pub fn hand_signals_over(&self) {
-        self.signals_handed_over.store(true, Ordering::Relaxed);
+        self.interrupts.hand_over();
     }
 
     /// Connects to the engine, once.
@@ -264,58 +253,4 @@ fn find_manifest(settings: &Settings) -> Result<PathBuf, Failure> {
             quoted(&file.display().to_string())
         ))),
     }
-}
-
-/// Handles signals. The first Ctrl-C or SIGTERM stops the work gracefully, the second ends the process immediately.
-/// SIGCONT, after Ctrl-Z, redraws the progress bars.
-///
-/// Runs on a separate thread and runtime, because all other threads may block on a terminal or pipe that is not read.
-pub fn listen(
-    cancel: CancellationToken,
-    events: Events,
-    reporter: Reporter,
-    signals_handed_over: Arc<AtomicBool>,
-) -> Result<(), Failure> {
-    let failed =
-        |error: std::io::Error| Failure::outside(format!("cannot receive signals: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(failed)?;
-    let (mut interrupt, mut terminate, mut resume) = {
-        let _entered = runtime.enter();
-        let signal = |kind| signal(kind).map_err(failed);
-        let resumed = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
-        (
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-            signal(resumed)?,
-        )
-    };
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                    _ = resume.recv() => {
-                        let reporter = reporter.clone();
-                        std::thread::spawn(move || reporter.resume());
-                        continue;
-                    }
-                }
-                if signals_handed_over.load(Ordering::Relaxed) {
-                    continue;
-                }
-                if cancel.is_cancelled() {
-                    // Containers are tied to a connection of this process, so they end with it.
-                    process::exit(Exit::Interrupted.code().into());
-                }
-                cancel.cancel();
-                let events = events.clone();
-                std::thread::spawn(move || events.emit(Event::Interrupted));
-            }
-        });
-    });
-    Ok(())
 }

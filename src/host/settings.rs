@@ -153,6 +153,7 @@ impl Settings {
                 repository,
                 is_ci: ci != Ci::Plain || variables.is_set(environment::CI),
                 result_display,
+                is_held: false,
                 is_run: false,
             },
             engine: engine(&variables, docker_config.as_deref()),

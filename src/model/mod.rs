@@ -23,3 +23,4 @@ pub mod source;
 pub mod status;
 pub mod timeline;
 pub mod trace;
+pub mod watch;

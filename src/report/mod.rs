@@ -33,7 +33,7 @@ pub use text::{first_line, paint, severity_painted, shortened};
 
 use crate::base::error::{Exit, Failure};
 use crate::base::sanitize::sanitized;
-use crate::model::event::{Event, Events, FailedStep, Unit, UnitSummary};
+use crate::model::event::{Event, Events, FailedStep, Unit, UnitSummary, watch_waiting};
 use crate::model::plan::Detail;
 use crate::report::debug_hint::debug_hint;
 use crate::report::plain::lines::Lines;
@@ -43,6 +43,9 @@ use logs::Logs;
 
 /// Redraw interval of the live bars.
 const TICK: Duration = Duration::from_millis(100);
+
+/// The longest time for which output is held back.
+const LONGEST_HOLD: Duration = Duration::from_secs(1);
 
 /// Output style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,6 +94,8 @@ pub struct OutputSettings {
     pub is_ci: bool,
     /// How the CI system shows the result of the run.
     pub result_display: Option<ResultDisplay>,
+    /// Whether nothing is shown and recorded before [`Reporter::release`], or the first second has passed.
+    pub is_held: bool,
     /// Whether the command is a run: its result is displayed, and it is recorded even if it fails before it has a plan.
     pub is_run: bool,
 }
@@ -146,6 +151,8 @@ pub struct Reporter {
 
 struct ReporterState {
     settings: OutputSettings,
+    /// The events that are not shown yet; `None` once they are.
+    held: Option<Vec<Event>>,
     view: View,
     logs: Logs,
     journal: Journal,
@@ -171,6 +178,7 @@ impl Reporter {
             _ => View::Lines(Lines::new(settings.clone(), manifest, logs.clone())),
         };
         let mut state = ReporterState {
+            held: settings.is_held.then(Vec::new),
             settings,
             view,
             logs: Logs::new(logs),
@@ -179,7 +187,10 @@ impl Reporter {
             ended: Vec::new(),
             commits: HashMap::new(),
         };
-        state.record(&started);
+        match &mut state.held {
+            Some(held) => held.push(started),
+            None => state.record(&started),
+        }
         let state = Arc::new(Mutex::new(state));
         let ticking = Arc::downgrade(&state);
         // One drawing thread, regardless of the number of services.
@@ -196,6 +207,18 @@ impl Reporter {
                 .unwrap_or_else(PoisonError::into_inner)
                 .draw(event);
         })
+    }
+
+    /// Shows the events that were held back, and all later ones.
+    pub fn release(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.release();
+    }
+
+    /// Returns whether nothing has been shown yet.
+    pub fn is_held(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.held.is_some()
     }
 
     /// Records the end of the command. No event may follow.
@@ -312,6 +335,9 @@ fn tick(state: &Weak<Mutex<ReporterState>>) {
         }
         let Some(state) = state.upgrade() else { return };
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.started.elapsed() > LONGEST_HOLD {
+            state.release();
+        }
         match &mut state.view {
             View::Bars(bars) => bars.tick(),
             View::Lines(lines) => lines.tick(Instant::now()),
@@ -340,7 +366,17 @@ impl ReporterState {
         }
     }
 
+    fn release(&mut self) {
+        for event in self.held.take().into_iter().flatten() {
+            self.draw(event);
+        }
+    }
+
     fn draw(&mut self, mut event: Event) {
+        if let Some(held) = &mut self.held {
+            held.push(event);
+            return;
+        }
         if let Some(problem) = self.logs.write(&event) {
             self.show(&Event::warning(problem));
         }
@@ -418,6 +454,22 @@ impl ReporterState {
 /// Prints the `finished` event of a command that has no manifest, and so no reporter.
 pub fn print_finished(exit: Exit, message: Option<&str>) {
     print_json(&Journal::new().line(&finished(exit, message, None)));
+}
+
+/// Ends the line in which the terminal showed `^C` while xp waited for changes.
+pub fn end_watch_line(settings: &OutputSettings) {
+    if settings.style == OutputStyle::Bars && !settings.quiet {
+        print_message("");
+    }
+}
+
+/// Prints that xp waits for changes, between two runs.
+pub fn print_watch_waiting(settings: &OutputSettings, units: Vec<Unit>, folders: usize) {
+    if settings.style == OutputStyle::Json {
+        print_json(&Journal::new().line(&Event::WatchWaiting { units, folders }));
+    } else if !settings.quiet {
+        print_message(&watch_waiting(units.len(), folders));
+    }
 }
 
 fn finished(exit: Exit, message: Option<&str>, logs: Option<PathBuf>) -> Event {

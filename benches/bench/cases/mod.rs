@@ -13,3 +13,4 @@ pub mod start;
 pub mod sync;
 pub mod unrelated;
 pub mod waiting;
+pub mod watch;

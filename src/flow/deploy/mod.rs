@@ -10,7 +10,7 @@ mod services;
 mod set;
 mod tools;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::changes;
 use super::request::{DeployImages, DeployRequest, EngineUse};
@@ -241,6 +241,7 @@ impl DeployTask<'_> {
                 build,
                 trust_commit,
                 local: _,
+                built: _,
             } => {
                 let current = CurrentImages {
                     session,
@@ -249,6 +250,7 @@ impl DeployTask<'_> {
                     services: wanted,
                     folder,
                     engine: EngineUse::None,
+                    built: &BTreeMap::new(),
                 };
                 if *build {
                     current.build().await?;

@@ -17,6 +17,7 @@ use crate::model::lock::{Lock, LockedService, copy_hints};
 use crate::model::manifest::{EnvironmentName, ServiceName};
 use crate::model::plan::{Inventory, Options, Presence, UnknownImages, needed_ids};
 use crate::model::recipe::{LABEL_RECIPE, Recipe};
+use crate::model::source::ServiceSource;
 use crate::store::claim::FolderLock;
 
 /// A set of images.
@@ -34,6 +35,8 @@ pub struct CurrentImages<'c> {
     pub services: &'c BTreeSet<ServiceName>,
     pub folder: &'c FolderLock,
     pub engine: EngineUse,
+    /// Working copies as they were built, instead of their current state.
+    pub built: &'c BTreeMap<ServiceName, ServiceSource>,
 }
 
 impl CurrentImages<'_> {
@@ -71,6 +74,7 @@ impl CurrentImages<'_> {
             test: true,
             trust_commit: self.trust_commit,
             engine: self.engine,
+            built: self.built.clone(),
         };
         let fresh = lock::fresh(self.session, &request, kept, Some(self.folder)).await?;
         if !fresh.unlockable.is_empty() {

@@ -11,13 +11,28 @@ use crate::flow::request::{PlanRequest, PlanSource};
 use crate::flow::session::Session;
 use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::local;
+use crate::flow::sources::local::LocalError;
 use crate::model::event::Event;
 use crate::model::manifest::ServiceName;
 use crate::model::source::ServiceSource;
 use crate::store::claim::FolderLock;
 
-/// Reads the state of the working copies that are built in place.
+/// Reads the state of the working copies that are built in place. It is an error if there are none.
 pub async fn sources(
+    session: &Session,
+    request: &PlanRequest,
+    git: &GitClient,
+    lock: Option<&FolderLock>,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    let found = sources_if_any(session, request, git, lock).await?;
+    if found.is_empty() {
+        return Err(LocalError::None.into());
+    }
+    Ok(found)
+}
+
+/// Reads the state of the working copies that are built in place, which may be none.
+pub async fn sources_if_any(
     session: &Session,
     request: &PlanRequest,
     git: &GitClient,
@@ -38,7 +53,10 @@ pub async fn sources(
     )));
     let found = local::sources(&session.manifest, selected, session.layout.root(), required).await;
     session.events.emit(Event::StageFinished);
-    let found = found?;
+    let found = match found {
+        Err(LocalError::None) => BTreeMap::new(),
+        found => found?,
+    };
     for (name, reference) in &request.references.services {
         if found.contains_key(name) {
             return Err(Failure::usage(format!(

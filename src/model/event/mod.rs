@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::Retrying;
+use crate::base::plural::count_of;
 use crate::base::seconds;
 use crate::model::plan_document::PlanDocument;
 use crate::model::trace::RunTrace;
@@ -27,7 +28,7 @@ pub use unit::{Phase, Unit};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
-    /// The command started; always the first line
+    /// The command started; always the first line of a run
     Started {
         /// The version of xp
         xp: String,
@@ -204,9 +205,27 @@ pub enum Event {
         #[serde(flatten)]
         retrying: Retrying,
     },
+    /// With `--watch`: files changed, so images will be built or deployed
+    WatchChanged {
+        /// The service, or `builders/` and the name of a builder; omitted for the manifest and compose files
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit: Option<Unit>,
+        /// The first changed files, relative to the service's folder
+        files: Vec<String>,
+        /// The number of changed files
+        count: usize,
+    },
+    /// With `--watch`: xp waits for changes; between `finished` of one run and `started` of the next
+    WatchWaiting {
+        /// The watched services
+        #[schemars(with = "Vec<String>")]
+        units: Vec<Unit>,
+        /// The number of watched folders
+        folders: usize,
+    },
     /// Ctrl-C was pressed; running work is being stopped
     Interrupted,
-    /// The command finished; always the last line
+    /// The command finished; always the last line of a run
     Finished {
         /// The exit code of the process
         exit: u8,
@@ -238,6 +257,28 @@ impl Event {
     pub fn stage(text: impl Into<String>) -> Self {
         Self::StageStarted { text: text.into() }
     }
+}
+
+/// Returns the text of [`Event::WatchChanged`], such as `zbackend: src/main.rs changed, and 2 more files`.
+pub fn watch_changed(unit: Option<&Unit>, files: &[String], count: usize) -> String {
+    let before = unit.map(|unit| format!("{unit}: ")).unwrap_or_default();
+    let more = match count.saturating_sub(1) {
+        0 => String::new(),
+        more => format!(", and {}", count_of(more, "more file")),
+    };
+    match files.first() {
+        Some(file) => format!("{before}{file} changed{more}"),
+        None => format!("{before}{} changed", count_of(count, "file")),
+    }
+}
+
+/// Returns the text of [`Event::WatchWaiting`].
+pub fn watch_waiting(units: usize, folders: usize) -> String {
+    format!(
+        "Watching {} ({}). Ctrl-C to stop.",
+        count_of(units, "service"),
+        count_of(folders, "folder")
+    )
 }
 
 /// Returns the name of a sidecar's log, next to those of the phases.

@@ -349,6 +349,8 @@ impl RunRecord {
             Event::Output { .. }
             | Event::SidecarOutput { .. }
             | Event::Progress { .. }
+            | Event::WatchChanged { .. }
+            | Event::WatchWaiting { .. }
             | Event::Interrupted
             | Event::Unknown => {}
         }

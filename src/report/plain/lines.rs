@@ -10,7 +10,7 @@ use super::ci::{CiAnnotation, Level};
 use super::groups::Groups;
 use crate::base::sanitize::sanitized;
 use crate::base::units::elapsed;
-use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary};
+use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary, watch_changed};
 use crate::report::journal::now;
 use crate::report::retry_notices::RetryNotices;
 use crate::report::terminal::transfer::ActiveTransfer;
@@ -76,6 +76,9 @@ impl Lines {
                 if let Some(line) = self.retry_notices.line(retrying, Instant::now()) {
                     self.say(&line);
                 }
+            }
+            Event::WatchChanged { unit, files, count } => {
+                self.say(&sanitized(&watch_changed(unit.as_ref(), files, *count)));
             }
             Event::Interrupted => self.say("interrupted: stopping running steps"),
             Event::UnitWaiting { unit, phase, needs } => {
@@ -175,6 +178,7 @@ impl Lines {
             | Event::SidecarOutput { .. }
             | Event::SidecarEnded { .. }
             | Event::TestReport { .. }
+            | Event::WatchWaiting { .. }
             | Event::Unknown => {}
         }
     }

@@ -12,7 +12,7 @@ use super::screen::Screen;
 use super::transfer::ActiveTransfer;
 use crate::base::sanitize::sanitized;
 use crate::base::units::elapsed;
-use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary};
+use crate::model::event::{Event, Outcome, Phase, Unit, UnitSummary, watch_changed};
 use crate::report::retry_notices::RetryNotices;
 use crate::report::terminal::size::{NoControlEcho, Size, size};
 use crate::report::text::{LineSplitter, first_line, last_lines, padded, paint, shortened, width};
@@ -81,6 +81,9 @@ impl Bars {
             Event::Warning { text } => {
                 let text = format!("warning: {}", sanitized(text));
                 self.print(&paint(&text, self.settings.color));
+            }
+            Event::WatchChanged { unit, files, count } => {
+                self.print(&sanitized(&watch_changed(unit.as_ref(), files, *count)));
             }
             Event::Interrupted => {
                 self.print("interrupted: stopping running steps");
@@ -175,6 +178,7 @@ impl Bars {
             | Event::SidecarOutput { .. }
             | Event::SidecarEnded { .. }
             | Event::TestReport { .. }
+            | Event::WatchWaiting { .. }
             | Event::Unknown => {}
             Event::UnitFinished { unit, ended } => {
                 let is_unit = |slot: &&mut Option<UnitRow>| {

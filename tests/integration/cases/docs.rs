@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+
 use super::contained::image_of_xp;
 use super::first_hour;
 use crate::case::Case;
 use crate::context::Context;
 use crate::language_server::tool;
 use crate::world::Access;
+use crate::xp::RunningXp;
 
 pub const CASES: &[Case] = cases![
     every_command_works,
@@ -38,15 +41,35 @@ fn every_command_works(t: &Context) {
     for page in pages.filter(|page| !page.ends_with(first_hour::PAGE)) {
         for command in commands(&fs::read_to_string(&page).expect("a page")) {
             println!("{}: {command}", page.display());
-            t.program("sh", ["-c", &command])
+            let is_watching = command.contains("--watch");
+            // Ctrl-C goes to xp instead of the shell.
+            let exec = if is_watching { "exec " } else { "" };
+            let xp = t
+                .program("sh", ["-c", &format!("{exec}{command}")])
                 .env("PATH", &path)
                 .env("XBUILDER_IMAGE", image_of_xp(t))
-                .env("XDG_RUNTIME_DIR", t.home())
-                .success();
+                .env("XDG_RUNTIME_DIR", t.home());
+            if is_watching {
+                let text = if command.contains("json") {
+                    "watch-waiting"
+                } else {
+                    "Ctrl-C to stop."
+                };
+                stop_watching(xp.spawn(), text);
+            } else {
+                xp.success();
+            }
             count += 1;
         }
     }
     assert!(count > 15, "only {count} commands were found");
+}
+
+/// Ends `xp build --watch` with Ctrl-C once it waits for changes.
+fn stop_watching(mut running: RunningXp, waiting: &str) {
+    running.wait_for_output(waiting);
+    running.signal(Signal::INT);
+    assert_eq!(running.wait().status.code(), Some(130));
 }
 
 fn the_index_lists_every_page(_: &Context) {

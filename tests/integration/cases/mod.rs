@@ -94,6 +94,7 @@ mod trains;
 mod two_at_once;
 mod verify;
 mod waiting;
+mod watch;
 mod why;
 mod world;
 mod wrapper;
@@ -197,6 +198,7 @@ pub fn all() -> Vec<Case> {
         two_at_once::CASES,
         verify::CASES,
         waiting::CASES,
+        watch::CASES,
         why::CASES,
         world::CASES,
         wrapper::CASES,

@@ -9,6 +9,7 @@ pub mod index_file;
 pub mod move_head;
 pub mod partial_move;
 pub mod quoted_patterns;
+mod source_folders;
 pub mod sparse;
 pub mod stale_locks;
 pub mod state;

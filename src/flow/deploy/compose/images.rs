@@ -71,6 +71,7 @@ impl ComposeTask<'_> {
                 build,
                 trust_commit,
                 local,
+                built,
             } => {
                 let current = CurrentImages {
                     session,
@@ -83,6 +84,7 @@ impl ComposeTask<'_> {
                     } else {
                         EngineUse::Unregistered
                     },
+                    built,
                 };
                 if *build {
                     current.build().await?;

@@ -72,6 +72,8 @@ pub struct ComposeTask<'t> {
 /// The images to deploy, and the file that pins them.
 pub struct PreparedLaunch {
     images: LaunchSet,
+    /// The names and patterns of the services, for the record; empty if all are selected.
+    patterns: Vec<String>,
     override_file: PathBuf,
 }
 
@@ -155,13 +157,18 @@ impl ComposeTask<'_> {
     ) -> Result<PreparedLaunch, Failure> {
         let session = self.session;
         let folder = lock(&session.layout.lock(), &session.events).await?;
+        let mut patterns = self.request.patterns.clone();
         let images = match back {
             Some(back) => {
                 self.check_runs_all(back)?;
                 self.of_deploy(back).await?
             }
             None => {
-                let wanted = self.wanted().await?;
+                let mut wanted = self.wanted().await?;
+                if self.request.is_update && !self.is_running_known(record, &wanted) {
+                    wanted.extend(self.matches.services.keys().cloned());
+                    patterns.clear();
+                }
                 let kept = self.kept(record, &wanted)?;
                 self.images(record, &wanted, &kept, &folder).await?
             }
@@ -175,6 +182,7 @@ impl ComposeTask<'_> {
         })?;
         Ok(PreparedLaunch {
             images,
+            patterns,
             override_file: file,
         })
     }
@@ -195,10 +203,12 @@ impl ComposeTask<'_> {
             patterns,
             mode,
             environment,
+            is_update,
             ..
         } = self.request;
         let is_run = |name: &&ServiceName| self.matches.services.contains_key(*name);
-        if !patterns.is_empty() || !selected.iter().any(|name| is_run(&name)) {
+        let is_complete = patterns.is_empty() && selected.iter().any(|name| is_run(&name));
+        if !is_complete && !is_update {
             let checked =
                 self.project
                     .check_runs(self.session, selected, &self.matches, &self.names);
@@ -240,6 +250,16 @@ impl ComposeTask<'_> {
         let others: Vec<&ServiceName> = others.filter(|name| !wanted.contains(*name)).collect();
         let name = &self.request.environment.name;
         services::kept(self.session, (name, false), record, wanted, &others)
+    }
+
+    /// Returns whether the last deploy succeeded and contains all services that are run but not wanted.
+    fn is_running_known(&self, record: &Record, wanted: &BTreeSet<ServiceName>) -> bool {
+        let mut others = self.matches.services.keys();
+        let last = record.deploys.first();
+        last.is_some_and(|last| {
+            last.state == DeployState::Deployed
+                && others.all(|name| wanted.contains(name) || last.set.services.contains_key(name))
+        })
     }
 
     /// Checks that the compose files run every service of an earlier deploy: others would not be rolled back.

@@ -102,7 +102,7 @@ impl ComposeTask<'_> {
             by: who(self.session),
             manifest: self.manifest_commit(),
             files: None,
-            services: self.request.patterns.clone(),
+            services: prepared.patterns.clone(),
             rollback_to: back,
             unused: self.unused(prepared),
             set: prepared.images.set.clone(),
