@@ -123,8 +123,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Diff(args) => in_session(global, async |it| diff::run(it, &args).await),
         Command::Run(args) => in_session(global, async |it| run::run(it, &args).await),
         Command::Shell(args) => in_session(global, async |it| shell::run(it, &args).await),
-        Command::Logs(args) => in_session(global, async |it| logs::run(it, &args).await),
-        Command::Report(args) => in_session(global, async |it| report::run(it, &args)),
+        Command::Logs(args) => of_past_runs(global, async |it| logs::run(it, &args).await),
+        Command::Report(args) => of_past_runs(global, async |it| report::run(it, &args)),
     }
 }
 
@@ -134,6 +134,16 @@ fn in_session(
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     with_progress(global, OutputArgs::default(), command)
+}
+
+/// Like [`in_session`], for a command that works even if the manifest has become invalid.
+fn of_past_runs(
+    global: &Global,
+    command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    with_settings(global, async |settings| {
+        run_session(settings, Session::of_past_runs, command).await
+    })
 }
 
 /// Like [`in_session`], with the requested output format.
@@ -161,7 +171,7 @@ fn with_output(
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     with_output_settings(global, output, is_run, async |settings| {
-        run_session(settings, command).await
+        run_session(settings, Session::open, command).await
     })
 }
 
@@ -183,10 +193,11 @@ fn with_output_settings(
 
 async fn run_session(
     settings: Settings,
+    open: impl FnOnce(Settings, Interrupts) -> Result<Session, Failure>,
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let style = settings.report.style;
-    let session = Interrupts::listen().and_then(|interrupts| Session::open(settings, interrupts));
+    let session = Interrupts::listen().and_then(|interrupts| open(settings, interrupts));
     let session = session.inspect_err(|failure| {
         if style == OutputStyle::Json {
             print_finished(failure.exit, failure.message());

@@ -1,19 +1,18 @@
 //! Checks the manifest and the local files that it refers to, without any server.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::builder_folders;
 use super::deploy::local_files;
-use super::survey;
-use crate::base::error::{Diagnostic as _, chain};
 use crate::host::settings::Settings;
 use crate::model::check::CheckReport;
 use crate::model::lock::LOCK;
 use crate::model::manifest::error::SourceProblem;
 use crate::model::manifest::{
-    self, BuilderImage, BuilderName, Environment, KustomizeFiles, PartialManifest, Span,
+    self, BuilderImage, BuilderName, Environment, KustomizeFiles, PartialManifest, Service, Span,
 };
-use crate::model::plan::{Folders, folder_problems};
+use crate::model::plan::folder_problems;
 use crate::store::lock_file::LockFile;
 
 /// Checks a manifest, its builder folders and kustomize files, and the lock, which is `x-platform.lock` by default.
@@ -58,31 +57,21 @@ pub fn check(settings: &Settings, file: &Path, lock: Option<&Path>) -> CheckRepo
 
 /// Reads the folder of each builder that a service uses, and returns their number.
 fn check_builders(partial: &mut PartialManifest) -> usize {
-    let mut users: BTreeMap<BuilderName, Vec<Option<Span>>> = BTreeMap::new();
-    let manifest = partial.manifest();
-    for service in manifest.services.values() {
-        for image in service.images() {
-            if let BuilderImage::Folder(name) = image {
-                let spans = users.entry(name.clone()).or_default();
-                spans.push(manifest.span_of_image(service, image));
-            }
-        }
-    }
-    let mut folders = Folders::new();
-    for (builder, spans) in &users {
-        let error = match survey::folder_builder(partial.manifest(), builder) {
-            Ok(folder) => {
-                folders.extend([folder]);
-                continue;
-            }
-            Err(error) => error,
-        };
-        for span in spans.iter().copied() {
-            let message = chain(&error).replace("\n  cause: ", ": ");
-            let problem = problem_at(span, message);
-            partial.report(error.hints().into_iter().fold(problem, SourceProblem::help));
-        }
-    }
+    let images = partial
+        .manifest()
+        .services
+        .values()
+        .flat_map(Service::images);
+    let names: BTreeSet<BuilderName> = images
+        .filter_map(|image| match image {
+            BuilderImage::Folder(name) => Some(name.clone()),
+            BuilderImage::External(_) => None,
+        })
+        .collect();
+    let (folders, unusable) = builder_folders::read(partial.manifest(), &names);
+    unusable
+        .into_iter()
+        .for_each(|problem| partial.report(problem));
     let services = partial.manifest().services.values();
     let problems: Vec<SourceProblem> = services
         .flat_map(|service| folder_problems(service, &folders))
@@ -90,7 +79,7 @@ fn check_builders(partial: &mut PartialManifest) -> usize {
     problems
         .into_iter()
         .for_each(|problem| partial.report(problem));
-    users.len()
+    names.len()
 }
 
 /// Checks the files of environments that are next to the manifest, and returns the number of these environments.

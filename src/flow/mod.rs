@@ -1,6 +1,7 @@
 //! Use cases: select commits, find images, build, lock and deploy.
 
 pub mod build;
+mod builder_folders;
 pub mod changes;
 pub mod check;
 mod compose_program;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
+use super::builder_folders;
 use super::failure::{manifest_failure, plan_failure};
 use super::request::{PlanRequest, PlanSource};
 use super::session::{Clients, Session};
@@ -226,9 +227,10 @@ pub async fn decide(
 
 /// Reads the builder folders used by the services.
 pub fn folders(session: &Session, draft: &PlanDraft<'_>) -> Result<Folders, Failure> {
-    let names = draft.builder_folders().into_iter();
-    let folders = names.map(|name| survey::folder_builder(&session.manifest, &name));
-    let folders = folders.collect::<Result<_, _>>()?;
+    let (folders, problems) = builder_folders::read(&session.manifest, &draft.builder_folders());
+    if let Some(error) = session.manifest.rejected(problems) {
+        return Err(manifest_failure(session, &error));
+    }
     draft
         .check_folder_plugins(&folders)
         .map_err(|error| manifest_failure(session, &error))?;

@@ -65,6 +65,29 @@ impl Session {
         let file = manifest_file(&settings)?;
         let manifest =
             manifest::load(&file).map_err(|error| shown_with_lines(&settings, &error))?;
+        Self::of(settings, interrupts, &file, manifest)
+    }
+
+    /// Like [`open`](Self::open), for a command that only reads past runs: an invalid manifest is just a warning.
+    pub fn of_past_runs(settings: Settings, interrupts: Interrupts) -> Result<Self, Failure> {
+        let file = manifest_file(&settings)?;
+        let (manifest, is_valid) =
+            manifest::salvage(&file).map_err(|error| shown_with_lines(&settings, &error))?;
+        let session = Self::of(settings, interrupts, &file, manifest)?;
+        if !is_valid {
+            let file = session.manifest.file_name();
+            let text = format!("{file} is invalid; `xp check` shows its problems");
+            session.events.emit(Event::warning(text));
+        }
+        Ok(session)
+    }
+
+    fn of(
+        settings: Settings,
+        interrupts: Interrupts,
+        file: &Path,
+        manifest: Manifest,
+    ) -> Result<Self, Failure> {
         let layout = Layout::new(cache_dir(&settings, &manifest));
         for folder in [manifest.folder.as_path(), layout.root()] {
             if folder.to_str().is_none() {
@@ -82,9 +105,9 @@ impl Session {
             manifest: file.display().to_string(),
             trace: trace.clone(),
         };
-        let reporter = Reporter::new(settings.report.clone(), &file, layout.logs(), started);
+        let reporter = Reporter::new(settings.report.clone(), file, layout.logs(), started);
         let events = reporter.events();
-        if let Some(text) = unexpected_manifest(&settings, &file) {
+        if let Some(text) = unexpected_manifest(&settings, file) {
             events.emit(Event::note(text));
         }
         interrupts.show_with(Some(reporter.clone()));

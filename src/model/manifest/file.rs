@@ -26,15 +26,35 @@ pub fn load(file: &Path) -> Result<Manifest, ManifestError> {
 ///
 /// The file cannot be read, or is not YAML.
 pub fn open(file: &Path) -> Result<PartialManifest, ManifestError> {
-    let shown = file.display().to_string();
-    let failed = |problem| ManifestError::unreadable(shown.clone(), problem);
+    parse_file(file, &text_of(file)?)
+}
+
+/// Returns the valid parts of a manifest, and whether they are all of it: enough to find its past runs.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn salvage(file: &Path) -> Result<(Manifest, bool), ManifestError> {
+    let text = text_of(file)?;
+    let partial = parse_file(file, &text).or_else(|_| parse_file(file, "services: {}"))?;
+    let is_complete = partial.problems.is_empty();
+    Ok((partial.manifest, is_complete))
+}
+
+fn text_of(file: &Path) -> Result<String, ManifestError> {
     let missing = "run xp in the folder that contains x-platform.yml or in a subfolder, or pass its path with `-f FILE`";
-    let text = read(file, "manifest", missing).map_err(failed)?;
-    let mut partial = parse_partially(&text, file)?;
+    read(file, "manifest", missing).map_err(|problem| unreadable(file, problem))
+}
+
+fn unreadable(file: &Path, problem: SourceProblem) -> ManifestError {
+    ManifestError::unreadable(file.display().to_string(), problem)
+}
+
+fn parse_file(file: &Path, text: &str) -> Result<PartialManifest, ManifestError> {
+    let mut partial = parse_partially(text, file)?;
     let folder = folder_of(file).map_err(|error| {
-        failed(SourceProblem::without_span(format!(
-            "cannot find the manifest's folder: {error}"
-        )))
+        let message = format!("cannot find the manifest's folder: {error}");
+        unreadable(file, SourceProblem::without_span(message))
     })?;
     let manifest = &mut partial.manifest;
     manifest.file = file

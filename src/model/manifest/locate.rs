@@ -29,7 +29,7 @@ impl Manifest {
         value.or_else(|| Some(self.spans.get(service)?.name))
     }
 
-    /// Returns the span of the first use of an image by a service's scripts.
+    /// Returns the span of the first use of an image by a service.
     pub(crate) fn span_of_image(&self, service: &Service, image: &BuilderImage) -> Option<Span> {
         let is_own = |it: &Builder| it.image.as_ref() == Some(image);
         if service.builder.as_ref().is_some_and(is_own) {
@@ -40,8 +40,11 @@ impl Manifest {
             return item.image_span();
         }
         let mut sidecars = service.sidecar_images();
-        let (name, _) = sidecars.find(|(_, it)| *it == image)?;
-        self.span_of(&service.name, &["sidecars", name.as_str(), "image"])
+        if let Some((name, _)) = sidecars.find(|(_, it)| *it == image) {
+            return self.span_of(&service.name, &["sidecars", name.as_str(), "image"]);
+        }
+        let plugin = service.source.plugin().filter(|it| it.image == *image);
+        plugin.map(|plugin| plugin.span)
     }
 
     /// Returns the span of a value, given as a path from the root.

@@ -47,7 +47,7 @@ pub use self::deploy::{
 };
 pub use self::discovery::{find, foreign_owner, is_outside};
 pub use self::error::ManifestError;
-pub use self::file::{load, open};
+pub use self::file::{load, open, salvage};
 pub use self::name::{BuilderName, EnvironmentName, ServiceName, SidecarName};
 pub use self::render::{InvalidGitPath, MissingInput, PlaceholderValues};
 pub use self::report_pattern::ReportPattern;

@@ -21,6 +21,7 @@ pub const CASES: &[Case] = cases![
     a_job_summary_that_cannot_be_written_is_a_warning,
     reports_contain_no_secrets,
     a_run_that_fails_before_its_plan_is_recorded,
+    past_runs_can_be_read_with_an_invalid_manifest,
 ];
 
 fn every_run_has_a_report(t: &Context) {
@@ -350,4 +351,25 @@ fn a_run_that_fails_before_its_plan_is_recorded(t: &Context) {
     let runs = t.xp(["logs", "--list"]).success().stdout;
     t.xp(["plan"]).env("DOCKER_HOST", nowhere).failure(3);
     assert_eq!(t.xp(["logs", "--list"]).success().stdout, runs);
+}
+
+fn past_runs_can_be_read_with_an_invalid_manifest(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo begun", "false"]);
+    app.build().failure(1);
+    let valid = t.read("x-platform.yml");
+    for invalid in [
+        format!("cacheDir: .xp\nunknown: 1\n{valid}"),
+        "a: [".to_owned(),
+    ] {
+        t.write("x-platform.yml", &invalid);
+        app.build().failure(2);
+        let warning = "x-platform.yml is invalid; `xp check` shows its problems";
+        let junit = t.xp(["report", "--format", "junit"]).success();
+        junit
+            .stdout_contains("failures=\"1\"")
+            .stderr_contains(warning);
+        let log = t.xp(["logs", "app"]).success();
+        log.stdout_contains("begun").stderr_contains(warning);
+    }
+    t.xp(["report", "-f", "nonesuch.yml"]).failure(2);
 }
