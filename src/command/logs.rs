@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::base::error::Failure;
 use crate::base::suggest;
-use crate::base::table::aligned;
+use crate::base::table::{Fit, fitted};
 use crate::base::units::elapsed;
 use crate::cli::LogsArgs;
 use crate::flow::runs::{named, recorded};
@@ -17,7 +17,7 @@ use crate::model::event::{Event, Outcome};
 use crate::model::manifest::ServiceName;
 use crate::model::manifest::select::matches;
 use crate::model::record::{RunRecord, UnitRecord};
-use crate::report::{Replay, RunState, first_line};
+use crate::report::{Replay, RunState, columns, first_line};
 use crate::store::runs::Run;
 
 /// The polling interval for a run in progress.
@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_millis(100);
 pub async fn run(session: &Session, args: &LogsArgs) -> Result<(), Failure> {
     let runs = recorded(session)?;
     if args.list {
-        return super::print(&list(&runs));
+        return super::print(&list(&runs, columns(io::stdout())));
     }
     let mut names = args.names.clone();
     if names.is_empty() {
@@ -224,13 +224,16 @@ async fn follow(
     }
 }
 
-fn list(runs: &[Run]) -> String {
-    let mut rows = vec![
-        ["RUN", "STARTED", "TIME", "RESULT", "COMMAND"]
-            .map(str::to_owned)
-            .to_vec(),
+/// Returns a table of the runs that fits the terminal's width, if any.
+fn list(runs: &[Run], terminal: Option<usize>) -> String {
+    let columns = [
+        ("RUN", Fit::Fixed),
+        ("STARTED", Fit::Optional),
+        ("TIME", Fit::Optional),
+        ("RESULT", Fit::Wrapped),
+        ("COMMAND", Fit::Wrapped),
     ];
-    rows.extend(runs.iter().rev().map(|run| {
+    let rows = runs.iter().rev().map(|run| {
         let record = run.record();
         vec![
             run.number.to_string(),
@@ -245,8 +248,8 @@ fn list(runs: &[Run]) -> String {
             first_line(&result(run, &record)),
             first_line(&record.command),
         ]
-    }));
-    aligned(&rows)
+    });
+    fitted(&columns, rows.collect(), terminal)
 }
 
 fn result(run: &Run, record: &RunRecord) -> String {

@@ -149,7 +149,8 @@ impl Settings {
                 verbose: global.verbose,
                 log_prefix,
                 ci,
-                workspace: of_github(environment::GITHUB_WORKSPACE).map(PathBuf::from),
+                workspace: of_github(environment::GITHUB_WORKSPACE)
+                    .map_or_else(|| current.clone(), PathBuf::from),
                 repository,
                 is_ci: ci != Ci::Plain || variables.is_set(environment::CI),
                 result_display,

@@ -86,8 +86,8 @@ pub struct OutputSettings {
     pub log_prefix: LogPrefix,
     /// The CI system that reads the log.
     pub ci: Ci,
-    /// The folder into which the CI system checked out the repository.
-    pub workspace: Option<PathBuf>,
+    /// The folder into which the CI system checked out the repository; the current folder if it does not say.
+    pub workspace: PathBuf,
     /// The repository that the CI system checked out.
     pub repository: Option<CheckedOutRepository>,
     /// Whether the machine may be gone when the output is read: that of a CI system.
@@ -112,9 +112,9 @@ pub enum ResultDisplay {
 impl OutputSettings {
     /// Returns the path of a file for annotations: relative to the workspace if it is inside.
     pub fn relative_to_workspace(&self, file: &Path) -> PathBuf {
-        let workspace = self.workspace.as_deref();
-        let relative = workspace.and_then(|workspace| file.strip_prefix(workspace).ok());
-        relative.unwrap_or(file).to_owned()
+        file.strip_prefix(&self.workspace)
+            .unwrap_or(file)
+            .to_owned()
     }
 
     /// Returns whether a run ends with a summary table.

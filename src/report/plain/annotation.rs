@@ -91,7 +91,7 @@ mod tests {
 
     fn settings() -> OutputSettings {
         OutputSettings {
-            workspace: Some("/ws".into()),
+            workspace: "/ws".into(),
             repository: CheckedOutRepository::of_github("https://github.com", "x/platform"),
             ..OutputSettings::default()
         }

@@ -687,7 +687,7 @@ fn a_failed_deploy_is_repaired(t: &Context) {
 fn a_changed_compose_file_is_deployed(t: &Context) {
     let platform = ComposePlatform::new(t);
     t.xp(["sync"]).success();
-    let mut watching = Watching::start(
+    let watching = Watching::start(
         t,
         platform.xp(["build", "--local", "--watch", "--deploy", "dev"]),
     );

@@ -147,7 +147,7 @@ fn a_silent_unit_is_reported_as_running() {
 fn a_failure_is_annotated_at_its_line_in_the_manifest() {
     let settings = OutputSettings {
         ci: Ci::GitHub,
-        workspace: Some(PathBuf::from("/ws")),
+        workspace: PathBuf::from("/ws"),
         log_prefix: LogPrefix::None,
         ..OutputSettings::default()
     };
