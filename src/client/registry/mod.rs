@@ -5,6 +5,8 @@
 //! shared client, and every response except the registry's own not-found is an error. The general client
 //! libraries request `/v2/` before each request, create their own HTTP client and hide why a token was refused.
 
+#[allow(dead_code, reason = "plans will use it")]
+mod artifact;
 mod auth;
 mod certificates;
 mod copy;
@@ -33,6 +35,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
+#[allow(unused_imports, reason = "plans will use it")]
+pub use artifact::{Artifact, NewArtifact};
 pub use copy::ImageCopier;
 pub use credentials::{CredentialSource, Credentials};
 pub use error::RegistryError;
