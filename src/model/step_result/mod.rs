@@ -5,7 +5,7 @@ mod key;
 
 use std::collections::BTreeMap;
 
-pub use key::{InvalidStepKey, StepKey};
+pub use key::StepKey;
 
 use crate::model::image::Digest;
 use crate::model::recipe::{LABEL_REVISION, LABEL_SERVICE};

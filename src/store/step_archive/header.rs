@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 
-use tar::{EntryType, Header, PaxExtensions};
+use tar::{EntryType, Header};
 
 use super::ArchiveError;
 use super::times::ModifiedAt;
@@ -102,10 +102,11 @@ impl Entry {
         let mut target = header.as_old().linkname.to_vec();
         target.truncate(target.iter().position(|byte| *byte == 0).unwrap_or(SHORT));
         let mut modified = None;
-        for extension in PaxExtensions::new(&pax[..size as usize]) {
-            let extension = extension.map_err(|_| ArchiveError::damaged("invalid pax header"))?;
-            let value = extension.value_bytes();
-            match extension.key_bytes() {
+        let mut rest = &pax[..size as usize];
+        while !rest.is_empty() {
+            let invalid = || ArchiveError::damaged("invalid pax header");
+            let (key, value, after) = next_record(rest).ok_or_else(invalid)?;
+            match key {
                 b"mtime" => {
                     let text = std::str::from_utf8(value).ok();
                     modified = text.and_then(ModifiedAt::parse);
@@ -114,6 +115,7 @@ impl Entry {
                 b"linkpath" => target = value.to_vec(),
                 _ => return Err(ArchiveError::damaged("unknown field in a pax header")),
             }
+            rest = after;
         }
         let path = checked_path(path)?;
         let damaged = |what: &str| ArchiveError::damaged(format!("{} {what}", path.display()));
@@ -161,6 +163,16 @@ fn record(pax: &mut Vec<u8>, key: &str, value: &[u8]) {
     pax.extend_from_slice(format!("{length} {key}=").as_bytes());
     pax.extend_from_slice(value);
     pax.push(b'\n');
+}
+
+/// Returns the key and the value of the first record, and the records after it. The parser of the `tar` crate does not
+/// accept names with newlines.
+fn next_record(pax: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let space = pax.iter().position(|byte| *byte == b' ')?;
+    let length: usize = std::str::from_utf8(&pax[..space]).ok()?.parse().ok()?;
+    let record = pax.get(space + 1..length)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    Some((&record[..equals], &record[equals + 1..], &pax[length..]))
 }
 
 /// Completes a header. The owner is not kept.

@@ -27,7 +27,7 @@ pub(super) fn place(
         }
     }
     let mut moves = Moves::default();
-    let mut place = || {
+    let place = || {
         for path in missing {
             fs::create_dir(&path).map_err(ArchiveError::file("create", &path))?;
             moves.created.push(path);

@@ -1,6 +1,7 @@
 //! The folder in which an archive is unpacked.
 
 use std::fs::{self, DirBuilder, File};
+use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -23,16 +24,26 @@ impl Staging {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let prefix = format!(".{name}.restore-");
         remove_leftovers(parent, &prefix);
-        let path = parent.join(format!("{prefix}{}", nonce()));
+        let (path, lock) = loop {
+            let path = parent.join(format!("{prefix}{}", nonce()));
+            let failed = || ArchiveError::file("create", &path);
+            // Nobody else can put a link into it.
+            let mut folder = DirBuilder::new();
+            folder.mode(0o700).create(&path).map_err(failed())?;
+            match File::open(&path) {
+                Ok(lock) => {
+                    // Not all file systems have locks.
+                    _ = lock.lock();
+                    // Another process may have seen it before it was locked.
+                    if path.exists() {
+                        break (path, lock);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed()(error)),
+            }
+        };
         let failed = || ArchiveError::file("create", &path);
-        // Nobody else can put a link into it.
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(failed())?;
-        let lock = File::open(&path).map_err(failed())?;
-        // Not all file systems have locks.
-        _ = lock.try_lock();
         for folder in ["new", "old"] {
             fs::create_dir(path.join(folder)).map_err(failed())?;
         }

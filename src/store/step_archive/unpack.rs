@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, Read, Write as _};
+use std::io::{self, BufReader, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
@@ -91,7 +91,7 @@ struct Unpacker<'a, R: Read> {
     top: PathBuf,
     outputs: &'a Outputs,
     blob: &'a OutputsBlob,
-    archive: zstd::Decoder<'static, std::io::BufReader<R>>,
+    archive: zstd::Decoder<'static, BufReader<R>>,
     buffer: Vec<u8>,
     /// The folders that were created; nothing else may have content.
     folders: HashSet<PathBuf>,
