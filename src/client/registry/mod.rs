@@ -5,7 +5,6 @@
 //! shared client, and every response except the registry's own not-found is an error. The general client
 //! libraries request `/v2/` before each request, create their own HTTP client and hide why a token was refused.
 
-#[allow(dead_code, reason = "plans will use it")]
 mod artifact;
 mod auth;
 mod certificates;
@@ -37,8 +36,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
-#[allow(unused_imports, reason = "plans will use it")]
-pub use artifact::{Artifact, NewArtifact};
+pub use artifact::NewArtifact;
 pub use copy::ImageCopier;
 pub use credentials::{CredentialSource, Credentials};
 pub use error::RegistryError;

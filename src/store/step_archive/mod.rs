@@ -5,6 +5,8 @@
 //! Owners and extended attributes are not kept.
 
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod header;
 mod links;
 mod outputs;

@@ -90,7 +90,8 @@ impl Packer<'_, '_> {
     fn append_tree(&mut self, output: &Path) -> Result<(), ArchiveError> {
         self.metadata(output)?;
         let folder = self.folder;
-        for entry in WalkDir::new(folder.join(output)).sort_by_file_name() {
+        let walk = WalkDir::new(folder.join(output)).follow_root_links(false);
+        for entry in walk.sort_by_file_name() {
             let failed = |error: walkdir::Error| {
                 let path = error.path().unwrap_or(output).to_owned();
                 ArchiveError::file("read", &path)(error.into())

@@ -34,7 +34,10 @@ impl TempArchive {
     /// Removes the files of processes that were killed.
     pub(super) fn remove_leftovers(folder: &Path) {
         for (path, _) in names(folder) {
-            if File::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+            // Locked until it is removed.
+            if let Ok(file) = File::open(&path)
+                && file.try_lock().is_ok()
+            {
                 _ = fs::remove_file(path);
             }
         }
