@@ -2,21 +2,20 @@
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, Permissions};
-use std::io::{self, BufReader, Read, Write as _};
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use super::ArchiveError;
-use super::header::{Entry, Kind, padding, read_exact};
+use super::header::{BLOCK, Entry, Kind, padding, read_exact};
 use super::links::stays_inside;
 use super::outputs::Outputs;
 use super::place::place;
 use super::staging::Staging;
-use super::stream::Hashed;
+use super::stream::{CHUNKS, Chunks, decompress};
 use crate::model::step_result::OutputsBlob;
-
-/// The number of bytes that are written at once.
-const CHUNK: usize = 128 * 1024;
 
 /// Restores outputs below `folder` from an archive. Each output replaces what is there.
 ///
@@ -27,40 +26,41 @@ const CHUNK: usize = 128 * 1024;
 ///
 /// The archive has another digest or size, contains anything but these outputs, or a file cannot be written.
 pub fn unpack(
-    from: impl Read,
+    from: impl Read + Send,
     folder: &Path,
     outputs: &[String],
     blob: &OutputsBlob,
 ) -> Result<(), ArchiveError> {
     let outputs = Outputs::parse(outputs)?;
     fs::create_dir_all(folder).map_err(ArchiveError::file("create", folder))?;
-    let folder = &folder
-        .canonicalize()
-        .map_err(ArchiveError::file("read", folder))?;
+    let real = folder.canonicalize();
+    let folder = &real.map_err(ArchiveError::file("read", folder))?;
     let staging = Staging::create(folder)?;
-    // One byte more than expected is enough to detect a longer file.
-    let mut from = Hashed::new(from.take(blob.bytes.saturating_add(1)));
-    let decoder = zstd::Decoder::new(&mut from).map_err(damaged)?;
-    let mut unpacker = Unpacker {
-        top: staging.unpacked(),
-        outputs: &outputs,
-        blob,
-        archive: decoder.single_frame(),
-        buffer: vec![0; CHUNK],
-        folders: HashSet::new(),
-        finished: Vec::new(),
-        links: Vec::new(),
-        bytes: 0,
-        files: 0,
-    };
-    while let Some(entry) = Entry::read(&mut unpacker.archive)? {
-        unpacker.extract(entry)?;
-    }
-    let finished = unpacker.finish()?;
-    io::copy(&mut from, &mut io::sink()).map_err(damaged)?;
-    if from.finish() != (blob.bytes, Some(blob.digest.clone())) {
-        return Err(ArchiveError::damaged("it does not match its digest"));
-    }
+    // Creating files takes about as long as decompressing them.
+    let finished = thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(CHUNKS);
+        let decompressed = scope.spawn(move || decompress(from, blob.bytes, &sender));
+        let unpacker = Unpacker {
+            top: staging.unpacked(),
+            outputs: &outputs,
+            blob,
+            archive: Chunks::new(receiver),
+            folders: HashSet::new(),
+            finished: Vec::new(),
+            links: Vec::new(),
+            bytes: 0,
+            files: 0,
+        };
+        let finished = unpacker.extract_all()?;
+        let found = match decompressed.join() {
+            Ok(found) => found.map_err(damaged)?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        if found != (blob.bytes, Some(blob.digest.clone())) {
+            return Err(ArchiveError::damaged("it does not match its digest"));
+        }
+        Ok(finished)
+    })?;
     // Renaming a folder needs the permission to write to it, so the outputs themselves are set after that.
     let is_moved = |entry: &&Entry| {
         outputs.are_below(&entry.path) || outputs.paths().any(|output| output == entry.path)
@@ -86,13 +86,12 @@ fn set_folders(top: &Path, folders: Vec<&Entry>) -> Result<(), ArchiveError> {
     Ok(())
 }
 
-struct Unpacker<'a, R: Read> {
+struct Unpacker<'a> {
     /// The top folder, to which nobody else writes.
     top: PathBuf,
     outputs: &'a Outputs,
     blob: &'a OutputsBlob,
-    archive: zstd::Decoder<'static, BufReader<R>>,
-    buffer: Vec<u8>,
+    archive: Chunks,
     /// The folders that were created; nothing else may have content.
     folders: HashSet<PathBuf>,
     /// Their entries, whose permissions and times are set last.
@@ -103,7 +102,15 @@ struct Unpacker<'a, R: Read> {
     files: u64,
 }
 
-impl<R: Read> Unpacker<'_, R> {
+impl Unpacker<'_> {
+    /// Extracts all entries, and returns the folders.
+    fn extract_all(mut self) -> Result<Vec<Entry>, ArchiveError> {
+        while let Some(entry) = Entry::read(&mut self.archive)? {
+            self.extract(entry)?;
+        }
+        self.finish()
+    }
+
     fn extract(&mut self, entry: Entry) -> Result<(), ArchiveError> {
         let path = &entry.path;
         let damaged = |what: &str| ArchiveError::damaged(format!("{} {what}", path.display()));
@@ -151,21 +158,16 @@ impl<R: Read> Unpacker<'_, R> {
         let failed = |error| ArchiveError::file("write", &entry.path)(error);
         let mut left = size;
         while left > 0 {
-            let wanted = self
-                .buffer
-                .len()
-                .min(usize::try_from(left).unwrap_or(CHUNK));
-            let read = self
-                .archive
-                .read(&mut self.buffer[..wanted])
-                .map_err(damaged)?;
-            if read == 0 {
+            let limit = usize::try_from(left).unwrap_or(usize::MAX);
+            let bytes = self.archive.next(limit).map_err(damaged)?;
+            if bytes.is_empty() {
                 return Err(ArchiveError::damaged("it ends in a file"));
             }
-            file.write_all(&self.buffer[..read]).map_err(failed)?;
-            left -= read as u64;
+            file.write_all(bytes).map_err(failed)?;
+            left -= bytes.len() as u64;
         }
-        read_exact(&mut self.archive, &mut self.buffer[..padding(size).len()])?;
+        let mut zeros = [0; BLOCK];
+        read_exact(&mut self.archive, &mut zeros[..padding(size).len()])?;
         file.set_permissions(Permissions::from_mode(entry.mode))
             .map_err(failed)?;
         entry.modified.set(&file).map_err(failed)
@@ -173,7 +175,7 @@ impl<R: Read> Unpacker<'_, R> {
 
     /// Creates the links, and returns the folders.
     fn finish(mut self) -> Result<Vec<Entry>, ArchiveError> {
-        if self.archive.read(&mut self.buffer).map_err(damaged)? != 0 {
+        if !self.archive.next(1).map_err(damaged)?.is_empty() {
             return Err(ArchiveError::damaged(
                 "it does not end after its last entry",
             ));

