@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Seek as _;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -49,7 +50,12 @@ pub struct StepRepository {
 impl StepRepository {
     /// Returns the results in a repository, with the logins in a folder.
     pub fn new(repository: &str, docker_config: &Path) -> Self {
-        let retries = Retries::silent(Policy::REQUEST);
+        let policy = Policy {
+            shortest: Duration::from_millis(50),
+            longest: Duration::from_millis(200),
+            ..Policy::REQUEST
+        };
+        let retries = Retries::silent(policy);
         let http = Http::new(&Proxies::default(), Timeouts::default(), retries);
         let settings = RegistrySettings {
             docker_config: Some(docker_config.to_owned()),
