@@ -105,10 +105,13 @@ fn is_download(incoming: &Incoming) -> bool {
     incoming.method == "GET" && incoming.path.contains("/blobs/sha256:")
 }
 
+/// A kind of requests.
+type Kind = fn(&Incoming) -> bool;
+
 /// Starts a gateway that answers the first requests of a kind itself.
 fn failing(
     registry: &Registry,
-    is_affected: fn(&Incoming) -> bool,
+    is_affected: Kind,
     count: usize,
     reply: fn() -> Reply,
 ) -> (Gateway, Arc<AtomicUsize>) {
@@ -364,7 +367,7 @@ fn a_larger_file_is_not_accepted(t: &Context) {
 
 fn failures_of_the_registry_are_retried(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
-    let kinds: [(&str, fn(&Incoming) -> bool); 6] = [
+    let kinds: [(&str, Kind); 6] = [
         ("HEAD", |it| it.method == "HEAD"),
         ("POST", |it| it.method == "POST"),
         ("upload", is_upload),
