@@ -10,12 +10,14 @@ use crate::model::init::{InitOptions, PlatformFolder, ToolFile};
 use crate::model::recipe::Recipe;
 use crate::model::record::RunRecord;
 use crate::model::source::{CommitId, GitReference, GitUrl};
+use crate::model::step_result::StepResult;
 use crate::model::{lock, manifest};
 
 pub use crate::client::engine::fuzzing::dockerignore;
 pub use crate::client::git::fuzzing::refs;
 pub use crate::client::registry::fuzzing::registry;
 pub use crate::report::fuzzing::{log, test_report};
+pub use crate::store::step_archive::fuzzing::step_archive;
 
 /// A manifest: it parses, or its errors contain no control characters.
 pub fn manifest(bytes: &[u8]) {
@@ -170,4 +172,16 @@ pub fn record(bytes: &[u8]) {
 fn assert_printable(text: &str) {
     let is_control = |c: char| c.is_control() && c != '\n' && c != '\t';
     assert!(!text.contains(is_control), "{text:?}");
+}
+
+/// The document of a phase's result: it is read as it was written, and its names can be printed.
+pub fn step_result(bytes: &[u8]) {
+    if let Some(result) = StepResult::from_json(bytes) {
+        assert_printable(&result.service);
+        assert_printable(&result.phase);
+        assert_eq!(
+            StepResult::from_json(result.to_json().as_bytes()),
+            Some(result)
+        );
+    }
 }

@@ -2,10 +2,14 @@
 
 #![expect(clippy::expect_used, reason = "its inputs are its own")]
 
+mod step_results;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+
+pub use step_results::{StepRepository, restore, save, step_tag};
 
 use crate::cli;
 use crate::model::image::{Digest, EngineImage, ImageReference, Labels, PublishedImage, Tag};

@@ -37,6 +37,7 @@ const CASES: &[(&str, Run)] = &[
     ("sidecars", cases::sidecars::run),
     ("sources", cases::sources::run),
     ("watch", cases::watch::run),
+    ("archive", cases::archive::run),
 ];
 
 fn main() -> ExitCode {
@@ -47,6 +48,12 @@ fn main() -> ExitCode {
     {
         let number = |text: &String| text.parse().expect("a number");
         xp::testing::repeat(what, number(services), number(times));
+        return ExitCode::SUCCESS;
+    }
+    if let [word, what, folder, archive] = &arguments[..]
+        && word == cases::archive::ALONE
+    {
+        cases::archive::alone(what, folder, archive);
         return ExitCode::SUCCESS;
     }
     let is_bench = arguments.iter().any(|argument| argument == "--bench");

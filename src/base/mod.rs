@@ -1,5 +1,5 @@
 //! Helpers that know nothing about xp: the caller, errors, plurals, suggestions, tables, units, quoting,
-//! escaping, redaction, path patterns, atomic files.
+//! escaping, redaction, path patterns, atomic files, removal of folders.
 
 pub mod caller;
 pub mod error;
@@ -15,5 +15,6 @@ pub mod shell;
 pub mod suggest;
 pub mod table;
 pub mod task;
+pub mod tree;
 pub mod units;
 pub mod wildmatch;

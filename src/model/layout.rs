@@ -120,6 +120,12 @@ impl Layout {
         self.root.join("remote")
     }
 
+    /// Returns the folder with the results of phases.
+    #[allow(dead_code, reason = "plans will use it")]
+    pub fn steps(&self) -> PathBuf {
+        self.root.join("steps")
+    }
+
     /// Returns the folder of all runs' logs.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")

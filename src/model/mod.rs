@@ -21,6 +21,7 @@ pub mod recipe;
 pub mod record;
 pub mod source;
 pub mod status;
+pub mod step_result;
 pub mod timeline;
 pub mod trace;
 pub mod watch;

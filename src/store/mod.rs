@@ -1,6 +1,9 @@
-//! The `.xp` folder: its layout, its lock, cached facts, past runs, and the manifest's lock file.
+//! The `.xp` folder: its layout, its lock, cached facts, results of phases, past runs, and the manifest's lock file.
 
 pub mod cache;
 pub mod claim;
 pub mod lock_file;
 pub mod runs;
+pub mod step_archive;
+#[allow(dead_code, reason = "plans will use it")]
+pub mod step_results;

@@ -1,5 +1,6 @@
 //! The cases, one per file.
 
+pub mod archive;
 pub mod changed;
 pub mod cold;
 pub mod context;

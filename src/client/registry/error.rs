@@ -151,6 +151,9 @@ pub enum RegistryError {
         #[source]
         source: std::io::Error,
     },
+    /// A file that is uploaded or downloaded cannot be read or written.
+    #[error("cannot read or write a file of an artifact")]
+    File(#[source] std::io::Error),
     /// The image or repository has no registry.
     #[error("{0} does not name a registry")]
     NoRegistry(String),

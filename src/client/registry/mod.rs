@@ -1,14 +1,16 @@
 //! Client for registries (OCI distribution protocol), on the HTTP client that git uses too.
 //!
-//! It handles manifests, configurations for their labels, and copies between registries; the engine pushes and pulls
+//! It handles manifests, configurations for their labels, copies between registries, and artifacts; the engine pushes and pulls
 //! the layers of images that are built. That takes few requests of the protocol, and control over them: one HEAD per image, on connections of a
 //! shared client, and every response except the registry's own not-found is an error. The general client
 //! libraries request `/v2/` before each request, create their own HTTP client and hide why a token was refused.
 
+mod artifact;
 mod auth;
 mod certificates;
 mod copy;
 mod credentials;
+mod download;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -20,6 +22,7 @@ mod resource;
 mod response;
 mod send;
 mod token;
+mod upload;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -33,6 +36,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
+pub use artifact::NewArtifact;
 pub use copy::ImageCopier;
 pub use credentials::{CredentialSource, Credentials};
 pub use error::RegistryError;

@@ -53,6 +53,11 @@ impl Tag {
         }
     }
 
+    /// Returns the tag of a phase's result: `step-<key>`.
+    pub fn from_step(key: &[u8; 32]) -> Self {
+        Self(format!("step-{}", hex::encode(key)))
+    }
+
     /// Returns the tag of a branch.
     ///
     /// Every character outside `[A-Za-z0-9_.-]` becomes `-`. A changed name gets a suffix of `-` and eight digits of

@@ -88,6 +88,7 @@ mod selection;
 mod sidecars;
 mod small;
 mod status;
+mod step_artifacts;
 mod terminal;
 mod test_reports;
 mod trains;
@@ -192,6 +193,7 @@ pub fn all() -> Vec<Case> {
         selection::CASES,
         sidecars::CASES,
         status::CASES,
+        step_artifacts::CASES,
         terminal::CASES,
         test_reports::CASES,
         trains::CASES,

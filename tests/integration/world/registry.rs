@@ -215,6 +215,16 @@ impl Registry {
         fs::remove_dir_all(self.tag(repository, tag)).expect("the tag exists");
     }
 
+    /// Deletes a blob of a repository and its bytes, as damaged storage does.
+    #[track_caller]
+    pub fn lose_blob(&self, repository: &str, digest: &str) {
+        let hex = digest.strip_prefix("sha256:").expect("a SHA-256 digest");
+        let layers = self.repository(repository).join("_layers/sha256");
+        fs::remove_dir_all(layers.join(hex)).expect("the blob of the repository");
+        let blob = self.data.join("blobs/sha256").join(&hex[..2]).join(hex);
+        fs::remove_dir_all(blob).expect("the blob");
+    }
+
     /// Deletes an image by digest.
     #[track_caller]
     pub fn delete_manifest(&self, repository: &str, digest: &str) {

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, ObjectType};
-use walkdir::WalkDir;
 
 use super::checkout::{CheckoutError, CheckoutRequest, check_out};
 use super::submodules::{Submodules, check_out_all};
+use crate::base::tree;
 use crate::client::git::error::GitErrorKind;
 use crate::client::git::progress::OperationContext;
 use crate::client::git::{GitClient, GitError, WorkingCopy};
@@ -204,30 +203,7 @@ fn packed_refs(source: &WorkingCopy, export: &Export<'_>) -> Result<String, GitE
 ///
 /// A file belongs to another user, or is in use.
 pub fn remove_tree(path: &Path) -> Result<(), GitError> {
-    let remove = || -> io::Result<()> {
-        let metadata = match fs::symlink_metadata(path) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
-            metadata => metadata?,
-        };
-        if !metadata.is_dir() {
-            return fs::remove_file(path);
-        }
-        match fs::remove_dir_all(path) {
-            Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-                // WalkDir yields a folder before opening it, so the mode is set in time.
-                for entry in WalkDir::new(path).follow_links(false) {
-                    let Ok(entry) = entry else { continue };
-                    if entry.file_type().is_dir() {
-                        let _ =
-                            fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
-                    }
-                }
-                fs::remove_dir_all(path)
-            }
-            done => done,
-        }
-    };
-    remove().map_err(|cause| {
+    tree::remove(path).map_err(|cause| {
         let error = GitError::new(
             GitErrorKind::Local,
             format!("cannot remove {}", path.display()),
