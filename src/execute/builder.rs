@@ -427,7 +427,7 @@ fn variables(
         ("GIT_CONFIG_KEY_0".to_owned(), "safe.directory".to_owned()),
         ("GIT_CONFIG_VALUE_0".to_owned(), "*".to_owned()),
     ];
-    if let Some(time) = state.commit_time {
+    if let Some(time) = state.commit_time.filter(|_| !step.is_staged) {
         variables.push((SOURCE_DATE_EPOCH.name.to_owned(), time.to_string()));
     }
     if step.ssh && context.caller.ssh_agent.is_some() {

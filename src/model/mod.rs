@@ -21,7 +21,6 @@ pub mod recipe;
 pub mod record;
 pub mod source;
 pub mod status;
-#[allow(dead_code, reason = "plans will use it")]
 pub mod step_result;
 pub mod timeline;
 pub mod trace;

@@ -4,7 +4,5 @@ pub mod cache;
 pub mod claim;
 pub mod lock_file;
 pub mod runs;
-#[allow(dead_code, unused_imports, reason = "plans will use it")]
 pub mod step_archive;
-#[allow(dead_code, reason = "plans will use it")]
 pub mod step_results;

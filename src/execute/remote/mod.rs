@@ -50,6 +50,7 @@ pub(super) struct RemoteFiles {
     /// Paths that are not copied back, relative to the source.
     excluded: Vec<PathBuf>,
     in_place: bool,
+    is_staged: bool,
 }
 
 impl RemoteFiles {
@@ -87,6 +88,7 @@ impl RemoteFiles {
             source: step.source.clone(),
             excluded: vec![PathBuf::from(".git")],
             in_place: step.in_place,
+            is_staged: step.is_staged,
             workdir,
         };
         files.add_caches(context, unit, step, owner).await?;
@@ -102,7 +104,9 @@ impl RemoteFiles {
             files.excluded.push(own.to_owned());
         }
         files.add_mounts(context, step).await?;
-        objects::add_git(&mut files, context, unit, step, state, labels).await?;
+        if !step.is_staged {
+            objects::add_git(&mut files, context, unit, step, state, labels).await?;
+        }
         let is_shared = |item: &&UploadItem| {
             let mut volumes = files.binds.iter();
             volumes.any(|volume| item.to().starts_with(&volume.target))
@@ -272,6 +276,8 @@ impl RemoteFiles {
     ) -> Result<(), StepError> {
         let mut part = match (self.in_place, image) {
             (true, _) => PathBuf::new(),
+            // Its outputs are saved.
+            (false, None) if self.is_staged => PathBuf::new(),
             (false, None) => return Ok(()),
             (false, Some(image)) => self.part(image),
         };

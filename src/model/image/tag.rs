@@ -54,7 +54,6 @@ impl Tag {
     }
 
     /// Returns the tag of a phase's result: `step-<key>`.
-    #[allow(dead_code, reason = "plans will use it")]
     pub fn from_step(key: &[u8; 32]) -> Self {
         Self(format!("step-{}", hex::encode(key)))
     }
