@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::remote::{FilesOwner, RemoteFiles, SharedFiles};
+use super::remote::{FilesOwner, RemoteFiles, SharedFiles, WantedFiles};
 use super::secrets::{self, PluginFiles};
 use super::session_lock::SessionLock;
 use super::state::UnitState;
@@ -326,7 +326,11 @@ impl RunningBuilder {
     pub async fn copy_back(&self, context: &ExecuteContext) -> Result<(), StepError> {
         match self.shared() {
             None => Ok(()),
-            Some(shared) => shared.copy_back(context, &self.unit, None).await,
+            Some(shared) => {
+                shared
+                    .copy_back(context, &self.unit, WantedFiles::None)
+                    .await
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::builder::FoundReports;
 use super::image::BuiltImage;
+use super::remote::WantedFiles;
 use super::script_run::ScriptRun;
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
@@ -11,7 +12,7 @@ use super::turn::{Halt, Turn};
 use super::{ExecuteContext, image, in_place, publish, results, scm, secrets, source};
 use crate::execute::reproduce;
 use crate::model::event::{Event, ImageResult, Outcome, Phase, UnitSummary};
-use crate::model::plan::{ContainerStep, ImageStep, Milestone, RestoreStep, Step, UnitPlan};
+use crate::model::plan::{ContainerStep, Milestone, RestoreStep, Step, UnitPlan};
 use crate::model::trace::TraceParent;
 
 /// How often an image is built while other runs keep replacing what it is built from.
@@ -79,11 +80,12 @@ async fn run_steps(
     while let Some(step) = steps.get(position) {
         // The first other step ends the scripts, and with them the container.
         if !step.is_of_scripts() {
-            let image = match step {
-                Step::Image(image) => Some(image.as_ref()),
-                _ => None,
+            let wanted = match step {
+                Step::Image(image) => WantedFiles::Image(image),
+                _ if image_step.is_some_and(|image| position < image) => WantedFiles::All,
+                _ => WantedFiles::None,
             };
-            if let Err(error) = runner.end_container(image, true).await {
+            if let Err(error) = runner.end_container(wanted, true).await {
                 ended = UnitSummary::failed(error.in_phase(Phase::Container, None));
                 break;
             }
@@ -174,7 +176,7 @@ async fn run_steps(
         }
     }
     let is_done = ended.outcome == Outcome::Done;
-    match runner.end_container(None, is_done).await {
+    match runner.end_container(WantedFiles::None, is_done).await {
         Err(error) if ended.outcome == Outcome::Done => {
             ended = UnitSummary::failed(error.in_phase(Phase::Container, None));
         }
@@ -352,7 +354,7 @@ impl UnitRunner<'_> {
         self.provide(&step.images).await?;
         for step in &step.otherwise {
             if !step.is_of_scripts() {
-                self.end_container(None, true).await?;
+                self.end_container(WantedFiles::None, true).await?;
             }
             self.limit_time(step);
             let done = Box::pin(self.step(step, turn)).await;
@@ -422,7 +424,7 @@ impl UnitRunner<'_> {
     /// scripts succeeded.
     async fn end_container(
         &mut self,
-        image: Option<&ImageStep>,
+        wanted: WantedFiles<'_>,
         is_done: bool,
     ) -> Result<(), StepError> {
         if self.scripts.is_empty() {
@@ -435,7 +437,7 @@ impl UnitRunner<'_> {
             () = self.context.cancel.cancelled() => FoundReports::default(),
         };
         let returned = tokio::select! {
-            returned = scripts.copy_back(self.context, &self.plan.unit, image) => returned,
+            returned = scripts.copy_back(self.context, &self.plan.unit, wanted) => returned,
             // An incomplete copy is detected by the next build.
             () = self.context.cancel.cancelled() => Ok(()),
         };

@@ -1,6 +1,6 @@
 //! Looks for results of phases with `inputs`: on this machine, and in the registries of the services' images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::base::task::joined;
 use crate::client::registry::RegistryClient;
 use crate::model::event::Event;
 use crate::model::image::{Digest, ImageReference};
+use crate::model::manifest::{ScriptPhase, ServiceName};
 use crate::model::plan::{
     Decided, FoundResult, InputsQuery, Presence, ResultQuery, StagedInputs, StepResults,
 };
@@ -32,6 +33,9 @@ const LARGEST_CONTENT: u64 = 32 * 1024 * 1024 * 1024;
 
 /// How long a registry may take: without a response, a phase runs.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the results of the latest images may take: they only explain what changed.
+const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The number of concurrent requests; each registry has its own limit, too.
 const CONCURRENCY: usize = 64;
@@ -74,7 +78,12 @@ pub async fn add(
     session
         .events
         .emit(Event::stage(format!("looking for results of {phases}")));
-    let results = find(Arc::new(store(session)), &clients.registry, wanted).await;
+    let store = Arc::new(store(session));
+    let mut results = find(store, &clients.registry, wanted.clone()).await;
+    let explained = explained(session, &clients.registry, &wanted, &results);
+    if let Ok(found) = tokio::time::timeout(EXPLANATION_TIMEOUT, explained).await {
+        results.previous.extend(found);
+    }
     session.events.emit(Event::StageFinished);
     decided.add_results(results);
     Ok(())
@@ -177,6 +186,36 @@ async fn find(
         }
     }
     results
+}
+
+/// Returns the results of the latest images of services, for phases without results on this machine.
+async fn explained(
+    session: &Session,
+    registry: &RegistryClient,
+    queries: &[ResultQuery],
+    results: &StepResults,
+) -> BTreeMap<(ServiceName, ScriptPhase), StepResult> {
+    let name = |query: &ResultQuery| (query.service.clone(), query.phase);
+    let is_open = |query: &&ResultQuery| {
+        let name = name(query);
+        !results.found.contains_key(&name) && !results.previous.contains_key(&name)
+    };
+    let open: Vec<&ResultQuery> = queries.iter().filter(is_open).collect();
+    let latest: BTreeSet<_> = open.iter().filter_map(|it| it.latest.clone()).collect();
+    let labels = survey::labels(registry, &session.layout, latest.into_iter().collect()).await;
+    let requests = open.into_iter().filter_map(|query| {
+        let artifact = query.earlier(labels.get(query.latest.as_ref()?)?)?;
+        Some(async move {
+            let tag = artifact.tag()?;
+            let request = registry.artifact(artifact.repository(), tag, STEP_ARTIFACT);
+            let result = StepResult::from_json(&request.await.ok()??.document)?;
+            let is_of_phase = result.phase == query.phase.as_str();
+            is_of_phase.then(|| (name(query), result))
+        })
+    });
+    let found = futures_util::stream::iter(requests).buffer_unordered(CONCURRENCY);
+    let found: Vec<_> = found.collect().await;
+    found.into_iter().flatten().collect()
 }
 
 /// What a registry has for a key.

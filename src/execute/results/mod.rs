@@ -288,6 +288,9 @@ async fn unpacked(
     let (files, outputs): (PathBuf, Vec<String>) = (step.files.clone(), step.outputs.clone());
     let store = Arc::clone(&context.steps);
     let done = spawn_blocking(move || {
+        if result.outputs.is_none() && !outputs.is_empty() {
+            return Err(ArchiveError::Damaged("it has no archive".to_owned()));
+        }
         tree::remove(&files).map_err(|error| ArchiveError::Damaged(error.to_string()))?;
         unpack_stored(&result, &outputs, &files, &store)
     });

@@ -243,6 +243,7 @@ impl Decided<'_> {
             (recipe::LABEL_SERVICE.to_owned(), service.name.to_string()),
         ]);
         labels.extend(recipe.map(|recipe| (recipe::LABEL_RECIPE.to_owned(), recipe.to_string())));
+        labels.extend(self.steps_label(candidate));
         if candidate.is_local {
             let folder = layout.root().display().to_string();
             labels.insert(recipe::LABEL_LOCAL.to_owned(), folder);

@@ -9,8 +9,9 @@ use super::{Decided, PlanCandidate};
 use crate::base::plural::abbreviated;
 use crate::base::units::elapsed;
 use crate::model::event::Phase;
-use crate::model::image::{Digest, ImageReference};
+use crate::model::image::{Digest, ImageReference, Labels};
 use crate::model::manifest::{CachedPhase, ManifestError, ScriptPhase, ServiceName};
+use crate::model::recipe::LABEL_STEPS;
 use crate::model::source::{
     CommitId, GitUrl, InputFiles, PathSelection, ResolvedReference, ScopedPattern,
 };
@@ -69,6 +70,18 @@ pub struct ResultQuery {
     pub artifact: Option<ImageReference>,
     /// Whether a result that the registry does not have is pushed.
     pub is_published: bool,
+    /// The service's latest image in the registry, whose label has the keys of its phases.
+    pub latest: Option<ImageReference>,
+}
+
+impl ResultQuery {
+    /// Returns the artifact with the result of another key, given the labels of an image of the service.
+    pub fn earlier(&self, labels: &Labels) -> Option<ImageReference> {
+        let keys: BTreeMap<String, String> = serde_json::from_str(labels.get(LABEL_STEPS)?).ok()?;
+        let key: StepKey = keys.get(self.phase.as_str())?.parse().ok()?;
+        let repository = self.artifact.as_ref()?.repository();
+        Some(repository.tagged(key.tag()))
+    }
 }
 
 /// A result that was found.
@@ -86,7 +99,7 @@ pub struct FoundResult {
 pub struct StepResults {
     /// The results by service and phase.
     pub found: BTreeMap<(ServiceName, ScriptPhase), FoundResult>,
-    /// For phases without one, the last result of this machine, whose inputs were different.
+    /// For phases without one, the last result of this machine or of the latest image, whose inputs were different.
     pub previous: BTreeMap<(ServiceName, ScriptPhase), StepResult>,
 }
 
@@ -319,11 +332,13 @@ impl Decided<'_> {
                 if let (Ok(key), None) = (&key, refused) {
                     let repository = candidate.image.repository();
                     let is_local = candidate.source.local.is_some();
+                    let latest = candidate.names().next();
                     let has_registry = repository.registry().is_some() && !is_local;
                     queries.push(ResultQuery {
                         service: candidate.service.name.clone(),
                         phase,
                         key: key.key,
+                        latest: latest.filter(|_| has_registry),
                         is_published: self.draft.options.push && !candidate.is_local,
                         artifact: has_registry.then(|| repository.tagged(key.key.tag())),
                     });
@@ -382,6 +397,18 @@ impl Decided<'_> {
     pub(super) fn is_restored(&self, candidate: &PlanCandidate<'_>, phase: ScriptPhase) -> bool {
         let verdict = self.phase_verdict(candidate, phase);
         verdict.is_some_and(|verdict| verdict.restored().is_some())
+    }
+
+    /// Returns the label with the keys of a service's phases.
+    pub(super) fn steps_label(&self, candidate: &PlanCandidate<'_>) -> Option<(String, String)> {
+        let verdicts = self.phases.get(&candidate.service.name)?;
+        let keys = verdicts.iter().filter_map(|verdict| {
+            let key = verdict.key.as_ref().ok()?;
+            Some((verdict.phase.as_str(), key.key.to_string()))
+        });
+        let keys: BTreeMap<&str, String> = keys.collect();
+        let text = serde_json::to_string(&keys).ok()?;
+        (!keys.is_empty() && !candidate.is_local).then(|| (LABEL_STEPS.to_owned(), text))
     }
 
     /// Returns the plans of a service's phases with `inputs`.

@@ -253,6 +253,9 @@ fn a_fresh_machine_restores_results_from_the_registry(t: &Context) {
     // A new result of another machine is found by this one.
     app.repository
         .commit(&[("src/main", "new main\n")], "Change");
+    let other = app.fresh_machine();
+    let why = t.xp(["why", "app"]).dir(&other).success().stdout;
+    assert!(why.contains("`build` runs: src/main changed"), "{why}");
     build_on(&app, &runner, engine.host(), &[])
         .success()
         .stdout_contains("1 phase restored");
@@ -288,6 +291,10 @@ fn a_phase_sees_only_its_inputs(t: &Context) {
     t.xp(["build"])
         .failure(1)
         .stderr_contains("app: build: `cat other > made` exited with 1");
+    t.xp(["shell", "--failed", "app"])
+        .stdin("ls; pwd; test -z \"$XP_COMMIT\" && echo none\n")
+        .success()
+        .stdout_contains("src\n/workspace\nnone\n");
     // A failed phase has no result.
     let plan = t.xp(["plan"]).success().stdout;
     assert_eq!(phase(&plan, "build"), "run no result for these inputs");
@@ -460,6 +467,17 @@ fn results_are_restored_on_a_remote_engine(t: &Context) {
         .stdout_contains("1 phase restored");
     assert_eq!(app.ids()[0], first[0]);
     assert_eq!(app.read("out/dist/app"), "one\nnew main\n");
+    // The results of other phases are copied back, too.
+    let phases = Staged::phases().replace(
+        "      build:",
+        "      build: ['cat other modules/a > made']\n      verify:",
+    );
+    let test = "      test:\n        run: ['cat src/main > tested']\n        inputs: [src]\n        outputs: [tested]\n";
+    let prepared = &phases[..phases.find("      verify:").expect("a phase")];
+    app.manifest("", &format!("{prepared}{test}"));
+    super::remote::far(t, t.xp(["build"])).success();
+    assert_eq!(app.read("made"), "other\none\n");
+    assert_eq!(app.read("tested"), "new main\n");
     super::remote::assert_nothing_left(t);
 }
 
