@@ -104,7 +104,8 @@ impl Decided<'_> {
         match verdict.decision {
             Decision::Build => {
                 needed.extend(plugin_unit(candidate));
-                let sidecars = sidecars::units(service, self.draft.options.test);
+                let test = self.draft.options.test;
+                let sidecars = sidecars::units(service, &|phase| test || !phase.is_test());
                 for unit in script_units(service, true).chain(sidecars) {
                     if !needed.contains(&unit) {
                         needed.push(unit);
