@@ -102,6 +102,11 @@ pub struct ImageArgs {
     /// Skip `scripts.test` and `scripts.verify`
     #[arg(long)]
     pub no_test: bool,
+    /// Run all phases with `inputs`, even if their results are known
+    ///
+    /// Their results are saved. `--force` and `--no-cache` imply it for the selected services.
+    #[arg(long, hide_short_help = true)]
+    pub no_restore: bool,
     /// Update branch tags and additional tags only if all services succeed
     ///
     /// Images are pushed with their commit tags as soon as they are built. Tags that move (branch tags, `docker.tags`

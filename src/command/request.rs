@@ -36,6 +36,7 @@ impl From<&ImageArgs> for Options {
             pull: !args.no_pull,
             push: !args.no_push,
             test: !args.no_test,
+            restore: !args.no_restore,
             trust_commit: args.trust_commit,
             all_or_nothing: args.all_or_nothing,
             tags: args.tags.clone(),

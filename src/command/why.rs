@@ -61,7 +61,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     let explanation = draft
         .explain(&service, &inventory, &folders, other)
         .map_err(|error| plan_failure(session, error))?;
-    let plan = plan::decide(session, draft, inventory, folders, &resolved).await;
+    let plan = plan::decide(session, draft, inventory, folders, &resolved, None).await;
     session.reporter.finish();
     let conclusion = plan
         .as_ref()
@@ -107,6 +107,9 @@ fn conclusion(session: &Session, plan: &Plan, service: &ServiceName) -> Option<S
     let planned = plan.units.iter().find(|planned| planned.unit == unit)?;
     let conclusion = format!("{}: {}", planned.decision, planned.reason);
     let service = session.manifest.services.get(service)?;
+    let phases = planned.phases.iter().map(|phase| phase.explanation());
+    let conclusion = std::iter::once(conclusion).chain(phases);
+    let conclusion = conclusion.collect::<Vec<_>>().join("\n");
     let is_built = planned.decision == Decision::Build;
     let images = service.images_of(service.scripts.items());
     Some(match images.first() {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::remote::{FilesOwner, RemoteFiles, SharedFiles};
+use super::remote::{FilesOwner, RemoteFiles, SharedFiles, WantedFiles};
 use super::secrets::{self, PluginFiles};
 use super::session_lock::SessionLock;
 use super::state::UnitState;
@@ -326,7 +326,11 @@ impl RunningBuilder {
     pub async fn copy_back(&self, context: &ExecuteContext) -> Result<(), StepError> {
         match self.shared() {
             None => Ok(()),
-            Some(shared) => shared.copy_back(context, &self.unit, None).await,
+            Some(shared) => {
+                shared
+                    .copy_back(context, &self.unit, WantedFiles::None)
+                    .await
+            }
         }
     }
 
@@ -427,7 +431,7 @@ fn variables(
         ("GIT_CONFIG_KEY_0".to_owned(), "safe.directory".to_owned()),
         ("GIT_CONFIG_VALUE_0".to_owned(), "*".to_owned()),
     ];
-    if let Some(time) = state.commit_time {
+    if let Some(time) = state.commit_time.filter(|_| !step.is_staged) {
         variables.push((SOURCE_DATE_EPOCH.name.to_owned(), time.to_string()));
     }
     if step.ssh && context.caller.ssh_agent.is_some() {

@@ -17,6 +17,7 @@ mod publish;
 mod refused_transfer;
 mod remote;
 mod reproduce;
+mod results;
 mod retry;
 pub mod rollout;
 mod scheduler;
@@ -34,8 +35,9 @@ mod turn;
 mod unit;
 mod used_images;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
@@ -43,6 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use bases::RefreshedBases;
 pub use commits::{CommitsRequest, commits_between};
+pub use results::Uploads;
 pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
 pub use state::UnitState;
@@ -54,9 +57,10 @@ use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
 use crate::execute::path_mapping::PathMapping;
 use crate::model::engine::EngineProperties;
-use crate::model::event::Events;
+use crate::model::event::{Events, Unit};
 use crate::model::layout::Layout;
 use crate::model::trace::RunTrace;
+use crate::store::step_results::StepStore;
 
 /// The clients and settings that steps need.
 pub struct ExecuteContext {
@@ -78,6 +82,12 @@ pub struct ExecuteContext {
     pub transfers: Retries,
     /// How long a push or pull of the engine may make no progress.
     pub transfer_timeout: Duration,
+    /// The results of phases on this machine.
+    pub steps: Arc<StepStore>,
+    /// The results that are being pushed.
+    pub uploads: Uploads,
+    /// The images that were provided because a result could not be read.
+    pub provided: Mutex<BTreeSet<Unit>>,
     /// The event sink.
     pub events: Events,
     /// The paths of xp's own files.

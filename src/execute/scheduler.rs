@@ -56,6 +56,7 @@ pub async fn run(context: Arc<ExecuteContext>, plan: &Plan) {
         };
         finish(&context, unit.plan.unit, UnitSummary { elapsed, ..ended });
     }
+    context.uploads.finish(&context).await;
     // In the order of the plan, which is stable.
     not_started.sort();
     for (_, unit) in not_started {

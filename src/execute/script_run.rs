@@ -7,7 +7,7 @@ use super::builder::{
     self, FoundReports, PreparedContainer, RunningBuilder, local_reports, prepare, remote_reports,
 };
 use super::plugin;
-use super::remote::{FilesOwner, RemoteFiles, SharedFiles};
+use super::remote::{FilesOwner, RemoteFiles, SharedFiles, WantedFiles};
 use super::reproduce;
 use super::sidecars::Sidecars;
 use super::state::UnitState;
@@ -15,7 +15,7 @@ use super::step_error::{StepError, Stop};
 use crate::client::engine::{CreatedContainer, EngineError, Holder};
 use crate::execute::path_mapping::PathMapping;
 use crate::model::event::Unit;
-use crate::model::plan::{ContainerStep, ImageStep, PluginStep, ScriptStep, SidecarsStep, Step};
+use crate::model::plan::{ContainerStep, PluginStep, ScriptStep, SidecarsStep, Step};
 use crate::model::trace::TraceParent;
 
 /// The running containers of a unit's scripts.
@@ -246,17 +246,16 @@ impl ScriptRun {
         self.step.as_ref().is_some_and(|step| step.expects_reports)
     }
 
-    /// Copies the results of scripts back from a remote engine; of an export, only the files that the image is built
-    /// from.
+    /// Copies the results of scripts back from a remote engine; of an export, only those that are wanted.
     pub async fn copy_back(
         &self,
         context: &ExecuteContext,
         unit: &Unit,
-        image: Option<&ImageStep>,
+        wanted: WantedFiles<'_>,
     ) -> Result<(), StepError> {
         match self.shared() {
             None => Ok(()),
-            Some(shared) => shared.copy_back(context, unit, image).await,
+            Some(shared) => shared.copy_back(context, unit, wanted).await,
         }
     }
 

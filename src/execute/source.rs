@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -19,6 +19,10 @@ use crate::client::git::{
 };
 use crate::model::event::{Event, Events, Measure, Phase, Unit};
 use crate::model::plan::{ExportStep, SyncStep};
+
+/// The modification time of files that phases with `inputs` read: before that of any output, so that `make` has nothing
+/// to do after outputs were restored, and the same for every commit. Some formats have no time before 1980.
+const OLD: Duration = Duration::from_secs(946_684_800);
 
 /// The minimum time between progress events: git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -190,6 +194,7 @@ pub async fn run_export(
             url: &step.remote,
             files: &step.export,
             git_dir: &step.git_dir,
+            modified: step.is_old.then(|| UNIX_EPOCH + OLD),
         };
         let exported = export(&client, &working_copy, &wanted, &watch)?;
         let facts = working_copy.commit_facts(step.commit)?;

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
+use super::results::LiveResult;
 use super::used_images::UsedImages;
+use crate::model::event::{Phase, RestoredPhase};
 use crate::model::image::{Digest, ImageReference};
 
 /// A pushed image.
@@ -34,4 +37,10 @@ pub struct UnitState {
     pub objects: Option<PathBuf>,
     /// Its alternates, which must be mounted at the same paths.
     pub borrowed_objects: Vec<PathBuf>,
+    /// The outputs of phases with `inputs`.
+    pub results: BTreeMap<Phase, LiveResult>,
+    /// When the current phase with `inputs` started.
+    pub phase_started: Option<Instant>,
+    /// The phases that were restored.
+    pub restored: Vec<RestoredPhase>,
 }

@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 
 use super::builder::FoundReports;
 use super::image::BuiltImage;
+use super::remote::WantedFiles;
 use super::script_run::ScriptRun;
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
-use super::{ExecuteContext, image, in_place, publish, scm, secrets, source};
+use super::{ExecuteContext, image, in_place, publish, results, scm, secrets, source};
 use crate::execute::reproduce;
 use crate::model::event::{Event, ImageResult, Outcome, Phase, UnitSummary};
-use crate::model::plan::{ContainerStep, ImageStep, Milestone, Step, UnitPlan};
+use crate::model::plan::{ContainerStep, Milestone, RestoreStep, Step, UnitPlan};
 use crate::model::trace::TraceParent;
 
 /// How often an image is built while other runs keep replacing what it is built from.
@@ -31,6 +32,7 @@ pub async fn run_unit(
         let pushed = state.published.as_ref().map(|it| &it.digest);
         let image = plan.image_result(pushed, !state.is_commit_tag_refused);
         ended.image = Some(Box::new(image));
+        results::remove_stage(context, plan).await;
     }
     (ended, state.published)
 }
@@ -78,11 +80,12 @@ async fn run_steps(
     while let Some(step) = steps.get(position) {
         // The first other step ends the scripts, and with them the container.
         if !step.is_of_scripts() {
-            let image = match step {
-                Step::Image(image) => Some(image.as_ref()),
-                _ => None,
+            let wanted = match step {
+                Step::Image(image) => WantedFiles::Image(image),
+                _ if image_step.is_some_and(|image| position < image) => WantedFiles::All,
+                _ => WantedFiles::None,
             };
-            if let Err(error) = runner.end_container(image, true).await {
+            if let Err(error) = runner.end_container(wanted, true).await {
                 ended = UnitSummary::failed(error.in_phase(Phase::Container, None));
                 break;
             }
@@ -173,7 +176,7 @@ async fn run_steps(
         }
     }
     let is_done = ended.outcome == Outcome::Done;
-    match runner.end_container(None, is_done).await {
+    match runner.end_container(WantedFiles::None, is_done).await {
         Err(error) if ended.outcome == Outcome::Done => {
             ended = UnitSummary::failed(error.in_phase(Phase::Container, None));
         }
@@ -186,6 +189,7 @@ async fn run_steps(
         }
         Ok(()) => {}
     }
+    ended.restored = std::mem::take(&mut runner.state.restored);
     ended.only_fetched = steps[..position].iter().all(Step::fetches_source);
     if let (Outcome::Done, Some(folder)) = (ended.outcome, &plan.in_place) {
         in_place::compare(context, &plan.unit, folder).await;
@@ -303,6 +307,15 @@ impl UnitRunner<'_> {
                 let ended = scripts.plugin(context, unit, step, state, trace, stopped);
                 ended.await
             }
+            Step::Stage(step) => results::stage(context, unit, step, self.state).await,
+            Step::Keep(step) => results::keep(context, unit, step, self.state).await,
+            Step::Place(step) => results::place(context, step, self.state).await,
+            Step::Restore(step) => {
+                if !results::restore(context, unit, step, self.state).await? {
+                    self.run_instead(step, turn).await?;
+                }
+                Ok(())
+            }
             Step::Image(step) => {
                 let built = image::build(context, unit, step, self.state);
                 let BuiltImage { used, id } = self.bounded(built).await?;
@@ -330,6 +343,50 @@ impl UnitRunner<'_> {
                 publish::tag_registry(context, unit, image, tags, self.state).await
             }
         }
+    }
+
+    /// Runs a phase whose result cannot be read.
+    async fn run_instead(
+        &mut self,
+        step: &RestoreStep,
+        turn: Option<&Turn<'_>>,
+    ) -> Result<(), Stop> {
+        self.provide(&step.images).await?;
+        for step in &step.otherwise {
+            if !step.is_of_scripts() {
+                self.end_container(WantedFiles::None, true).await?;
+            }
+            self.limit_time(step);
+            let done = Box::pin(self.step(step, turn)).await;
+            if let (Err(Stop::Failed(error)), Step::Script(_) | Step::Plugin(_)) = (done, step) {
+                return Err(self.scripts.explain(error).await.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the engine has images that the plan did not need.
+    async fn provide(&self, images: &[UnitPlan]) -> Result<(), Stop> {
+        for image in images {
+            // Held, because another unit may need the same image.
+            let mut provided = self.context.provided.lock().await;
+            if provided.contains(&image.unit) {
+                continue;
+            }
+            let mut state = UnitState::default();
+            let steps = run_steps(self.context, image, image.first_steps(), &mut state, None);
+            let ended = Box::pin(steps).await;
+            match (ended.outcome, ended.failure) {
+                (Outcome::Done, _) => _ = provided.insert(image.unit.clone()),
+                (_, Some(failed)) => {
+                    let error = StepError::plain(format!("{}: {}", image.unit, failed.message));
+                    let failed = failed.hints.into_iter().fold(error, StepError::hint);
+                    return Err(failed.into());
+                }
+                (_, None) => return Err(Stop::Cancelled),
+            }
+        }
+        Ok(())
     }
 
     /// Returns the shell command that reproduces a step, if there is one.
@@ -367,7 +424,7 @@ impl UnitRunner<'_> {
     /// scripts succeeded.
     async fn end_container(
         &mut self,
-        image: Option<&ImageStep>,
+        wanted: WantedFiles<'_>,
         is_done: bool,
     ) -> Result<(), StepError> {
         if self.scripts.is_empty() {
@@ -380,7 +437,7 @@ impl UnitRunner<'_> {
             () = self.context.cancel.cancelled() => FoundReports::default(),
         };
         let returned = tokio::select! {
-            returned = scripts.copy_back(self.context, &self.plan.unit, image) => returned,
+            returned = scripts.copy_back(self.context, &self.plan.unit, wanted) => returned,
             // An incomplete copy is detected by the next build.
             () = self.context.cancel.cancelled() => Ok(()),
         };

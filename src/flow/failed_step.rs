@@ -245,9 +245,11 @@ impl FailedBuild {
             lines.push("the manifest or the builder has changed since".to_owned());
         }
         let script = self.unit.steps.last();
-        // A plugin is not a command.
-        let is_script =
-            |it: &&StepRecord| SCRIPT_PHASES.contains(&it.phase.as_str()) && step.config.is_none();
+        // A plugin is not a command, and neither is saving outputs.
+        let is_script = |it: &&StepRecord| {
+            let is_save = self.failure.line.is_none() && it.title.starts_with("save ");
+            SCRIPT_PHASES.contains(&it.phase.as_str()) && step.config.is_none() && !is_save
+        };
         let script = script.filter(is_script);
         match (script, &self.failure.reproduce_command) {
             (Some(script), _) => lines.push(format!(
@@ -339,7 +341,13 @@ impl FailedBuild {
         let selected = BTreeSet::from([service.name.clone()]);
         let draft =
             PlanDraft::without_tags(&session.manifest, &selected, sources, options, &variable);
-        let step = draft.script_container(&service.name, item, folders, &session.layout);
+        let step = draft.script_container(
+            &service.name,
+            item,
+            self.failure.phase.of_scripts(),
+            folders,
+            &session.layout,
+        );
         let step = step.map_err(|error| manifest_failure(session, &error))?;
         let step = step.ok_or_else(|| {
             Failure::usage(format!(

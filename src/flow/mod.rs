@@ -21,6 +21,7 @@ pub mod request;
 pub mod runs;
 pub mod session;
 pub mod sources;
+pub mod step_results;
 pub mod survey;
 pub mod watch;
 pub mod workbench;

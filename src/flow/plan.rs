@@ -1,6 +1,7 @@
 //! Stages shared by the commands: resolve, inspect, plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
@@ -14,11 +15,12 @@ use crate::base::plural::count_of;
 use crate::client::engine::Engine;
 use crate::client::git::GitClient;
 use crate::client::retry::Retries;
-use crate::execute::{ExecuteContext, RefreshedBases, Sources};
+use crate::execute::{ExecuteContext, RefreshedBases, Sources, Uploads};
 use crate::flow::sources::commits::{narrow, resolve};
 use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::local_sources;
 use crate::flow::sources::locked::Locked;
+use crate::flow::step_results;
 use crate::flow::survey;
 use crate::flow::survey::prefetch;
 use crate::flow::survey::prefetch::RegistryPrefetch;
@@ -192,7 +194,7 @@ pub async fn plan(
     if let Some(locked) = &resolved.locked {
         locked.check(session, &draft, &inventory, &folders)?;
     }
-    let plan = decide(session, draft, inventory, folders, &resolved).await?;
+    let plan = decide(session, draft, inventory, folders, &resolved, lock).await?;
     Ok(Planned {
         plan,
         clients: resolved.clients,
@@ -207,6 +209,7 @@ pub async fn decide(
     inventory: Inventory,
     folders: Folders,
     resolved: &Resolved,
+    lock: Option<&FolderLock>,
 ) -> Result<Plan, Failure> {
     let failure = |error| plan_failure(session, error);
     let mut decided = draft.decide(inventory, folders).map_err(failure)?;
@@ -215,6 +218,7 @@ pub async fn decide(
     } = &resolved.clients;
     let in_engine = engine.images(decided.engine_builders()).await?;
     decided.add_engine_images(in_engine);
+    step_results::add(session, &mut decided, &resolved.clients, lock).await?;
     let plugins = survey::labels(registry, &session.layout, decided.missing_plugins()).await;
     decided
         .check_plugins(&plugins)
@@ -344,6 +348,9 @@ pub fn context(
         sources: sources(session, clients.git, cancel.clone()),
         transfers: Retries::silent(session.timeout_settings.transfers),
         transfer_timeout: session.timeout_settings.timeouts.transfer,
+        steps: Arc::new(step_results::store(session)),
+        uploads: Uploads::default(),
+        provided: Mutex::default(),
         events: session.events.clone(),
         layout: session.layout.clone(),
         folder: session.manifest.folder.clone(),

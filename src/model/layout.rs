@@ -40,9 +40,14 @@ impl Layout {
         self.root.join("git").join(service.to_string())
     }
 
+    /// Returns the folder in which the phases of a service with `inputs` run.
+    pub fn stage(&self, service: &ServiceName) -> PathBuf {
+        self.root.join("stage").join(service.to_string())
+    }
+
     /// Returns the folders that contain a folder for each service.
-    pub fn folders_of_services(&self) -> [PathBuf; 3] {
-        ["build", "git", "cache"].map(|name| self.root.join(name))
+    pub fn folders_of_services(&self) -> [PathBuf; 4] {
+        ["build", "git", "cache", "stage"].map(|name| self.root.join(name))
     }
 
     /// Returns the folder for clones until they are complete and moved into place.
@@ -121,7 +126,6 @@ impl Layout {
     }
 
     /// Returns the folder with the results of phases.
-    #[allow(dead_code, reason = "plans will use it")]
     pub fn steps(&self) -> PathBuf {
         self.root.join("steps")
     }

@@ -91,6 +91,9 @@ pub struct UnitDocument {
     pub recipe: Option<BTreeMap<String, String>>,
     /// The names of the units that it uses
     pub after: Vec<String>,
+    /// The phases with `inputs`, if the service will be built
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub phases: Vec<PhaseDocument>,
     /// The steps, in order
     pub steps: Vec<StepDocument>,
 }
@@ -130,6 +133,46 @@ pub struct ChangeDocument {
     pub input: String,
     /// The kind of change
     pub change: String,
+}
+
+/// A phase with `inputs`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PhaseDocument {
+    /// The phase
+    pub phase: String,
+    /// Whether it runs
+    pub decision: PhaseDecision,
+    /// The reason, human-readable
+    pub reason: String,
+    /// The key: a digest of everything that the result depends on; omitted if it is unknown
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The commit that it ran on, if its result is restored
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Whether the result comes from the registry
+    #[serde(
+        rename = "registry",
+        default,
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_from_registry: bool,
+    /// How long it ran, in seconds, if its result is restored
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saves_seconds: Option<f64>,
+    /// The files and values that differ from those of the last result on this machine
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+}
+
+/// Whether a phase runs
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PhaseDecision {
+    /// It runs
+    Run,
+    /// Its result is restored, or it passed before
+    Restore,
 }
 
 /// A step

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::text::shortened;
-use crate::base::plural::counted;
+use crate::base::plural::{count_of, counted};
 use crate::base::table::Fit;
 use crate::base::units::elapsed;
-use crate::model::event::{FailedStep, Outcome, Unit, UnitSummary};
+use crate::model::event::{FailedStep, Outcome, RestoredPhase, Unit, UnitSummary};
 use crate::model::plan::{Decision, Detail, Plan, UnitPlan};
 
 /// Longer log lines below a failure are truncated.
@@ -94,8 +94,22 @@ impl Results<'_> {
             (count(NOT_STARTED), NOT_STARTED),
             (self.plan.up_to_date(), "up to date"),
         ];
-        format!("{} in {}\n", counted(&counts), elapsed(took))
+        let restored = restored(self.ended.values().flat_map(|ended| &ended.restored));
+        let restored = restored.map(|text| format!("; {text}")).unwrap_or_default();
+        format!("{} in {}{restored}\n", counted(&counts), elapsed(took))
     }
+}
+
+/// Returns how many phases were restored, and the time that this saved; `None` if there are none.
+pub fn restored<'p>(phases: impl Iterator<Item = &'p RestoredPhase>) -> Option<String> {
+    let saved: Vec<Duration> = phases.map(|phase| phase.saved).collect();
+    (!saved.is_empty()).then(|| {
+        format!(
+            "{} restored, which saved {}",
+            count_of(saved.len(), "phase"),
+            elapsed(saved.iter().sum())
+        )
+    })
 }
 
 const BUILT: &str = "built";

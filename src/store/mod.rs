@@ -5,5 +5,4 @@ pub mod claim;
 pub mod lock_file;
 pub mod runs;
 pub mod step_archive;
-#[allow(dead_code, reason = "plans will use it")]
 pub mod step_results;

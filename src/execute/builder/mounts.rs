@@ -94,10 +94,12 @@ pub(super) fn files(
     for git in &step.git {
         files.push(mounted(&git.source, git.target.display().to_string(), true));
     }
-    if let Some(objects) = &state.objects {
+    let objects = state.objects.as_ref().filter(|_| !step.is_staged);
+    if let Some(objects) = objects {
         files.push(mounted(objects, format!("{workdir}/.git/objects"), true));
     }
-    for objects in &state.borrowed_objects {
+    let borrowed = state.borrowed_objects.iter();
+    for objects in borrowed.filter(|_| !step.is_staged) {
         files.push(mounted(objects, objects.display().to_string(), true));
     }
     for (folder, path) in &step.caches {

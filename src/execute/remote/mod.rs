@@ -50,6 +50,7 @@ pub(super) struct RemoteFiles {
     /// Paths that are not copied back, relative to the source.
     excluded: Vec<PathBuf>,
     in_place: bool,
+    is_staged: bool,
 }
 
 impl RemoteFiles {
@@ -87,6 +88,7 @@ impl RemoteFiles {
             source: step.source.clone(),
             excluded: vec![PathBuf::from(".git")],
             in_place: step.in_place,
+            is_staged: step.is_staged,
             workdir,
         };
         files.add_caches(context, unit, step, owner).await?;
@@ -102,7 +104,9 @@ impl RemoteFiles {
             files.excluded.push(own.to_owned());
         }
         files.add_mounts(context, step).await?;
-        objects::add_git(&mut files, context, unit, step, state, labels).await?;
+        if !step.is_staged {
+            objects::add_git(&mut files, context, unit, step, state, labels).await?;
+        }
         let is_shared = |item: &&UploadItem| {
             let mut volumes = files.binds.iter();
             volumes.any(|volume| item.to().starts_with(&volume.target))
@@ -268,12 +272,14 @@ impl RemoteFiles {
         context: &ExecuteContext,
         unit: &Unit,
         container: FilesOwner<'_>,
-        image: Option<&ImageStep>,
+        wanted: WantedFiles<'_>,
     ) -> Result<(), StepError> {
-        let mut part = match (self.in_place, image) {
-            (true, _) => PathBuf::new(),
-            (false, None) => return Ok(()),
-            (false, Some(image)) => self.part(image),
+        let (mut part, image) = match wanted {
+            // The outputs of a phase are saved.
+            _ if self.in_place || self.is_staged => (PathBuf::new(), None),
+            WantedFiles::None => return Ok(()),
+            WantedFiles::All => (PathBuf::new(), None),
+            WantedFiles::Image(image) => (self.part(image), Some(image)),
         };
         let mut is_retry = false;
         let returned = loop {
@@ -328,6 +334,16 @@ impl RemoteFiles {
     }
 }
 
+/// The files of an export that later steps need.
+#[derive(Clone, Copy)]
+pub enum WantedFiles<'i> {
+    None,
+    /// Other scripts run next.
+    All,
+    /// Those that the image is built from.
+    Image(&'i ImageStep),
+}
+
 /// A container that has the files of a build on a remote engine. Others of the same unit mount its volumes.
 #[derive(Clone, Copy)]
 pub(super) struct SharedFiles<'f> {
@@ -338,14 +354,16 @@ pub(super) struct SharedFiles<'f> {
 }
 
 impl SharedFiles<'_> {
-    /// Copies results back; of an export, only the files that the image is built from.
+    /// Copies results back; of an export, only those that are wanted.
     pub async fn copy_back(
         self,
         context: &ExecuteContext,
         unit: &Unit,
-        image: Option<&ImageStep>,
+        wanted: WantedFiles<'_>,
     ) -> Result<(), StepError> {
-        self.files.copy_back(context, unit, self.owner, image).await
+        self.files
+            .copy_back(context, unit, self.owner, wanted)
+            .await
     }
 }
 

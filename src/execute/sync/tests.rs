@@ -649,6 +649,7 @@ fn export_of(world: &SyncWorld, commit: CommitId) -> Result<PathBuf, GitError> {
         url: &world.url(),
         files: &files,
         git_dir: &git_dir,
+        modified: None,
     };
     let progress = |_| {};
     let exported = export(

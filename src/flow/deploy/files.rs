@@ -217,6 +217,7 @@ async fn exported(
         remote: remote.clone(),
         export: folder.join("files"),
         git_dir: folder.join("files.git"),
+        is_old: false,
     };
     if let Some(parent) = sync.dir.parent() {
         fs::create_dir_all(parent).map_err(|error| {

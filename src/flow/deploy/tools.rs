@@ -178,6 +178,7 @@ fn step(session: &Session, image: crate::model::image::ImageReference) -> Contai
         image,
         source: folder.clone(),
         in_place: false,
+        is_staged: false,
         git: Vec::new(),
         workdir: folder.display().to_string(),
         script_dir: folder.display().to_string(),

@@ -3,6 +3,7 @@
 pub mod commits;
 pub mod current_service;
 pub mod history;
+pub mod input_files;
 pub mod local;
 pub mod local_sources;
 pub mod locked;

@@ -42,9 +42,28 @@ pub struct UnitSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Unit>")]
     pub blocked_by: Option<Box<Unit>>,
+    /// The phases that were not run, because their results were restored
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restored: Vec<RestoredPhase>,
     /// What failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Box<FailedStep>>,
+}
+
+/// A phase that was not run, because it ran before with the same inputs
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RestoredPhase {
+    /// The phase
+    pub phase: Phase,
+    /// The commit that it ran on
+    pub commit: String,
+    /// Whether the result came from the registry
+    #[serde(rename = "registry")]
+    pub is_from_registry: bool,
+    /// How long the phase ran then, in seconds
+    #[serde(rename = "saved_seconds", with = "seconds")]
+    #[schemars(with = "f64")]
+    pub saved: Duration,
 }
 
 impl UnitSummary {
@@ -56,6 +75,7 @@ impl UnitSummary {
             only_fetched: false,
             image: None,
             blocked_by: None,
+            restored: Vec::new(),
             failure: None,
         }
     }

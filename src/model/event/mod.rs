@@ -20,7 +20,7 @@ use crate::base::plural::count_of;
 use crate::base::seconds;
 use crate::model::plan_document::PlanDocument;
 use crate::model::trace::RunTrace;
-pub use ended::{DockerfileLine, FailedStep, Outcome, UnitSummary};
+pub use ended::{DockerfileLine, FailedStep, Outcome, RestoredPhase, UnitSummary};
 pub use image::ImageResult;
 pub use unit::{Phase, Unit};
 
@@ -123,6 +123,14 @@ pub enum Event {
         #[serde(rename = "seconds", with = "seconds")]
         #[schemars(with = "f64")]
         elapsed: Duration,
+    },
+    /// The result of a phase was restored, or the phase passed before, so it was not run
+    PhaseRestored {
+        /// The unit
+        unit: Unit,
+        /// The phase
+        #[serde(flatten)]
+        restored: RestoredPhase,
     },
     /// A container beside the scripts started: a sidecar, or the new image under the service's name
     SidecarStarted {

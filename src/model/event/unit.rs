@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::image::ImageReference;
-use crate::model::manifest::{BuilderName, ServiceName};
+use crate::model::manifest::{BuilderName, ScriptPhase, ServiceName};
 
 /// A unit of work: a service, a builder image or a Kubernetes workload.
 #[derive(
@@ -115,6 +115,17 @@ impl Phase {
         !matches!(self, Self::Sync | Self::Pull | Self::Push | Self::Tag)
     }
 
+    /// Returns the phase of the scripts, if it is one.
+    pub const fn of_scripts(self) -> Option<ScriptPhase> {
+        match self {
+            Self::Prepare => Some(ScriptPhase::Prepare),
+            Self::Build => Some(ScriptPhase::Build),
+            Self::Test => Some(ScriptPhase::Test),
+            Self::Verify => Some(ScriptPhase::Verify),
+            _ => None,
+        }
+    }
+
     /// Returns the phase's name, as in the log's file name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -140,6 +151,17 @@ impl Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl From<ScriptPhase> for Phase {
+    fn from(phase: ScriptPhase) -> Self {
+        match phase {
+            ScriptPhase::Prepare => Self::Prepare,
+            ScriptPhase::Build => Self::Build,
+            ScriptPhase::Test => Self::Test,
+            ScriptPhase::Verify => Self::Verify,
+        }
     }
 }
 

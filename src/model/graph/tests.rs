@@ -62,6 +62,7 @@ fn plan(manifest: &Manifest) -> Plan {
             changes: Vec::new(),
             recipe: None,
             after: Vec::new(),
+            phases: Vec::new(),
             steps: Vec::new(),
             timeout: None,
             held: 0,

@@ -20,6 +20,7 @@ mod graph;
 mod locate;
 mod name;
 pub(crate) mod node;
+mod output_path;
 mod render;
 mod report_pattern;
 mod schema;
@@ -52,7 +53,7 @@ pub use self::name::{BuilderName, EnvironmentName, ServiceName, SidecarName};
 pub use self::render::{InvalidGitPath, MissingInput, PlaceholderValues};
 pub use self::report_pattern::ReportPattern;
 pub use self::schema::{schema, schema_with_plugins};
-pub use self::script::{PluginItem, ScriptItem, ScriptLine};
+pub use self::script::{CachedPhase, PluginItem, ScriptItem, ScriptLine};
 pub use self::secret_name::suggests_secret;
 pub use self::select::UnknownServices;
 pub use self::service::{

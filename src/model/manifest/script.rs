@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::output_path::OutputPath;
 use super::report_pattern::ReportPattern;
 use super::service::{BuilderImage, SecretSource};
 use super::setting::Settings;
 use super::sidecar::ScriptPhase;
 use super::span::Span;
+use crate::model::source::InputPattern;
 
 /// The scripts of a service, run in this order: `verify` after the image is built.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +21,17 @@ pub struct Scripts {
     pub verify: Vec<ScriptItem>,
     /// The JUnit XML files that they write.
     pub reports: Vec<ReportPattern>,
+    /// The phases with `inputs`.
+    pub cached: BTreeMap<ScriptPhase, CachedPhase>,
+}
+
+/// What a phase with `inputs` reads and writes: its result is kept, and restored instead of running it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedPhase {
+    /// The files of the commit that it reads.
+    pub inputs: Vec<InputPattern>,
+    /// The files and folders that it writes.
+    pub outputs: Vec<OutputPath>,
 }
 
 impl Scripts {

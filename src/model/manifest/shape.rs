@@ -293,7 +293,7 @@ struct Secret {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct ScriptsSchema {
     /// Items to run first, such as installing dependencies: shell commands, commands in another image, and plugins.
-    #[schemars(extend("examples" = [["npm ci"]]))]
+    #[schemars(extend("examples" = [["npm ci"], {"run": ["npm ci"], "inputs": ["package.json", "package-lock.json"], "outputs": ["node_modules"]}]))]
     prepare: Option<PhaseSchema>,
     /// Items that build the files for the Dockerfile.
     #[schemars(extend("examples" = [["make build"], [{"run": ["go build"], "image": "golang:1.22"}], [{"plugin": "builders/minify", "with": {"level": 9}}]]))]
@@ -333,8 +333,21 @@ impl JsonSchema for PhaseSchema {
                     "items": items,
                     "examples": [["make build"]],
                 },
+                "inputs": {
+                    "description": "The files that the phase reads, as pathspecs relative to the service's folder, or to the repository root if they start with `/`; `:!` leaves files out. The phase sees only them and the outputs of earlier phases with `inputs`. Its result is kept, and restored as long as nothing that it depends on changed.",
+                    "type": "array",
+                    "items": { "type": "string" },
+                    "examples": [["package.json", "package-lock.json"], ["src", ":!*.md"]],
+                },
+                "outputs": {
+                    "description": "The files and folders that the phase writes, relative to the service's folder, or to the repository root if they start with `/`.",
+                    "type": "array",
+                    "items": { "type": "string" },
+                    "examples": [["node_modules"], ["dist"]],
+                },
             },
             "required": ["run"],
+            "dependencies": { "outputs": ["inputs"] },
             "additionalProperties": false,
         })
     }

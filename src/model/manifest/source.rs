@@ -134,6 +134,7 @@ impl Git {
         PathSelection {
             paths: self.path.iter().chain(&self.include).cloned().collect(),
             exclude: self.exclude.clone(),
+            only: None,
         }
     }
 }

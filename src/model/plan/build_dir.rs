@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::draft::{PlanCandidate, PlanDraft};
 use super::{ExportStep, FetchStep, Folders, PluginCall, Step, SyncStep, builder_image};
 use crate::model::layout::Layout;
-use crate::model::manifest::{Manifest, ScmPlugin, ServiceName, Source};
+use crate::model::manifest::{Manifest, ScmPlugin, Service, ServiceName, Source};
 use crate::model::source::GitMount;
 
 /// The folder that a service is built in.
@@ -14,6 +14,8 @@ pub(super) struct BuildDir {
     pub files: PathBuf,
     /// Whether that is the working copy rather than an export.
     pub in_place: bool,
+    /// Whether it has only the inputs of one phase.
+    pub is_staged: bool,
     /// The commit's Unix time, if no step determines it.
     pub commit_time: Option<i64>,
     /// xp's own folder, if it is inside `files`; not part of the build.
@@ -30,17 +32,14 @@ impl BuildDir {
         steps: &mut Vec<Step>,
     ) -> Self {
         let (service, source) = (candidate.service, candidate.source);
-        let dir = match service.dir.as_os_str().to_str() {
-            // `join(".")` would show up in the output.
-            Some(".") => draft.manifest.folder.clone(),
-            _ => draft.manifest.folder.join(&service.dir),
-        };
+        let dir = draft.source_dir(service);
         if let Some(tree) = &source.local {
             let own = layout.root();
             return Self {
                 excluded: own.starts_with(&dir).then(|| own.to_owned()),
                 files: dir,
                 in_place: true,
+                is_staged: false,
                 commit_time: tree.commit_time,
             };
         }
@@ -65,6 +64,7 @@ impl BuildDir {
                     remote: git.remote.clone(),
                     export: export.clone(),
                     git_dir: layout.git_dir(&service.name),
+                    is_old: !service.scripts.cached.is_empty(),
                 }));
                 None
             }
@@ -84,8 +84,20 @@ impl BuildDir {
         Self {
             files: export,
             in_place: false,
+            is_staged: false,
             commit_time,
             excluded: None,
+        }
+    }
+}
+
+impl PlanDraft<'_> {
+    /// Returns the working copy of a service.
+    pub(super) fn source_dir(&self, service: &Service) -> PathBuf {
+        match service.dir.as_os_str().to_str() {
+            // `join(".")` would show up in the output.
+            Some(".") => self.manifest.folder.clone(),
+            _ => self.manifest.folder.join(&service.dir),
         }
     }
 }

@@ -26,7 +26,7 @@ impl Decided<'_> {
     ///
     /// A query to a registry failed, or a build argument or a variable cannot be rendered.
     pub fn complete(
-        self,
+        mut self,
         builders: &BTreeMap<ImageReference, Presence>,
         layout: &Layout,
     ) -> Result<Plan, PlanError> {
@@ -48,6 +48,7 @@ impl Decided<'_> {
             push: self.draft.options.push,
             refresh_bases: self.draft.options.refresh_bases,
         };
+        let used = self.used_builders();
         for unit in self.builders() {
             let unit_plan = match (&unit, self.folders.get(&unit)) {
                 (_, Some(folder)) => folder.plan(unit.clone(), &self.inventory, builders, mode),
@@ -57,7 +58,11 @@ impl Decided<'_> {
                 }
                 (_, None) => continue,
             };
-            plan.units.push(unit_plan);
+            if used.contains(&unit) {
+                plan.units.push(unit_plan);
+            } else if !unit_plan.steps.is_empty() {
+                self.fallback.insert(unit, unit_plan);
+            }
         }
         plan.units.reserve(self.draft.candidates.len());
         let mut working: HashSet<Unit> = plan.work().map(|it| it.unit.clone()).collect();
@@ -99,11 +104,17 @@ impl Decided<'_> {
         match verdict.decision {
             Decision::Build => {
                 needed.extend(plugin_unit(candidate));
-                let sidecars = sidecars::units(service, self.draft.options.test);
+                let test = self.draft.options.test;
+                let sidecars = sidecars::units(service, &|phase| test || !phase.is_test());
                 for unit in script_units(service, true).chain(sidecars) {
                     if !needed.contains(&unit) {
                         needed.push(unit);
                     }
+                }
+                let restored = self.phase_plans(candidate);
+                if restored.iter().any(|phase| phase.restored.is_some()) {
+                    let used = self.used_units(candidate);
+                    needed.retain(|unit| used.contains(unit));
                 }
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
                 let build_dir =
@@ -164,6 +175,7 @@ impl Decided<'_> {
             changes: verdict.changes.clone(),
             recipe: self.recipe(candidate, verdict.decision),
             after: needed,
+            phases: self.phase_plans(candidate),
             steps,
             timeout: service.timeout,
             held,
@@ -232,6 +244,7 @@ impl Decided<'_> {
             (recipe::LABEL_SERVICE.to_owned(), service.name.to_string()),
         ]);
         labels.extend(recipe.map(|recipe| (recipe::LABEL_RECIPE.to_owned(), recipe.to_string())));
+        labels.extend(self.steps_label(candidate));
         if candidate.is_local {
             let folder = layout.root().display().to_string();
             labels.insert(recipe::LABEL_LOCAL.to_owned(), folder);

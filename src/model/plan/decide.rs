@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::compare::{ComparisonResults, ImageComparison, ImageLookup};
 use super::decision_errors::{DecisionError, DecisionErrors, status_of};
 use super::draft::{PlanCandidate, PlanDraft};
+use super::phases::PhaseVerdict;
 use super::recipe::Folders;
-use super::scripts::{unit_of, units};
-use super::{Decision, Inventory, PlanError, Presence, UnknownImages};
+use super::scripts::{unit_of, units, units_of};
+use super::{Decision, Inventory, PlanError, Presence, UnitPlan, UnknownImages};
 use crate::base::plural::abbreviated;
 use crate::model::event::Unit;
 use crate::model::image::{ImageReference, Tag};
-use crate::model::manifest::ServiceName;
+use crate::model::manifest::{ScriptPhase, ServiceName};
 use crate::model::recipe::{Recipe, RecipeChange, RecipeStatus};
 
 /// The decision for one service, and the reason.
@@ -37,6 +38,10 @@ pub struct Decided<'a> {
     pub comparisons: BTreeMap<ServiceName, ImageComparison>,
     /// The current recipes of all services; with `--trust-commit`, only of those that are built.
     pub recipes: BTreeMap<ServiceName, Recipe>,
+    /// The decisions for phases with `inputs`, by service.
+    pub(super) phases: BTreeMap<ServiceName, Vec<PhaseVerdict>>,
+    /// The plans of images that only phases use whose results are restored.
+    pub(super) fallback: BTreeMap<Unit, UnitPlan>,
     /// The decisions by service; unselected services that no build needs are omitted.
     pub(super) verdicts: BTreeMap<ServiceName, ServiceVerdict>,
 }
@@ -86,6 +91,8 @@ impl<'a> PlanDraft<'a> {
             folders,
             comparisons,
             recipes,
+            phases: BTreeMap::new(),
+            fallback: BTreeMap::new(),
             verdicts,
         })
     }
@@ -457,6 +464,23 @@ impl Decided<'_> {
     /// Returns the builder images that the builds use.
     pub fn builders(&self) -> BTreeSet<Unit> {
         self.builders_of(|_| true)
+    }
+
+    /// Returns those of the builder images that are used if all results can be read that the plan restores.
+    pub(super) fn used_builders(&self) -> BTreeSet<Unit> {
+        let builds = self.builds();
+        let used = builds.flat_map(|candidate| self.used_units(candidate));
+        used.collect()
+    }
+
+    /// Returns the builder images that the build of a service uses, except for restored phases.
+    pub(super) fn used_units(&self, candidate: &PlanCandidate<'_>) -> Vec<Unit> {
+        let test = self.draft.options.test;
+        let runs =
+            |phase: ScriptPhase| (test || !phase.is_test()) && !self.is_restored(candidate, phase);
+        let plugin = plugin_unit(candidate);
+        let units = units_of(candidate.service, &runs).into_iter();
+        units.chain(plugin).collect()
     }
 
     fn builders_of(&self, filter: impl Fn(&PlanCandidate<'_>) -> bool) -> BTreeSet<Unit> {

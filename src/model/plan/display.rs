@@ -103,6 +103,12 @@ impl Plan {
         let mut text = detail.table(self, &heading, |unit| {
             vec![unit.decision.to_string(), unit.reason.clone()]
         });
+        let phases = self.work().filter_map(phases);
+        let phases: Vec<String> = phases.collect();
+        if !phases.is_empty() {
+            text.push('\n');
+            text.push_str(&phases.concat());
+        }
         if detail.steps {
             for unit in self.work() {
                 text.push('\n');
@@ -154,6 +160,27 @@ impl Plan {
         let services = self.units.iter().filter(|unit| unit.commit.is_some());
         services.filter(|unit| unit.steps.is_empty()).count()
     }
+}
+
+/// Returns the phases of a unit with `inputs`, one line each; `None` if there are none.
+fn phases(unit: &UnitPlan) -> Option<String> {
+    if unit.phases.is_empty() {
+        return None;
+    }
+    let mut text = format!("{}\n", unit.unit);
+    for phase in &unit.phases {
+        let decision = match phase.restored {
+            Some(_) => "restore",
+            None => "run",
+        };
+        let line = format!(
+            "  {:<9}  {decision:<7}  {}",
+            phase.phase.as_str(),
+            phase.reason
+        );
+        text.push_str(&format!("{line}\n"));
+    }
+    Some(text)
 }
 
 fn steps(unit: &UnitPlan, folder: &Path) -> String {

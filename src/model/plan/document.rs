@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::{Decision, Plan, UnitPlan};
+use super::{Decision, PhasePlan, Plan, UnitPlan};
 use crate::model::event::Unit;
 use crate::model::recipe::Recipe;
 use crate::model::record::{
-    ChangeDocument, DecisionCounts, DecisionDocument, PLAN_VERSION, PlanDocument, StepDocument,
-    TrainDocument, UnitDocument, UnitKind,
+    ChangeDocument, DecisionCounts, DecisionDocument, PLAN_VERSION, PhaseDecision, PhaseDocument,
+    PlanDocument, StepDocument, TrainDocument, UnitDocument, UnitKind,
 };
 
 impl Plan {
@@ -82,6 +82,7 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
             .collect(),
         recipe: unit.recipe.as_ref().map(recipe),
         after: unit.after.iter().map(ToString::to_string).collect(),
+        phases: unit.phases.iter().map(phase_document).collect(),
         steps: unit
             .steps
             .iter()
@@ -96,5 +97,22 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
                     .collect(),
             })
             .collect(),
+    }
+}
+
+fn phase_document(phase: &PhasePlan) -> PhaseDocument {
+    let restored = phase.restored.as_ref();
+    PhaseDocument {
+        phase: phase.phase.to_string(),
+        decision: match restored {
+            Some(_) => PhaseDecision::Restore,
+            None => PhaseDecision::Run,
+        },
+        reason: phase.reason.clone(),
+        key: phase.key.map(|key| key.to_string()),
+        commit: restored.map(|from| from.commit.clone()),
+        is_from_registry: restored.is_some_and(|from| from.is_from_registry),
+        saves_seconds: restored.map(|from| from.seconds),
+        changes: phase.changes.clone(),
     }
 }

@@ -88,6 +88,21 @@ impl Inventory {
         }
     }
 
+    /// Returns what identifies the engine's image with that name on any machine: its digest in its registry; or else,
+    /// on this machine, its ID.
+    pub fn engine_identity(&self, image: &ImageReference) -> Option<String> {
+        let found = self.in_engine(image)?;
+        let digests = self.engine.iter().filter(|(_, other)| other.id == found.id);
+        let digests = digests.filter_map(|(name, _)| {
+            let (_, digest) = name.split_once('@')?;
+            let digest: Digest = digest.parse().ok()?;
+            let by_digest = image.repository().with_digest(digest.clone());
+            self.in_engine(&by_digest).map(|_| digest)
+        });
+        let first = digests.map(|digest| digest.to_string()).min();
+        Some(first.unwrap_or_else(|| found.id.clone()))
+    }
+
     /// Returns the engine's image with that name.
     pub fn in_engine(&self, image: &ImageReference) -> Option<&EngineImage> {
         let name = image.familiar_name();

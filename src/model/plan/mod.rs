@@ -29,12 +29,16 @@ mod image_names;
 mod inventory;
 mod other_names;
 mod parallel;
+mod phase_key;
+mod phases;
 mod plugins;
 mod recipe;
 mod script_inputs;
 mod scripts;
 mod session;
 mod sidecars;
+mod staged;
+mod staged_step;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -54,13 +58,16 @@ pub use built_from::needed_ids;
 pub use compare::{ComparisonResults, ImageLookup, PartialComparison};
 pub use decide::Decided;
 pub use display::Detail;
+use draft::PlanCandidate;
 pub use draft::PlanDraft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use image_names::ImageNames;
 pub use inventory::{Inventory, Presence, QueryFailure};
+pub use phases::{FoundResult, InputsQuery, PhasePlan, ResultQuery, StagedInputs, StepResults};
 pub(crate) use plugins::{folder_problems, source_problems};
 pub use recipe::Folders;
 pub use session::{builder_image, builder_images, builder_plan};
+pub use staged_step::{KeepStep, PlaceStep, RestoreStep, SavedResult, StageStep};
 pub use step::{
     BaseUse, ContainerStep, ExportStep, FetchStep, ImageStep, NeededImage, PlannedImage,
     PlannedSidecar, PluginCall, PluginStep, PushStep, ScriptStep, SidecarsStep, Step, SyncStep,
@@ -94,6 +101,8 @@ pub struct Options {
     pub push: bool,
     /// Run `scripts.test`.
     pub test: bool,
+    /// Restore results of phases with `inputs` instead of running them.
+    pub restore: bool,
     /// Accept images by their commit tag, regardless of their inputs.
     pub trust_commit: bool,
     /// Set moving tags: the branch's and those of the manifest.
@@ -127,6 +136,7 @@ impl Default for Options {
             pull: true,
             push: true,
             test: true,
+            restore: true,
             trust_commit: false,
             moving_tags: true,
             all_or_nothing: false,
@@ -184,6 +194,8 @@ pub struct UnitPlan {
     pub recipe: Option<Recipe>,
     /// The units that it uses; see [`UnitPlan::waits`] for the steps that wait for them.
     pub after: Vec<Unit>,
+    /// The phases with `inputs`, if the service is built from a commit.
+    pub phases: Vec<PhasePlan>,
     /// The steps, in order; empty if there is nothing to do.
     pub steps: Vec<Step>,
     /// How many of the last steps wait until all units have finished the others: with `--all-or-nothing`, those that

@@ -9,7 +9,8 @@ use super::{FolderBuilder, sidecars};
 use crate::model::event::Unit;
 use crate::model::image::Tag;
 use crate::model::manifest::{
-    BuilderImage, BuilderName, BuilderUser, ManifestError, ServiceName, Template,
+    BuilderImage, BuilderName, BuilderUser, CachedPhase, ManifestError, ScriptPhase, ServiceName,
+    Template,
 };
 use crate::model::recipe::{ContentId, Recipe};
 use crate::model::source::ExcludePattern;
@@ -72,6 +73,21 @@ impl<'a> Input<'a> {
             InputValue::List(items) => recipe.add_list(self.name.clone(), items.iter().copied()),
         }
     }
+}
+
+/// Returns the files that a phase reads and writes as inputs: a phase with `inputs` does not see other files.
+fn file_inputs<'b>(phase: ScriptPhase, cached: &CachedPhase) -> [Input<'b>; 2] {
+    let sorted = |mut items: Vec<String>| {
+        items.sort_unstable();
+        items.join("\n")
+    };
+    let inputs = cached.inputs.iter().map(ToString::to_string).collect();
+    let outputs = cached.outputs.iter().map(ToString::to_string).collect();
+    let name = |key: &str| format!("scripts.{}.{key}", phase.as_str());
+    [
+        Input::text(name("inputs"), sorted(inputs)),
+        Input::text(name("outputs"), sorted(outputs)),
+    ]
 }
 
 impl PlanDraft<'_> {
@@ -162,6 +178,8 @@ impl PlanDraft<'_> {
         self.builder_inputs(candidate, folders, &mut inputs)?;
         for (phase, items) in service.scripts.phases() {
             script_inputs(phase.as_str(), items, folders, &mut inputs);
+            let cached = service.scripts.cached.get(&phase);
+            inputs.extend(cached.into_iter().flat_map(|it| file_inputs(phase, it)));
         }
         self.sidecar_inputs(candidate, folders, &mut inputs)?;
         inputs.push(Input::text("docker.file", service.docker.file.as_str()));

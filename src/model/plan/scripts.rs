@@ -7,7 +7,7 @@ use super::decide::Decided;
 use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::Folders;
 use super::session::builder_image;
-use super::{ContainerStep, PluginStep, ScriptStep, Step, sidecars};
+use super::{ContainerStep, PlaceStep, PluginStep, ScriptStep, Step, sidecars, staged};
 use crate::model::environment;
 use crate::model::event::{Phase, Unit};
 use crate::model::image::ImageReference;
@@ -40,8 +40,62 @@ impl Decided<'_> {
         layout: &Layout,
         at: ScriptsAt,
     ) -> Result<Vec<Step>, ManifestError> {
+        let service = candidate.service;
+        let phases = phases(service, self.draft.options.test);
+        let phases = phases.filter(|(phase, items)| at.has(*phase) && !items.is_empty());
+        let mut steps = Vec::new();
+        let mut together = Vec::new();
+        // Phases with outputs, and how many of them are in the export.
+        let (mut earlier, mut placed) = (Vec::new(), 0);
+        if at == ScriptsAt::AfterImage {
+            earlier.extend(self.phases_with_outputs(candidate));
+            placed = earlier.len();
+        }
+        for (phase, items) in phases {
+            let verdict = self.phase_verdict(candidate, phase);
+            let Some(verdict) = verdict.filter(|verdict| !verdict.is_in_place()) else {
+                if placed < earlier.len() {
+                    steps.push(place(candidate, &earlier[placed..], build_dir));
+                    placed = earlier.len();
+                }
+                together.push((phase, items));
+                continue;
+            };
+            let unstaged = std::mem::take(&mut together);
+            steps.extend(self.phase_steps(candidate, build_dir, layout, &unstaged)?);
+            steps.extend(self.staged_steps(candidate, verdict, items, &earlier, layout)?);
+            if !staged::outputs(candidate, phase).is_empty() {
+                earlier.push(phase);
+            }
+        }
+        steps.extend(self.phase_steps(candidate, build_dir, layout, &together)?);
+        if placed < earlier.len() {
+            steps.push(place(candidate, &earlier[placed..], build_dir));
+        }
+        Ok(steps)
+    }
+
+    /// Returns the phases before the image with `inputs` and outputs.
+    fn phases_with_outputs(&self, candidate: &PlanCandidate<'_>) -> Vec<ScriptPhase> {
+        let phases = self.staged_phases(candidate);
+        let with_outputs = phases.filter(|(phase, cached)| {
+            let verdict = self.phase_verdict(candidate, *phase);
+            let is_live = verdict.is_some_and(|verdict| !verdict.is_in_place());
+            is_live && ScriptsAt::BeforeImage.has(*phase) && !cached.outputs.is_empty()
+        });
+        with_outputs.map(|(phase, _)| phase).collect()
+    }
+
+    /// Returns the steps of phases that run in the same folder.
+    pub(super) fn phase_steps(
+        &self,
+        candidate: &PlanCandidate<'_>,
+        build_dir: &BuildDir,
+        layout: &Layout,
+        phases: &[(ScriptPhase, &[ScriptItem])],
+    ) -> Result<Vec<Step>, ManifestError> {
         let (service, draft) = (candidate.service, &self.draft);
-        let Some(builder) = &service.builder else {
+        let (Some(builder), Some((last, _))) = (&service.builder, phases.last()) else {
             return Ok(Vec::new());
         };
         let mut steps = ScriptSteps {
@@ -54,10 +108,7 @@ impl Decided<'_> {
             started: Vec::new(),
             steps: Vec::new(),
         };
-        let phases = || {
-            let phases = phases(service, draft.options.test);
-            phases.filter(move |(phase, _)| at.has(*phase))
-        };
+        let phases = || phases.iter().copied();
         let items = || phases().flat_map(|(_, items)| items);
         // The builder restores the owner of a plugin's files, so it must outlive the plugin.
         let images = service.images_of(items());
@@ -71,17 +122,38 @@ impl Decided<'_> {
                 steps.add(phase.as_str(), index, item)?;
             }
         }
-        let mut steps = steps.steps;
-        if !steps.is_empty() {
-            steps = match at {
-                ScriptsAt::BeforeImage => draft.with_sidecars(candidate, &self.folders, steps)?,
-                ScriptsAt::AfterImage => {
-                    draft.with_verification(candidate, &self.folders, steps)?
-                }
-            };
+        let steps = steps.steps;
+        let mut steps = match last {
+            _ if steps.is_empty() => steps,
+            ScriptPhase::Verify => draft.with_verification(candidate, &self.folders, steps)?,
+            _ => draft.with_sidecars(candidate, &self.folders, steps)?,
+        };
+        let writes_reports = if service.scripts.has(ScriptPhase::Test) {
+            phases().any(|(phase, _)| phase.is_test())
+        } else {
+            let mut all = service.scripts.phases().into_iter();
+            let later = all.any(|(phase, items)| {
+                phase > *last && phase != ScriptPhase::Verify && !items.is_empty()
+            });
+            !later
+        };
+        for container in steps.iter_mut().filter_map(Step::container_mut) {
+            container.expects_reports &= writes_reports;
         }
         Ok(steps)
     }
+}
+
+/// Returns the step that adds the outputs of phases to the export.
+fn place(candidate: &PlanCandidate<'_>, phases: &[ScriptPhase], build_dir: &BuildDir) -> Step {
+    let outputs = phases.iter();
+    let outputs = outputs.flat_map(|phase| staged::outputs(candidate, *phase));
+    Step::Place(PlaceStep {
+        results: phases.iter().map(|phase| Phase::from(*phase)).collect(),
+        outputs: outputs.collect(),
+        export: build_dir.files.clone(),
+        in_place: build_dir.in_place,
+    })
 }
 
 impl ScriptsAt {
@@ -125,8 +197,16 @@ pub(super) fn unit_of(image: &BuilderImage) -> Unit {
 
 /// Returns the images that a service's scripts and sidecars run in, as units.
 pub(super) fn units(service: &Service, test: bool) -> Vec<Unit> {
-    let mut units: Vec<Unit> = script_units(service, test).collect();
-    for unit in sidecars::units(service, test) {
+    units_of(service, &|phase| test || !phase.is_test())
+}
+
+/// Returns the images that scripts and sidecars of some phases run in, as units.
+pub(super) fn units_of(service: &Service, runs: &dyn Fn(ScriptPhase) -> bool) -> Vec<Unit> {
+    let phases = service.scripts.phases().into_iter();
+    let items = phases.filter(|(phase, _)| runs(*phase));
+    let images = service.images_of(items.flat_map(|(_, items)| items));
+    let mut units: Vec<Unit> = images.into_iter().map(unit_of).collect();
+    for unit in sidecars::units(service, runs) {
         if !units.contains(&unit) {
             units.push(unit);
         }
@@ -250,8 +330,8 @@ impl PlanDraft<'_> {
         layout: &Layout,
     ) -> Result<ContainerStep, ManifestError> {
         let (service, source) = (candidate.service, candidate.source);
-        let mut env = BTreeMap::from([
-            (environment::BUILDER_CI.name.to_owned(), "true".to_owned()),
+        let ci = (environment::BUILDER_CI.name.to_owned(), "true".to_owned());
+        let of_commit = [
             (
                 environment::XP_SERVICE.name.to_owned(),
                 service.name.to_string(),
@@ -272,7 +352,10 @@ impl PlanDraft<'_> {
                 environment::XP_IMAGE.name.to_owned(),
                 candidate.image.to_string(),
             ),
-        ]);
+        ];
+        let mut env = BTreeMap::from([ci]);
+        // They would make every commit's result different.
+        env.extend(of_commit.into_iter().filter(|_| !build_dir.is_staged));
         if let Some(time) = build_dir.commit_time {
             env.insert(
                 environment::SOURCE_DATE_EPOCH.name.to_owned(),
@@ -294,7 +377,12 @@ impl PlanDraft<'_> {
             image,
             source: build_dir.files.clone(),
             in_place: build_dir.in_place,
-            git: git_mounts(candidate, &builder.workdir, layout),
+            is_staged: build_dir.is_staged,
+            git: if build_dir.is_staged {
+                Vec::new()
+            } else {
+                git_mounts(candidate, &builder.workdir, layout)
+            },
             workdir: builder.workdir.clone(),
             script_dir,
             env,

@@ -6,11 +6,12 @@ use super::build_dir::BuildDir;
 use super::builder::{BuilderMode, external_plan};
 use super::draft::PlanDraft;
 use super::scripts::with_plugin;
+use super::staged::StageFolder;
 use super::{ContainerStep, FolderBuilder, Folders, Inventory, Plan, Presence, UnitPlan};
 use crate::model::event::Unit;
 use crate::model::image::{ImageQuery, ImageReference};
 use crate::model::layout::Layout;
-use crate::model::manifest::{BuilderImage, ManifestError, ScriptItem, ServiceName};
+use crate::model::manifest::{BuilderImage, ManifestError, ScriptItem, ScriptPhase, ServiceName};
 
 /// The variable that makes tools non-interactive.
 const CI: &str = "CI";
@@ -30,7 +31,7 @@ impl PlanDraft<'_> {
         folders: &Folders,
         layout: &Layout,
     ) -> Result<Option<ContainerStep>, ManifestError> {
-        let Some(mut step) = self.script_container(service, None, folders, layout)? else {
+        let Some(mut step) = self.script_container(service, None, None, folders, layout)? else {
             return Ok(None);
         };
         let candidate = self.candidate(service);
@@ -43,8 +44,8 @@ impl PlanDraft<'_> {
         Ok(Some(step))
     }
 
-    /// Returns the container of an item of the service's scripts, or else of its builder, with the source files as they
-    /// are; `None` if there is no such image.
+    /// Returns the container of an item of the service's scripts, or else of its builder, with the files of a phase, or
+    /// else the source files, as they are; `None` if there is no such image.
     ///
     /// # Errors
     ///
@@ -53,6 +54,7 @@ impl PlanDraft<'_> {
         &self,
         service: &ServiceName,
         item: Option<&ScriptItem>,
+        phase: Option<ScriptPhase>,
         folders: &Folders,
         layout: &Layout,
     ) -> Result<Option<ContainerStep>, ManifestError> {
@@ -67,7 +69,12 @@ impl PlanDraft<'_> {
             return Ok(None);
         };
         // The files exist already, so the steps that prepare them are not needed.
-        let build_dir = BuildDir::of(candidate, self, folders, layout, &mut Vec::new());
+        let cached = &candidate.service.scripts.cached;
+        let staged = phase.filter(|it| cached.contains_key(it) && candidate.source.local.is_none());
+        let build_dir = match staged {
+            Some(phase) => StageFolder::of(candidate, layout).build_dir(phase),
+            None => BuildDir::of(candidate, self, folders, layout, &mut Vec::new()),
+        };
         let step = self.container(candidate, &build_dir, builder, image, layout)?;
         Ok(Some(match item {
             Some(ScriptItem::Plugin(plugin)) => with_plugin(step, plugin),

@@ -6,18 +6,17 @@ use super::draft::{PlanCandidate, PlanDraft};
 use super::recipe::{Folders, Input, InputValue};
 use super::session::builder_image;
 use super::{PlannedImage, PlannedSidecar, SidecarsStep, Step};
-use crate::model::event::{Phase, Unit};
+use crate::model::event::Unit;
 use crate::model::manifest::{
     BuilderImage, ManifestError, ScriptPhase, Service, ServiceName, Sidecar, SidecarImage,
     SidecarName, SidecarSettings, Template,
 };
 
-/// Returns the units whose images the sidecars of a service need; without `test`, only those that scripts before the
-/// tests reach.
-pub(super) fn units(service: &Service, test: bool) -> Vec<Unit> {
+/// Returns the units whose images the sidecars of some phases of a service need.
+pub(super) fn units(service: &Service, runs: &dyn Fn(ScriptPhase) -> bool) -> Vec<Unit> {
     let used = service
         .used_sidecars()
-        .filter(|(_, sidecar)| is_reached(service, sidecar, test));
+        .filter(|(_, sidecar)| is_reached(service, sidecar, runs));
     let images = used.filter_map(|(_, sidecar)| match &sidecar.image {
         SidecarImage::Image(BuilderImage::Folder(name)) => Some(Unit::Builder(name.clone())),
         SidecarImage::Image(BuilderImage::External(image)) => Some(Unit::External(image.clone())),
@@ -44,9 +43,22 @@ pub(super) fn templates(service: &Service) -> impl Iterator<Item = (String, &Tem
     of_sidecars.chain(own.into_iter().flatten())
 }
 
-fn is_reached(service: &Service, sidecar: &Sidecar, test: bool) -> bool {
+fn is_reached(service: &Service, sidecar: &Sidecar, runs: &dyn Fn(ScriptPhase) -> bool) -> bool {
     let mut phases = sidecar.phases.iter();
-    phases.any(|phase| service.scripts.has(*phase) && (test || !phase.is_test()))
+    phases.any(|phase| service.scripts.has(*phase) && runs(*phase))
+}
+
+/// Returns the images of the sidecars that a phase reaches, except those of services.
+pub(super) fn images(
+    service: &Service,
+    phase: ScriptPhase,
+) -> impl Iterator<Item = &BuilderImage> + use<'_> {
+    let used = service.used_sidecars();
+    let used = used.filter(move |(_, sidecar)| sidecar.phases.contains(&phase));
+    used.filter_map(|(_, sidecar)| match &sidecar.image {
+        SidecarImage::Image(image) => Some(image),
+        SidecarImage::Service { .. } => None,
+    })
 }
 
 /// Returns the start of the names of a sidecar's inputs; see `is_test_input`.
@@ -141,7 +153,7 @@ impl PlanDraft<'_> {
         let mut steps: Vec<Step> = Vec::new();
         let mut started = Vec::new();
         for script in scripts.drain(..) {
-            let phase = script_phase(script.phase());
+            let phase = script.phase().of_scripts();
             let mut containers = Vec::new();
             for (name, sidecar) in &candidate.service.sidecars {
                 let is_wanted = phase.is_some_and(|phase| sidecar.phases.contains(&phase));
@@ -284,15 +296,5 @@ impl PlanDraft<'_> {
 fn mark_containers(steps: &mut [Step]) {
     for container in steps.iter_mut().filter_map(Step::container_mut) {
         container.has_sidecars = true;
-    }
-}
-
-fn script_phase(phase: Phase) -> Option<ScriptPhase> {
-    match phase {
-        Phase::Prepare => Some(ScriptPhase::Prepare),
-        Phase::Build => Some(ScriptPhase::Build),
-        Phase::Test => Some(ScriptPhase::Test),
-        Phase::Verify => Some(ScriptPhase::Verify),
-        _ => None,
     }
 }

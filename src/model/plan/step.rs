@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::ConcurrentPush;
+use super::{ConcurrentPush, KeepStep, PlaceStep, RestoreStep, StageStep};
 use crate::model::event::Phase;
 use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::manifest::{
@@ -30,6 +30,14 @@ pub enum Step {
     Script(ScriptStep),
     /// Run a plugin.
     Plugin(Box<PluginStep>),
+    /// Check the inputs of a phase out into its own folder.
+    Stage(Box<StageStep>),
+    /// Save the outputs of a phase.
+    Keep(Box<KeepStep>),
+    /// Restore the outputs of a phase instead of running it.
+    Restore(Box<RestoreStep>),
+    /// Add the outputs of phases to the export.
+    Place(PlaceStep),
     /// Build an image.
     Image(Box<ImageStep>),
     /// Give the image that was built its names, after it was verified.
@@ -99,6 +107,8 @@ pub struct ExportStep {
     pub export: PathBuf,
     /// The folder for the builder's git directory.
     pub git_dir: PathBuf,
+    /// Whether the files are older than any output of a phase.
+    pub is_old: bool,
 }
 
 /// See [`Step::Fetch`].
@@ -138,6 +148,8 @@ pub struct ContainerStep {
     pub source: PathBuf,
     /// Whether that is the working copy rather than an export.
     pub in_place: bool,
+    /// Whether it has only the inputs of a phase: then nothing that differs between commits is in the environment.
+    pub is_staged: bool,
     /// The read-only mounts that make git work there.
     pub git: Vec<GitMount>,
     /// The mount point of the source.
@@ -386,6 +398,10 @@ impl Step {
             Self::Sidecars(_) => Phase::Sidecars,
             Self::Script(script) => script.phase,
             Self::Plugin(plugin) => plugin.phase,
+            Self::Stage(step) => step.phase,
+            Self::Keep(step) => step.phase,
+            Self::Restore(step) => step.phase,
+            Self::Place(_) => Phase::Export,
             Self::Image(_) => Phase::Image,
             Self::NameImage { .. } | Self::EngineTag { .. } | Self::RegistryTag { .. } => {
                 Phase::Tag
@@ -448,6 +464,16 @@ impl Step {
             }
             Self::Script(step) => step.text.trim_end().to_owned(),
             Self::Plugin(step) => step.describe(),
+            Self::Stage(step) => step.describe(),
+            Self::Keep(step) => step.describe(),
+            Self::Restore(step) => step.describe(),
+            Self::Place(step) => {
+                format!(
+                    "{} into {}",
+                    step.outputs.join(", "),
+                    relative(&step.export)
+                )
+            }
             Self::Image(step) => {
                 let mut command = vec!["docker build".to_owned()];
                 if step.dockerfile != step.context.join("Dockerfile") {

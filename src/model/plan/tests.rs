@@ -12,6 +12,7 @@ mod local;
 mod moves;
 mod names;
 mod parts;
+mod phases;
 mod recipes;
 mod sidecars;
 mod trains;

@@ -73,6 +73,10 @@ impl Step {
             | Self::Sidecars(_)
             | Self::Script(_)
             | Self::Plugin(_)
+            | Self::Stage(_)
+            | Self::Keep(_)
+            | Self::Restore(_)
+            | Self::Place(_)
             | Self::Image(_) => Occupied::Job,
         }
     }
@@ -91,6 +95,17 @@ impl UnitPlan {
             _ => false,
         };
         let (builder, needs) = match &self.steps[position] {
+            // In case the phase has to run.
+            Step::Restore(step) => {
+                let used = image.is_some_and(|image| {
+                    let mut steps = step.otherwise.iter();
+                    steps.any(|step| match step {
+                        Step::Sidecars(step) => starts_needed(step, image),
+                        step => step.container().is_some_and(|it| uses_needed(it, image)),
+                    })
+                });
+                (None, used)
+            }
             Step::Container(container) => {
                 let used = image.is_some_and(|image| uses_needed(container, image));
                 (None, used)

@@ -256,7 +256,14 @@ impl FromStr for Recipe {
 /// Returns whether `--no-test` does without an input. The names of inputs are those of manifest keys; those of a
 /// sidecar start with `build.` if scripts before the tests reach it.
 pub fn is_test_input(name: &str) -> bool {
-    const PREFIXES: [&str; 4] = ["scripts.test[", "scripts.verify[", "sidecars.", "verify."];
+    const PREFIXES: [&str; 6] = [
+        "scripts.test[",
+        "scripts.test.",
+        "scripts.verify[",
+        "scripts.verify.",
+        "sidecars.",
+        "verify.",
+    ];
     matches!(name, "scripts.test" | "scripts.verify")
         || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -314,6 +321,7 @@ mod tests {
             ("docker.file", "Dockerfile"),
             ("scripts.build", "make"),
             ("scripts.test", "make test"),
+            ("scripts.test.inputs", "src"),
             ("scripts.verify", "./smoke"),
             ("sidecars.db.image", "postgres:16"),
             ("verify.env.X", "1"),

@@ -22,6 +22,8 @@ pub const LABEL_SERVICE: &str = "x-platform.service";
 pub const LABEL_RECIPE: &str = "x-platform.recipe";
 /// The label with the images of needed services that were used: a JSON object with the engine's image ID by service.
 pub const LABEL_NEEDED_IMAGES: &str = "x-platform.needs";
+/// The label with the keys of the phases with `inputs`: a JSON object with the key by phase.
+pub const LABEL_STEPS: &str = "x-platform.steps";
 /// The label with the base images that were used, if all their digests are known: a JSON object with the digest in the
 /// registry by name.
 pub const LABEL_BASES: &str = "x-platform.bases";

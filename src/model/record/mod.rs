@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::model::event::Event;
 pub use crate::model::plan_document::{
-    ChangeDocument, DecisionCounts, DecisionDocument, PLAN_VERSION, PlanDocument, StepDocument,
-    TrainDocument, UnitDocument, UnitKind,
+    ChangeDocument, DecisionCounts, DecisionDocument, PLAN_VERSION, PhaseDecision, PhaseDocument,
+    PlanDocument, StepDocument, TrainDocument, UnitDocument, UnitKind,
 };
 #[cfg(test)]
 pub use run::WaitRecord;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{EventLine, PlanDocument, UnitKind};
-use crate::model::event::{Event, FailedStep, ImageResult, Outcome, Phase, Unit, sidecar_log};
+use crate::model::event::{
+    Event, FailedStep, ImageResult, Outcome, Phase, RestoredPhase, Unit, sidecar_log,
+};
 use crate::model::source::ReferenceOrigin;
 use crate::model::trace::RunTrace;
 
@@ -73,6 +75,8 @@ pub struct UnitRecord {
     pub waits: Vec<WaitRecord>,
     /// The containers beside its scripts, by start time.
     pub sidecars: Vec<SidecarRecord>,
+    /// The phases that were not run, because their results were restored.
+    pub restored: Vec<RestoredPhase>,
     /// The test reports that were kept, in order: paths relative to the service's folder.
     pub reports: Vec<String>,
 }
@@ -285,6 +289,9 @@ impl RunRecord {
                     done: false,
                 });
             }
+            Event::PhaseRestored { unit, restored } => {
+                self.unit_mut(&unit, at).restored.push(restored);
+            }
             Event::SidecarStarted {
                 unit,
                 sidecar,
@@ -373,6 +380,7 @@ impl RunRecord {
                     steps: Vec::new(),
                     waits: Vec::new(),
                     sidecars: Vec::new(),
+                    restored: Vec::new(),
                     reports: Vec::new(),
                 });
                 self.units.len() - 1

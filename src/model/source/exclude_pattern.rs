@@ -3,95 +3,52 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::base::wildmatch::pathspec_match;
+use super::Pathspec;
 
 /// A pattern of files that do not matter to a service: a pathspec of git without magic, relative to the repository root.
-///
-/// Without wildcards, it is a file or a folder with everything in it. Otherwise it matches whole paths of files; `*`
-/// matches slashes, too, so that `*.md` matches in every folder.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ExcludePattern(String);
+pub struct ExcludePattern(Pathspec);
 
 impl ExcludePattern {
     /// Returns whether the file or submodule at a path is excluded.
     pub fn matches(&self, path: &[u8]) -> bool {
-        self.covers(path) || self.has_wildcards() && pathspec_match(self.0.as_bytes(), path)
+        self.0.matches(path)
     }
 
     /// Returns whether a path and everything below it is excluded, as far as that is certain without listing files.
     pub fn covers(&self, path: &[u8]) -> bool {
-        let rest = path.strip_prefix(self.0.as_bytes());
-        rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        self.0.covers(path)
     }
 
     /// Returns whether the pattern can match a path at or below one of these; true if none are given.
     pub fn may_match_below(&self, paths: &[String]) -> bool {
-        let start = self.0.find(WILDCARDS).unwrap_or(self.0.len());
-        let start = &self.0[..start];
-        let meets = |path: &String| {
-            if self.has_wildcards() {
-                start.starts_with(path.as_str()) || path.starts_with(start)
-            } else {
-                self.covers(path.as_bytes()) || Self(path.clone()).covers(start.as_bytes())
-            }
-        };
-        paths.is_empty() || paths.iter().any(meets)
-    }
-
-    fn has_wildcards(&self) -> bool {
-        self.0.contains(WILDCARDS)
+        paths.is_empty() || paths.iter().any(|path| self.0.may_match_below(path))
     }
 
     /// Returns the normalized text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 }
-
-const WILDCARDS: [char; 3] = ['*', '?', '['];
 
 impl FromStr for ExcludePattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let invalid = |why: &str| Err(format!("invalid pattern `{text}`: {why}"));
+        let invalid = |why: &str| format!("invalid pattern `{text}`: {why}");
         if text.starts_with(['/', '~']) {
-            return invalid("must be relative to the repository root, without a leading `/`");
-        }
-        if text.starts_with('!') {
-            return invalid("`!` is not supported; list only what does not matter");
-        }
-        if text.starts_with(':') {
-            return invalid("magic such as `:(icase)` is not supported");
-        }
-        if text.contains('\\') || text.chars().any(char::is_control) {
-            return invalid("must not contain backslashes or control characters");
-        }
-        let parts = text.split('/');
-        let parts: Vec<&str> = parts.filter(|part| !matches!(*part, "" | ".")).collect();
-        if parts.contains(&"..") {
-            return invalid("must not contain `..`");
-        }
-        let pattern = parts.join("/");
-        if pattern.chars().all(|c| c == '*') {
-            return invalid("excludes the whole repository");
-        }
-        if pattern.contains(WILDCARDS) && text.ends_with('/') {
-            return Err(format!(
-                "invalid pattern `{text}`: with wildcards, it must match files; write `{pattern}/*`"
+            return Err(invalid(
+                "must be relative to the repository root, without a leading `/`",
             ));
         }
-        let mut rest = pattern.as_str();
-        while let Some((_, class)) = rest.split_once('[') {
-            // A leading `]` is a member.
-            let members = class.strip_prefix(['!', '^']).unwrap_or(class);
-            let Some(end) = members.char_indices().skip(1).find(|(_, c)| *c == ']') else {
-                return invalid("`[` without `]`");
-            };
-            if members[..end.0].contains("[:") {
-                return invalid("classes such as `[:digit:]` are not supported; write `[0-9]`");
-            }
-            rest = &members[end.0..];
+        if text.starts_with('!') {
+            return Err(invalid(
+                "`!` is not supported; list only what does not matter",
+            ));
+        }
+        let pattern = Pathspec::parse(text).map_err(|why| invalid(&why))?;
+        if pattern.is_everything() {
+            return Err(invalid("excludes the whole repository"));
         }
         Ok(Self(pattern))
     }
@@ -99,7 +56,7 @@ impl FromStr for ExcludePattern {
 
 impl fmt::Display for ExcludePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 

@@ -5,7 +5,10 @@
 mod commit;
 mod exclude_pattern;
 mod git_folders;
+mod input_files;
+mod input_pattern;
 mod path_selection;
+mod pathspec;
 mod plugin_answer;
 mod reference;
 mod remote;
@@ -17,7 +20,10 @@ mod url;
 pub use commit::CommitId;
 pub use exclude_pattern::ExcludePattern;
 pub use git_folders::{CommonDir, GitFolders, GitLink, GitMount};
+pub use input_files::{InputFile, InputFiles};
+pub use input_pattern::{InputPattern, ScopedPattern};
 pub use path_selection::PathSelection;
+pub use pathspec::Pathspec;
 pub use plugin_answer::{
     FetchedFacts, PluginAnswers, PluginQuery, PluginReference, fetch_config, parse_answers,
     parse_facts, resolve_config,

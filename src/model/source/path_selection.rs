@@ -1,6 +1,6 @@
 //! The part of a repository that a service consists of.
 
-use super::ExcludePattern;
+use super::{ExcludePattern, ScopedPattern};
 
 /// The files of a repository that belong to a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -9,6 +9,8 @@ pub struct PathSelection {
     pub paths: Vec<String>,
     /// The files that are left out.
     pub exclude: Vec<ExcludePattern>,
+    /// If set, only files that one of these patterns matches, and none that excludes.
+    pub only: Option<Vec<ScopedPattern>>,
 }
 
 impl PathSelection {
@@ -16,18 +18,39 @@ impl PathSelection {
     pub fn of(paths: Vec<String>) -> Self {
         Self {
             paths,
-            exclude: Vec::new(),
+            ..Self::default()
+        }
+    }
+
+    /// Selects those of the files that patterns match.
+    pub fn only(self, patterns: Vec<ScopedPattern>) -> Self {
+        Self {
+            only: Some(patterns),
+            ..self
         }
     }
 
     /// Returns whether everything is selected.
     pub fn is_whole(&self) -> bool {
-        self.paths.is_empty() && self.exclude.is_empty()
+        self.paths.is_empty() && self.exclude.is_empty() && self.only.is_none()
     }
 
     /// Returns whether a file or submodule is selected.
     pub fn includes(&self, path: &[u8]) -> bool {
-        self.is_in_paths(path) && !self.exclude.iter().any(|it| it.matches(path))
+        self.is_in_paths(path)
+            && !self.exclude.iter().any(|it| it.matches(path))
+            && self.is_wanted(path)
+    }
+
+    fn is_wanted(&self, path: &[u8]) -> bool {
+        let Some(patterns) = &self.only else {
+            return true;
+        };
+        let matches = |excludes| {
+            let mut patterns = patterns.iter().filter(move |it| it.excludes == excludes);
+            patterns.any(|it| it.matches(path))
+        };
+        matches(false) && !matches(true)
     }
 
     /// Returns whether a folder is certain to contain nothing that is selected.
@@ -37,7 +60,12 @@ impl PathSelection {
             rest.is_some_and(|rest| rest.starts_with(b"/"))
         };
         let meets = self.is_in_paths(folder) || self.paths.iter().any(is_above);
-        !meets || self.exclude.iter().any(|it| it.covers(folder))
+        let may_be_wanted = self.only.as_ref().is_none_or(|patterns| {
+            let mut wanted = patterns.iter().filter(|it| !it.excludes);
+            let mut excluded = patterns.iter().filter(|it| it.excludes);
+            wanted.any(|it| it.may_match_below(folder)) && !excluded.any(|it| it.covers(folder))
+        });
+        !meets || !may_be_wanted || self.exclude.iter().any(|it| it.covers(folder))
     }
 
     /// Returns whether a path is at or below one of the paths, excluded or not.
@@ -59,11 +87,13 @@ impl PathSelection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::source::InputPattern;
 
     fn selection(paths: &[&str], exclude: &[&str]) -> PathSelection {
         PathSelection {
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
             exclude: exclude.iter().map(|text| text.parse().unwrap()).collect(),
+            only: None,
         }
     }
 
@@ -108,5 +138,38 @@ mod tests {
             assert_eq!(wanted.is_outside(folder.as_bytes()), expected, "{folder}");
         }
         assert!(!selection(&[], &["*.md"]).is_whole());
+    }
+
+    #[test]
+    fn inputs_are_a_part_of_the_files() {
+        let patterns = |texts: &[&str]| {
+            let patterns = texts
+                .iter()
+                .map(|text| text.parse::<InputPattern>().unwrap());
+            patterns.map(|it| it.scoped(Some("services/a"))).collect()
+        };
+        let wanted = selection(&["services/a", "libs"], &["*.md"]);
+        let wanted = wanted.only(patterns(&["src", "/libs", ":!src/old"]));
+        for (path, expected) in [
+            ("services/a/src/x", true),
+            ("services/a/src/x.md", false),
+            ("services/a/src/old/x", false),
+            ("services/a/x", false),
+            ("libs/x", true),
+            ("other/x", false),
+        ] {
+            assert_eq!(wanted.includes(path.as_bytes()), expected, "{path}");
+        }
+        for (folder, expected) in [
+            ("services", false),
+            ("services/a/src", false),
+            ("services/a/src/old", true),
+            ("services/a/docs", true),
+            ("libs/x", false),
+        ] {
+            assert_eq!(wanted.is_outside(folder.as_bytes()), expected, "{folder}");
+        }
+        let nothing = selection(&[], &[]).only(Vec::new());
+        assert!(!nothing.includes(b"x") && !nothing.is_whole());
     }
 }

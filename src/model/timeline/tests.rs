@@ -50,6 +50,7 @@ fn unit(name: &str, steps: &[(&str, f64, f64)]) -> UnitRecord {
         steps,
         waits: Vec::new(),
         sidecars: Vec::new(),
+        restored: Vec::new(),
         reports: Vec::new(),
     }
 }

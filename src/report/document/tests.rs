@@ -42,6 +42,7 @@ fn work(name: &str, outcome: Option<Outcome>, steps: Vec<StepRecord>) -> UnitRec
         steps,
         waits: Vec::new(),
         sidecars: Vec::new(),
+        restored: Vec::new(),
         reports: Vec::new(),
     }
 }

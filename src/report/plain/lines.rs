@@ -173,6 +173,7 @@ impl Lines {
             | Event::WorkStarted { .. }
             | Event::Started { .. }
             | Event::Finished { .. }
+            | Event::PhaseRestored { .. }
             | Event::SidecarStarted { .. }
             | Event::SidecarReady { .. }
             | Event::SidecarOutput { .. }

@@ -173,6 +173,7 @@ impl Bars {
             | Event::Planned { .. }
             | Event::StepFinished { .. }
             | Event::Finished { .. }
+            | Event::PhaseRestored { .. }
             | Event::SidecarStarted { .. }
             | Event::SidecarReady { .. }
             | Event::SidecarOutput { .. }

@@ -89,6 +89,8 @@ mod sidecars;
 mod small;
 mod status;
 mod step_artifacts;
+mod step_failures;
+mod step_results;
 mod terminal;
 mod test_reports;
 mod trains;
@@ -194,6 +196,8 @@ pub fn all() -> Vec<Case> {
         sidecars::CASES,
         status::CASES,
         step_artifacts::CASES,
+        step_failures::CASES,
+        step_results::CASES,
         terminal::CASES,
         test_reports::CASES,
         trains::CASES,

@@ -2,6 +2,7 @@
 
 pub mod ancestry;
 pub mod folder_export;
+pub mod input_files;
 pub mod last_touched;
 pub mod log;
 pub mod path_trie;

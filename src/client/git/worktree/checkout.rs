@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use git2::build::CheckoutBuilder;
 use git2::{Index, IndexEntry, IndexEntryExtendedFlag, IndexEntryFlag, IndexTime, Repository};
@@ -34,6 +35,8 @@ pub struct CheckoutRequest<'a> {
     pub url: &'a GitUrl,
     /// The folder in which Git LFS files are cached.
     pub lfs: &'a Path,
+    /// The modification time of all files; `None` for the current time.
+    pub modified: Option<SystemTime>,
 }
 
 /// A submodule entry of a checked-out tree.
@@ -103,7 +106,7 @@ pub fn check_out(
         };
         lfs::fetch(client, &files, &large, watch)?;
     }
-    let changed = normalize_modes(checkout.files)?;
+    let changed = normalize(checkout.files, checkout.modified)?;
     for path in changed {
         refresh(&mut index, checkout.files, &path, false)?;
     }
@@ -132,7 +135,7 @@ fn write_files(
         // Take `*` and `[` literally.
         options.disable_pathspec_match(true);
     }
-    if selection.exclude.is_empty() {
+    if selection.exclude.is_empty() && selection.only.is_none() {
         for path in &selection.paths {
             options.path(path);
         }
@@ -165,9 +168,9 @@ fn skip_others(index: &mut Index, selection: &PathSelection) -> Result<(), git2:
     Ok(())
 }
 
-/// Sets the modes of files and folders to those of git, regardless of the umask. Returns the changed
-/// files, relative to the folder.
-fn normalize_modes(files: &Path) -> Result<Vec<PathBuf>, GitError> {
+/// Sets the modes of files and folders to those of git, regardless of the umask, and times. Returns the changed files,
+/// relative to the folder.
+fn normalize(files: &Path, modified: Option<SystemTime>) -> Result<Vec<PathBuf>, GitError> {
     let failed = |path: &Path, cause: io::Error| {
         GitError::file(format!("cannot set the mode of {}", path.display()), cause)
     };
@@ -187,13 +190,21 @@ fn normalize_modes(files: &Path) -> Result<Vec<PathBuf>, GitError> {
         } else {
             0o644
         };
-        if mode & 0o7777 != wanted {
+        let is_other = mode & 0o7777 != wanted;
+        if is_other {
             fs::set_permissions(entry.path(), fs::Permissions::from_mode(wanted))
                 .map_err(|cause| failed(entry.path(), cause))?;
-            if entry.file_type().is_file() {
-                let path = entry.path();
-                changed.push(path.strip_prefix(files).unwrap_or(path).to_owned());
-            }
+        }
+        let time = modified.filter(|_| entry.file_type().is_file());
+        if let Some(time) = time {
+            // Opened for reading, because it may not be writable.
+            let file = fs::File::open(entry.path());
+            file.and_then(|file| file.set_modified(time))
+                .map_err(|cause| failed(entry.path(), cause))?;
+        }
+        if entry.file_type().is_file() && (is_other || time.is_some()) {
+            let path = entry.path();
+            changed.push(path.strip_prefix(files).unwrap_or(path).to_owned());
         }
     }
     Ok(changed)

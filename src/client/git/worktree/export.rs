@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use git2::{ErrorCode, ObjectType};
 
@@ -33,6 +34,8 @@ pub struct Export<'a> {
     pub files: &'a Path,
     /// The folder that is mounted as `.git`; existing content is removed first.
     pub git_dir: &'a Path,
+    /// The modification time of all files; `None` for the current time.
+    pub modified: Option<SystemTime>,
 }
 
 /// The object folders that an export needs to be mounted with.
@@ -78,6 +81,7 @@ pub fn export(
         objects: &folders,
         url: export.url,
         lfs: export.lfs,
+        modified: export.modified,
     };
     let checked_out = check_out(client, &checkout, watch).map_err(|error| match error {
         CheckoutError::Git(cause) => failed(source, export, cause),
@@ -90,6 +94,7 @@ pub fn export(
             scratch: &export.git_dir.join("xp-submodules"),
             store,
             lfs: export.lfs,
+            modified: export.modified,
         };
         check_out_all(client, &submodules, &checked_out, watch)?;
     }

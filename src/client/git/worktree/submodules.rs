@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
+use std::time::SystemTime;
 
 use git2::{Repository, RepositoryInitOptions};
 use sha1::{Digest as _, Sha1};
@@ -45,6 +46,8 @@ pub struct Submodules<'a> {
     pub store: &'a Path,
     /// The folder in which Git LFS files are cached.
     pub lfs: &'a Path,
+    /// The modification time of all files; `None` for the current time.
+    pub modified: Option<SystemTime>,
 }
 
 /// Checks out submodules recursively.
@@ -155,6 +158,7 @@ impl SubmoduleCheckout<'_> {
             objects: &[objects.to_owned()],
             url: self.url,
             lfs: self.submodules.lfs,
+            modified: self.submodules.modified,
         };
         check_out(client, &checkout, watch).map_err(|error| match error {
             CheckoutError::Git(cause) => GitError::local("cannot write its files", cause),

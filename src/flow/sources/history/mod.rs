@@ -66,7 +66,7 @@ impl PartialService {
 
     /// Returns the cache key: the paths and, after an empty one, the excluded patterns.
     fn key(&self) -> Vec<String> {
-        let PathSelection { paths, exclude } = self.with_modules();
+        let PathSelection { paths, exclude, .. } = self.with_modules();
         let exclude = exclude.iter().map(ExcludePattern::to_string);
         let separator = (exclude.len() > 0).then(String::new);
         paths.into_iter().chain(separator).chain(exclude).collect()

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 
 use super::super::error::SourceProblem;
 use super::super::node::NodeKind;
+use super::super::output_path::OutputPath;
 use super::super::report_pattern::ReportPattern;
-use super::super::script::{PluginItem, RunItem, ScriptItem, ScriptLine, Scripts};
+use super::super::script::{CachedPhase, PluginItem, RunItem, ScriptItem, ScriptLine, Scripts};
 use super::super::service::SecretSource;
+use super::super::sidecar::ScriptPhase;
 use super::super::span::Span;
 use super::builder::builder_image;
 use super::context::{DecodeContext, DecodedValue, Fields};
 use super::secrets::plugin_secrets;
 use super::setting::settings;
 use crate::base::suggest;
+use crate::model::source::{InputPattern, ScopedPattern};
 
 /// The keys of an item that is not a shell line.
 const ITEM_KEYS: [&str; 5] = ["run", "image", "plugin", "with", "secrets"];
@@ -25,6 +28,10 @@ pub(super) struct ScriptContext<'s> {
     pub docker_secrets: Option<&'s BTreeMap<String, SecretSource>>,
     /// The positions of inputs from the caller's machine, by key.
     pub input_spans: BTreeMap<String, Span>,
+    /// The service's folder in its repository.
+    pub folder: Option<&'s str>,
+    /// Whether the source is from a plugin, which reports no object IDs of files.
+    pub is_from_plugin: bool,
 }
 
 pub(super) fn scripts(
@@ -35,19 +42,25 @@ pub(super) fn scripts(
     let Some(mut fields) = value.fields(cx) else {
         return Scripts::default();
     };
-    let mut items = |key| {
-        fields
-            .take(key)
-            .map(|value| phase(cx, &value, context))
-            .unwrap_or_default()
+    let mut cached = Vec::new();
+    let mut items = |phase: ScriptPhase| {
+        let Some(value) = fields.take(phase.as_str()) else {
+            return Vec::new();
+        };
+        let (items, files) = decode_phase(cx, &value, context);
+        cached.extend(files.map(|files| (phase, files)));
+        items
     };
     let mut scripts = Scripts {
-        prepare: items("prepare"),
-        build: items("build"),
-        test: items("test"),
-        verify: items("verify"),
-        reports: Vec::new(),
+        prepare: items(ScriptPhase::Prepare),
+        build: items(ScriptPhase::Build),
+        test: items(ScriptPhase::Test),
+        verify: items(ScriptPhase::Verify),
+        ..Scripts::default()
     };
+    check_outputs(cx, &cached, context);
+    let cached = cached.into_iter();
+    scripts.cached = cached.map(|(phase, it)| (phase, it.complete())).collect();
     let reports = fields.take("reports");
     let items = reports.map(|value| value.items(cx)).unwrap_or_default();
     let patterns = items
@@ -59,27 +72,29 @@ pub(super) fn scripts(
 }
 
 /// Decodes a phase: a list of items, or a mapping with the list in `run`.
-fn phase(
+fn decode_phase(
     cx: &mut DecodeContext,
     value: &DecodedValue,
     context: &mut ScriptContext<'_>,
-) -> Vec<ScriptItem> {
+) -> (Vec<ScriptItem>, Option<PhaseFiles>) {
+    let mut files = None;
     let list = if let NodeKind::Mapping(_) = value.node.kind {
         let Some(mut fields) = value.fields(cx) else {
-            return Vec::new();
+            return (Vec::new(), None);
         };
         let run = fields.take("run");
+        files = phase_files(cx, &mut fields, context);
         let known = finish(cx, fields);
         let Some(run) = run else {
             if !known {
-                return Vec::new();
+                return (Vec::new(), None);
             }
             let message = format!("`{}` has no `run`", value.path);
             cx.report(
                 SourceProblem::at(value.key_span, message)
                     .help("list its commands: `run: [make build]`"),
             );
-            return Vec::new();
+            return (Vec::new(), None);
         };
         run
     } else {
@@ -96,7 +111,141 @@ fn phase(
             line(cx, item).map(ScriptItem::Line)
         }
     });
-    items.collect()
+    (items.collect(), files)
+}
+
+/// The files of a phase with `inputs`, with their positions.
+struct PhaseFiles {
+    inputs: Vec<(InputPattern, Span)>,
+    outputs: Vec<(OutputPath, Span)>,
+}
+
+impl PhaseFiles {
+    fn complete(self) -> CachedPhase {
+        CachedPhase {
+            inputs: self.inputs.into_iter().map(|(it, _)| it).collect(),
+            outputs: self.outputs.into_iter().map(|(it, _)| it).collect(),
+        }
+    }
+}
+
+/// Decodes `inputs` and `outputs` of a phase.
+fn phase_files(
+    cx: &mut DecodeContext,
+    fields: &mut Fields<'_>,
+    context: &ScriptContext<'_>,
+) -> Option<PhaseFiles> {
+    let inputs = fields.take("inputs");
+    let outputs = fields.take("outputs");
+    let Some(value) = inputs else {
+        if let Some(outputs) = outputs {
+            cx.report(
+                SourceProblem::at(
+                    outputs.key_span,
+                    format!("`{}` requires `inputs`", outputs.path),
+                )
+                .help("list the files that the phase reads: `inputs: [src, package.json]`"),
+            );
+        }
+        return None;
+    };
+    if context.is_from_plugin {
+        cx.report(
+            SourceProblem::at(
+                value.key_span,
+                format!("`{}` requires a source in git", value.path),
+            )
+            .help("with `scm`, the files of a commit have no IDs to compare: remove `inputs` and `outputs`"),
+        );
+    }
+    let mut found = PhaseFiles {
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+    };
+    for item in value.items(cx) {
+        let pattern = item.parse_with(cx, str::parse::<InputPattern>);
+        found.inputs.extend(pattern.map(|it| (it, item.span())));
+    }
+    if !found.inputs.is_empty() && found.inputs.iter().all(|(it, _)| it.excludes()) {
+        cx.report(
+            SourceProblem::at(value.key_span, format!("`{}` has no files", value.path))
+                .help("`:!` leaves out files that other patterns match: add `.` for all others"),
+        );
+    }
+    for item in outputs
+        .iter()
+        .flat_map(|value| value.items(cx))
+        .collect::<Vec<_>>()
+    {
+        let path = item.parse_with(cx, OutputPath::parse);
+        found.outputs.extend(path.map(|it| (it, item.span())));
+    }
+    Some(found)
+}
+
+/// Reports outputs of several phases, and inputs that are outputs.
+fn check_outputs(
+    cx: &mut DecodeContext,
+    phases: &[(ScriptPhase, PhaseFiles)],
+    context: &ScriptContext<'_>,
+) {
+    let mut earlier: Vec<(String, &OutputPath, ScriptPhase, Span)> = Vec::new();
+    for (phase, files) in phases {
+        for (output, span) in &files.outputs {
+            let path = output.in_repository(context.folder);
+            let overlaps = |other: &str| is_below(&path, other) || is_below(other, &path);
+            if let Some((_, other, owner, other_span)) =
+                earlier.iter().find(|(other, ..)| overlaps(other))
+            {
+                let message = if owner == phase {
+                    format!("`{other}` and `{output}` of `{}` overlap", phase.as_str())
+                } else {
+                    format!(
+                        "`{output}` of `{}` and `{other}` of `{}` overlap",
+                        phase.as_str(),
+                        owner.as_str()
+                    )
+                };
+                cx.report(
+                    SourceProblem::at(*span, message)
+                        .related(*other_span, "also an output here")
+                        .help("each output belongs to one phase; a later phase that changes it needs no `inputs`"),
+                );
+                continue;
+            }
+            earlier.push((path, output, *phase, *span));
+        }
+        for (input, span) in files.inputs.iter().filter(|(it, _)| !it.excludes()) {
+            let Some(path) = ScopedPattern::literal(&input.scoped(context.folder)) else {
+                continue;
+            };
+            let written = earlier.iter().find(|(output, ..)| is_below(&path, output));
+            if let Some((_, output, owner, other_span)) = written {
+                let help = if owner == phase {
+                    "inputs are files of the commit, outputs are files that the phase creates"
+                } else {
+                    "results of earlier phases are there anyway: remove it"
+                };
+                cx.report(
+                    SourceProblem::at(
+                        *span,
+                        format!(
+                            "the input `{input}` is in `{output}`, an output of `{}`",
+                            owner.as_str()
+                        ),
+                    )
+                    .related(*other_span, "the output")
+                    .help(help),
+                );
+            }
+        }
+    }
+}
+
+/// Returns whether a path is another one or below it.
+fn is_below(path: &str, other: &str) -> bool {
+    let rest = path.strip_prefix(other);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Returns whether an item is a mapping on purpose: YAML also parses `- echo a: b` as one.

@@ -131,6 +131,8 @@ fn decode(
             .map(|docker| &docker.secrets)
             .filter(|_| name.is_some()),
         input_spans: BTreeMap::new(),
+        folder: git.as_ref().and_then(|git| git.path.as_deref()),
+        is_from_plugin: scm_value.is_some(),
     };
     let scripts = scripts_value
         .as_ref()

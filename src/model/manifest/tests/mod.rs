@@ -1,6 +1,7 @@
 //! Tests of the whole module; unit tests are next to their functions.
 
 mod accepted;
+mod cached_phases;
 mod deploy;
 mod disk;
 mod items;

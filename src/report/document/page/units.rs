@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::{LogEnd, ReportedUnit, RunReport, difference, log_id, section, time};
 use crate::model::timeline::DurationComparison;
+use crate::report::summary::restored;
 
 /// The height of the sparkline of earlier durations.
 const HEIGHT: f64 = 16.0;
@@ -56,7 +57,12 @@ fn row(report: &RunReport<'_>, index: usize, unit: &ReportedUnit<'_>, phases: &[
                 td.time.soft { "–" }
                 td {}
             }
-            td.why { (unit.why()) }
+            td.why {
+                (unit.why())
+                @if let Some(restored) = unit.work.and_then(|work| restored(work.restored.iter())) {
+                    p.soft { (restored) }
+                }
+            }
             td.image { (image(unit)) }
             td.logs {
                 @for phase in phases { a href={ "#" (log_id(index, phase)) } { (phase) } }

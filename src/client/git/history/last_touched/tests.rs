@@ -18,6 +18,7 @@ fn selection(set: &[&str]) -> PathSelection {
             .iter()
             .filter_map(|it| Some(exclude(it)?.parse().unwrap()))
             .collect(),
+        only: None,
     }
 }
 

@@ -1,0 +1,132 @@
+//! The steps of phases with `inputs`.
+
+use std::path::PathBuf;
+
+use super::{ExportStep, Step, UnitPlan};
+use crate::model::event::Phase;
+use crate::model::image::ImageReference;
+use crate::model::manifest::ServiceName;
+use crate::model::source::CommitId;
+use crate::model::step_result::{StepKey, StepResult};
+
+/// See [`Step::Stage`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageStep {
+    pub phase: Phase,
+    /// The files of the commit, and where they go.
+    pub export: ExportStep,
+    /// The folder in which the scripts run; it may contain no inputs.
+    pub script_dir: PathBuf,
+    /// The patterns of the inputs, as in the manifest.
+    pub inputs: Vec<String>,
+    /// The earlier phases whose outputs are added.
+    pub results: Vec<Phase>,
+}
+
+/// See [`Step::Keep`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeepStep {
+    pub phase: Phase,
+    /// The folder in which the phase ran.
+    pub files: PathBuf,
+    /// Its outputs, relative to that folder.
+    pub outputs: Vec<String>,
+    /// How the result is saved; `None` if its key is unknown.
+    pub saved: Option<SavedResult>,
+}
+
+/// A result to save.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SavedResult {
+    pub key: StepKey,
+    pub service: ServiceName,
+    pub commit: CommitId,
+    /// The parts of the key, with values that are no secrets.
+    pub parts: Vec<(String, String)>,
+    /// The external images that the key is for, with their digests or IDs. If the engine has other ones by now, nothing
+    /// is saved.
+    pub images: Vec<(ImageReference, String)>,
+    /// The artifact to push; `None` if nothing is pushed.
+    pub artifact: Option<ImageReference>,
+}
+
+/// See [`Step::Restore`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct RestoreStep {
+    pub phase: Phase,
+    pub result: StepResult,
+    /// Whether the store of this machine had the result.
+    pub is_stored: bool,
+    /// The artifact in the registry; `None` if the registry did not have it.
+    pub artifact: Option<ImageReference>,
+    /// The artifact to push, so that other machines have it, too.
+    pub publish: Option<ImageReference>,
+    /// The outputs, relative to the repository.
+    pub outputs: Vec<String>,
+    /// The folder for the outputs until a later step moves them.
+    pub files: PathBuf,
+    /// The steps to run if the result cannot be read.
+    pub otherwise: Vec<Step>,
+    /// What these steps need, if nothing else needs it.
+    pub images: Vec<UnitPlan>,
+}
+
+/// See [`Step::Place`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlaceStep {
+    /// The phases whose outputs are added.
+    pub results: Vec<Phase>,
+    /// The outputs, relative to the repository.
+    pub outputs: Vec<String>,
+    /// The export, or the working copy.
+    pub export: PathBuf,
+    /// Whether that is the working copy, in which existing files stay.
+    pub in_place: bool,
+}
+
+impl StageStep {
+    pub(super) fn describe(&self) -> String {
+        let inputs = if self.inputs.is_empty() {
+            "no files".to_owned()
+        } else {
+            self.inputs.join(", ")
+        };
+        let results = self.results.iter().map(|phase| phase.as_str());
+        let results: Vec<&str> = results.collect();
+        match results.as_slice() {
+            [] => format!("with only {inputs}"),
+            results => format!(
+                "with only {inputs} and the results of {}",
+                results.join(", ")
+            ),
+        }
+    }
+}
+
+impl KeepStep {
+    pub(super) fn describe(&self) -> String {
+        let outputs = self.outputs.join(", ");
+        match (&self.saved, self.outputs.is_empty()) {
+            (None, true) => "not saved".to_owned(),
+            (None, false) => format!("{outputs}, not saved"),
+            (Some(_), true) => "save that it passed".to_owned(),
+            (Some(_), false) => format!("save {outputs}"),
+        }
+    }
+}
+
+impl RestoreStep {
+    pub(super) fn describe(&self) -> String {
+        let commit: String = self.result.commit.chars().take(8).collect();
+        let place = match (self.is_stored, &self.artifact) {
+            (false, Some(artifact)) => artifact.repository().to_string(),
+            _ => "this machine".to_owned(),
+        };
+        if self.outputs.is_empty() {
+            format!("passed on {commit}, according to {place}")
+        } else {
+            let outputs = self.outputs.join(", ");
+            format!("restore {outputs} of {commit} from {place}")
+        }
+    }
+}
