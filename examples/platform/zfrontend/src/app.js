@@ -6,11 +6,12 @@ async function show(name) {
   try {
     const answer = await fetch(greetingAddress(name));
     if (!answer.ok) throw new Error(`the backend answered ${answer.status}`);
-    const { greetings, version } = await answer.json();
+    const { count, greetings, version } = await answer.json();
     const { headline, others } = arrange(greetings, navigator.languages);
     byId('headline').textContent = headline.text;
     byId('headline').lang = headline.language;
     byId('version').textContent = version;
+    byId('count').textContent = count ? `, greeted ${count} ${count === 1 ? 'time' : 'times'}` : '';
     byId('greetings').replaceChildren(...others.map(item));
   } catch (error) {
     byId('headline').textContent = `No greeting: ${error.message}`;
