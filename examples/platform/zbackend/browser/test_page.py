@@ -21,4 +21,4 @@ def test_a_name_is_greeted_and_counted(browser, url):
 
 def wait_for(browser, element, text):
     condition = text_to_be_present_in_element((By.ID, element), text)
-    WebDriverWait(browser, 10).until(condition, f"#{element} is not {text!r}")
+    WebDriverWait(browser, 30).until(condition, f"#{element} is not {text!r}")
