@@ -67,6 +67,7 @@ async fn run_steps(
         plan,
         state,
         scripts: ScriptRun::default(),
+        has_reports: false,
         started: 0,
         deadline: None,
     };
@@ -203,6 +204,8 @@ struct UnitRunner<'a> {
     state: &'a mut UnitState,
     /// The containers of the scripts.
     scripts: ScriptRun,
+    /// Whether scripts have written test reports.
+    has_reports: bool,
     /// The number of steps that were started.
     started: usize,
     deadline: Option<(Instant, Duration)>,
@@ -444,7 +447,8 @@ impl UnitRunner<'_> {
         let (lost, expects_reports) = (scripts.lost(), scripts.expects_reports());
         scripts.end(self.context).await;
         if !self.context.cancel.is_cancelled() {
-            let is_expected = is_done && expects_reports;
+            let is_expected = is_done && expects_reports && !self.has_reports;
+            self.has_reports |= !reports.is_empty();
             reports
                 .emit(self.context, &self.plan.unit, is_expected)
                 .await;

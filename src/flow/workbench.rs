@@ -11,7 +11,8 @@ use crate::execute;
 use crate::execute::session::remove_leftovers;
 use crate::execute::{ExecuteContext, UnitState};
 use crate::flow::plan;
-use crate::flow::sources::commits::narrow;
+use crate::flow::request::ReferenceOverrides;
+use crate::flow::sources::commits::{narrow, resolve};
 use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::local;
 use crate::flow::sources::local::LocalError;
@@ -109,7 +110,7 @@ pub fn folders(session: &Session, images: &[&BuilderImage]) -> Result<Folders, F
     Ok(folders)
 }
 
-/// Reads the working copies of a service and of the services that its variables refer to.
+/// Reads the working copies of a service and of the services that its variables and sidecars refer to.
 pub async fn sources(
     session: &Session,
     service: &Service,
@@ -125,8 +126,10 @@ pub async fn sources(
         Err(LocalError::None) => BTreeMap::new(),
         found => found?,
     };
-    if let Some(missing) = named.iter().find(|name| !found.contains_key(*name)) {
-        return Err(no_working_copy(service, missing));
+    named.retain(|name| !found.contains_key(name));
+    let resolved = of_plugins(session, service, &named).await?;
+    if let Some(missing) = named.iter().find(|name| !resolved.contains_key(*name)) {
+        return Err(no_working_copy(session, service, missing));
     }
     if session
         .manifest
@@ -134,7 +137,7 @@ pub async fn sources(
         .values()
         .all(|it| it.source.selection().is_whole())
     {
-        return Ok(found);
+        return Ok(found.into_iter().chain(resolved).collect());
     }
     // Missing history is not fetched: the checked-out commit is used instead.
     let narrowed = narrow(
@@ -145,13 +148,33 @@ pub async fn sources(
     )
     .await?;
     let mut sources = local::at_their_commits(&session.manifest, narrowed).await?;
-    for (name, source) in found {
+    for (name, source) in found.into_iter().chain(resolved) {
         sources.entry(name).or_insert(source);
     }
     Ok(sources)
 }
 
-fn no_working_copy(service: &Service, missing: &ServiceName) -> Failure {
+/// Returns the commits of other services whose sources come from plugins: `xp sync` does not check them out.
+async fn of_plugins(
+    session: &Session,
+    service: &Service,
+    missing: &BTreeSet<ServiceName>,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    let services = &session.manifest.services;
+    let is_of_plugin = |name: &ServiceName| {
+        let source = services.get(name).map(|it| &it.source);
+        *name != service.name && source.is_some_and(|it| it.git().is_none())
+    };
+    let wanted = missing.iter().filter(|name| is_of_plugin(name)).cloned();
+    let wanted: BTreeSet<ServiceName> = wanted.collect();
+    if wanted.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let references = ReferenceOverrides::default();
+    resolve(session, &session.git()?, &wanted, &references, None).await
+}
+
+fn no_working_copy(session: &Session, service: &Service, missing: &ServiceName) -> Failure {
     let origin = if *missing == service.name {
         String::new()
     } else {
@@ -160,8 +183,15 @@ fn no_working_copy(service: &Service, missing: &ServiceName) -> Failure {
             service.name
         )
     };
+    let hint = match session.manifest.services.get(missing) {
+        Some(missing) if missing.source.git().is_none() => format!(
+            "check it out in {}; `xp sync` clones only git repositories",
+            missing.dir.display()
+        ),
+        _ => format!("`xp sync {missing}` clones it"),
+    };
     Failure::usage(format!(
-        "`{missing}` has no working copy{origin}\nhint: `xp sync {missing}` clones it"
+        "`{missing}` has no working copy{origin}\nhint: {hint}"
     ))
 }
 

@@ -20,11 +20,12 @@ type greeting struct {
 
 type greetings struct {
 	Version   string     `json:"version"`
+	Count     int        `json:"count,omitempty"`
 	Greetings []greeting `json:"greetings"`
 }
 
 // newHandler returns the service's routes; frontend contains the files for the browser.
-func newHandler(version string, frontend fs.FS) http.Handler {
+func newHandler(version string, frontend fs.FS, greeted counter) http.Handler {
 	routes := http.NewServeMux()
 	routes.Handle("/healthz", readOnly(func(w http.ResponseWriter, _ *http.Request) {
 		writeText(w, "ok")
@@ -38,7 +39,17 @@ func newHandler(version string, frontend fs.FS) http.Handler {
 			http.Error(w, fmt.Sprintf("name is longer than %d characters", longestName), http.StatusBadRequest)
 			return
 		}
-		writeJSON(w, greetings{Version: version, Greetings: greet(name)})
+		body := greetings{Version: version, Greetings: greet(name)}
+		if greeted.address != "" {
+			count, err := greeted.increment(r.Context(), name)
+			if err != nil {
+				log.Printf("not counted: %v", err)
+				http.Error(w, "the database is not available", http.StatusServiceUnavailable)
+				return
+			}
+			body.Count = count
+		}
+		writeJSON(w, body)
 	}))
 	routes.Handle("/api/", http.NotFoundHandler())
 	routes.Handle("/", readOnly(serveFrontend(frontend)))

@@ -19,7 +19,7 @@ var frontend = fstest.MapFS{
 func request(t *testing.T, method, target string) *httptest.ResponseRecorder {
 	t.Helper()
 	answer := httptest.NewRecorder()
-	newHandler("v1.2.3", frontend).ServeHTTP(answer, httptest.NewRequest(method, target, nil))
+	newHandler("v1.2.3", frontend, counter{}).ServeHTTP(answer, httptest.NewRequest(method, target, nil))
 	return answer
 }
 

@@ -27,7 +27,7 @@ func run() error {
 
 	server := &http.Server{
 		Addr:              ":" + environment("PORT", "8080"),
-		Handler:           newHandler(version, os.DirFS(environment("FRONTEND_DIR", "/srv"))),
+		Handler:           newHandler(version, os.DirFS(environment("FRONTEND_DIR", "/srv")), counter{os.Getenv("DATABASE")}),
 		ReadHeaderTimeout: 5 * time.Second,
 	}
 	failed := make(chan error, 1)

@@ -81,6 +81,11 @@ pub async fn remote_reports(step: &ContainerStep, shared: SharedFiles<'_>) -> Fo
 }
 
 impl FoundReports {
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     fn fail(&mut self, error: EngineError) {
         // Without a container, there is nothing to read; the scripts' own error explains it.
         if !matches!(error, EngineError::ContainerGone) {

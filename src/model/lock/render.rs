@@ -3,7 +3,6 @@
 use std::fmt::{self, Write as _};
 
 use super::{Lock, VERSION};
-use crate::model::source::SourceRemote;
 
 /// The comment at the top of a new lock.
 pub(super) const HEADER: &str = "\
@@ -28,11 +27,7 @@ impl Lock {
                     _ = writeln!(text, "    {key}: {}", scalar(&value.to_string()));
                 }
             };
-            let key = match service.remote {
-                SourceRemote::Git(_) => "remote",
-                SourceRemote::Plugin(_) => "scm",
-            };
-            line(key, Some(&service.remote));
+            line(service.remote.key(), Some(&service.remote));
             line("reference", Some(&service.reference));
             line("name", display(service.name.as_ref()));
             line("path", display(service.path.as_ref()));

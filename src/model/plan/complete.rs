@@ -192,15 +192,17 @@ impl Decided<'_> {
     ) -> Result<(), ManifestError> {
         let draft = &self.draft;
         let (service, source) = (candidate.service, candidate.source);
-        let scripts = self.script_steps(candidate, build_dir, layout, ScriptsAt::BeforeImage)?;
-        let has_scripts = !scripts.is_empty();
-        steps.extend(scripts);
-        let mut verification =
+        let mut scripts =
+            self.script_steps(candidate, build_dir, layout, ScriptsAt::BeforeImage)?;
+        let verification =
             self.script_steps(candidate, build_dir, layout, ScriptsAt::AfterImage)?;
-        for container in verification.iter_mut().filter_map(Step::container_mut) {
-            // The other scripts write them, if there are any.
-            container.expects_reports &= !has_scripts;
+        if !verification.is_empty() {
+            for container in scripts.iter_mut().filter_map(Step::container_mut) {
+                // The verification may still write them.
+                container.expects_reports = false;
+            }
         }
+        steps.extend(scripts);
         let mut args = BTreeMap::new();
         let mut args_for_shell = BTreeMap::new();
         for (name, template) in &service.docker.args {

@@ -13,6 +13,16 @@ pub enum SourceRemote {
     Plugin(String),
 }
 
+impl SourceRemote {
+    /// Returns its key in lock files and deploy records.
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Git(_) => "remote",
+            Self::Plugin(_) => "scm",
+        }
+    }
+}
+
 impl fmt::Display for SourceRemote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

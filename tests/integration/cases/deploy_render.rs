@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::case::Case;
+use crate::cases::small;
 use crate::context::Context;
 use crate::process;
 use crate::repository::GitRepository;
@@ -150,6 +151,10 @@ fn images_are_rendered_by_their_digests(t: &Context) {
 
 fn the_sample_is_rendered(t: &Context) {
     let product = product(t, "staging");
+    let database = small::repository(t, "zdb");
+    let service = small::service(t, "zdb", &database.url_http(), "", "");
+    let service = service.replace(&format!("image: {}", t.image("zdb")), "image: zdb");
+    t.manifest(&(t.read("x-platform.yml") + &service));
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/platform/k8s");
     fs::remove_dir_all(t.dir().join("k8s")).expect("the kustomize files");
     process::succeed(
@@ -174,7 +179,9 @@ fn the_sample_is_rendered(t: &Context) {
             "reference: {}",
             pinned(t, "zfrontend", &product.frontend.head())
         ))
-        .does_not_contain(":master");
+        .stdout_contains(&format!("image: {}", pinned(t, "zdb", &database.head())))
+        .does_not_contain(":master")
+        .does_not_contain(":default");
 }
 
 fn image_names_are_mapped(t: &Context) {

@@ -68,6 +68,7 @@ mod needed_images;
 mod otlp;
 mod plain_lines;
 mod plan;
+mod plugin_images;
 mod plugins;
 mod publish;
 mod push_rights;
@@ -176,6 +177,7 @@ pub fn all() -> Vec<Case> {
         otlp::CASES,
         plain_lines::CASES,
         plan::CASES,
+        plugin_images::CASES,
         plugins::CASES,
         publish::CASES,
         push_rights::CASES,

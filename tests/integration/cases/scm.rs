@@ -32,6 +32,7 @@ pub const CASES: &[Case] = cases![
     a_commit_is_fetched_once_per_repository,
     an_interrupted_fetch_is_repeated,
     nothing_remains_of_a_killed_run,
+    commands_run_beside_an_image_from_mercurial,
     the_plugin_of_the_documentation_works,
     a_remote_engine_reads_sources,
 ];
@@ -360,6 +361,39 @@ fn commands_show_mercurial_services(t: &Context) {
     t.xp(["copy", "--to", &to]).run();
     t.write("src/app/x", "");
     assert!(row(&t.xp(["status"]).success(), "app").contains("not git"));
+}
+
+fn commands_run_beside_an_image_from_mercurial(t: &Context) {
+    if t.engine().product().is_podman() {
+        return;
+    }
+    let plugin = hg_builder(t);
+    let busybox = t.engine().busybox();
+    let database = t.hg_repo("db");
+    let dockerfile = format!("FROM {busybox}\nCMD [\"sleep\", \"1000\"]\n");
+    database.commit(&[("Dockerfile", &dockerfile)], "Start");
+    let repository = small::repository(t, "app");
+    let builder = format!("    dockerBuilder: {{image: {busybox}}}\n");
+    let keys = format!(
+        "{builder}    sidecars: {{db: {{image: '${{{{ services.db.image }}}}'}}}}\n    \
+         scripts: {{test: [ping -c 1 -W 5 db]}}\n"
+    );
+    let services = [
+        service(t, "db", &plugin, &database.url(), "") + &builder,
+        small::service(t, "app", &repository.url_http(), "", &keys),
+    ];
+    manifest(t, "", &services.concat());
+    t.xp(["build"]).success();
+    t.xp(["sync"]).success();
+    // The database has no working copy, so its commit is resolved.
+    assert!(!t.exists("src/db"));
+    t.xp(["run", "app", "--", "ping", "-c", "1", "-W", "5", "db"])
+        .success();
+    assert!(t.containers().is_empty(), "{:?}", t.containers());
+    t.xp(["run", "db", "--", "true"])
+        .failure(2)
+        .stderr_contains("error: `db` has no working copy")
+        .stderr_contains("hint: check it out in src/db; `xp sync` clones only git repositories");
 }
 
 fn a_folder_is_built_in_place_by_its_content(t: &Context) {

@@ -60,7 +60,7 @@ fn assert_cases(suite: &Value) {
 }
 
 /// Reads a suite of the last run's report with an independent XML parser.
-fn suite_of(t: &Context, name: &str) -> Value {
+pub(super) fn suite_of(t: &Context, name: &str) -> Value {
     const SCRIPT: &str = r#"
 import json, sys, xml.etree.ElementTree as E
 for suite in E.parse('junit.xml').getroot():
@@ -82,7 +82,7 @@ for suite in E.parse('junit.xml').getroot():
     serde_json::from_str(&read.stdout).expect("a suite")
 }
 
-fn names(suite: &Value) -> Vec<String> {
+pub(super) fn names(suite: &Value) -> Vec<String> {
     let cases = suite["cases"].as_array().expect("cases");
     let names = cases.iter().map(|case| case["name"].as_str());
     names.map(|name| name.expect("a name").to_owned()).collect()

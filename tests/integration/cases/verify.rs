@@ -10,6 +10,7 @@ pub const CASES: &[Case] = cases![
     a_new_image_that_exits_is_reported,
     verification_is_skipped_with_the_tests,
     working_copies_are_verified_too,
+    the_verification_may_write_the_test_reports,
 ];
 
 const SERVER: &str = "RUN mkdir -p /w && cp /src/page /w/index.html\n\
@@ -131,4 +132,27 @@ fn working_copies_are_verified_too(t: &Context) {
     let output = t.xp(["build", "--local", "app"]).failure(1);
     output.stderr_contains("app: verify: `wget");
     drop(app);
+}
+
+fn the_verification_may_write_the_test_reports(t: &Context) {
+    if t.engine().product().is_podman() {
+        return;
+    }
+    const REPORT: &str = "echo '<testsuite><testcase name=\"a\"/></testsuite>' > a.xml";
+    let scripts = |test: &str, verify: &str| {
+        let more = format!("  test:\n    - {test}\n  reports: [a.xml]\n");
+        keys(t, verify, &more)
+    };
+    let app = app(t, &scripts("true", REPORT));
+    for (test, verify) in [("true", REPORT), (REPORT, "true")] {
+        app.set_keys(&scripts(test, verify));
+        app.build()
+            .success()
+            .does_not_contain("wrote no file that matches");
+        assert!(t.exists(".xp/logs/1/app/reports/1.xml"));
+    }
+    app.set_keys(&scripts("true", "true"));
+    app.build()
+        .success()
+        .stderr_contains("wrote no file that matches");
 }

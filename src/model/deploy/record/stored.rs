@@ -121,7 +121,7 @@ fn set(set: &Lock) -> Value {
 
 fn service(locked: &LockedService) -> Value {
     let parts = [
-        ("remote", Some(locked.remote.to_string())),
+        (locked.remote.key(), Some(locked.remote.to_string())),
         ("reference", Some(locked.reference.to_string())),
         ("name", locked.name.as_ref().map(RefName::to_string)),
         ("path", locked.path.clone()),
@@ -132,8 +132,13 @@ fn service(locked: &LockedService) -> Value {
         ("builder", locked.builder.as_ref().map(ToString::to_string)),
     ];
     let parts = parts.into_iter();
-    let parts: Map<String, Value> = parts
+    let mut parts: Map<String, Value> = parts
         .filter_map(|(key, value)| Some((key.to_owned(), json!(value?))))
         .collect();
+    if !locked.bases.is_empty() {
+        let bases = locked.bases.iter();
+        let bases = bases.map(|(base, digest)| (base.to_string(), json!(digest.as_str())));
+        parts.insert("bases".to_owned(), Value::Object(bases.collect()));
+    }
     Value::Object(parts)
 }

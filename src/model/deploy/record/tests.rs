@@ -57,6 +57,19 @@ fn a_written_record_can_be_read() {
     let read = json!({"metadata": {"resourceVersion": "7"}});
     let object = written.object(&environment, Some(&read));
     assert_eq!(object["metadata"]["resourceVersion"], "7");
+    // All keys of a lock's services.
+    let text = format!(
+        "version: 1\nservices:\n  b:\n    scm: 'builders/hg {{\"url\":\"http://h/b\"}}'\n    reference: default\n    \
+         commit: {0}\n    image: x/b:{0}\n    recipe: \"0123456789\"\n    bases:\n      debian:12: sha256:{1}\n",
+        "c".repeat(40),
+        "d".repeat(64),
+    );
+    let mut written = written;
+    written.deploys[0].set = lock::parse_deployed(&text, "x").unwrap();
+    assert_eq!(
+        Record::read(&written.object(&environment, None)).unwrap(),
+        written
+    );
     for wrong in [
         json!({"data": {}}),
         json!({"data": {"record.json": "{"}}),
