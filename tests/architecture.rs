@@ -29,7 +29,7 @@ const OWNERS: &[Owner] = &[
     },
     Owner {
         words: &["tokio::process", "process::Command"],
-        owners: &["client/", "flow/diagnose/", "store/step_archive/tests/"],
+        owners: &["client/", "flow/diagnose/"],
         why: "programs are started by the clients, and asked about themselves by xp doctor",
     },
     Owner {
