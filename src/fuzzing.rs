@@ -140,7 +140,10 @@ pub fn init(bytes: &[u8]) {
         0 => ToolFile::Compose(vec![file.to_owned()]),
         1 => ToolFile::Skaffold(file.to_owned()),
         2 => ToolFile::Submodules(file.to_owned()),
-        3 => ToolFile::West(file.to_owned()),
+        3 => ToolFile::West {
+            file: file.to_owned(),
+            folder: ".".to_owned(),
+        },
         _ => ToolFile::Repo {
             file: file.to_owned(),
             folder: ".".to_owned(),
@@ -154,7 +157,8 @@ pub fn init(bytes: &[u8]) {
         name: "platform".to_owned(),
         ..PlatformFolder::default()
     };
-    match init::draft(&folder, &options, &read) {
+    let list = |_: &str| vec![file.to_owned()];
+    match init::draft(&folder, &options, &read, &list) {
         Ok(draft) => _ = init::render(&draft),
         Err(error) => assert_printable(&crate::base::error::render(&error)),
     }

@@ -22,7 +22,7 @@
 //! | `flow` | use cases: the commits to build (`sources`), existing images (`survey`), plan, build, lock, deploy, diagnose | draw, or know about clap |
 //! | `command` | one file per subcommand: arguments to a request, the flow, the output | decide anything |
 //! | `testing` | API for benchmarks and tests outside the crate | be called by other modules |
-//! | `fuzzing` | entry points of the fuzz targets; compiled for fuzzing only | be called by other modules |
+//! | `fuzzing` | entry points of the fuzz targets; compiled for fuzzing and unit tests only | be called by other modules |
 //!
 //! A layer imports only the layers that `LAYERS` in `tests/architecture.rs` lists for it. "Pure" means no client,
 //! async runtime, clock, environment or file system; the same test enforces it.
@@ -42,7 +42,7 @@ mod client;
 mod command;
 mod execute;
 mod flow;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod host;
 mod model;

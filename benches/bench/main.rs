@@ -38,6 +38,7 @@ const CASES: &[(&str, Run)] = &[
     ("sources", cases::sources::run),
     ("watch", cases::watch::run),
     ("archive", cases::archive::run),
+    ("steps", cases::steps::run),
 ];
 
 fn main() -> ExitCode {

@@ -141,8 +141,19 @@ impl<'a> Platform<'a> {
         fs::write(folder.join("docker-bake.json"), text).expect("a file");
     }
 
-    /// Clones all services into `src` of a folder and runs their scripts, for programs that do neither.
+    /// Clones services into `src` of a folder and runs their scripts, for programs that do neither.
     pub fn prepare_sources(&self, folder: &Path, count: usize) {
+        self.prepare_clones(folder, count);
+        for service in &self.services[..count] {
+            let mut make = self.world.command("sh");
+            make.arg("make.sh")
+                .current_dir(folder.join("src").join(service));
+            self.world.succeed(&mut make);
+        }
+    }
+
+    /// Clones services into `src` of a folder.
+    pub fn prepare_clones(&self, folder: &Path, count: usize) {
         for service in &self.services[..count] {
             let mut clone = self.world.git(folder);
             clone.args([
@@ -152,10 +163,6 @@ impl<'a> Platform<'a> {
                 &format!("src/{service}"),
             ]);
             self.world.succeed(&mut clone);
-            let mut make = self.world.command("sh");
-            make.arg("make.sh")
-                .current_dir(folder.join("src").join(service));
-            self.world.succeed(&mut make);
         }
     }
 

@@ -91,7 +91,7 @@ pub struct ImageArgs {
     #[arg(long, conflicts_with_all = ["locked", "trust_commit"], hide_short_help = true)]
     pub refresh_bases: bool,
     /// Do not pull images that exist only in the registry
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub no_pull: bool,
     /// Do not push
     #[arg(long)]

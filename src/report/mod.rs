@@ -2,7 +2,7 @@
 
 mod debug_hint;
 mod document;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod journal;
 mod logs;

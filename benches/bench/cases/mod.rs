@@ -11,6 +11,7 @@ pub mod refs;
 pub mod sidecars;
 pub mod sources;
 pub mod start;
+pub mod steps;
 pub mod sync;
 pub mod unrelated;
 pub mod waiting;

@@ -6,7 +6,7 @@ pub mod container;
 mod document;
 mod error;
 mod exact_reader;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod network;
 pub mod transfer;

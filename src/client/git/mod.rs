@@ -11,7 +11,7 @@
 mod configuration;
 mod error;
 pub mod fetch;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod history;
 mod lfs;

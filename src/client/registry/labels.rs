@@ -149,7 +149,7 @@ impl RegistryClient {
 }
 
 /// Parses a response as each type that it may be.
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(super) fn read_for_fuzzing(bytes: &[u8]) {
     if let Ok(manifest) = serde_json::from_slice::<RegistryManifest>(bytes) {
         _ = manifest.artifact().map(str::len);

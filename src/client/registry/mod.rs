@@ -12,7 +12,7 @@ mod copy;
 mod credentials;
 mod download;
 mod error;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod host;
 mod insecure;

@@ -90,7 +90,7 @@ pub fn junit(report: &RunReport<'_>, run: &Run) -> String {
 }
 
 /// Returns the cases of a file as a suite; `None` if it cannot be read.
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub fn suite_of_file(bytes: &[u8]) -> Option<String> {
     let cases = test_cases::read(bytes).ok()?;
     let mut xml = "<testsuite>".to_owned();

@@ -13,7 +13,7 @@ use crate::model::timeline::{RunHistory, Timeline};
 use crate::report::document::status_text::UnitStatus;
 use crate::store::runs::Run;
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub use self::junit::suite_of_file;
 pub use crate::report::document::status_text::RunState;
 

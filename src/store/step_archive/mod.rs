@@ -5,7 +5,7 @@
 //! Owners and extended attributes are not kept.
 
 mod error;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod header;
 mod links;
