@@ -6,6 +6,7 @@
 
 mod committed_folder;
 mod go;
+mod install_scripts;
 mod maven;
 mod node_package;
 mod npm;

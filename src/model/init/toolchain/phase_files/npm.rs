@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::super::super::draft::PhaseFiles;
 use super::committed_folder::CommittedFolder;
+use super::install_scripts;
 use super::node_package::NodePackage;
 
 /// Returns what `npm ci` reads and writes.
@@ -59,7 +60,7 @@ struct LockedPackages {
 }
 
 impl LockedPackages {
-    /// Returns `None` for the format of npm 6, which does not list folders.
+    /// Returns `None` for the format of npm 6, which does not list folders, and for unknown install scripts.
     fn of(lock: &Value) -> Option<Self> {
         let mut locked = Self::default();
         for (path, package) in lock["packages"].as_object()? {
@@ -78,6 +79,10 @@ impl LockedPackages {
             // A package for another platform is not installed.
             let is_sure = !is_set("optional") && !is_set("devOptional");
             *locked.owners.entry(owner.to_owned()).or_default() |= is_sure;
+            let name = path.rsplit("node_modules/").next().unwrap_or_default();
+            if is_set("hasInstallScript") && !install_scripts::is_self_contained(name) {
+                return None;
+            }
             let resolved = package["resolved"].as_str().unwrap_or_default();
             if let Some(archive) = resolved.strip_prefix("file:") {
                 locked.archives.push(archive.to_owned());

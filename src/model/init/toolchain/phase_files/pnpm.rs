@@ -4,6 +4,7 @@ use super::super::super::draft::PhaseFiles;
 use super::super::super::path;
 use super::super::super::yaml::{YamlFile, get, unknown_keys};
 use super::committed_folder::CommittedFolder;
+use super::install_scripts::leads_elsewhere;
 use super::node_package::{NodePackage, is_local};
 use crate::model::manifest::node::{Node, NodeKind};
 
@@ -65,6 +66,10 @@ pub(super) fn install(folder: &CommittedFolder<'_>) -> Option<PhaseFiles> {
     }
     let mut overrides = get(lock, "overrides").map(entries).into_iter().flatten();
     if overrides.any(|(_, version)| scalar(version).is_none_or(is_local)) {
+        return None;
+    }
+    let mut packages = get(lock, "packages").map(entries).into_iter().flatten();
+    if packages.any(|(package, _)| leads_elsewhere(package.trim_start_matches('/'))) {
         return None;
     }
     let importers: Vec<(&str, &Node)> = match get(lock, "importers") {

@@ -47,7 +47,7 @@ const NPM: &[(&str, &str)] = &[
     ),
     (
         "package-lock.json",
-        r#"{"lockfileVersion": 3, "packages": {"": {}, "node_modules/vue": {"resolved": "https://registry.npmjs.org/vue/-/vue-3.4.0.tgz"}, "node_modules/fsevents": {"optional": true}}}"#,
+        r#"{"lockfileVersion": 3, "packages": {"": {}, "node_modules/vue": {"resolved": "https://registry.npmjs.org/vue/-/vue-3.4.0.tgz"}, "node_modules/fsevents": {"optional": true, "hasInstallScript": true}}}"#,
     ),
     ("src/main.js", ""),
     ("Dockerfile", ""),
@@ -104,6 +104,10 @@ fn npm_reads_the_package_and_the_lock() {
         (
             "package-lock.json",
             r#"{"packages": {"node_modules/x": {"resolved": "file:gone.tgz"}}}"#,
+        ),
+        (
+            "package-lock.json",
+            r#"{"packages": {"node_modules/a/node_modules/@prisma/client": {"hasInstallScript": true}}}"#,
         ),
         ("yarn.lock", ""),
     ] {
@@ -223,6 +227,10 @@ fn yarn_1_reads_the_package_and_the_lock() {
     for other in [
         (".yarnrc", "--modules-folder lib\n"),
         (".yarnrc", "yarn-path .yarn/releases/yarn-1.22.0.cjs\n"),
+        (
+            "yarn.lock",
+            "# yarn lockfile v1\n\n\"@prisma/client@^5\":\n  version \"5.0.0\"\n",
+        ),
         ("yarn.lock", "__metadata:\n  version: 8\n"),
         (".yarnrc.yml", "nodeLinker: node-modules\n"),
         (
@@ -299,6 +307,7 @@ packages:
     );
     let old = lock.replace("'9.0'", "5.4");
     let overridden = format!("{lock}overrides: {{x: 'link:./x'}}\n");
+    let browser = lock.replace("vite@5.0.0: ", "cypress@13.0.0: ");
     let patch = lock.replace("patches/vue.patch", "patches/gone.patch");
     for other in [
         ("pnpm-lock.yaml", injected.as_str()),
@@ -307,6 +316,7 @@ packages:
         ("pnpm-lock.yaml", &old),
         ("pnpm-lock.yaml", &overridden),
         ("pnpm-lock.yaml", &patch),
+        ("pnpm-lock.yaml", &browser),
         (
             "pnpm-lock.yaml",
             "lockfileVersion: '9.0'\nimporters:\n  .: {}\n",

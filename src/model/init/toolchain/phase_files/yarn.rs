@@ -2,6 +2,7 @@
 
 use super::super::super::draft::PhaseFiles;
 use super::committed_folder::CommittedFolder;
+use super::install_scripts::leads_elsewhere;
 use super::node_package::NodePackage;
 
 /// Settings in `.yarnrc` that change neither what an installation reads nor where it writes.
@@ -31,6 +32,10 @@ pub(super) fn install(folder: &CommittedFolder<'_>) -> Option<PhaseFiles> {
         || !root.has_dependencies()
         || !folder.is_absent(".yarnrc.yml")
     {
+        return None;
+    }
+    let mut packages = lock.lines().map(|line| line.trim_start_matches('"'));
+    if packages.any(leads_elsewhere) {
         return None;
     }
     if !folder.is_absent(".yarnrc") {
