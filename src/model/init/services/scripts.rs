@@ -81,7 +81,7 @@ pub(super) fn add(
         }
         Some(copied) => format!(
             "{copied}: scripts must create {it}. To use these, {by}, add a Dockerfile with the toolchain to {} and \
-             remove each `#`",
+             remove the first `#` of each line",
             scripts.builder
         ),
         None => format!("check these scripts, {by}"),
