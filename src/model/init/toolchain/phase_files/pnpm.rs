@@ -50,9 +50,10 @@ pub(super) fn install(folder: &CommittedFolder<'_>) -> Option<PhaseFiles> {
     if !version.starts_with("6.") && !version.starts_with("9.") {
         return None;
     }
-    let workspace = match folder.is_absent(WORKSPACE) {
-        true => None,
-        false => Some(yaml(folder, WORKSPACE)?),
+    let workspace = if folder.is_absent(WORKSPACE) {
+        None
+    } else {
+        Some(yaml(folder, WORKSPACE)?)
     };
     let workspace = match &workspace {
         Some(file) => Some(file.root().ok()??),

@@ -24,11 +24,11 @@ pub(super) fn install(folder: &CommittedFolder<'_>) -> Option<PhaseFiles> {
     let root = NodePackage::root(folder, &mut inputs)?;
     let lock = folder.text("yarn.lock")?;
     inputs.insert(1, "yarn.lock".to_owned());
-    let is_unsupported = |key: &&str| !root.json[key].is_null();
+    let is_unsupported = |key: &str| !root.json[key].is_null();
     if !lock.contains("# yarn lockfile v1")
         || ["workspaces", "installConfig"]
             .iter()
-            .any(|key| is_unsupported(&key))
+            .any(|key| is_unsupported(key))
         || !root.has_dependencies()
         || !folder.is_absent(".yarnrc.yml")
     {
