@@ -97,7 +97,7 @@ pub struct DraftArgument {
     pub suggested: Option<String>,
 }
 
-/// DraftScripts and their builder image.
+/// Scripts and their builder image.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DraftScripts {
     /// `dockerBuilder.image`
@@ -106,10 +106,23 @@ pub struct DraftScripts {
     pub builder_exists: bool,
     /// `scripts.prepare`
     pub prepare: Vec<String>,
+    /// What `prepare` reads and writes, if it is certain.
+    pub prepare_files: Option<PhaseFiles>,
     /// `scripts.build`
     pub build: Vec<String>,
+    /// What `build` reads and writes, if it is certain.
+    pub build_files: Option<PhaseFiles>,
     /// `scripts.test`
     pub test: Vec<String>,
+}
+
+/// The files that a phase reads and writes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PhaseFiles {
+    /// `inputs`
+    pub inputs: Vec<String>,
+    /// `outputs`
+    pub outputs: Vec<String>,
 }
 
 /// A remark on a key.

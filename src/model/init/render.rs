@@ -13,6 +13,10 @@ pub const TODO_MARK: &str = "TODO";
 /// The schema file next to the manifest, referenced in its first line.
 pub const SCHEMA: &str = "x-platform.schema.json";
 
+/// The comment on `inputs` and `outputs`.
+const PROPOSED: &str =
+    "proposed: runs once for the same `inputs`, sees nothing else, and keeps only `outputs`";
+
 /// Maximum width of comments.
 const WIDTH: usize = 100;
 
@@ -254,17 +258,29 @@ fn scripts(page: &mut YamlPage, scripts: &DraftScripts) {
     page.line(2, &format!("{mark}dockerBuilder:"));
     page.line(2, &format!("{mark}  image: {}", scalar(&scripts.builder)));
     page.line(2, &format!("{mark}scripts:"));
-    for (phase, lines) in [
-        ("prepare", &scripts.prepare),
-        ("build", &scripts.build),
-        ("test", &scripts.test),
+    for (phase, lines, files) in [
+        ("prepare", &scripts.prepare, &scripts.prepare_files),
+        ("build", &scripts.build, &scripts.build_files),
+        ("test", &scripts.test, &None),
     ] {
-        if !lines.is_empty() {
-            page.line(2, &format!("{mark}  {phase}:"));
+        if lines.is_empty() {
+            continue;
         }
-        for line in lines {
-            page.line(2, &format!("{mark}    - {}", scalar(line)));
-        }
+        let list = |page: &mut YamlPage, indent: &str, key: &str, items: &[String]| {
+            page.line(2, &format!("{mark}{indent}{key}:"));
+            for item in items {
+                page.line(2, &format!("{mark}{indent}  - {}", scalar(item)));
+            }
+        };
+        let Some(files) = files else {
+            list(page, "  ", phase, lines);
+            continue;
+        };
+        page.line(2, &format!("{mark}  # {PROPOSED}"));
+        page.line(2, &format!("{mark}  {phase}:"));
+        list(page, "    ", "run", lines);
+        list(page, "    ", "inputs", &files.inputs);
+        list(page, "    ", "outputs", &files.outputs);
     }
 }
 

@@ -3,6 +3,7 @@ use std::path::Path;
 
 mod features;
 mod mistakes;
+mod proposals;
 
 use super::*;
 use crate::model::manifest::Manifest;

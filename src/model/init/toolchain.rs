@@ -1,11 +1,19 @@
 //! Guesses the scripts of a service from the files of its toolchain.
 
 mod above;
+mod phase_files;
 
 pub(super) use self::above::{parents_of, workspace_of};
+pub(super) use self::phase_files::propose;
 use super::ReadFile;
 use super::draft::DraftScripts;
 use super::path;
+
+const GO_BUILD: &str = "go build ./...";
+const MAVEN_BUILD: &str = "mvn -B package -DskipTests";
+const NPM_CI: &str = "npm ci";
+const PNPM_INSTALL: &str = "pnpm install --frozen-lockfile";
+const YARN_INSTALL: &str = "yarn install --frozen-lockfile";
 
 /// A toolchain, detected by a file.
 struct Toolchain {
@@ -19,7 +27,7 @@ const TOOLCHAINS: &[Toolchain] = &[
     Toolchain {
         file: "go.mod",
         prepare: &[],
-        build: &["go build ./..."],
+        build: &[GO_BUILD],
         test: &["go test ./..."],
     },
     Toolchain {
@@ -30,14 +38,14 @@ const TOOLCHAINS: &[Toolchain] = &[
     },
     Toolchain {
         file: "package.json",
-        prepare: &["npm ci"],
+        prepare: &[NPM_CI],
         build: &["npm run build"],
         test: &["npm test"],
     },
     Toolchain {
         file: "pom.xml",
         prepare: &[],
-        build: &["mvn -B package -DskipTests"],
+        build: &[MAVEN_BUILD],
         test: &["mvn -B test"],
     },
     Toolchain {
@@ -131,11 +139,11 @@ fn package_scripts(text: &str, file: &dyn Fn(&str) -> Option<String>) -> DraftSc
     let package: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let has = |name: &str| package["scripts"][name].is_string();
     let (install, run) = if file("pnpm-lock.yaml").is_some() {
-        ("pnpm install --frozen-lockfile", "pnpm")
+        (PNPM_INSTALL, "pnpm")
     } else if file("yarn.lock").is_some() {
-        ("yarn install --frozen-lockfile", "yarn")
+        (YARN_INSTALL, "yarn")
     } else if file("package-lock.json").is_some() || file("npm-shrinkwrap.json").is_some() {
-        ("npm ci", "npm")
+        (NPM_CI, "npm")
     } else {
         ("npm install", "npm")
     };

@@ -17,6 +17,7 @@ pub const CASES: &[Case] = cases![
     a_repo_checkout_is_built,
     one_repository_with_many_dockerfiles_is_built,
     a_repository_without_a_remote_is_built_locally,
+    proposed_phases_are_restored,
     existing_files_are_never_overwritten,
     credentials_are_not_written,
     the_schema_for_editors_is_written,
@@ -322,6 +323,71 @@ fn a_repository_without_a_remote_is_built_locally(t: &Context) {
         .stderr_contains("it has no remote, so this is the working copy itself")
         .stderr_contains("empty: it has no commits yet");
     assert_eq!(t.read("my api/file"), "of somebody who works\n");
+}
+
+/// Installs a package with a random ID, from the lock file only, and builds with it.
+const NPM: &str = "#!/bin/sh
+set -e
+case \"$*\" in
+  ci)
+    test ! -e src
+    mkdir -p node_modules/vue
+    cat package-lock.json /proc/sys/kernel/random/uuid > node_modules/vue/id
+    ;;
+  'run build')
+    mkdir -p dist
+    cat src/main.js node_modules/vue/id > dist/app.js
+    ;;
+  *) exit 1 ;;
+esac
+";
+
+fn proposed_phases_are_restored(t: &Context) {
+    let lock = "{\"packages\": {\"node_modules/vue\": {\"version\": \"3.4.0\"}}}\n";
+    let web = t.git_repo("web");
+    web.commit(
+        &[
+            ("Dockerfile", "FROM scratch\nCOPY dist /dist\n"),
+            (
+                "package.json",
+                "{\"scripts\": {\"build\": \"vite build\"}, \"dependencies\": {\"vue\": \"3\"}}\n",
+            ),
+            ("package-lock.json", lock),
+            ("src/main.js", "one\n"),
+        ],
+        "First",
+    );
+    clone(t, &web.url_http(), "web");
+    let builder = format!("FROM {}\nCOPY npm /bin/npm\n", t.engine().busybox());
+    t.write("builders/web/Dockerfile", &builder);
+    t.write("builders/web/npm", NPM);
+    let prefix = t.registry_prefix(t.registry());
+    t.xp(["init", "--registry", &prefix]).success();
+    let manifest = t.read("x-platform.yml");
+    assert!(manifest.contains("      # proposed: "), "{manifest}");
+    t.xp(["check"]).success();
+    t.xp(["build"]).success();
+    let files = || {
+        let read = |path: &str| t.read(&format!(".xp/build/web/{path}"));
+        (read("node_modules/vue/id"), read("dist/app.js"))
+    };
+    let (first, _) = files();
+    // A change that the installation does not read.
+    web.commit(&[("src/main.js", "two\n")], "Second");
+    t.xp(["build"])
+        .success()
+        .stdout_contains("1 phase restored");
+    assert_eq!(files(), (first.clone(), format!("two\n{first}")));
+    web.commit(
+        &[("package-lock.json", &lock.replace("3.4.0", "3.5.0"))],
+        "Third",
+    );
+    let plan = t.xp(["plan"]).success();
+    plan.stdout_contains("package-lock.json changed");
+    t.xp(["build"]).success();
+    let (third, app) = files();
+    assert!(third.contains("3.5.0"), "{third}");
+    assert_eq!(app, format!("two\n{third}"));
 }
 
 fn existing_files_are_never_overwritten(t: &Context) {

@@ -11,6 +11,18 @@ use crate::model::dockerfile::DockerfileInputs;
 /// The maximum number of files named in one line.
 const SHOWN_FILES: usize = 3;
 
+/// Variables that change what package managers read and write, and the beginnings of their names.
+const TOOL_VARIABLES: &[&str] = &[
+    "NODE_ENV",
+    "npm_config_",
+    "NPM_CONFIG_",
+    "YARN_",
+    "GOFLAGS",
+    "GOOS",
+    "GOWORK",
+    "MAVEN_ARGS",
+];
+
 /// Suggests scripts if the Dockerfile copies files that are not in the commit, or if a builder exists.
 pub(super) fn add(
     service: &mut DraftService,
@@ -27,8 +39,9 @@ pub(super) fn add(
     let mut missing: Vec<&String> = inputs.copied.iter().filter(is_missing).collect();
     missing.dedup();
     let builder = format!("builders/{}", service.name);
-    let has = |name: &str| matches!(read(&format!("{builder}/{name}")), Ok(Some(_)));
-    let builder_exists = has("Dockerfile") || has("dockerfile");
+    let in_builder = |name: &&str| read(&format!("{builder}/{name}")).ok().flatten();
+    let dockerfile = ["Dockerfile", "dockerfile"].iter().find_map(in_builder);
+    let builder_exists = dockerfile.is_some();
     if missing.is_empty() && !builder_exists {
         return;
     }
@@ -52,6 +65,14 @@ pub(super) fn add(
     }
     let by = format!("guessed from its {}", guess.files.join(" and "));
     let mut scripts = guess.scripts;
+    if dockerfile.is_none_or(|text| !changes_tools(&text)) {
+        let in_repo = |file: &str| read(&path::join(&repo.dir, file)?).ok().flatten();
+        let created: Vec<String> = missing
+            .iter()
+            .filter_map(|copied| path::join(&candidate.context, copied))
+            .collect();
+        toolchain::propose(&mut scripts, local, folder, &created, &in_repo);
+    }
     scripts.builder_exists = builder_exists;
     scripts.builder = builder;
     let todo = match copied {
@@ -60,7 +81,7 @@ pub(super) fn add(
         }
         Some(copied) => format!(
             "{copied}: scripts must create {it}. To use these, {by}, add a Dockerfile with the toolchain to {} and \
-             remove each `#`",
+             remove the first `#` of each line",
             scripts.builder
         ),
         None => format!("check these scripts, {by}"),
@@ -70,6 +91,11 @@ pub(super) fn add(
     if service.path.is_some() {
         outside(service, repo, read);
     }
+}
+
+/// Returns whether a builder's Dockerfile sets variables that change what package managers read and write.
+fn changes_tools(dockerfile: &str) -> bool {
+    TOOL_VARIABLES.iter().any(|name| dockerfile.contains(name))
 }
 
 /// Adds the files outside `git.path` that the scripts need.
