@@ -42,7 +42,7 @@ pub struct BuildArgs {
     #[command(flatten)]
     pub plan: PlanArgs,
     /// Build what failed or was not started in the last run
-    #[arg(long, conflicts_with_all = ["names", "services", "locked"])]
+    #[arg(long, conflicts_with_all = ["names", "services", "locked", "shard", "only"])]
     pub failed: bool,
     /// Concurrency
     #[command(flatten)]

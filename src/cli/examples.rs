@@ -71,6 +71,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "xp build --no-pull --tag build-42",
                 "In CI: skip pulls, and add a tag",
             ),
+            (
+                "xp build --shard 2/4",
+                "Build the second of four parts; other machines build the others",
+            ),
         ],
     ),
     (
@@ -82,6 +86,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "Show what would be built for a topic branch",
             ),
             ("xp plan --format json", "Print the plan as JSON"),
+            (
+                "xp plan --format github --shards 4",
+                "Print a matrix of up to four jobs for GitHub Actions",
+            ),
             (
                 "xp plan --exit-code --quiet",
                 "In a script: exit with code 10 if there is work to do",

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::shared::{Format, PlanArgs, References, Selection};
 use super::values::{run_number, seconds};
+use crate::model::shard::MAX_SHARDS;
 
 /// Arguments of `xp man`
 #[derive(Debug, Args)]
@@ -54,12 +55,34 @@ pub struct ShowPlanArgs {
     pub plan: PlanArgs,
     /// Output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
-    pub format: Format,
+    pub format: PlanFormat,
+    /// With `--format github` or `gitlab`: a job for each of N parts, instead of for each service
+    ///
+    /// The parts are those of `xp build --shard K/N` with the same `--shard-times`.
+    #[arg(
+        long, value_name = "N", conflicts_with_all = ["shard", "local"], hide_short_help = true,
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_SHARDS))
+    )]
+    pub shards: Option<u16>,
     /// Exit with code 10 if there is work to do
     ///
     /// There is work to do if an image would be built, pushed or tagged.
     #[arg(long)]
     pub exit_code: bool,
+}
+
+/// Output format of `xp plan`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// Human-readable text
+    #[default]
+    Text,
+    /// JSON
+    Json,
+    /// A matrix for GitHub Actions, as JSON in one line
+    Github,
+    /// A child pipeline for GitLab
+    Gitlab,
 }
 
 /// Arguments of `xp why`

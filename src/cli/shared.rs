@@ -1,12 +1,14 @@
 //! Arguments shared by several commands.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::values::{jobs, service_reference, variable};
+use super::values::{duration, jobs, service_reference, variable};
 use crate::model::image::Tag;
 use crate::model::manifest::ServiceName;
+use crate::model::shard::Shard;
 use crate::model::source::{GitReference, RefName};
 
 /// A shell
@@ -143,6 +145,9 @@ pub struct PlanArgs {
     /// Options for images
     #[command(flatten)]
     pub images: ImageArgs,
+    /// Which part, if other machines build the others
+    #[command(flatten)]
+    pub part: PartArgs,
     /// Build working copies with local changes; do not push
     ///
     /// They are mounted in place, so incremental compilation works.
@@ -153,6 +158,37 @@ pub struct PlanArgs {
     /// This is the default if standard output is not a terminal.
     #[arg(long, hide_short_help = true)]
     pub all: bool,
+}
+
+/// Which part, if other machines build the others
+#[derive(Debug, Args)]
+pub struct PartArgs {
+    /// Build the K-th of N parts; other machines build the others
+    ///
+    /// Services that need each other stay together where they fit. An image of another part is not built, but awaited
+    /// in the registry.
+    #[arg(
+        long, value_name = "K/N", value_hint = ValueHint::Other, conflicts_with_all = ["local", "only"],
+        hide_short_help = true
+    )]
+    pub shard: Option<Shard>,
+    /// Balance parts by the durations in this file of `--metadata-file`; can be repeated
+    ///
+    /// Or an object with a number of seconds for each service. All parts must be given the same files. A service
+    /// without a duration counts as much as the median.
+    #[arg(
+        long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true
+    )]
+    pub shard_times: Vec<PathBuf>,
+    /// Do not build needed services that are not given; wait until other machines have pushed them
+    #[arg(long, conflicts_with = "local", hide_short_help = true)]
+    pub only: bool,
+    /// How long to wait for an image that another machine builds
+    #[arg(
+        long, value_name = "DURATION", value_parser = duration, default_value = "1h",
+        value_hint = ValueHint::Other, hide_short_help = true
+    )]
+    pub shard_wait: Duration,
 }
 
 /// Output format of a command with progress

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 
 use crate::base::error::Failure;
 use crate::cli::{
-    CopyArgs, DeployArgs, ImageArgs, LockArgs, LockedArgs, PlanArgs, References, Selection,
+    CopyArgs, DeployArgs, ImageArgs, LockArgs, LockedArgs, PartArgs, PlanArgs, References,
+    Selection,
 };
 use crate::flow::request::{
-    CopyRequest, DeployImages, DeployMode, DeployRequest, EngineUse, LockRequest, PlanRequest,
-    PlanSource, ReferenceOverrides,
+    CopyRequest, DeployImages, DeployMode, DeployRequest, EngineUse, LockRequest, PartRequest,
+    PlanRequest, PlanSource, ReferenceOverrides,
 };
 use crate::flow::session::Session;
+use crate::flow::shards;
 use crate::flow::sources::current_service;
 use crate::flow::sources::locked::lock_file;
 use crate::model::manifest::{Deploy, ServiceName};
@@ -41,6 +43,17 @@ impl From<&ImageArgs> for Options {
             all_or_nothing: args.all_or_nothing,
             tags: args.tags.clone(),
             ..Self::default()
+        }
+    }
+}
+
+impl From<&PartArgs> for PartRequest {
+    fn from(args: &PartArgs) -> Self {
+        Self {
+            shard: args.shard,
+            times: args.shard_times.clone(),
+            only: args.only,
+            wait_limit: args.shard_wait,
         }
     }
 }
@@ -88,11 +101,15 @@ pub fn plan_of(
         },
         None => PlanSource::Remotes,
     };
+    let part = shards::part(session, &(&args.part).into(), &services)?;
     Ok(PlanRequest {
         services,
         references: (&args.references).into(),
         source,
-        options: (&args.images).into(),
+        options: Options {
+            part,
+            ..(&args.images).into()
+        },
     })
 }
 

@@ -1,5 +1,6 @@
 //! Runs the steps of a plan; makes no decisions.
 
+mod awaited;
 mod bases;
 mod builder;
 mod commits;

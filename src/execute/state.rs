@@ -29,6 +29,8 @@ pub struct UnitState {
     pub built: Option<String>,
     /// The image in the registry, once it is pushed.
     pub published: Option<Published>,
+    /// The image in the registry that another run has pushed, once it is there.
+    pub awaited: Option<Digest>,
     /// Whether the registry did not allow moving the commit's tag to the image.
     pub is_commit_tag_refused: bool,
     /// The IDs of the images that the scripts were started in.

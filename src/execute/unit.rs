@@ -9,7 +9,7 @@ use super::script_run::ScriptRun;
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
-use super::{ExecuteContext, image, in_place, publish, results, scm, secrets, source};
+use super::{ExecuteContext, awaited, image, in_place, publish, results, scm, secrets, source};
 use crate::execute::reproduce;
 use crate::model::event::{Event, ImageResult, Outcome, Phase, UnitSummary};
 use crate::model::plan::{ContainerStep, Milestone, RestoreStep, Step, UnitPlan};
@@ -30,6 +30,7 @@ pub async fn run_unit(
     let mut ended = run_steps(context, plan, plan.first_steps(), &mut state, Some(turn)).await;
     if ended.outcome == Outcome::Done {
         let pushed = state.published.as_ref().map(|it| &it.digest);
+        let pushed = pushed.or(state.awaited.as_ref());
         let image = plan.image_result(pushed, !state.is_commit_tag_refused);
         ended.image = Some(Box::new(image));
         results::remove_stage(context, plan).await;
@@ -334,8 +335,10 @@ impl UnitRunner<'_> {
                 };
                 publish::push(context, unit, step, self.state, &on_upload).await
             }
+            Step::Await(step) => awaited::find(context, step, self.state).await,
             Step::Pull { image, digest } => {
-                publish::pull(context, unit, image, digest.as_ref()).await
+                let digest = self.state.awaited.as_ref().or(digest.as_ref());
+                publish::pull(context, unit, image, digest).await
             }
             Step::NameImage { names } => match &self.state.built {
                 Some(id) => image::name_image(context, id, names).await,

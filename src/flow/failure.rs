@@ -58,5 +58,6 @@ pub fn plan_failure(session: &Session, error: PlanError) -> Failure {
         PlanError::Manifest(error) => manifest_failure(session, &error),
         PlanError::Unknown(error) => error.into(),
         PlanError::Recipe(error) => error.into(),
+        PlanError::Unshared(error) => error.into(),
     }
 }

@@ -20,6 +20,7 @@ pub mod programs;
 pub mod request;
 pub mod runs;
 pub mod session;
+pub mod shards;
 pub mod sources;
 pub mod step_results;
 pub mod survey;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::model::image::RegistryPrefix;
 use crate::model::manifest::{ClusterEnvironment, Deploy, ServiceName};
 use crate::model::plan::Options;
+use crate::model::shard::Shard;
 use crate::model::source::{GitReference, RefName, ServiceSource};
 
 /// References to use instead of those of the manifest.
@@ -72,6 +73,19 @@ impl PlanRequest {
             },
         }
     }
+}
+
+/// Which part of the selected services to build, if other runs build the others.
+#[derive(Debug, Clone)]
+pub struct PartRequest {
+    /// One of several shards.
+    pub shard: Option<Shard>,
+    /// Files with the durations of services, which balance the shards.
+    pub times: Vec<PathBuf>,
+    /// Only the selected services, without those that they need.
+    pub only: bool,
+    /// How long to wait for an image that another run builds.
+    pub wait_limit: Duration,
 }
 
 /// What to lock.

@@ -28,6 +28,9 @@ pub struct ServiceMetadata {
     /// The short name of the branch or tag that it is built from
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// How long the build took, without waiting for others; omitted if the service was not built
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
     /// The image; omitted if the service failed or was not built
     #[serde(flatten)]
     pub image: Option<ImageResult>,
@@ -87,12 +90,14 @@ impl ServiceMetadata {
                 Decision::Skip => ServiceStatus::Skipped,
             },
         };
+        let built = ended.filter(|_| status == ServiceStatus::Built);
         let existing = is_up_to_date.then(|| plan.image_result(None, true));
         let source = plan.source.as_ref();
         Self {
             status,
             commit: plan.commit.map(|commit| commit.to_string()),
             reference: source.and_then(|source| source.short_name().map(str::to_owned)),
+            seconds: built.map(|it| (it.elapsed.as_secs_f64() * 10.0).round() / 10.0),
             image: ended
                 .and_then(|ended| ended.image.as_deref().cloned())
                 .or(existing),

@@ -19,6 +19,7 @@ pub mod plan_document;
 pub mod plugin;
 pub mod recipe;
 pub mod record;
+pub mod shard;
 pub mod source;
 pub mod status;
 pub mod step_result;

@@ -144,7 +144,10 @@ mod tests {
         }
         // `why` takes a single service.
         assert!(texts(&at("xp why a ")).is_empty());
-        assert_eq!(texts(&at("xp plan --format ")), ["text", "json"]);
+        assert_eq!(
+            texts(&at("xp plan --format ")),
+            ["text", "json", "github", "gitlab"]
+        );
         assert_eq!(texts(&at("xp plan --color=")), ["auto", "always", "never"]);
     }
 

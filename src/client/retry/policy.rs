@@ -44,6 +44,15 @@ impl Policy {
         budget: Duration::from_secs(600),
     };
 
+    /// For an image that another run builds. The caller has its own limit.
+    pub const AWAITED_IMAGE: Self = Self {
+        attempts: u32::MAX,
+        shortest: Duration::from_secs(1),
+        longest: Duration::from_secs(15),
+        jitter: 0.25,
+        budget: Duration::from_secs(366 * 86_400),
+    };
+
     /// For diagnostic requests in interactive commands.
     pub const INTERACTIVE: Self = Self {
         attempts: 2,

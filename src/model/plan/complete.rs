@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::build_dir::BuildDir;
 use super::builder::{BuilderMode, external_plan};
-use super::decide::{Decided, plugin_unit};
+use super::decide::{Decided, ServiceVerdict, plugin_unit};
 use super::draft::PlanCandidate;
 use super::scripts::{ScriptsAt, script_units};
 use super::{
-    ConcurrentPush, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan, PlanError,
-    Presence, PushStep, Step, UnitPlan, UnknownImages, parallel, sidecars,
+    AwaitStep, ConcurrentPush, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan,
+    PlanError, Presence, PushStep, Step, UnitPlan, UnknownImages, parallel, sidecars,
 };
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::layout::Layout;
-use crate::model::manifest::{ManifestError, SecretSource};
+use crate::model::manifest::{ManifestError, SecretSource, ServiceName};
 use crate::model::recipe;
 use crate::model::recipe::Recipe;
 use crate::model::source::{PathSelection, ServiceSource};
@@ -127,10 +127,13 @@ impl Decided<'_> {
                     changes: candidate.source.changes().map(|changes| changes.digest),
                 });
             }
-            Decision::Pull => steps.push(Step::Pull {
-                image: image.clone(),
-                digest: self.digest(candidate),
-            }),
+            Decision::Pull => {
+                let awaited = self.awaited(candidate, verdict);
+                let digest = self.digest(candidate).filter(|_| awaited.is_none());
+                steps.extend(awaited);
+                let image = image.clone();
+                steps.push(Step::Pull { image, digest });
+            }
             Decision::Push => {
                 // The push compares the needed images with those in the registry, so they go first.
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
@@ -327,6 +330,30 @@ impl Decided<'_> {
         }))
     }
 
+    /// Returns the step that waits for an image that another run builds.
+    fn awaited(&self, candidate: &PlanCandidate<'_>, verdict: &ServiceVerdict) -> Option<Step> {
+        let owner = verdict.awaited_from.clone()?;
+        let limit = self.draft.options.part.as_ref()?.wait_limit;
+        let recipe = self.published_recipe(candidate);
+        let comparison = self.comparisons.get(&candidate.service.name);
+        Some(Step::Await(Box::new(AwaitStep {
+            image: recipe.map_or_else(
+                || candidate.image.clone(),
+                |recipe| candidate.identity(&recipe),
+            ),
+            owner,
+            replaced: comparison.and_then(|it| it.inconsistent.clone()),
+            wanted: self.wanted(candidate),
+            limit,
+        })))
+    }
+
+    /// Returns whether a service is built, by this run or by one that it waits for.
+    fn is_built(&self, service: &ServiceName) -> bool {
+        let verdict = self.verdicts.get(service);
+        verdict.is_some_and(|it| it.decision == Decision::Build || it.awaited_from.is_some())
+    }
+
     /// Returns the recipe of a service's image after the push.
     fn published_recipe(&self, candidate: &PlanCandidate<'_>) -> Option<Recipe> {
         let name = &candidate.service.name;
@@ -337,7 +364,7 @@ impl Decided<'_> {
                 image.labels.get(recipe::LABEL_RECIPE)?.parse().ok()
             }
             // Runs with tests must not mistake it for an image that passed them.
-            Some(Decision::Build) if !self.draft.options.test => {
+            _ if self.is_built(name) && !self.draft.options.test => {
                 Some(self.recipes.get(name)?.without_tests())
             }
             _ => self.recipes.get(name).cloned(),
@@ -374,12 +401,11 @@ impl Decided<'_> {
     /// Returns the recipe of an existing image that has other names of needed services than the current one.
     fn former_recipe(&self, candidate: &PlanCandidate<'_>) -> Option<Recipe> {
         let name = &candidate.service.name;
-        let decision = self.verdicts.get(name).map(|verdict| verdict.decision);
         let comparison = self.comparisons.get(name)?;
         comparison
             .former_recipe
             .clone()
-            .filter(|_| decision != Some(Decision::Build))
+            .filter(|_| !self.is_built(name))
     }
 
     /// Returns which images of other runs are accepted for a service.

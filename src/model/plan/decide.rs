@@ -27,6 +27,8 @@ pub(super) struct ServiceVerdict {
     pub engine_names: Vec<ImageReference>,
     /// The name in the engine of an image that first gets its own name.
     pub other_name: Option<ImageReference>,
+    /// Who builds it, if the run waits for the image in the registry.
+    pub awaited_from: Option<String>,
 }
 
 /// A draft with a decision for each service.
@@ -71,7 +73,7 @@ impl<'a> PlanDraft<'a> {
             }
         }
         let mut built = BTreeSet::new();
-        let verdicts = loop {
+        let mut verdicts = loop {
             let (verdicts, now_built) = self.verdicts(&comparisons, &inventory, &built)?;
             // A build also triggers builds of its dependents, so repeat until nothing is added.
             let is_settled = now_built == built
@@ -85,6 +87,7 @@ impl<'a> PlanDraft<'a> {
         if self.options.trust_commit {
             recipes = self.recipes(&built, &folders)?;
         }
+        self.restrict(&mut verdicts)?;
         Ok(Decided {
             draft: self,
             inventory,
@@ -400,6 +403,7 @@ impl<'a> PlanDraft<'a> {
             registry_tags,
             engine_names,
             other_name: other_name.cloned(),
+            awaited_from: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{Presence, QueryFailure};
+use super::{Presence, QueryFailure, UnsharedImage};
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::image::ImageReference;
 use crate::model::manifest::ManifestError;
@@ -23,6 +23,9 @@ pub enum PlanError {
     /// The recipe of an image cannot be read.
     #[error(transparent)]
     Recipe(#[from] UnreadableRecipes),
+    /// An image of another part of the plan cannot be awaited.
+    #[error(transparent)]
+    Unshared(#[from] UnsharedImage),
 }
 
 /// The maximum number of images listed for each reason.

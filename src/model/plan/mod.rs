@@ -27,8 +27,10 @@ mod explain;
 mod former_names;
 mod image_names;
 mod inventory;
+mod matrix;
 mod other_names;
 mod parallel;
+mod part;
 mod phase_key;
 mod phases;
 mod plugins;
@@ -63,6 +65,8 @@ pub use draft::PlanDraft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use image_names::ImageNames;
 pub use inventory::{Inventory, Presence, QueryFailure};
+pub use matrix::Matrix;
+pub use part::{AwaitStep, Part, UnsharedImage};
 pub use phases::{FoundResult, InputsQuery, PhasePlan, ResultQuery, StagedInputs, StepResults};
 pub(crate) use plugins::{folder_problems, source_problems};
 pub use recipe::Folders;
@@ -115,6 +119,8 @@ pub struct Options {
     pub tags: Vec<Tag>,
     /// The branch of `--branch`: the topic train to build.
     pub train: Option<RefName>,
+    /// The part to carry out, if other runs build the others.
+    pub part: Option<Part>,
 }
 
 /// The image of a service in a lock.
@@ -143,6 +149,7 @@ impl Default for Options {
             pinned: BTreeMap::new(),
             tags: Vec::new(),
             train: None,
+            part: None,
         }
     }
 }
@@ -272,6 +279,17 @@ impl UnitPlan {
         tags.filter(|tag| tag.named_commit().is_none())
     }
 
+    /// Returns whether the image is built, pushed or tagged.
+    pub fn makes_something(&self) -> bool {
+        let makes = |step: &Step| {
+            matches!(
+                step,
+                Step::Image(_) | Step::Push(_) | Step::RegistryTag { .. }
+            )
+        };
+        self.decision == Decision::Tag || self.steps.iter().any(makes)
+    }
+
     /// Returns the short name of the branch or tag that the service is built from, or `-`.
     pub fn reference(&self) -> &str {
         let source = self.source.as_ref();
@@ -293,14 +311,7 @@ impl Plan {
 
     /// Returns whether anything is built, pushed or tagged. Pulled images already exist.
     pub fn makes_something(&self) -> bool {
-        let makes = |step: &Step| {
-            matches!(
-                step,
-                Step::Image(_) | Step::Push(_) | Step::RegistryTag { .. }
-            )
-        };
-        self.work()
-            .any(|unit| unit.decision == Decision::Tag || unit.steps.iter().any(makes))
+        self.work().any(UnitPlan::makes_something)
     }
 
     /// Returns the repositories to which newly built images are pushed: their push permission is worth checking before

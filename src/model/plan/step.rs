@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{ConcurrentPush, KeepStep, PlaceStep, RestoreStep, StageStep};
+use super::{AwaitStep, ConcurrentPush, KeepStep, PlaceStep, RestoreStep, StageStep};
 use crate::model::event::Phase;
 use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::manifest::{
@@ -62,6 +62,8 @@ pub enum Step {
         /// Its additional tags.
         tags: Vec<Tag>,
     },
+    /// Wait until another run has pushed an image, which is then pulled.
+    Await(Box<AwaitStep>),
     /// Pull an image into the engine.
     Pull {
         image: ImageReference,
@@ -407,7 +409,7 @@ impl Step {
                 Phase::Tag
             }
             Self::Push(_) => Phase::Push,
-            Self::Pull { .. } => Phase::Pull,
+            Self::Await(_) | Self::Pull { .. } => Phase::Pull,
         }
     }
 }
@@ -506,6 +508,7 @@ impl Step {
             }
             Self::RegistryTag { tags, .. } => format!("{} in the registry", join(tags)),
             Self::Push(step) => step.image.to_string(),
+            Self::Await(step) => step.describe(),
             Self::Pull { image, .. } => image.to_string(),
         }
     }

@@ -14,6 +14,7 @@ mod names;
 mod parts;
 mod phases;
 mod recipes;
+mod shards;
 mod sidecars;
 mod trains;
 mod waits;

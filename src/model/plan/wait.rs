@@ -54,7 +54,7 @@ pub enum Occupied {
     Fetch,
     /// A transfer of an image.
     Transfer,
-    /// Nothing: it ends at once.
+    /// Nothing: it ends at once, or only waits for another run.
     Nothing,
 }
 
@@ -64,9 +64,10 @@ impl Step {
         match self {
             Self::Sync(_) => Occupied::Fetch,
             Self::Pull { .. } | Self::Push(_) => Occupied::Transfer,
-            Self::NameImage { .. } | Self::EngineTag { .. } | Self::RegistryTag { .. } => {
-                Occupied::Nothing
-            }
+            Self::NameImage { .. }
+            | Self::EngineTag { .. }
+            | Self::RegistryTag { .. }
+            | Self::Await(_) => Occupied::Nothing,
             Self::Export(_)
             | Self::Fetch(_)
             | Self::Container(_)

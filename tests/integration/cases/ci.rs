@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::docs;
 use crate::case::Case;
@@ -245,8 +245,7 @@ fn platform(t: &Context) {
     t.manifest(&format!(
         "{before}  zfrontend:\n{frontend}  zother:\n{other}"
     ));
-    t.write("ci/matrix.jq", &blocks_of("ci.md", "jq")[0]);
-    t.write("ci/pipeline.jq", &blocks_of("ci-gitlab.md", "jq")[0]);
+    t.write("ci/jobs.yml", &blocks_of("ci-gitlab.md", "yaml")[2]);
     t.write("ci/install-xp", "#!/bin/sh\n");
 }
 
@@ -295,26 +294,40 @@ fn a_matrix_builds_the_planned_services(t: &Context) {
             &[("GITHUB_OUTPUT", outputs.to_str().expect("UTF-8"))],
         );
         let text = fs::read_to_string(&outputs).expect("the outputs");
-        let services = text
-            .trim()
-            .strip_prefix("services=")
-            .expect("the output")
-            .to_owned();
-        serde_json::from_str::<Vec<String>>(&services).expect("a list")
+        let matrix = text.trim().strip_prefix("matrix=").expect("the output");
+        assert_eq!(matrix.lines().count(), 1);
+        matrix.to_owned()
     };
-    // Services that zbackend needs are built with it.
-    let services = plan("plan");
-    assert_eq!(services, ["zbackend", "zother"]);
-    for service in &services {
-        let output = job(
-            t,
-            &format!("build-{service}"),
-            &script_of("build"),
-            &[("SERVICE", service)],
+    // Needed services come first.
+    let matrix = plan("plan");
+    let matrix: Value = serde_json::from_str(&matrix).expect("JSON");
+    let entries = matrix["include"].as_array().expect("a list").iter();
+    let mut built = Vec::new();
+    for (number, entry) in entries.enumerate() {
+        let services = entry["services"].as_str().expect("names");
+        assert!(
+            entry["shard"].as_str().is_some_and(|it| it.ends_with("/4")),
+            "{entry}"
         );
-        assert!(output.row(service).contains("built"), "{output}");
+        let name = format!("build-{number}");
+        let output = job(t, &name, &script_of("build"), &[("SERVICES", services)]);
+        for service in services.split(',') {
+            assert!(output.row(service).contains("built"), "{output}");
+            built.push(service.to_owned());
+        }
     }
-    assert_eq!(plan("plan-again"), Vec::<String>::new());
+    assert!(
+        built.iter().position(|it| it == "zfrontend")
+            < built.iter().position(|it| it == "zbackend")
+    );
+    built.sort();
+    assert_eq!(built, ["zbackend", "zfrontend", "zother"]);
+    // The condition of the job.
+    let empty = plan("plan-again");
+    let condition = workflow["jobs"]["build"]["if"]
+        .as_str()
+        .expect("a condition");
+    assert_eq!(condition, format!("needs.plan.outputs.matrix != '{empty}'"));
     let finish = job(
         t,
         "finish",
@@ -340,29 +353,40 @@ fn a_pipeline_is_generated_from_the_plan(t: &Context) {
     let mut server = LanguageServer::start(&t.dir());
     let found = problems(&mut server, t, "gitlab-ci", "child.yml", &text);
     assert!(found.is_empty(), "{found:#?}\n{text}");
-    assert_eq!(
-        pipeline["build zbackend"]["needs"],
-        json!(["build zfrontend"])
-    );
-    assert_eq!(pipeline["build zfrontend"]["needs"], json!([]));
-
-    // Each job builds its own service and finds those it needs.
-    for service in ["zfrontend", "zother", "zbackend"] {
-        let script = pipeline[format!("build {service}")]["script"][0]
-            .as_str()
-            .expect("a line");
-        let output = job(t, service, script, &[]);
-        let built = output
+    let jobs = |pipeline: &Value| -> Vec<(String, String)> {
+        let entries = pipeline.as_object().expect("a mapping").iter();
+        let jobs = entries.filter(|(name, _)| !["stages", "default"].contains(&name.as_str()));
+        let script = |job: &Value| job["script"][0].as_str().expect("a line").to_owned();
+        jobs.map(|(name, job)| (name.clone(), script(job)))
+            .collect()
+    };
+    // Each job builds its own services.
+    let mut built = 0;
+    for (number, script) in ["zfrontend", "zbackend", "zother"].into_iter().enumerate() {
+        let all = jobs(&pipeline);
+        let (name, line) = all
+            .iter()
+            .find(|(_, line)| line.contains(script))
+            .expect("a job of the service");
+        assert!(name.starts_with("xp ") && name.ends_with("/4"), "{name}");
+        let output = job(
+            t,
+            &format!("part-{number}"),
+            line,
+            &[("XP_BUILD_OPTIONS", "--no-pull")],
+        );
+        let rows = output
             .stdout
             .lines()
             .filter(|row| row.contains("  built  "));
-        let services = built.filter(|row| !row.starts_with("builders/"));
-        assert_eq!(services.count(), 1, "{output}");
-        assert!(output.row(service).contains("built"), "{output}");
+        built += rows.filter(|row| !row.starts_with("builders/")).count();
     }
+    assert_eq!(built, 3);
     let (pipeline, text) = make("plan-again");
-    let jobs: Vec<&String> = pipeline.as_object().expect("a mapping").keys().collect();
-    assert_eq!(jobs, ["stages", "default", "finish"]);
+    assert_eq!(
+        jobs(&pipeline),
+        [("xp".to_owned(), "echo 'Nothing to do'".to_owned())]
+    );
     let found = problems(&mut server, t, "gitlab-ci", "empty.yml", &text);
     assert!(found.is_empty(), "{found:#?}\n{text}");
 }
@@ -442,7 +466,7 @@ fn successful_and_failed_runs_are_reported(t: &Context) {
 
 fn a_metadata_file_becomes_variables_and_a_description(t: &Context) {
     platform(t);
-    t.write("ci/dotenv.jq", &blocks_of("ci-gitlab.md", "jq")[1]);
+    t.write("ci/dotenv.jq", &blocks_of("ci-gitlab.md", "jq")[0]);
     t.write("ci/result.jq", &blocks_of("ci-jenkins.md", "jq")[0]);
     let build = "xp build --no-pull zother && xp build --no-pull --metadata-file images.json";
     job(t, "build", build, &[]);

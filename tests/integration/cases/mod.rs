@@ -86,6 +86,7 @@ mod scale;
 mod scm;
 mod scripts;
 mod selection;
+mod shards;
 mod sidecars;
 mod small;
 mod status;
@@ -195,6 +196,7 @@ pub fn all() -> Vec<Case> {
         scm::CASES,
         scripts::CASES,
         selection::CASES,
+        shards::CASES,
         sidecars::CASES,
         status::CASES,
         step_artifacts::CASES,
