@@ -55,7 +55,7 @@ pub struct BuildArgs {
     /// The file is replaced at the end of the run, also if services failed.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, hide_short_help = true)]
     pub metadata_file: Option<PathBuf>,
-    /// Build working copies again whenever their files change, until Ctrl-C
+    /// Build again whenever files change, until Ctrl-C
     ///
     /// Only changed content causes a build. Files that git ignores do not count. A running build is finished first.
     #[arg(long, requires = "local", conflicts_with = "failed")]
