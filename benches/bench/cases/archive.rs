@@ -132,7 +132,7 @@ pub fn run(world: &World) -> Case {
     remove(&folder);
     Case {
         name: "archive",
-        title: "(m) Results of phases: saving and restoring",
+        title: "(n) Results of phases: saving and restoring",
         setup: format!(
             "The outputs of a phase: {} in {files} files and {FOLDERS} folders, of which two thirds are text. xp also hashes the \
              archive, checks the hash when it restores, and checks every path before anything is in its place. Its archive has {}, \

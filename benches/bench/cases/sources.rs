@@ -56,7 +56,7 @@ pub fn run(world: &World) -> Case {
     };
     Case {
         name: "sources",
-        title: "(k) Sources from a plugin",
+        title: "(l) Sources from a plugin",
         setup: format!(
             "Nothing to do, for {count} services that are all in git, or all on one `hg serve`, where one container of \
              `builders/hg` resolves them. `docker run` is the same call of the plugin without xp."

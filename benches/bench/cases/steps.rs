@@ -133,7 +133,7 @@ pub fn run(world: &World) -> Case {
     let [prepare, build, test] = seconds;
     Case {
         name: "steps",
-        title: "(k) A fresh runner, and commits that change nothing that matters",
+        title: "(o) A fresh runner, and commits that change nothing that matters",
         setup: format!(
             "{count} services with a `prepare` of {prepare} s, a `build` of {build} s and a `test` of {test} s, all built before. \
              In each round, {changed} of them get a commit that changes a source, which `build` and `test` read, and everything is \

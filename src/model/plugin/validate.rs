@@ -42,6 +42,8 @@ impl<'m> PluginUse<'m> {
     }
 }
 
+const CORRECT_LABEL: &str = "correct the `LABEL` in its Dockerfile, with the JSON in single quotes";
+
 /// Returns what is wrong with the use of a plugin, given the description of its image.
 pub(crate) fn problems(
     plugin: &PluginUse<'_>,
@@ -55,7 +57,7 @@ pub(crate) fn problems(
         Err(invalid) => {
             let help = match invalid {
                 InvalidLabel::NewerVersion(_) => "update xp",
-                InvalidLabel::Malformed(_) => "correct the `LABEL` in its Dockerfile",
+                InvalidLabel::Malformed(_) => CORRECT_LABEL,
             };
             return vec![at_image(format!("the plugin {image}: {invalid}")).help(help)];
         }
@@ -76,7 +78,7 @@ pub(crate) fn problems(
         Err(invalid) => {
             let message =
                 format!("the plugin {image}: invalid JSON Schema in its label: {invalid}");
-            vec![at_image(message).help("correct the `LABEL` in its Dockerfile")]
+            vec![at_image(message).help(CORRECT_LABEL)]
         }
     }
 }
@@ -182,7 +184,7 @@ mod tests {
             ),
             (
                 "x".to_owned(),
-                "the plugin builders/p: invalid label `x-platform.plugin`: not JSON: expected value at line 1 column 1 (correct the `LABEL` in its Dockerfile)",
+                "the plugin builders/p: invalid label `x-platform.plugin`: not JSON: expected value at line 1 column 1 (correct the `LABEL` in its Dockerfile, with the JSON in single quotes)",
             ),
             (
                 label(&json!({"type": "strin"})),

@@ -24,6 +24,11 @@ impl Engine {
     }
 }
 
+/// Returns whether a health check has a command: it may be there only to disable that of the image.
+pub(super) fn has_command(check: &HealthConfig) -> bool {
+    command(check, Vec::new()).is_some()
+}
+
 fn command(check: &HealthConfig, shell: Vec<String>) -> Option<Vec<String>> {
     let (kind, arguments) = check.test.as_deref()?.split_first()?;
     match kind.as_str() {

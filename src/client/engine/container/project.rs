@@ -7,6 +7,7 @@ use bollard::query_parameters::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
+use super::health::has_command;
 use crate::client::engine::{Engine, EngineError};
 use crate::model::deploy::{ContainerHealth, ProjectContainer};
 
@@ -56,6 +57,7 @@ impl Engine {
             };
             let state = inspected.state.unwrap_or_default();
             let health = state.health.and_then(|health| health.status);
+            let config = inspected.config.unwrap_or_default();
             containers.push(ProjectContainer {
                 name: inspected
                     .name
@@ -73,6 +75,10 @@ impl Engine {
                     Some("starting") => ContainerHealth::Starting,
                     Some("healthy") => ContainerHealth::Healthy,
                     Some("unhealthy") => ContainerHealth::Unhealthy,
+                    // The engine sets the state a moment after the container has started.
+                    _ if config.healthcheck.as_ref().is_some_and(has_command) => {
+                        ContainerHealth::Starting
+                    }
                     _ => ContainerHealth::None,
                 },
                 id,

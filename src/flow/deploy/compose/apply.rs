@@ -10,6 +10,7 @@ use super::{ComposeTask, LaunchComparison, PreparedLaunch};
 use crate::base::error::{Exit, Failure, chain};
 use crate::base::plural::count_of;
 use crate::base::shell::quoted;
+use crate::base::units::elapsed;
 use crate::client::compose::{ComposeError, ComposeLine};
 use crate::flow::deploy::apply::{FinishedDeploy, rollback_hint};
 use crate::model::deploy::{
@@ -89,7 +90,14 @@ impl ComposeTask<'_> {
         };
         let file = &prepared.override_file;
         let up = self.project.up(file, timeout, &session.cancel, &on_line);
-        let up = up.await;
+        // At its time limit, compose sometimes reports success.
+        let up = match up.await {
+            Ok(()) if self.are_waiting().await? => Err(ComposeError::Failed {
+                action: format!("start all containers within {}", elapsed(timeout)),
+                lines: Vec::new(),
+            }),
+            up => up,
+        };
         let result = match up {
             Ok(()) => Ok(None),
             Err(error) if session.cancel.is_cancelled() => Err(error),
@@ -152,6 +160,13 @@ impl ComposeTask<'_> {
                 }
             }
         }
+    }
+
+    /// Returns whether containers are not ready, according to the engine.
+    async fn are_waiting(&self) -> Result<bool, Failure> {
+        let containers = self.project.containers().await?;
+        let readiness = ProjectReadiness::of(&self.project.config, &containers);
+        Ok(readiness == ProjectReadiness::Waiting)
     }
 
     /// Returns the unit of each compose service.
