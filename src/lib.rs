@@ -17,7 +17,7 @@
 //! | `client` | git (git2), the engine (bollard), registries (reqwest), clusters (kubectl), compose projects (`docker compose`); no other layer uses those crates | know about services |
 //! | `cli` | clap definitions, help, examples, manual pages, completion of a partial line | do any work |
 //! | `report` | rows, lines, log files, the final table, pages of past runs: the only place that draws | do any work |
-//! | `host` | flags and environment as `Settings`, read once; the terminal, streams and signals | know about services |
+//! | `host` | flags and environment as `Settings`, read once; the terminal, streams, signals, and changes of files | know about services |
 //! | `execute` | runs the steps of a plan as soon as the steps that they need are done | choose what is done |
 //! | `flow` | use cases: the commits to build (`sources`), existing images (`survey`), plan, build, lock, deploy, diagnose | draw, or know about clap |
 //! | `command` | one file per subcommand: arguments to a request, the flow, the output | decide anything |

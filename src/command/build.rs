@@ -12,6 +12,13 @@ use crate::store::claim;
 
 /// Builds all missing images.
 pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
+    let part = &args.plan.part;
+    if !part.shard_times.is_empty() && part.shard.is_none() {
+        return Err(Failure::usage(
+            "`--shard-times` balances the parts of a build, but `--shard` is missing\n\
+             hint: add `--shard K/N`, such as `--shard 2/8` for the second of eight parts",
+        ));
+    }
     let locked = async { Ok(claim::lock(&session.layout.lock(), &session.events).await?) };
     let lock = session.unless_interrupted(locked).await?;
     let metadata_file = args.metadata_file.as_ref();

@@ -9,7 +9,7 @@ pub struct PathSelection {
     pub paths: Vec<String>,
     /// The files that are left out.
     pub exclude: Vec<ExcludePattern>,
-    /// If set, only files that one of these patterns matches, and none that excludes.
+    /// If set, only files that match one of these patterns and no exclusion.
     pub only: Option<Vec<ScopedPattern>>,
 }
 

@@ -27,7 +27,7 @@ impl Staging {
         let (path, lock) = loop {
             let path = parent.join(format!("{prefix}{}", nonce()));
             let failed = || ArchiveError::file("create", &path);
-            // Nobody else can put a link into it.
+            // Other users cannot create a link in it.
             let mut folder = DirBuilder::new();
             folder.mode(0o700).create(&path).map_err(failed())?;
             match File::open(&path) {

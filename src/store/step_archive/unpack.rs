@@ -87,7 +87,7 @@ fn set_folders(top: &Path, folders: Vec<&Entry>) -> Result<(), ArchiveError> {
 }
 
 struct Unpacker<'a> {
-    /// The top folder, to which nobody else writes.
+    /// The top folder, which only this process writes to.
     top: PathBuf,
     outputs: &'a Outputs,
     blob: &'a OutputsBlob,

@@ -216,6 +216,9 @@ fn durations_balance_the_shards(t: &Context) {
     t.xp(["build", "--metadata-file", "images.json"]).success();
     let images: Value = serde_json::from_str(&t.read("images.json")).expect("JSON");
     assert!(images["a"]["seconds"].is_f64(), "{images}");
+    t.xp(["build", "--shard-times", "times.json"])
+        .failure(2)
+        .stderr_contains("`--shard` is missing");
     t.xp(["plan", "--shard", "1/2", "--shard-times", "images.json"])
         .success();
     t.xp(["plan", "--shard", "1/2", "--shard-times", "x-platform.yml"])
