@@ -21,6 +21,7 @@ pub const CASES: &[Case] = cases![
     plugins_and_other_images_have_results,
     results_are_restored_on_a_remote_engine,
     working_copies_use_results_of_unmodified_inputs,
+    make_has_nothing_to_do_after_a_restore,
 ];
 
 /// Appends a line that differs each time it runs.
@@ -536,4 +537,55 @@ fn working_copies_use_results_of_unmodified_inputs(t: &Context) {
     app.repository.commit(&[("other", "2\n")], "Other");
     t.xp(["build"]).success();
     assert_eq!(app.read("out/dist/app"), "one\nmain\n");
+}
+
+fn make_has_nothing_to_do_after_a_restore(t: &Context) {
+    let debian = t.engine().debian(&["make"]);
+    let repository = t.git_repo("app");
+    // Chained targets: a wrong order of any two makes `make` run again.
+    let makefile = "dist/app: obj/a obj/b lib/all\n\tmkdir -p dist\n\tcat $^ > $@\n\
+                    obj/%: src/%\n\tmkdir -p obj\n\tcp $< $@\n\
+                    lib/all: vendor/x vendor/y\n\tmkdir -p lib\n\tcat $^ > $@\n";
+    let files = [
+        ("Dockerfile", "FROM scratch\nCOPY dist /\n"),
+        ("Makefile", makefile),
+        ("src/a", "a\n"),
+        ("src/b", "b\n"),
+        ("vendor/x", "x\n"),
+        ("vendor/y", "y\n"),
+        ("docs", "1\n"),
+    ];
+    repository.commit(&files, "Start");
+    let manifest = |tests: &str| {
+        let more = format!(
+            "    dockerBuilder: {{ image: '{debian}', network: none }}
+    scripts:
+      prepare: {{ run: [make lib/all], inputs: [Makefile, vendor], outputs: [lib] }}
+      build: {{ run: [make], inputs: [Makefile, src, vendor], outputs: [obj, dist] }}
+      test: ['{tests}']
+"
+        );
+        let service = small::service(t, "app", &repository.url_file(), "", &more);
+        small::manifest(t, t.registry().host(), &service);
+    };
+    manifest("make --question");
+    t.xp(["build"]).success();
+    repository.commit(&[("docs", "2\n")], "Docs");
+    t.xp(["build"])
+        .success()
+        .stdout_contains("2 phases restored");
+    // A fresh machine, where all files of the commit are new.
+    for folder in [".xp", "src"] {
+        fs::remove_dir_all(t.dir().join(folder)).expect("a folder");
+    }
+    repository.commit(&[("docs", "3\n")], "Docs");
+    t.xp(["build"])
+        .success()
+        .stdout_contains("2 phases restored");
+    // The opposite is noticed.
+    repository.commit(&[("docs", "4\n")], "Docs");
+    manifest("touch src/a && make --question");
+    t.xp(["build"])
+        .failure(1)
+        .stderr_contains("`touch src/a && make --question` exited with 1");
 }
