@@ -22,6 +22,7 @@ pub const CASES: &[Case] = cases![
     results_are_restored_on_a_remote_engine,
     working_copies_use_results_of_unmodified_inputs,
     make_has_nothing_to_do_after_a_restore,
+    a_phase_with_inputs_reaches_its_sidecars,
 ];
 
 /// Appends a line that differs each time it runs.
@@ -588,4 +589,60 @@ fn make_has_nothing_to_do_after_a_restore(t: &Context) {
     t.xp(["build"])
         .failure(1)
         .stderr_contains("`touch src/a && make --question` exited with 1");
+}
+
+fn a_phase_with_inputs_reaches_its_sidecars(t: &Context) {
+    if t.engine().product().is_podman() {
+        return;
+    }
+    let busybox = t.engine().busybox();
+    let repository = t.git_repo("app");
+    repository.commit(
+        &[
+            ("Dockerfile", "FROM scratch\nCOPY . /src\n"),
+            ("check", "1\n"),
+            ("docs", "1\n"),
+        ],
+        "Start",
+    );
+    let manifest = |word: &str| {
+        let more = format!(
+            "    dockerBuilder: {{ image: '{busybox}' }}
+    sidecars:
+      db:
+        image: '{busybox}'
+        command: [sh, -c, 'echo serving; mkdir -p /w; echo {word} > /w/index.html; exec httpd -f -p 80 -h /w']
+        ready: wget -q -O - http://127.0.0.1/
+    scripts:
+      test: {{ run: ['wget -q -O - http://db/ | grep {word}'], inputs: [check] }}
+"
+        );
+        let service = small::service(t, "app", &repository.url_file(), "", &more);
+        small::manifest(t, "", &service);
+    };
+    manifest("one");
+    t.xp(["build"]).success();
+    let log = t.read(".xp/logs/1/app/test.log");
+    assert!(log.contains("\none\n"), "{log}");
+    repository.commit(&[("docs", "2\n")], "Docs");
+    t.xp(["build"])
+        .success()
+        .stdout_contains("1 phase restored");
+    let logs = |run: usize| {
+        let folder = fs::read_dir(t.dir().join(format!(".xp/logs/{run}/app"))).expect("logs");
+        let names = folder.flatten().map(|it| it.file_name());
+        let names: Vec<String> = names.map(|it| it.to_string_lossy().into_owned()).collect();
+        names.iter().any(|name| name.contains("db"))
+    };
+    assert!(logs(1) && !logs(2), "the sidecar is started only once");
+    // Another sidecar is another key.
+    manifest("two");
+    let why = t.xp(["why", "app"]).success().stdout;
+    assert!(why.contains("`test` runs: "), "{why}");
+    repository.commit(&[("docs", "3\n")], "Docs");
+    t.xp(["build"])
+        .success()
+        .does_not_contain("1 phase restored");
+    let log = t.read(".xp/logs/3/app/test.log");
+    assert!(log.contains("\ntwo\n"), "{log}");
 }
