@@ -119,7 +119,7 @@ fn outputs_that_cannot_be_saved_are_used(t: &Context) {
 fn a_kill_while_saving_leaves_no_result(t: &Context) {
     let app = Staged::new(t);
     let phases = "      build:
-        run: ['mkdir made', 'dd if=/dev/urandom of=made/file bs=1M count=300']
+        run: ['mkdir made', 'dd if=/dev/urandom of=made/file bs=1M count=80']
         inputs: [package.json]
         outputs: [made]
 ";
