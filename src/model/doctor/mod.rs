@@ -29,7 +29,7 @@ pub use compose::{ComposeFacts, compose};
 pub use document::schema;
 pub use engine::{EngineConnectionFacts, OwnContainerFacts, Socket, engine};
 pub use leftovers::{LeftoverFacts, leftovers};
-pub use machine::{CacheState, DiskSpace, MachineFacts, RequiredProgram, machine};
+pub use machine::{CacheContents, CacheState, DiskSpace, MachineFacts, RequiredProgram, machine};
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
 pub use registry::{CredentialOrigin, PushAccess, RegistryFacts, RepositoryFacts, registry};
 pub use remotes::{AgentFacts, RemoteFacts, remotes};

@@ -7,6 +7,7 @@ mod builder_images;
 mod canaries;
 mod check;
 mod ci;
+mod clean;
 mod cluster;
 mod completions;
 mod compose_deploy;
@@ -117,6 +118,7 @@ pub fn all() -> Vec<Case> {
         canaries::CASES,
         check::CASES,
         ci::CASES,
+        clean::CASES,
         cluster::CASES,
         completions::CASES,
         compose_deploy::CASES,

@@ -1,6 +1,7 @@
 //! Decodes the tree into the manifest, reporting all problems at once.
 
 mod builder;
+mod clean;
 mod compose;
 pub(crate) mod context;
 mod deploy;
@@ -21,6 +22,7 @@ use self::context::{DecodeContext, DecodedValue};
 use self::path::within_folder;
 pub(super) use self::service::{DecodedService, ServiceSpans};
 use super::Builders;
+use super::clean::Clean;
 use super::deploy::Deploy;
 use super::error::SourceProblem;
 use super::name::ServiceName;
@@ -40,6 +42,7 @@ pub(super) struct Root {
     pub builders: Option<Builders>,
     pub services: Vec<DecodedService>,
     pub deploy: Option<Deploy>,
+    pub clean: Clean,
 }
 
 /// Decodes a manifest's tree, and reports problems to the context.
@@ -50,6 +53,7 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
         builders: Some(Builders::default()),
         services: Vec::new(),
         deploy: None,
+        clean: Clean::default(),
     };
     let NodeKind::Mapping(entries) = &node.kind else {
         let message = format!(
@@ -96,6 +100,10 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
     root.deploy = fields
         .take("deploy")
         .and_then(|value| deploy::deploy(cx, &value));
+    root.clean = fields
+        .take("clean")
+        .and_then(|value| clean::clean(cx, &value))
+        .unwrap_or_default();
     fields.finish(cx);
     root
 }
