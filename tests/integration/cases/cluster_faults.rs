@@ -471,7 +471,7 @@ fn jobs_are_validated(t: &Context) {
     apply
         .stdin(&good.replace("'true'", "'false'"))
         .failure(1)
-        .stderr_contains("Conflict");
+        .stderr_contains("Apply failed with 1 conflict: conflict with \"kubectl-create\"");
     let apply = builds.command("apply --server-side --force-conflicts --filename=-");
     apply
         .stdin(&good.replace("'true'", "'false'"))

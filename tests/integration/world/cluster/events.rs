@@ -17,6 +17,12 @@ pub fn add(
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let metadata = &about["metadata"];
     let (namespace, name) = (text(&metadata["namespace"]), text(&metadata["name"]));
+    // As in Kubernetes, a namespace that is being deleted gets no new objects.
+    let namespaces = Resource::by_plural("namespaces").expect("it is known");
+    let of_namespace = state.get(&key(namespaces, "", &namespace));
+    if of_namespace.is_none_or(|object| !object["metadata"]["deletionTimestamp"].is_null()) {
+        return;
+    }
     let prefix = format!("{name}.");
     let is_same = |event: &Value| {
         event["involvedObject"]["uid"] == metadata["uid"]

@@ -121,13 +121,22 @@ fn pod_status(pod: &Value) -> String {
     if let Some(reason) = status["reason"].as_str() {
         return reason.to_owned();
     }
-    let mut init = of("initContainerStatuses").filter(|one| one["state"]["running"].is_null());
-    let blocked = init.find(|one| one["state"]["terminated"]["exitCode"] != 0);
+    let specs = pod["spec"]["initContainers"].as_array();
+    let is_sidecar = |name: &Value| {
+        let mut specs = specs.into_iter().flatten();
+        specs.any(|spec| spec["name"] == *name && spec["restartPolicy"] == "Always")
+    };
+    let blocked = of("initContainerStatuses").find(|one| {
+        let waits = if is_sidecar(&one["name"]) {
+            status["phase"] == "Pending"
+        } else {
+            one["state"]["terminated"]["exitCode"] != 0
+        };
+        waits && one["state"]["running"].is_null()
+    });
     let reason = match blocked {
-        Some(blocked) if status["phase"] == "Pending" => {
-            reason_of(blocked).map(|reason| format!("Init:{reason}"))
-        }
-        _ => of("containerStatuses").find_map(reason_of),
+        Some(blocked) => reason_of(blocked).map(|reason| format!("Init:{reason}")),
+        None => of("containerStatuses").find_map(reason_of),
     };
     reason.unwrap_or_else(|| status["phase"].as_str().unwrap_or_default().to_owned())
 }

@@ -47,10 +47,11 @@ pub struct Container {
 
 impl Container {
     /// Returns a container that was not started.
-    pub fn new(spec: &Value, role: Role) -> Self {
-        let reason = match role {
-            Role::Main => "ContainerCreating",
-            _ => "PodInitializing",
+    pub fn new(spec: &Value, role: Role, waits_for_others: bool) -> Self {
+        let reason = if waits_for_others {
+            "PodInitializing"
+        } else {
+            "ContainerCreating"
         };
         Self {
             spec: spec.clone(),

@@ -81,9 +81,14 @@ impl Worker {
             _ => Role::Init,
         };
         let init = list("initContainers");
-        let init = init.iter().map(|spec| Container::new(spec, role_of(spec)));
+        let has_init = !init.is_empty();
+        let init = init
+            .iter()
+            .map(|spec| Container::new(spec, role_of(spec), true));
         let main = list("containers");
-        let main = main.iter().map(|spec| Container::new(spec, Role::Main));
+        let main = main
+            .iter()
+            .map(|spec| Container::new(spec, Role::Main, has_init));
         let containers = init.chain(main).collect();
         let seconds = pod["spec"]["activeDeadlineSeconds"].as_u64();
         Self {
