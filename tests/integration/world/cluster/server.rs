@@ -64,7 +64,9 @@ impl Shared {
                 let number = copy.map(|copy| server.connections.add(copy));
                 // Ignore disconnected clients.
                 let _ = server.serve(tcp);
-                number.map(|number| server.connections.remove(number));
+                if let Some(number) = number {
+                    server.connections.remove(number);
+                }
             });
         }
     }
