@@ -14,7 +14,9 @@ pub async fn run(settings: &Settings, file: &Path) -> Result<(), Failure> {
     let write = |lines: &str| {
         let mut stdout = std::io::stdout().lock();
         // Without a reader, nothing can be reported.
-        _ = stdout.write_all(lines.as_bytes()).and_then(|()| stdout.flush());
+        _ = stdout
+            .write_all(lines.as_bytes())
+            .and_then(|()| stdout.flush());
     };
     worker::run(settings, file, interrupts.cancel, write).await
 }

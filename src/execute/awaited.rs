@@ -1,6 +1,6 @@
 //! Waits for images that other runs build.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::ExecuteContext;
 use super::state::UnitState;

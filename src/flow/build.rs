@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::manifest_failure;
-use super::metadata_file::MetadataFile;
 use super::fleet;
+use super::metadata_file::MetadataFile;
 use super::plan;
 use super::plan::Planned;
 use super::session::Session;
@@ -81,8 +81,7 @@ pub async fn carry_out(
         clients.registry.allow_insecure(&facts.insecure_registries);
         // The lock is held, so any remaining container of this folder belongs to a run that was killed.
         let jobs = options.jobs.or(options.fleet.map(|fleet| fleet.jobs));
-        let mut context =
-            plan::context(session, clients, facts.clone(), jobs, options.fail_fast);
+        let mut context = plan::context(session, clients, facts.clone(), jobs, options.fail_fast);
         let missing = secrets::missing(&context, &plan);
         if !missing.is_empty() {
             let error = session.manifest.missing_inputs(missing);

@@ -54,12 +54,11 @@ pub async fn start(
     let connected = async {
         let api = connect(session, fleet).await?;
         check_permissions(&api, fleet).await?;
-        Ok(api)
+        Ok::<_, Failure>(api)
     };
     let connected = connected.await;
     session.events.emit(Event::StageFinished);
     let settings = FleetSettings {
-        name: fleet.name.to_string(),
         template,
         image: fleet.image.clone(),
         wait: fleet.wait,

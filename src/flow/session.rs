@@ -151,9 +151,8 @@ impl Session {
     /// Returns an engine that is never used, for a plan that a fleet carries out: this machine need not have one. If it
     /// has one, its list of insecure registries is used.
     pub async fn engine_of_fleet(&self) -> Result<Engine, EngineError> {
-        let facts = tokio::time::timeout(FACTS_TIMEOUT, async {
-            self.connect().await?.facts().await
-        });
+        let facts =
+            tokio::time::timeout(FACTS_TIMEOUT, async { self.connect().await?.facts().await });
         let facts = facts.await.ok().and_then(Result::ok);
         Engine::absent(facts.unwrap_or_else(|| EngineProperties {
             architecture: std::env::consts::ARCH.to_owned(),

@@ -19,7 +19,7 @@ use crate::execute::{self, ExecuteContext, RefreshedBases, Sources, Uploads};
 use crate::host::settings::Settings;
 use crate::model::event::{Event, Events, FailedStep, Outcome, Phase, UnitSummary};
 use crate::model::fleet::{
-    CACHE_FOLDER, LineWriter, PLATFORM_FOLDER, STREAM_VERSION, WorkerDocument, UnitEnd,
+    CACHE_FOLDER, LineWriter, PLATFORM_FOLDER, STREAM_VERSION, UnitEnd, WorkerDocument,
     WorkerMessage,
 };
 use crate::model::layout::Layout;
@@ -164,8 +164,9 @@ async fn prepared(
             ))
         })?;
     }
+    let lock_file = layout.lock();
     let lock = tokio::select! {
-        lock = claim::lock(&layout.lock(), events) => lock?,
+        lock = claim::lock(&lock_file, events) => lock?,
         () = cancel.cancelled() => return Err(Failure::silent(Exit::Interrupted)),
     };
     if let Some(builder) = &document.builder {

@@ -128,9 +128,10 @@ impl GitClient {
             }
             login => login,
         }?;
-        let (scheme, address) = url.without_credentials().split_once("://").map(|(scheme, rest)| {
-            (scheme.to_owned(), rest.to_owned())
-        })?;
+        let (scheme, address) = url
+            .without_credentials()
+            .split_once("://")
+            .map(|(scheme, rest)| (scheme.to_owned(), rest.to_owned()))?;
         let (user, password) = (encoded(&login.user), encoded(&login.password));
         Some(format!("{scheme}://{user}:{password}@{address}"))
     }

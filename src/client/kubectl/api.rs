@@ -92,7 +92,13 @@ impl ApiError {
 
     /// Returns whether the user lacks a permission.
     pub fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Refused { code: 401 | 403, .. }) && !self.is_quota()
+        matches!(
+            self,
+            Self::Refused {
+                code: 401 | 403,
+                ..
+            }
+        ) && !self.is_quota()
     }
 
     /// Returns whether a watch has to start over.
@@ -168,11 +174,6 @@ impl ClusterApi {
         &self.namespace
     }
 
-    /// Returns the context.
-    pub fn context(&self) -> &str {
-        &self.context
-    }
-
     /// Returns an object; `None` if it does not exist.
     ///
     /// # Errors
@@ -214,7 +215,8 @@ impl ClusterApi {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let action = format!("create the {} {name}", kind.shown());
         let path = format!("{}?fieldManager=xp", self.path(kind, ""));
-        self.request(Method::POST, &path, Some(object), &action).await
+        self.request(Method::POST, &path, Some(object), &action)
+            .await
     }
 
     /// Merges changes into an object, and returns it.
@@ -225,7 +227,8 @@ impl ClusterApi {
     pub async fn patch(&self, kind: Kind, name: &str, changes: &Value) -> Result<Value, ApiError> {
         let action = format!("change the {} {name}", kind.shown());
         let path = format!("{}?fieldManager=xp", self.path(kind, name));
-        self.request(Method::PATCH, &path, Some(changes), &action).await
+        self.request(Method::PATCH, &path, Some(changes), &action)
+            .await
     }
 
     /// Deletes an object with its dependents, if it exists and has that id.
@@ -235,12 +238,16 @@ impl ClusterApi {
     /// The cluster refuses the request, or does not respond.
     pub async fn delete(&self, kind: Kind, name: &str, uid: Option<&str>) -> Result<(), ApiError> {
         let action = format!("delete the {} {name}", kind.shown());
-        let mut options = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
+        let mut options =
+            json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"});
         if let Some(uid) = uid {
             options["preconditions"] = json!({"uid": uid});
         }
         let path = self.path(kind, name);
-        match self.request(Method::DELETE, &path, Some(&options), &action).await {
+        match self
+            .request(Method::DELETE, &path, Some(&options), &action)
+            .await
+        {
             // Another one has its name by now.
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
             deleted => deleted.map(drop),
@@ -256,7 +263,10 @@ impl ClusterApi {
         let review = kind.access_review(&self.namespace, verb);
         let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
         let action = "check the permissions";
-        match self.request(Method::POST, path, Some(&review), action).await {
+        match self
+            .request(Method::POST, path, Some(&review), action)
+            .await
+        {
             Ok(answer) => Ok(answer["status"]["allowed"].as_bool()),
             Err(error) if error.is_transient() => Err(error),
             Err(_) => Ok(None),
@@ -339,7 +349,9 @@ impl ClusterApi {
     pub fn report_retry(&self, action: &str, error: &ApiError, wait: Duration, failed: u32) {
         let why = match error {
             ApiError::Unreachable { cause, .. } => cause.clone(),
-            ApiError::Refused { reason, message, .. } => shown(reason, message),
+            ApiError::Refused {
+                reason, message, ..
+            } => shown(reason, message),
         };
         (self.on_retry)(Retrying {
             host: format!("the cluster of {}", self.context),
@@ -368,7 +380,9 @@ impl ClusterApi {
             .timeout(REQUEST_TIMEOUT)
             .header("accept", "application/json");
         if let Some(body) = body {
-            request = request.header("content-type", content).body(body.to_string());
+            request = request
+                .header("content-type", content)
+                .body(body.to_string());
         }
         let unreachable =
             |error: reqwest::Error| self.unreachable(action, &innermost(&error).to_string());

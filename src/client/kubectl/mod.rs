@@ -151,9 +151,12 @@ impl Kubectl<'_> {
     ) -> Result<Vec<Option<bool>>, KubectlError> {
         let reviews = wanted.iter();
         let reviews = reviews.map(|(kind, verb)| kind.access_review(cluster.namespace, verb));
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": reviews.collect::<Vec<_>>()});
+        let list =
+            json!({"apiVersion": "v1", "kind": "List", "items": reviews.collect::<Vec<_>>()});
         let arguments = ["create", "--filename=-", "--output=json"];
-        let finished = self.at(cluster, &arguments, Some(&list.to_string())).await?;
+        let finished = self
+            .at(cluster, &arguments, Some(&list.to_string()))
+            .await?;
         let answer = parsed(&self.text_of("check the permissions", finished)?)?;
         let answers = match answer["items"].as_array() {
             Some(items) => items.clone(),

@@ -112,7 +112,8 @@ impl KubectlProxy {
             while let Ok(Some(line)) = errors.next_line().await {
                 let line = secrets.text(&line);
                 // Failed requests are reported by their responses.
-                if !line.contains("Error while proxying request") && !line.contains("proxy_server.go")
+                if !line.contains("Error while proxying request")
+                    && !line.contains("proxy_server.go")
                 {
                     tell(&line);
                 }

@@ -137,7 +137,11 @@ impl UnitRun<'_> {
                 }
                 Err(error) => {
                     // Without its Secret, the pod would never start.
-                    _ = self.fleet.api.delete(Kind::Job, self.name, Some(&job.uid)).await;
+                    _ = self
+                        .fleet
+                        .api
+                        .delete(Kind::Job, self.name, Some(&job.uid))
+                        .await;
                     return Err(error.into());
                 }
             }
@@ -157,16 +161,23 @@ impl UnitRun<'_> {
         files: &BTreeMap<String, Vec<u8>>,
     ) -> Result<Option<Claim>, Stop> {
         let api = &self.fleet.api;
-        let found = api.get(Kind::Job, self.name).await.map_err(StepError::from)?;
+        let found = api
+            .get(Kind::Job, self.name)
+            .await
+            .map_err(StepError::from)?;
         let Some(found) = found else {
             return Ok(None);
         };
         let job = JobState::of(&found);
         if job.is_deleted {
             if start.elapsed() > DELETION_TIMEOUT {
-                let error = StepError::plain(format!("the cluster does not delete the Job {}", job.name))
-                    .hint(format!("look at its finalizers: `kubectl get job {} -o yaml`", job.name))
-                    .outside();
+                let error =
+                    StepError::plain(format!("the cluster does not delete the Job {}", job.name))
+                        .hint(format!(
+                            "look at its finalizers: `kubectl get job {} -o yaml`",
+                            job.name
+                        ))
+                        .outside();
                 return Err(error.into());
             }
             tokio::time::sleep(PAUSE).await;

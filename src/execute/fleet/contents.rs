@@ -73,7 +73,9 @@ impl UnitRun<'_> {
                 "the unit needs a Secret of {kib} KiB, and Kubernetes allows 1024 KiB"
             ));
             let hint = match self.plan.unit {
-                Unit::Builder(_) => "remove large files from the builder's folder, or download them in its Dockerfile",
+                Unit::Builder(_) => {
+                    "remove large files from the builder's folder, or download them in its Dockerfile"
+                }
                 _ => "shorten its secrets, or let the template mount them from a volume",
             };
             return Err(error.hint(hint).into());
@@ -93,7 +95,9 @@ impl UnitRun<'_> {
                 continue;
             };
             let login = match credentials {
-                Credentials::Password { user, password } => json!({"auth": encoded(&user, &password)}),
+                Credentials::Password { user, password } => {
+                    json!({"auth": encoded(&user, &password)})
+                }
                 Credentials::IdentityToken(token) => {
                     json!({"auth": encoded("<token>", ""), "identitytoken": token})
                 }

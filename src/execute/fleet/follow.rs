@@ -75,11 +75,7 @@ enum LogState {
 }
 
 impl<'a> Follower<'a> {
-    pub fn new(
-        unit: UnitRun<'a>,
-        observed: watch::Receiver<Observed>,
-        claim: &'a Claim,
-    ) -> Self {
+    pub fn new(unit: UnitRun<'a>, observed: watch::Receiver<Observed>, claim: &'a Claim) -> Self {
         let now = Instant::now();
         Self {
             unit,
@@ -117,8 +113,7 @@ impl<'a> Follower<'a> {
                         }
                         failed += 1;
                         let spent = failing_since.elapsed();
-                        let Some(wait) = Policy::CLUSTER.wait(failed, random(), None, spent)
-                        else {
+                        let Some(wait) = Policy::CLUSTER.wait(failed, random(), None, spent) else {
                             return Followed::Failed(error.into());
                         };
                         let api = &self.unit.fleet.api;
@@ -303,7 +298,11 @@ impl<'a> Follower<'a> {
         let (events, _) = self.unit.fleet.api.list(Kind::Event, &query).await.ok()?;
         let problems = events.iter().filter(|it| it["type"] == "Warning");
         let last = problems.max_by_key(|it| {
-            let times = [&it["lastTimestamp"], &it["eventTime"], &it["metadata"]["creationTimestamp"]];
+            let times = [
+                &it["lastTimestamp"],
+                &it["eventTime"],
+                &it["metadata"]["creationTimestamp"],
+            ];
             let time = times.into_iter().find_map(|time| time.as_str());
             time.unwrap_or_default().to_owned()
         })?;
@@ -323,9 +322,9 @@ impl<'a> Follower<'a> {
                 identity: Some(plan.identity().clone()).filter(|it| *it != plan.image),
                 is_commit_tag_refused: false,
             })),
-            Ok(None) => {
-                Followed::Unusable("its Job is complete, but the image is not in the registry".into())
-            }
+            Ok(None) => Followed::Unusable(
+                "its Job is complete, but the image is not in the registry".into(),
+            ),
             Err(error) => Followed::Failed(error.into()),
         }
     }
@@ -385,7 +384,9 @@ impl<'a> Follower<'a> {
         if self.reader.has_begun() {
             error.hint("run xp again; finished work is kept")
         } else {
-            error.hint("check that `image` of the fleet is xp's image, of the same version as this xp")
+            error.hint(
+                "check that `image` of the fleet is xp's image, of the same version as this xp",
+            )
         }
     }
 

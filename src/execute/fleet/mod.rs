@@ -48,8 +48,6 @@ pub struct Fleet {
 
 /// How units run.
 pub struct FleetSettings {
-    /// The name of the fleet.
-    pub name: String,
     pub template: PodTemplate,
     /// The image of xp.
     pub image: ImageReference,
@@ -93,7 +91,9 @@ impl Fleet {
 
     /// Returns the name of a unit's Job.
     fn job_name(&self, plan: &UnitPlan) -> String {
-        let run = plan.replaces_identity().then_some(self.settings.run.as_str());
+        let run = plan
+            .replaces_identity()
+            .then_some(self.settings.run.as_str());
         let image = plan.identity();
         job_name(&plan.unit, &JobIdentity { image, run })
     }
@@ -233,7 +233,10 @@ impl UnitRun<'_> {
 
     /// Deletes the Job so that it can be created again.
     async fn replace(&self, claim: &Claim) -> Result<(), Stop> {
-        let deleted = self.fleet.api.delete(Kind::Job, self.name, Some(&claim.uid));
+        let deleted = self
+            .fleet
+            .api
+            .delete(Kind::Job, self.name, Some(&claim.uid));
         tokio::select! {
             deleted = deleted => Ok(deleted.map_err(StepError::from)?),
             () = self.context.cancel.cancelled() => {
@@ -270,4 +273,3 @@ impl UnitRun<'_> {
         self.context.events.emit(Event::warning(text));
     }
 }
-

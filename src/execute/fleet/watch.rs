@@ -214,8 +214,7 @@ async fn follow(
         shared.replace(kind, &objects);
         *version = listed;
     }
-    let query =
-        format!("{selector}&watch=true&allowWatchBookmarks=true&resourceVersion={version}");
+    let query = format!("{selector}&watch=true&allowWatchBookmarks=true&resourceVersion={version}");
     let action = "watch the Jobs and pods";
     let mut stream = api.stream(kind, "", &query, action).await?;
     while let Ok(Some(line)) = stream.next().await {

@@ -36,7 +36,10 @@ pub(super) async fn fleets(context: &DoctorContext<'_>) -> Option<FleetsFacts> {
     let mut contexts = Vec::new();
     let mut kubeconfig = Ok(());
     if found.is_some() {
-        match context.limited("kubectl".to_owned(), kubectl.contexts()).await {
+        match context
+            .limited("kubectl".to_owned(), kubectl.contexts())
+            .await
+        {
             Ok(names) => contexts = names,
             Err(failure) => kubeconfig = Err(failure),
         }
@@ -73,7 +76,7 @@ fn template(manifest: &Manifest, fleet: &Fleet) -> Result<bool, String> {
     let template = fleet_template::read(manifest, fleet);
     template
         .map(|template| template.has_engine())
-        .map_err(|problem| problem.message().to_owned())
+        .map_err(|problem| problem.into_text().0)
 }
 
 async fn query(

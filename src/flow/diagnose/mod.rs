@@ -100,7 +100,18 @@ impl<'a> DoctorContext<'a> {
 
     /// Runs and evaluates all checks.
     pub async fn run_checks(&self, manifest: &ManifestFacts) -> DoctorReport {
-        let (machine, engine, registries, remotes, builders, copies, clusters, compose, fleets, leftovers) = tokio::join!(
+        let (
+            machine,
+            engine,
+            registries,
+            remotes,
+            builders,
+            copies,
+            clusters,
+            compose,
+            fleets,
+            leftovers,
+        ) = tokio::join!(
             machine::machine(self),
             engine::engine(self),
             registries::registries(self),

@@ -98,11 +98,14 @@ fn fleet(facts: &FleetFacts) -> Vec<Finding> {
         FleetCheck::Queried(Err(failure)) => findings.push(warning_of(&place, failure)),
         FleetCheck::Queried(Ok(access)) => {
             if access.missing.is_empty() {
-                findings.push(Finding::ok(format!("{place} is reachable, with all permissions")));
+                findings.push(Finding::ok(format!(
+                    "{place} is reachable, with all permissions"
+                )));
             } else {
                 let missing = access.missing.join(", ");
                 let finding = Finding::warning(format!("{place}: missing permissions: {missing}"));
-                findings.push(finding.fix("bind the Role in docs/fleet.md to the user of the context"));
+                findings
+                    .push(finding.fix("bind the Role in docs/fleet.md to the user of the context"));
             }
             for (resource, used, hard) in &access.quotas {
                 let text = format!("{place}: {used} of {hard} {resource}");
@@ -119,8 +122,10 @@ fn fleet(facts: &FleetFacts) -> Vec<Finding> {
         None => {}
         Some(Ok(true)) => findings.push(Finding::ok(format!("{name}: {image} is in its registry"))),
         Some(Ok(false)) => findings.push(
-            Finding::warning(format!("{name}: {image}, the image of its workers, is not in its registry"))
-                .fix("push xp's image, or correct `image` of the fleet"),
+            Finding::warning(format!(
+                "{name}: {image}, the image of its workers, is not in its registry"
+            ))
+            .fix("push xp's image, or correct `image` of the fleet"),
         ),
         Some(Err(failure)) => findings.push(warning_of(&format!("{name}: {image}"), failure)),
     }
@@ -174,7 +179,10 @@ mod tests {
             missing: vec!["create jobs".to_owned()],
             quotas: vec![("pods of quota q".to_owned(), "4".to_owned(), "4".to_owned())],
         }));
-        let warnings = section.findings.iter().filter(|it| it.severity == Severity::Warning);
+        let warnings = section
+            .findings
+            .iter()
+            .filter(|it| it.severity == Severity::Warning);
         let warnings: Vec<&str> = warnings.map(|it| it.what.as_str()).collect();
         assert_eq!(
             warnings,
@@ -193,7 +201,11 @@ mod tests {
         facts.fleets[0].check = FleetCheck::NoContext(None);
         facts.has_kubectl = false;
         let section = fleets(&facts);
-        let count = section.findings.iter().filter(|it| it.severity == Severity::Warning).count();
+        let count = section
+            .findings
+            .iter()
+            .filter(|it| it.severity == Severity::Warning)
+            .count();
         assert_eq!(count, 4);
     }
 }

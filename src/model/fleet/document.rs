@@ -71,10 +71,7 @@ pub enum InvalidDocument {
         "the unit was planned by xp {xp}, which uses version {version} of the unit document; this is xp {}, which uses {DOCUMENT_VERSION}",
         env!("CARGO_PKG_VERSION")
     )]
-    OtherVersion {
-        xp: String,
-        version: u64,
-    },
+    OtherVersion { xp: String, version: u64 },
     /// It is damaged.
     #[error("invalid unit document")]
     Malformed(#[source] serde_json::Error),
@@ -202,7 +199,9 @@ fn joined(folder: &str, below: &Path) -> PathBuf {
 /// Returns the JSON Schema of [`WorkerDocument`], the content of `schema/unit.schema.json`.
 pub fn schema() -> Value {
     let generator = SchemaSettings::draft07().into_generator();
-    let mut schema = generator.into_root_schema_for::<WorkerDocument>().to_value();
+    let mut schema = generator
+        .into_root_schema_for::<WorkerDocument>()
+        .to_value();
     without_links(&mut schema);
     schema
 }

@@ -73,7 +73,10 @@ mod tests {
             {"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}]}});
         let job = JobState::of(&job);
         assert_eq!(job.runs, ["abc"]);
-        assert_eq!(job.ended, Some(JobEnd::Failed("DeadlineExceeded".to_owned())));
+        assert_eq!(
+            job.ended,
+            Some(JobEnd::Failed("DeadlineExceeded".to_owned()))
+        );
         assert!(!job.is_shared("abc") && job.is_shared("other"));
         assert_eq!(JobState::of(&json!({})).ended, None);
     }

@@ -74,7 +74,10 @@ mod tests {
         assert_eq!(one, name("zbackend", tag, None));
         assert_ne!(one, name("zbackend", &tag.replace("9ab", "9ac"), None));
         assert_ne!(one, name("zbackend", tag, Some("a")));
-        assert_ne!(name("zbackend", tag, Some("b")), name("zbackend", tag, Some("a")));
+        assert_ne!(
+            name("zbackend", tag, Some("b")),
+            name("zbackend", tag, Some("a"))
+        );
     }
 
     #[test]
@@ -83,7 +86,10 @@ mod tests {
         for service in ["a", "0", "A_b.c", "a-b.", long.as_str(), "Ab"] {
             let found = name(service, "r.example.com/a:1", None);
             let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            assert!(found.len() <= MAX_LENGTH && found.chars().all(is_inside), "{found}");
+            assert!(
+                found.len() <= MAX_LENGTH && found.chars().all(is_inside),
+                "{found}"
+            );
             assert!(!found.contains("--"), "{found}");
         }
         let names = ["a.b", "a_b", "a-b", "A-b"].map(|it| name(it, "r.example.com/a:1", None));
@@ -93,7 +99,10 @@ mod tests {
         assert_eq!(distinct.len(), names.len(), "{names:?}");
         let builder = Unit::Builder("go".parse().unwrap());
         let image = "r.example.com/go:1".parse().unwrap();
-        let identity = JobIdentity { image: &image, run: None };
+        let identity = JobIdentity {
+            image: &image,
+            run: None,
+        };
         assert!(job_name(&builder, &identity).starts_with("xp-builder-go-"));
     }
 }

@@ -23,13 +23,13 @@ mod pod_template;
 mod refusal;
 mod stream;
 
-pub use document::{BuilderFiles, DOCUMENT_VERSION, InvalidDocument, SecretFile, WorkerDocument, schema};
+pub use document::{BuilderFiles, WorkerDocument, schema};
 pub use job::{JobEnd, JobState};
 pub use job_name::{JobIdentity, job_name};
 pub use objects::{JobObject, MANAGED_BY, SecretObject, by_annotation};
-pub use pod::{PodEnd, PodState, Waiting};
-pub use pod_template::{GIT_CREDENTIALS, InvalidTemplate, PodTemplate};
-pub use refusal::{Refusal, refusals};
+pub use pod::{PodEnd, PodState};
+pub use pod_template::{GIT_CREDENTIALS, PodTemplate};
+pub use refusal::refusals;
 pub use stream::{LineReader, LineWriter, STREAM_VERSION, UnitEnd, WorkerMessage};
 
 /// The name of the worker's container.

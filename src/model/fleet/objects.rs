@@ -70,7 +70,9 @@ impl JobObject<'_> {
     /// Returns the object.
     pub fn to_value(&self) -> Value {
         let labels = labels(self.unit);
-        let worker = self.template.of_job(self.worker, self.name, self.keys, &labels);
+        let worker = self
+            .template
+            .of_job(self.worker, self.name, self.keys, &labels);
         let limit = self.timeout.map_or(DEFAULT_LIMIT, |it| it + EXTRA) + self.wait;
         let mut annotations = Map::from_iter([
             ("x-platform.run/unit".to_owned(), json!(self.unit)),
@@ -132,7 +134,9 @@ fn labels(unit: &Unit) -> Value {
     let mut labels = json!({MANAGED_BY.0: MANAGED_BY.1});
     // The name of a service may end with characters that a label must not end with.
     if let Unit::Service(service) = unit
-        && service.as_str().ends_with(|c: char| c.is_ascii_alphanumeric())
+        && service
+            .as_str()
+            .ends_with(|c: char| c.is_ascii_alphanumeric())
     {
         labels[SERVICE] = json!(service);
     }

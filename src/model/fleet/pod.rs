@@ -217,11 +217,16 @@ mod tests {
 
     #[test]
     fn the_scheduler_is_quoted() {
-        let pod = PodState::of(&json!({"metadata": {"name": "p"}, "status": {"phase": "Pending",
+        let pod = PodState::of(
+            &json!({"metadata": {"name": "p"}, "status": {"phase": "Pending",
             "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
-                "message": "0/3 nodes are available: 3 Insufficient cpu."}]}}));
+                "message": "0/3 nodes are available: 3 Insufficient cpu."}]}}),
+        );
         let waiting = pod.waiting.unwrap();
-        assert_eq!(waiting.text, "Unschedulable: 0/3 nodes are available: 3 Insufficient cpu.");
+        assert_eq!(
+            waiting.text,
+            "Unschedulable: 0/3 nodes are available: 3 Insufficient cpu."
+        );
         assert!(waiting.is_problem && !waiting.is_final);
     }
 
@@ -255,8 +260,10 @@ mod tests {
         let drained = PodState::of(&json!({"status": {"phase": "Running", "conditions": [
             {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]}}));
         assert_eq!(drained.disrupted.as_deref(), Some("EvictionByEvictionAPI"));
-        let sidecar = PodState::of(&json!({"status": {"phase": "Pending", "initContainerStatuses": [
-            {"name": "engine", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}]}}));
+        let sidecar = PodState::of(
+            &json!({"status": {"phase": "Pending", "initContainerStatuses": [
+            {"name": "engine", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}]}}),
+        );
         assert!(sidecar.waiting.unwrap().is_final);
     }
 }

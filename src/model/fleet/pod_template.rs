@@ -102,7 +102,12 @@ impl PodTemplate {
     /// Returns whether an engine may be reachable: the template says where it is, or mounts something at the default
     /// socket's folder.
     pub fn has_engine(&self) -> bool {
-        let sockets = ["/var/run", "/run", "/var/run/docker.sock", "/run/docker.sock"];
+        let sockets = [
+            "/var/run",
+            "/run",
+            "/var/run/docker.sock",
+            "/run/docker.sock",
+        ];
         let container = self.container();
         let has_more = container.is_some_and(|it| it["envFrom"].is_array());
         let mounts = container.and_then(|it| it["volumeMounts"].as_array());
@@ -186,7 +191,8 @@ impl PodTemplate {
 fn mounts_work(container: &Value) -> bool {
     let mounts = container["volumeMounts"].as_array();
     let mut mounts = mounts.into_iter().flatten();
-    mounts.any(|it| it["mountPath"].as_str().map(|it| it.trim_end_matches('/')) == Some(WORK_FOLDER))
+    mounts
+        .any(|it| it["mountPath"].as_str().map(|it| it.trim_end_matches('/')) == Some(WORK_FOLDER))
 }
 
 fn object_at(members: &mut Map<String, Value>, key: &str) -> Map<String, Value> {
@@ -233,7 +239,10 @@ spec:
         let keys = keys(&["unit.json", "config.json", "git-credentials"]);
         let pod = template.of_job("r/xp:1", "xp-a-1", &keys, &labels);
         assert_eq!(pod["metadata"]["labels"]["team"], "a");
-        assert_eq!(pod["metadata"]["labels"]["app.kubernetes.io/managed-by"], "xp");
+        assert_eq!(
+            pod["metadata"]["labels"]["app.kubernetes.io/managed-by"],
+            "xp"
+        );
         assert_eq!(pod["metadata"].get("name"), None);
         let spec = &pod["spec"];
         assert_eq!(spec["nodeSelector"]["builds"], "yes");

@@ -69,7 +69,8 @@ fn of_unit(plan: &UnitPlan) -> Vec<Refusal> {
 }
 
 fn refuse_agent(refuse: &mut impl FnMut(&'static str, String, &str), key: &'static str) {
-    let message = format!("`{key}` uses the ssh agent of this machine, which a fleet does not have");
+    let message =
+        format!("`{key}` uses the ssh agent of this machine, which a fleet does not have");
     let help = "use a secret with a key or token instead, or build this service without `--fleet`";
     refuse(key, message, help);
 }

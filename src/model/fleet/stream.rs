@@ -165,7 +165,7 @@ impl WorkerMessage {
 }
 
 /// A line of the log.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Line {
     seq: u64,
     /// A whole message.
@@ -174,6 +174,9 @@ struct Line {
     /// A part of the text of one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part: Option<String>,
+    /// Whether it is the first part.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    first: bool,
     /// Whether it is the last part.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     last: bool,
@@ -194,33 +197,30 @@ impl LineWriter {
     pub fn lines(&mut self, message: WorkerMessage) -> serde_json::Result<String> {
         let text = serde_json::to_string(&message)?;
         if text.len() <= LONGEST {
-            return self.line(Some(message), None, false);
+            return self.line(Line {
+                message: Some(message),
+                ..Line::default()
+            });
         }
         let mut lines = String::new();
         let mut rest = text.as_str();
         while !rest.is_empty() {
             let (part, remaining) = rest.split_at(rest.floor_char_boundary(LONGEST));
-            let is_last = remaining.is_empty();
-            lines.push_str(&self.line(None, Some(part.to_owned()), is_last)?);
+            lines.push_str(&self.line(Line {
+                part: Some(part.to_owned()),
+                first: lines.is_empty(),
+                last: remaining.is_empty(),
+                ..Line::default()
+            })?);
             rest = remaining;
         }
         Ok(lines)
     }
 
-    fn line(
-        &mut self,
-        message: Option<WorkerMessage>,
-        part: Option<String>,
-        last: bool,
-    ) -> serde_json::Result<String> {
+    fn line(&mut self, line: Line) -> serde_json::Result<String> {
         let seq = self.next;
         self.next += 1;
-        let mut line = serde_json::to_string(&Line {
-            seq,
-            message,
-            part,
-            last,
-        })?;
+        let mut line = serde_json::to_string(&Line { seq, ..line })?;
         line.push('\n');
         Ok(line)
     }
@@ -261,18 +261,16 @@ impl LineReader {
             self.lost += line.seq - self.next;
             self.parts = None;
         }
-        // After lost lines, a part may be the middle of a message.
-        let is_continued = self.parts.is_some() || line.seq == self.next;
         self.next = line.seq + 1;
         let Some(part) = line.part else {
             self.parts = None;
             return line.message;
         };
-        if !is_continued {
-            return None;
+        if line.first {
+            self.parts = Some(String::new());
         }
-        let text = self.parts.get_or_insert_default();
-        text.push_str(&part);
+        // After lost lines, it may be the middle of a message.
+        self.parts.as_mut()?.push_str(&part);
         if !line.last {
             return None;
         }
@@ -400,7 +398,9 @@ mod tests {
                 .filter_map(|line| reader.push(line))
                 .collect();
             let since = reader.since().unwrap_or_default();
-            let again = lines.iter().filter(|line| line.as_str() >= since.trim_end_matches('Z'));
+            let again = lines
+                .iter()
+                .filter(|line| line.as_str() >= since.trim_end_matches('Z'));
             read.extend(again.filter_map(|line| reader.push(line)));
             assert_eq!(read.len(), 50, "{cut}");
             assert_eq!(reader.take_lost(), 0);
@@ -431,7 +431,11 @@ mod tests {
     fn other_lines_are_kept_once() {
         let mut reader = LineReader::default();
         for _ in 0..2 {
-            assert!(reader.push("2026-11-30T02:00:00.1Z panicked at x").is_none());
+            assert!(
+                reader
+                    .push("2026-11-30T02:00:00.1Z panicked at x")
+                    .is_none()
+            );
             assert!(reader.push("2026-11-30T02:00:00.2Z 42").is_none());
         }
         assert_eq!(reader.stray_lines(), ["panicked at x", "42"]);

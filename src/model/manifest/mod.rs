@@ -50,7 +50,7 @@ pub use self::deploy::{
 pub use self::discovery::{find, foreign_owner, is_outside};
 pub use self::error::ManifestError;
 pub use self::file::{load, open, salvage};
-pub use self::fleet::{Fleet, Fleets, UnknownFleet, fleet};
+pub use self::fleet::{Fleet, Fleets, fleet};
 pub use self::name::{BuilderName, EnvironmentName, ServiceName, SidecarName};
 pub use self::render::{InvalidGitPath, MissingInput, PlaceholderValues};
 pub use self::report_pattern::ReportPattern;

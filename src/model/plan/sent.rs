@@ -139,10 +139,7 @@ impl Step {
             Self::Fetch(step) => step.call.secrets.values_mut().for_each(change),
             Self::Container(step) => step.secrets.values_mut().for_each(change),
             Self::Plugin(step) => {
-                step.container
-                    .secrets
-                    .values_mut()
-                    .for_each(&mut *change);
+                step.container.secrets.values_mut().for_each(&mut *change);
                 step.item.secrets.values_mut().for_each(change);
             }
             Self::Restore(step) => {

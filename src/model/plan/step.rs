@@ -15,7 +15,9 @@ use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::manifest::{
     BuilderImage, BuilderUser, Mount, PluginItem, ReportPattern, SecretSource, ServiceName,
 };
-use crate::model::source::{CommitId, GitMount, GitUrl, PathSelection, ResolvedReference, exposed_url};
+use crate::model::source::{
+    CommitId, GitMount, GitUrl, PathSelection, ResolvedReference, exposed_url,
+};
 
 /// One step of a unit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -79,7 +79,9 @@ impl fmt::Display for InputPattern {
 }
 
 /// An [`InputPattern`] in a folder of the repository.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ScopedPattern {
     /// The folder that the pattern is relative to; empty for the repository root.
     folder: String,

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::{ExcludePattern, ScopedPattern};
 
 /// The files of a repository that belong to a service.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct PathSelection {
     /// Folders and files, relative to the repository, without `.` and `..`; empty for the whole repository.
     pub paths: Vec<String>,

@@ -70,9 +70,7 @@ fn fleet(cx: &mut DecodeContext, name: &EnvironmentName, value: &DecodedValue) -
     let namespace = namespace.map(|it| it.parse_with(cx, cluster::namespace));
     let image = image.map(|it| it.parse(cx));
     let template = template.map(|it| it.parse_with(cx, within_folder));
-    let jobs = jobs.map_or(Some(DEFAULT_FLEET_JOBS), |it| {
-        it.parse_with(cx, self::jobs)
-    });
+    let jobs = jobs.map_or(Some(DEFAULT_FLEET_JOBS), |it| it.parse_with(cx, self::jobs));
     let wait = wait.map_or(Some(DEFAULT_FLEET_WAIT), |it| {
         it.parse_with(cx, quantity::duration)
     });
