@@ -305,6 +305,12 @@ impl Context {
         self.world.cluster()
     }
 
+    /// Starts a Kubernetes API server for this test alone, which may make it unreachable.
+    pub fn own_cluster(&self) -> Cluster {
+        let cluster = self.world.start_cluster(&self.folder.join("cluster"));
+        cluster.unwrap_or_else(|message| panic!("{message}"))
+    }
+
     /// Creates a namespace for this test alone: `<name>-<a number>`.
     pub fn namespace(&self, name: &str) -> Namespace {
         let (_, unique_name) = self.prefix.split_once('/').expect("two parts");
@@ -314,8 +320,12 @@ impl Context {
 
     /// Writes `~/.kube/config` with these contexts; the first is the current one.
     pub fn kubeconfig(&self, contexts: &[(&str, Access)]) {
-        let path = self.home().join(".kube/config");
-        write_file(&path, &self.cluster().kubeconfig(contexts));
+        self.write_kubeconfig(&self.cluster().kubeconfig(contexts));
+    }
+
+    /// Writes `~/.kube/config`.
+    pub fn write_kubeconfig(&self, text: &str) {
+        write_file(&self.home().join(".kube/config"), text);
     }
 
     /// Returns a `kubectl` command. Unlike [`Context::program`], it needs no engine.

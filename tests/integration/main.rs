@@ -14,6 +14,7 @@ mod browser;
 #[macro_use]
 mod case;
 mod cases;
+mod cluster_job;
 mod compose_project;
 mod context;
 mod hg_repository;

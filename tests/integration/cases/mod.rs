@@ -8,6 +8,8 @@ mod canaries;
 mod check;
 mod ci;
 mod cluster;
+mod cluster_faults;
+mod cluster_pods;
 mod completions;
 mod compose_deploy;
 mod contained;
@@ -118,6 +120,8 @@ pub fn all() -> Vec<Case> {
         check::CASES,
         ci::CASES,
         cluster::CASES,
+        cluster_faults::CASES,
+        cluster_pods::CASES,
         completions::CASES,
         compose_deploy::CASES,
         contained::CASES,

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 pub use access_log::{Mark, Request};
-pub use cluster::{Access, Cluster, Namespace, Outcome, Refusal};
+pub use cluster::{Access, Cluster, Disruption, LogCut, Namespace, Outcome, Refusal, SimulatedRun};
 pub use engine::Engine;
 pub use gateway::{Fault, Gateway, Incoming, Reply};
 pub use git_server::{GitServer, GitServerKind};
@@ -216,15 +216,19 @@ impl World {
 
     /// Returns the Kubernetes API server.
     pub fn cluster(&self) -> &Cluster {
-        self.cluster.get(|| {
-            let Certificates {
-                authority,
-                server,
-                server_key,
-                ..
-            } = self.certificates();
-            Cluster::start(authority, server, server_key)
-        })
+        self.cluster
+            .get(|| self.start_cluster(&self.directory("cluster")))
+    }
+
+    /// Starts another Kubernetes API server, for a test that makes it unreachable.
+    pub fn start_cluster(&self, directory: &Path) -> Result<Cluster, String> {
+        let Certificates {
+            authority,
+            server,
+            server_key,
+            ..
+        } = self.certificates();
+        Cluster::start(directory, authority, server, server_key)
     }
 
     /// Returns the CA of the servers' certificates.

@@ -1,4 +1,5 @@
-//! Simulates controllers and nodes: creates pods and updates the status of workloads.
+//! Simulates rollouts: creates pods and updates the status of workloads. Jobs of a namespace that runs pods have a real
+//! controller.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
@@ -42,6 +43,11 @@ pub fn work(state: &mut State) -> Duration {
             .map(|(key, _)| key.clone())
             .collect();
         for key in keys {
+            let rules = state.rules.get(&key.1);
+            let runs_jobs = rules.is_some_and(|rules| rules.runtime.is_some());
+            if plural == "jobs" && runs_jobs {
+                continue;
+            }
             if let Some(due) = reconcile(state, &key, now) {
                 pause = pause.min(due.saturating_duration_since(now));
             }
