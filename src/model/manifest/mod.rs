@@ -16,6 +16,7 @@ mod discovery;
 pub(crate) mod document;
 pub(crate) mod error;
 pub(crate) mod file;
+mod fleet;
 mod graph;
 mod locate;
 mod name;
@@ -49,6 +50,7 @@ pub use self::deploy::{
 pub use self::discovery::{find, foreign_owner, is_outside};
 pub use self::error::ManifestError;
 pub use self::file::{load, open, salvage};
+pub use self::fleet::{Fleet, Fleets, fleet};
 pub use self::name::{BuilderName, EnvironmentName, ServiceName, SidecarName};
 pub use self::render::{InvalidGitPath, MissingInput, PlaceholderValues};
 pub use self::report_pattern::ReportPattern;
@@ -95,6 +97,8 @@ pub struct Manifest {
     pub services: BTreeMap<ServiceName, Service>,
     /// The `deploy` section, if any.
     pub deploy: Option<Deploy>,
+    /// The fleets of the `fleet` section.
+    pub fleets: Fleets,
     document: Arc<ManifestText>,
     spans: BTreeMap<ServiceName, ServiceSpans>,
 }
@@ -224,6 +228,7 @@ fn parse_partially(text: &str, file: &Path) -> Result<PartialManifest, ManifestE
         builders: root.builders.clone().unwrap_or_default(),
         services,
         deploy: root.deploy,
+        fleets: root.fleets,
         document: Arc::clone(&document),
         spans,
     };

@@ -1,10 +1,12 @@
 //! Decodes the tree into the manifest, reporting all problems at once.
 
 mod builder;
+mod cluster;
 mod compose;
 pub(crate) mod context;
 mod deploy;
 mod docker;
+mod fleet;
 pub(crate) mod path;
 pub(crate) mod quantity;
 mod scm;
@@ -23,6 +25,7 @@ pub(super) use self::service::{DecodedService, ServiceSpans};
 use super::Builders;
 use super::deploy::Deploy;
 use super::error::SourceProblem;
+use super::fleet::Fleets;
 use super::name::ServiceName;
 use super::node::{Node, NodeEntry, NodeKind};
 use super::span::Span;
@@ -40,6 +43,7 @@ pub(super) struct Root {
     pub builders: Option<Builders>,
     pub services: Vec<DecodedService>,
     pub deploy: Option<Deploy>,
+    pub fleets: Fleets,
 }
 
 /// Decodes a manifest's tree, and reports problems to the context.
@@ -50,6 +54,7 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
         builders: Some(Builders::default()),
         services: Vec::new(),
         deploy: None,
+        fleets: Fleets::new(),
     };
     let NodeKind::Mapping(entries) = &node.kind else {
         let message = format!(
@@ -96,6 +101,9 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
     root.deploy = fields
         .take("deploy")
         .and_then(|value| deploy::deploy(cx, &value));
+    if let Some(value) = fields.take("fleet") {
+        root.fleets = fleet::fleets(cx, &value);
+    }
     fields.finish(cx);
     root
 }

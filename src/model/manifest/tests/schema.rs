@@ -100,9 +100,11 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
                     json!({ "path": "k", "environments": environments })
                 };
             }
-            let is_of_root = ["version", "registry", "cacheDir", "builders", "deploy"]
-                .iter()
-                .any(|key| path.starts_with(key));
+            let is_of_root = [
+                "version", "registry", "cacheDir", "builders", "deploy", "fleet",
+            ]
+            .iter()
+            .any(|key| path.starts_with(key));
             let mut slot = if is_of_root {
                 &mut manifest
             } else {
