@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use crate::case::skip;
 use crate::hg_repository::HgRepository;
 use crate::process;
 use crate::repository::{GitRepository, git_command, write_file};
@@ -315,12 +316,34 @@ impl Context {
     pub fn namespace(&self, name: &str) -> Namespace {
         let (_, unique_name) = self.prefix.split_once('/').expect("two parts");
         let number = unique_name.split('-').next().unwrap_or_default();
-        self.cluster().namespace(&format!("{name}-{number}"))
+        let name = format!("{name}-{number}");
+        match self.world.foreign_cluster() {
+            Some(foreign) => foreign
+                .namespace(&name)
+                .unwrap_or_else(|message| panic!("{message}")),
+            None => self.cluster().namespace(&name),
+        }
+    }
+
+    /// Returns whether the namespaces of tests are in a cluster that does not belong to the tests.
+    pub fn uses_foreign_cluster(&self) -> bool {
+        self.world.foreign_cluster().is_some()
+    }
+
+    /// Skips the test on a foreign cluster.
+    pub fn requires_own_cluster(&self) {
+        if self.uses_foreign_cluster() {
+            skip("it needs the cluster of the tests");
+        }
     }
 
     /// Writes `~/.kube/config` with these contexts; the first is the current one.
     pub fn kubeconfig(&self, contexts: &[(&str, Access)]) {
-        self.write_kubeconfig(&self.cluster().kubeconfig(contexts));
+        let text = match self.world.foreign_cluster() {
+            Some(foreign) => foreign.kubeconfig(contexts),
+            None => self.cluster().kubeconfig(contexts),
+        };
+        self.write_kubeconfig(&text);
     }
 
     /// Writes `~/.kube/config`.

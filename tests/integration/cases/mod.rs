@@ -31,6 +31,9 @@ mod faults;
 mod faults_base;
 mod faults_engine;
 mod first_hour;
+mod fleet;
+mod fleet_faults;
+mod foreign_cluster;
 mod foreign_images;
 mod git_attributes;
 mod git_exclude;
@@ -143,6 +146,9 @@ pub fn all() -> Vec<Case> {
         faults_base::CASES,
         faults_engine::CASES,
         first_hour::CASES,
+        fleet::CASES,
+        fleet_faults::CASES,
+        foreign_cluster::CASES,
         foreign_images::CASES,
         git_attributes::CASES,
         git_exclude::CASES,

@@ -43,9 +43,7 @@ pub fn work(state: &mut State) -> Duration {
             .map(|(key, _)| key.clone())
             .collect();
         for key in keys {
-            let rules = state.rules.get(&key.1);
-            let runs_jobs = rules.is_some_and(|rules| rules.runtime.is_some());
-            if plural == "jobs" && runs_jobs {
+            if plural == "jobs" && state.runtime_of(&key.1).is_some() {
                 continue;
             }
             if let Some(due) = reconcile(state, &key, now) {

@@ -94,6 +94,13 @@ impl Rules {
 }
 
 impl State {
+    /// Returns what runs the pods of a namespace.
+    pub fn runtime_of(&self, namespace: &str) -> Option<&Runtime> {
+        let rules = self.rules.get(namespace);
+        let own = rules.and_then(|rules| rules.runtime.as_ref());
+        own.or(self.runtime.as_ref())
+    }
+
     /// Sends a message to the thread of a pod, and returns whether it has one.
     pub fn order(&self, namespace: &str, pod: &str, order: Order) -> bool {
         let resource = Resource::by_plural("pods").expect("it is known");

@@ -53,8 +53,7 @@ pub fn work(state: &mut State, touched: &BTreeSet<Key>, now: Instant) -> Option<
         .filter(|run| run.due.is_some_and(|due| due <= now));
     keys.extend(due.map(|run| run.key.clone()));
     for key in keys {
-        let rules = state.rules.get(&key.1);
-        if rules.is_some_and(|rules| rules.runtime.is_some()) {
+        if state.runtime_of(&key.1).is_some() {
             reconcile(state, &key, now);
         }
     }

@@ -49,10 +49,7 @@ impl LogRequest {
         }
         let number = |name: &str| request.parameter(name).parse::<usize>().ok();
         let uid = pod["metadata"]["uid"].as_str().unwrap_or_default();
-        let runtime = state
-            .rules
-            .get(&key.1)
-            .and_then(|rules| rules.runtime.clone());
+        let runtime = state.runtime_of(&key.1).cloned();
         let source = match runtime {
             _ if state.simulations.contains_key(uid) => Source::Simulation(uid.to_owned()),
             Some(Runtime::Engine(node)) => {

@@ -15,6 +15,7 @@ mod discovery;
 mod events;
 mod faults;
 mod fields;
+mod foreign;
 mod http;
 mod job_status;
 mod jobs;
@@ -55,13 +56,19 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::json;
 
+use super::Engine;
+
 pub use access::Access;
 pub use controller::Outcome;
+use faults::Runtime;
 pub use faults::{Disruption, LogCut, Refusal};
+pub use foreign::ForeignCluster;
 pub use namespace::Namespace;
 pub use simulation::SimulatedRun;
 
 use connections::Connections;
+use namespace::Owner;
+use node::Node;
 use resources::Resource;
 use store::{State, key};
 
@@ -127,7 +134,7 @@ impl Cluster {
         self.shared.changed.notify_all();
         Namespace {
             name: name.to_owned(),
-            shared: Arc::clone(&self.shared),
+            owner: Owner::Tests(Arc::clone(&self.shared)),
         }
     }
 
@@ -142,6 +149,24 @@ impl Cluster {
         );
         // JSON is valid YAML.
         format!("{text:#}\n")
+    }
+
+    /// Runs the pods of all namespaces without rules of their own, like a cluster whose only node is this machine.
+    pub fn run_all_pods(&self, engine: &Engine) {
+        let node = Arc::new(Node::new(&self.shared, engine, "all", false));
+        self.shared.state().runtime = Some(Runtime::Engine(node));
+    }
+
+    /// Returns the names of its namespaces.
+    pub fn namespaces(&self) -> Vec<String> {
+        let state = self.shared.state();
+        let listed = state.list("namespaces", "").into_iter();
+        listed.map(|(key, _)| key.2.clone()).collect()
+    }
+
+    /// Returns the number of requests.
+    pub fn request_count(&self) -> usize {
+        self.shared.state().requests.len()
     }
 
     /// Refuses connections for this time, and closes those that exist.

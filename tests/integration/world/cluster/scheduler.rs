@@ -24,7 +24,7 @@ pub fn work(state: &mut State, touched: &BTreeSet<Key>) {
             continue;
         };
         let rules = state.rules.get(&key.1);
-        let runs = rules.is_some_and(|rules| rules.runtime.is_some());
+        let runs = state.runtime_of(&key.1).is_some();
         let is_ours = pod["metadata"]["annotations"]["test/workload"].is_null();
         let is_deleted = !pod["metadata"]["deletionTimestamp"].is_null();
         if !runs || !is_ours || is_deleted || !pod["spec"]["nodeName"].is_null() {

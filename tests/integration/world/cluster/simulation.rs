@@ -44,7 +44,7 @@ type NewPod = (
 pub fn new_pods<'a>(state: &State, touched: impl Iterator<Item = &'a Key>) -> Vec<NewPod> {
     let pods = touched.filter(|key| key.0 == "pods");
     let new = pods.filter_map(|key| {
-        let Runtime::Simulation(run) = state.rules.get(&key.1)?.runtime.as_ref()? else {
+        let Runtime::Simulation(run) = state.runtime_of(&key.1)? else {
             return None;
         };
         let pod = state.get(key)?;

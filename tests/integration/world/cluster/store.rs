@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::controller::Rollout;
-use super::faults::Rules;
+use super::faults::{Rules, Runtime};
 use super::jobs::JobRun;
 use super::node::Order;
 use super::resources::Resource;
@@ -63,6 +63,8 @@ pub struct State {
     pub deleting: BTreeSet<Key>,
     /// By namespace.
     pub rules: BTreeMap<String, Rules>,
+    /// What runs the pods of other namespaces.
+    pub runtime: Option<Runtime>,
     pub rollouts: BTreeMap<Key, Rollout>,
     /// By UID.
     pub job_runs: BTreeMap<String, JobRun>,

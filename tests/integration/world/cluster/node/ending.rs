@@ -49,8 +49,9 @@ impl Worker {
             _ => ("Failed", "", String::new()),
         });
         self.publish();
-        if let Some(sandbox) = self.sandbox.take() {
-            self.node.engine.remove(&sandbox);
+        // Podman removes it only after the containers that use it.
+        if let Some(sandbox) = &self.sandbox {
+            self.signal(sandbox, "KILL");
         }
     }
 

@@ -24,6 +24,7 @@ pub use engine::EngineApi;
 use super::Shared;
 use super::faults::Runtime;
 use super::store::{Key, State, WorkerHandle};
+use crate::world::{Engine, run_prefix};
 use probes::Finding;
 use worker::Worker;
 
@@ -38,6 +39,19 @@ pub struct Node {
     pub host_network: bool,
     /// The prefix of the names of containers.
     pub prefix: String,
+}
+
+impl Node {
+    /// Returns a node for the pods of a namespace.
+    pub fn new(shared: &Shared, engine: &Engine, namespace: &str, host_network: bool) -> Self {
+        Self {
+            engine: EngineApi::new(engine.host()),
+            folder: shared.folder.clone(),
+            pause_image: engine.busybox().to_owned(),
+            host_network,
+            prefix: format!("{}-{namespace}", run_prefix()),
+        }
+    }
 }
 
 /// A message to the thread of a pod.
@@ -84,8 +98,7 @@ pub fn start_pods(shared: &Arc<Shared>, state: &mut State, touched: &BTreeSet<Ke
         if !is_ours || !is_new || state.workers.contains_key(&uid) {
             continue;
         }
-        let rules = state.rules.get(&key.1);
-        let Some(Runtime::Engine(node)) = rules.and_then(|rules| rules.runtime.clone()) else {
+        let Some(Runtime::Engine(node)) = state.runtime_of(&key.1).cloned() else {
             continue;
         };
         let (sender, orders) = mpsc::channel();
