@@ -31,6 +31,7 @@ mod faults;
 mod faults_base;
 mod faults_engine;
 mod first_hour;
+mod fleet;
 mod foreign_images;
 mod git_attributes;
 mod git_exclude;
@@ -143,6 +144,7 @@ pub fn all() -> Vec<Case> {
         faults_base::CASES,
         faults_engine::CASES,
         first_hour::CASES,
+        fleet::CASES,
         foreign_images::CASES,
         git_attributes::CASES,
         git_exclude::CASES,
