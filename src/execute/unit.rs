@@ -384,7 +384,14 @@ impl UnitRunner<'_> {
                 publish::push(context, unit, step, self.state, &on_upload).await
             }
             Step::Await(step) => awaited::find(context, step, self.state).await,
-            Step::Pull { image, digest } => {
+            Step::Pull {
+                image,
+                digest,
+                if_missing,
+            } => {
+                if *if_missing && publish::has(context, image).await? {
+                    return Ok(());
+                }
                 let digest = self.state.awaited.as_ref().or(digest.as_ref());
                 publish::pull(context, unit, image, digest).await
             }

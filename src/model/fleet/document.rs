@@ -107,7 +107,7 @@ impl WorkerDocument {
         unit.held = 0;
         for step in &mut unit.steps {
             match step {
-                Step::Pull { image, digest } => {
+                Step::Pull { image, digest, .. } => {
                     if let Some(found) = built(image) {
                         *digest = Some(found);
                     }

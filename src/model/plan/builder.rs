@@ -164,6 +164,7 @@ impl FolderBuilder {
                 let pull = Step::Pull {
                     image: image.clone(),
                     digest,
+                    if_missing: false,
                 };
                 std::iter::once(pull).chain(tag_engine(in_engine)).collect()
             }
@@ -287,6 +288,7 @@ pub(super) fn external_plan(
         let pull = Step::Pull {
             image: image.clone(),
             digest: newest.clone(),
+            if_missing: false,
         };
         (Decision::Pull, reason, vec![pull])
     };

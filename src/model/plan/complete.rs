@@ -163,7 +163,12 @@ impl Decided<'_> {
                 // A fleet's engines pull it where it is used.
                 if !self.is_on_fleet() {
                     let image = image.clone();
-                    steps.push(Step::Pull { image, digest });
+                    let if_missing = false;
+                    steps.push(Step::Pull {
+                        image,
+                        digest,
+                        if_missing,
+                    });
                 }
             }
             Decision::Push => {
@@ -244,6 +249,7 @@ impl Decided<'_> {
         Some(Step::Pull {
             image: needed.image.clone(),
             digest,
+            if_missing: false,
         })
     }
 
@@ -504,7 +510,12 @@ fn pull_of(plan: &UnitPlan, registries: &BTreeMap<ImageReference, Presence>) -> 
         Some(Presence::Present(digest)) if plan.remote.is_none() => Some(digest.clone()),
         _ => None,
     };
-    Step::Pull { image, digest }
+    Step::Pull {
+        // As on this machine, a moving tag is only followed if that was requested.
+        if_missing: digest.is_none() && matches!(plan.unit, Unit::External(_)),
+        image,
+        digest,
+    }
 }
 
 /// Returns the images whose layers are reused with `docker.cache`: the latest ones of the service's branch and of the

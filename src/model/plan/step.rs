@@ -76,6 +76,9 @@ pub enum Step {
         image: ImageReference,
         /// The digest of the image that was compared; `None` if only the name is known.
         digest: Option<Digest>,
+        /// Whether an image that the engine has is used, whatever it is.
+        #[serde(default)]
+        if_missing: bool,
     },
 }
 
