@@ -546,19 +546,19 @@ fn simulated_pods_finish_without_containers(t: &Context) {
         exit_code: i64::from(pod["metadata"]["labels"]["job-name"] == "bad"),
         time: Duration::from_millis(300),
     });
-    let jobs: String = (0..50)
+    let jobs: String = (0..500)
         .map(|number| format!("{}---\n", job(t, &format!("unit-{number}"), "true")))
         .collect();
     builds.create(&jobs);
     builds.create(&job(t, "bad", "true"));
-    builds.kubectl("wait --for=condition=complete job/unit-0 job/unit-49 --timeout=60s");
+    builds.kubectl("wait --for=condition=complete job/unit-0 job/unit-499 --timeout=60s");
     builds.kubectl("wait --for=condition=failed job/bad --timeout=60s");
     wait_until("all Jobs", || {
         let jobs = builds.namespace.objects("jobs");
         jobs.iter()
             .filter(|job| job["status"]["succeeded"] == 1)
             .count()
-            == 50
+            == 500
     });
     assert_eq!(
         builds.kubectl("logs --follow job/unit-7").stdout,
@@ -566,5 +566,5 @@ fn simulated_pods_finish_without_containers(t: &Context) {
     );
     assert_eq!(builds.containers(), [Value::Null; 0]);
     let counts = builds.namespace.request_counts();
-    assert_eq!(counts["create jobs"], 51, "{counts:?}");
+    assert_eq!(counts["create jobs"], 501, "{counts:?}");
 }
