@@ -525,7 +525,7 @@ fn an_orphaned_pod_stays(t: &Context) {
 fn the_host_network_can_be_used(t: &Context) {
     let builds = Builds::new(t);
     let url = format!("http://{}/v2/", t.registry().host());
-    let text = job(t, "host", &format!("wget -T 2 -q -O - {url}"));
+    let text = job(t, "host", &format!("timeout 20 wget -q -O - {url}"));
     let network = "restartPolicy: Never\n      hostNetwork: true";
     builds.create(&text.replace("restartPolicy: Never", network));
     builds.kubectl("wait --for=condition=complete job/host --timeout=60s");
