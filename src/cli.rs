@@ -168,6 +168,12 @@ pub enum Command {
         #[arg(value_enum)]
         page: ReferencePage,
     },
+    /// Run one unit of `xp build --fleet` (called in the pod of its Job)
+    #[command(name = "__worker", hide = true)]
+    Worker {
+        /// The unit document
+        file: PathBuf,
+    },
     /// Complete a partial command line (called by the completion scripts)
     #[command(name = "__complete", hide = true)]
     Complete {

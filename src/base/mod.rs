@@ -15,6 +15,7 @@ pub mod shell;
 pub mod suggest;
 pub mod table;
 pub mod task;
+pub mod text;
 pub mod tree;
 pub mod units;
 pub mod wildmatch;

@@ -38,6 +38,8 @@ pub enum SchemaName {
     Events,
     /// The file of `xp build --metadata-file`
     Metadata,
+    /// The unit that `xp build --fleet` sends to a Job
+    Unit,
 }
 
 /// The generated pages of the documentation

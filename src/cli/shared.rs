@@ -148,6 +148,11 @@ pub struct PlanArgs {
     /// Which part, if other machines build the others
     #[command(flatten)]
     pub part: PartArgs,
+    /// Build in Jobs of this fleet, a Kubernetes cluster in the manifest
+    ///
+    /// The images are pushed from there. This machine needs kubectl, and no container engine.
+    #[arg(long, value_name = "FLEET", conflicts_with_all = ["local", "no_push"], hide_short_help = true)]
+    pub fleet: Option<String>,
     /// Build working copies with local changes; do not push
     ///
     /// They are mounted in place, so incremental compilation works.

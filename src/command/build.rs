@@ -52,6 +52,8 @@ pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
         fail_fast: args.fail_fast,
         detail: request::detail(session, &args.plan),
         metadata_file: metadata_file.as_ref(),
+        fleet: request::fleet(session, &args.plan)?,
+        is_locked: args.plan.locked.locked,
     };
     build::carry_out(session, planned, options).await
 }

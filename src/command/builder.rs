@@ -102,6 +102,7 @@ async fn plan_update(
     UnknownImages::check(&in_registries)?;
     let inventory = Inventory::default();
     let mode = BuilderMode {
+        is_on_fleet: false,
         force: true,
         push,
         refresh_bases: refresh,

@@ -25,6 +25,7 @@ mod status;
 mod sync;
 mod watch;
 mod why;
+mod worker;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -82,6 +83,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Completions { shell } => completions::script(shell),
         Command::Man(args) => man::run(&args),
         Command::Reference { page } => print(&cli::reference::page(page)),
+        Command::Worker { file } => with_settings(global, async |it| worker::run(&it, &file).await),
         Command::Complete { shell, typed } => completions::print_candidates(global, shell, &typed),
         // These open no session: they work without a manifest, or report what is wrong with it.
         Command::Init(args) => with_settings(global, async |it| init::run(&it, &args).await),

@@ -16,7 +16,8 @@ use crate::flow::session::Session;
 use crate::flow::shards;
 use crate::flow::sources::current_service;
 use crate::flow::sources::locked::lock_file;
-use crate::model::manifest::{Deploy, ServiceName};
+use crate::model::manifest;
+use crate::model::manifest::{Deploy, Fleet, ServiceName};
 use crate::model::plan::{Detail, Options};
 
 impl From<&References> for ReferenceOverrides {
@@ -101,6 +102,7 @@ pub fn plan_of(
         },
         None => PlanSource::Remotes,
     };
+    let fleet = fleet(session, args)?.map(|fleet| fleet.name.to_string());
     let part = shards::part(session, &(&args.part).into(), &services)?;
     Ok(PlanRequest {
         services,
@@ -108,9 +110,18 @@ pub fn plan_of(
         source,
         options: Options {
             part,
+            fleet,
             ..(&args.images).into()
         },
     })
+}
+
+/// Returns the fleet that builds, if one was given.
+pub fn fleet<'s>(session: &'s Session, args: &PlanArgs) -> Result<Option<&'s Fleet>, Failure> {
+    let Some(name) = &args.fleet else {
+        return Ok(None);
+    };
+    Ok(Some(manifest::fleet(&session.manifest.fleets, name)?))
 }
 
 /// Returns how much of a plan or a build is shown.

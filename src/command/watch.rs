@@ -40,8 +40,7 @@ impl WatchedBuild for WatchArgs<'_> {
         BuildOptions {
             jobs: self.0.jobs.jobs,
             fail_fast: self.0.fail_fast,
-            detail: request::detail(session, &self.0.plan),
-            metadata_file: None,
+            ..BuildOptions::new(request::detail(session, &self.0.plan))
         }
     }
 

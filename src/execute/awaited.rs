@@ -1,14 +1,13 @@
 //! Waits for images that other runs build.
 
-use std::hash::{BuildHasher as _, RandomState};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::ExecuteContext;
 use super::state::UnitState;
 use super::step_error::{StepError, Stop};
 use crate::base::units;
 use crate::client::registry::RegistryError;
-use crate::client::retry::Policy;
+use crate::client::retry::{Policy, random};
 use crate::model::image::Digest;
 use crate::model::plan::{AwaitStep, Equivalence};
 
@@ -88,10 +87,4 @@ fn missing(step: &AwaitStep) -> StepError {
         ))
         .hint("give all parts the same options and commits: other inputs result in another tag")
         .hint("`--shard-wait` sets the limit")
-}
-
-/// Returns a number from 0 to 1, so that many parts do not query at the same moment.
-fn random() -> f64 {
-    let hash = RandomState::new().hash_one(Duration::ZERO) >> 11;
-    hash as f64 / (1_u64 << 53) as f64
 }

@@ -5,6 +5,7 @@ mod bases;
 mod builder;
 mod commits;
 mod dockerfile_hint;
+pub mod fleet;
 pub mod folder_files;
 mod identity;
 mod image;
@@ -51,11 +52,13 @@ pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
 pub use state::UnitState;
 pub use step_error::{StepError, Stop};
+pub use unit::run_alone;
 
 use crate::base::caller::Caller;
 use crate::client::engine::{Engine, EngineError};
 use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
+use crate::execute::fleet::Fleet;
 use crate::execute::path_mapping::PathMapping;
 use crate::model::engine::EngineProperties;
 use crate::model::event::{Events, Unit};
@@ -105,6 +108,8 @@ pub struct ExecuteContext {
     pub jobs: usize,
     /// Whether to stop at the first failure.
     pub fail_fast: bool,
+    /// The fleet that runs the units, instead of the engine.
+    pub fleet: Option<Fleet>,
 }
 
 impl ExecuteContext {

@@ -39,6 +39,12 @@ enum TransferDirection<'a> {
     },
 }
 
+/// Returns whether the engine has an image.
+pub async fn has(context: &ExecuteContext, image: &ImageReference) -> Result<bool, Stop> {
+    let found = context.engine.image(image).await;
+    Ok(found.map_err(StepError::from)?.is_some())
+}
+
 /// Pulls an image into the engine; with a digest, exactly that one, even if the tag has moved.
 pub async fn pull(
     context: &ExecuteContext,

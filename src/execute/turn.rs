@@ -123,7 +123,7 @@ impl<'a> Turn<'a> {
             self.emit_waiting(step, missing);
             milestones.wait(&waits).await.map_err(Halt::Blocked)?;
         }
-        let occupied = self.plan.steps[step].occupies();
+        let occupied = self.plan.occupies(step);
         if self
             .held
             .as_ref()
@@ -148,7 +148,7 @@ impl<'a> Turn<'a> {
     fn emit_waiting(&self, step: usize, needs: Vec<Unit>) {
         self.context.events.emit(Event::UnitWaiting {
             unit: self.plan.unit.clone(),
-            phase: self.plan.steps[step].phase(),
+            phase: self.plan.phase_of(step),
             needs,
         });
     }

@@ -9,9 +9,12 @@ use super::script_run::ScriptRun;
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
-use super::{ExecuteContext, awaited, image, in_place, publish, results, scm, secrets, source};
+use super::{
+    ExecuteContext, awaited, fleet, image, in_place, publish, results, scm, secrets, source,
+};
 use crate::execute::reproduce;
 use crate::model::event::{Event, ImageResult, Outcome, Phase, UnitSummary};
+use crate::model::fleet::UnitEnd;
 use crate::model::plan::{ContainerStep, Milestone, RestoreStep, Step, UnitPlan};
 use crate::model::trace::TraceParent;
 
@@ -27,8 +30,17 @@ pub async fn run_unit(
     turn: &mut Turn<'_>,
 ) -> (UnitSummary, Option<Published>) {
     let mut state = UnitState::default();
-    let mut ended = run_steps(context, plan, plan.first_steps(), &mut state, Some(turn)).await;
+    let mut ended = match &context.fleet {
+        Some(fleet) if plan.remote.is_some() => {
+            let ended = fleet::run(context, fleet, plan, &mut state, turn).await;
+            after_job(context, plan, ended, &mut state).await
+        }
+        _ => run_steps(context, plan, plan.first_steps(), &mut state, Some(turn)).await,
+    };
     if ended.outcome == Outcome::Done {
+        if let Some(fleet) = &context.fleet {
+            fleet.record(plan, &state);
+        }
         let pushed = state.published.as_ref().map(|it| &it.digest);
         let pushed = pushed.or(state.awaited.as_ref());
         let image = plan.image_result(pushed, !state.is_commit_tag_refused);
@@ -36,6 +48,42 @@ pub async fn run_unit(
         results::remove_stage(context, plan).await;
     }
     (ended, state.published)
+}
+
+/// Runs the steps of a unit that follow those of its Job: its tags.
+async fn after_job(
+    context: &ExecuteContext,
+    plan: &UnitPlan,
+    ended: UnitSummary,
+    state: &mut UnitState,
+) -> UnitSummary {
+    let steps = &plan.first_steps()[plan.remote_steps().len()..];
+    if ended.outcome != Outcome::Done || steps.is_empty() {
+        return ended;
+    }
+    UnitSummary {
+        restored: ended.restored,
+        only_fetched: false,
+        ..run_steps(context, plan, steps, state, None).await
+    }
+}
+
+/// Runs all steps of a unit on the worker of a fleet; never leaves a container behind.
+pub async fn run_alone(context: &ExecuteContext, plan: &UnitPlan) -> UnitEnd {
+    let mut state = UnitState::default();
+    let summary = run_steps(context, plan, &plan.steps, &mut state, None).await;
+    context.uploads.finish(context).await;
+    let (identity, digest) = match state.published {
+        Some(published) => (published.identity, Some(published.digest)),
+        None => (None, None),
+    };
+    UnitEnd {
+        only_fetched: summary.only_fetched,
+        summary,
+        digest,
+        identity,
+        is_commit_tag_refused: state.is_commit_tag_refused,
+    }
 }
 
 /// Runs the steps of a unit that were held until all other units were done; `image` is the result of the others.
@@ -336,7 +384,14 @@ impl UnitRunner<'_> {
                 publish::push(context, unit, step, self.state, &on_upload).await
             }
             Step::Await(step) => awaited::find(context, step, self.state).await,
-            Step::Pull { image, digest } => {
+            Step::Pull {
+                image,
+                digest,
+                if_missing,
+            } => {
+                if *if_missing && publish::has(context, image).await? {
+                    return Ok(());
+                }
                 let digest = self.state.awaited.as_ref().or(digest.as_ref());
                 publish::pull(context, unit, image, digest).await
             }

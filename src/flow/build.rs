@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::diagnose;
 use super::failure::manifest_failure;
+use super::fleet;
 use super::metadata_file::MetadataFile;
 use super::plan;
 use super::plan::Planned;
@@ -20,6 +21,7 @@ use crate::execute::session::remove_leftovers;
 use crate::execute::{self, LABEL_FOLDER};
 use crate::model::event::Event;
 use crate::model::image::ImageRepository;
+use crate::model::manifest;
 use crate::model::metadata::RunMetadata;
 use crate::model::plan::Detail;
 use crate::report::summary;
@@ -38,6 +40,10 @@ pub struct BuildOptions<'a> {
     pub detail: Detail,
     /// The file for the images of the run.
     pub metadata_file: Option<&'a MetadataFile>,
+    /// The fleet that builds.
+    pub fleet: Option<&'a manifest::Fleet>,
+    /// Whether a lock has the commits.
+    pub is_locked: bool,
 }
 
 impl BuildOptions<'_> {
@@ -48,6 +54,8 @@ impl BuildOptions<'_> {
             fail_fast: false,
             detail,
             metadata_file: None,
+            fleet: None,
+            is_locked: false,
         }
     }
 }
@@ -73,7 +81,8 @@ pub async fn carry_out(
         // Base images may come from any registry.
         clients.registry.allow_insecure(&facts.insecure_registries);
         // The lock is held, so any remaining container of this folder belongs to a run that was killed.
-        let context = plan::context(session, clients, facts, options.jobs, options.fail_fast);
+        let jobs = options.jobs.or(options.fleet.map(|fleet| fleet.jobs));
+        let mut context = plan::context(session, clients, facts.clone(), jobs, options.fail_fast);
         let missing = secrets::missing(&context, &plan);
         if !missing.is_empty() {
             let error = session.manifest.missing_inputs(missing);
@@ -86,8 +95,18 @@ pub async fn carry_out(
         if let Some(warning) = space.and_then(|space| space.nearly_full(&what)) {
             session.events.emit(Event::warning(warning));
         }
+        if let Some(fleet) = options.fleet
+            && plan.work().any(|unit| unit.remote.is_some())
+        {
+            let started = fleet::start(session, fleet, &plan, &facts, options.is_locked);
+            context.fleet = Some(session.unless_interrupted(started).await?);
+        }
         let may_push = may_push(session, &context.registry, plan.built_for());
         let removed = async {
+            // The engine of this machine, if there is one, is not used.
+            if options.fleet.is_some() {
+                return Ok(());
+            }
             let folder = context.path_mapping().await?.shown(session.layout.root());
             let engine = &context.engine;
             engine.remove_leftovers(LABEL_FOLDER, &folder).await?;

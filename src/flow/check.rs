@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::builder_folders;
 use super::deploy::local_files;
+use super::fleet_template;
 use crate::host::settings::Settings;
 use crate::model::check::CheckReport;
 use crate::model::lock::LOCK;
@@ -36,6 +37,7 @@ pub fn check(settings: &Settings, file: &Path, lock: Option<&Path>) -> CheckRepo
                 report.builders = check_builders(&mut partial);
             }
             report.environments = check_environments(&mut partial);
+            check_fleets(&mut partial);
             report.errors.extend(partial.complete().err());
         }
         Err(error) => report.errors.push(error),
@@ -115,6 +117,16 @@ fn check_environments(partial: &mut PartialManifest) -> usize {
         partial.report(problem);
     }
     count
+}
+
+/// Checks the pod templates of fleets.
+fn check_fleets(partial: &mut PartialManifest) {
+    let manifest = partial.manifest();
+    let fleets = manifest.fleets.values();
+    let problems = fleets.filter_map(|fleet| fleet_template::read(manifest, fleet).err());
+    for problem in problems.collect::<Vec<_>>() {
+        partial.report(problem);
+    }
 }
 
 fn problem_at(span: Option<Span>, message: String) -> SourceProblem {

@@ -115,7 +115,10 @@ pub async fn resolved(
         }
     };
     let engine = async {
-        let engine = session.connect().await?;
+        let engine = match request.options.fleet {
+            Some(_) => session.engine_of_fleet().await?,
+            None => session.connect().await?,
+        };
         let registry = session.registry_without_engine();
         let (registries, of_builders) = registries(session, &concerned);
         // Registries on this machine are always allowed without TLS. For others the engine's list of insecure
@@ -216,9 +219,12 @@ pub async fn decide(
     let Clients {
         engine, registry, ..
     } = &resolved.clients;
-    let in_engine = engine.images(decided.engine_builders()).await?;
-    decided.add_engine_images(in_engine);
-    step_results::add(session, &mut decided, &resolved.clients, lock).await?;
+    if resolved.options.fleet.is_none() {
+        let in_engine = engine.images(decided.engine_builders()).await?;
+        decided.add_engine_images(in_engine);
+    }
+    let is_on_fleet = resolved.options.fleet.is_some();
+    step_results::add(session, &mut decided, &resolved.clients, lock, is_on_fleet).await?;
     let plugins = survey::labels(registry, &session.layout, decided.missing_plugins()).await;
     decided
         .check_plugins(&plugins)
@@ -273,7 +279,9 @@ pub async fn inventory(
         session.events.emit(Event::note(unknown.to_string()));
     }
     let engine = &resolved.clients.engine;
-    add_other_names(session, engine, draft, folders, &mut inventory).await?;
+    if resolved.options.fleet.is_none() {
+        add_other_names(session, engine, draft, folders, &mut inventory).await?;
+    }
     session.events.emit(Event::StageFinished);
     prefetch::save(session, &resolved.sources, registry);
     Ok(inventory)
@@ -314,6 +322,10 @@ async fn in_engine(
     resolved: &Resolved,
     mut images: BTreeSet<ImageQuery>,
 ) -> Result<EngineImages, Failure> {
+    // A fleet's engines are not known before its pods run.
+    if resolved.options.fleet.is_some() {
+        return Ok(EngineImages::default());
+    }
     let (prefetched, mut responses) = resolved.prefetch.engine_images().await;
     images.retain(|image| !prefetched.contains(image));
     responses.extend(resolved.clients.engine.images(images).await?);
@@ -359,5 +371,6 @@ pub fn context(
         cancel,
         jobs: jobs.map_or(default_jobs, usize::from),
         fail_fast,
+        fleet: None,
     }
 }

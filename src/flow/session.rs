@@ -26,6 +26,9 @@ use crate::model::manifest::{DEFAULT_CACHE_DIR, DEFAULT_NAME, Manifest};
 use crate::model::trace::RunTrace;
 use crate::report::Reporter;
 
+/// How long an engine that is not needed may take to respond.
+const FACTS_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// How long containers may take to end after an interrupt.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -143,6 +146,18 @@ impl Session {
     pub async fn connect(&self) -> Result<Engine, EngineError> {
         let connect = || Engine::connect(&self.settings.engine);
         self.engine.get_or_try_init(connect).await.cloned()
+    }
+
+    /// Returns an engine that is never used, for a plan that a fleet carries out: this machine need not have one. If it
+    /// has one, its list of insecure registries is used.
+    pub async fn engine_of_fleet(&self) -> Result<Engine, EngineError> {
+        let facts =
+            tokio::time::timeout(FACTS_TIMEOUT, async { self.connect().await?.facts().await });
+        let facts = facts.await.ok().and_then(Result::ok);
+        Engine::absent(facts.unwrap_or_else(|| EngineProperties {
+            architecture: std::env::consts::ARCH.to_owned(),
+            ..EngineProperties::default()
+        }))
     }
 
     /// Connects to the engine, and reads its facts.

@@ -51,6 +51,7 @@ pub async fn add(
     decided: &mut Decided<'_>,
     clients: &Clients,
     lock: Option<&FolderLock>,
+    is_on_fleet: bool,
 ) -> Result<(), Failure> {
     let queries = decided.inputs_queries();
     if queries.is_empty() {
@@ -79,7 +80,7 @@ pub async fn add(
         .events
         .emit(Event::stage(format!("looking for results of {phases}")));
     let store = Arc::new(store(session));
-    let mut results = find(store, &clients.registry, wanted.clone()).await;
+    let mut results = find(store, &clients.registry, wanted.clone(), is_on_fleet).await;
     let explained = explained(session, &clients.registry, &wanted, &results);
     if let Ok(found) = tokio::time::timeout(EXPLANATION_TIMEOUT, explained).await {
         results.previous.extend(found);
@@ -130,11 +131,15 @@ async fn find(
     store: Arc<StepStore>,
     registry: &RegistryClient,
     queries: Vec<ResultQuery>,
+    is_on_fleet: bool,
 ) -> StepResults {
     let stored = {
         let (store, queries) = (Arc::clone(&store), queries.clone());
         spawn_blocking(move || {
-            let stored = queries.iter().map(|query| store.get(&query.key));
+            // The machines of a fleet do not have them.
+            let stored = queries
+                .iter()
+                .map(|query| store.get(&query.key).filter(|_| !is_on_fleet));
             (stored.collect::<Vec<_>>(), store.list())
         })
     };

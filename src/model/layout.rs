@@ -125,6 +125,11 @@ impl Layout {
         self.root.join("remote")
     }
 
+    /// Returns the folder with the socket of `kubectl proxy`.
+    pub fn kubectl(&self) -> PathBuf {
+        self.root.join("kubectl")
+    }
+
     /// Returns the folder with the results of phases.
     pub fn steps(&self) -> PathBuf {
         self.root.join("steps")

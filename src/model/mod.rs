@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod engine;
 pub mod environment;
 pub mod event;
+pub mod fleet;
 pub mod graph;
 pub mod image;
 pub mod init;

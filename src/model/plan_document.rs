@@ -94,6 +94,9 @@ pub struct UnitDocument {
     /// The phases with `inputs`, if the service will be built
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<PhaseDocument>,
+    /// The fleet on which a Job runs the steps up to the push; omitted if they run here
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<String>,
     /// The steps, in order
     pub steps: Vec<StepDocument>,
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
-use libtest_mimic::Failed;
+use libtest_mimic::{Completion, Failed};
 
 use crate::context::Context;
 use crate::world::World;
@@ -37,7 +37,7 @@ impl Case {
     }
 
     /// Runs the test in its own context, and keeps the folder on failure.
-    pub fn run(&self, world: Arc<World>) -> Result<(), Failed> {
+    pub fn run(&self, world: Arc<World>) -> Result<Completion, Failed> {
         let context = Context::new(world, &self.name());
         PANIC_MESSAGE.set(Some(String::new()));
         let result = panic::catch_unwind(AssertUnwindSafe(|| (self.function)(&context)));
@@ -45,7 +45,12 @@ impl Case {
         match result {
             Ok(()) => {
                 context.remove_folder();
-                Ok(())
+                Ok(Completion::Completed)
+            }
+            Err(payload) if payload.is::<Skipped>() => {
+                context.remove_folder();
+                let reason = payload.downcast::<Skipped>().map(|skipped| skipped.0);
+                Ok(Completion::ignored_with(reason.unwrap_or_default()))
             }
             Err(payload) => {
                 let message = if message.is_empty() {
@@ -58,6 +63,14 @@ impl Case {
             }
         }
     }
+}
+
+/// The reason why a test does not apply.
+struct Skipped(&'static str);
+
+/// Ends a test that does not apply to the selected servers.
+pub fn skip(reason: &'static str) -> ! {
+    panic::resume_unwind(Box::new(Skipped(reason)))
 }
 
 thread_local! {

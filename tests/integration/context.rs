@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use crate::case::skip;
 use crate::hg_repository::HgRepository;
 use crate::process;
 use crate::repository::{GitRepository, git_command, write_file};
@@ -305,17 +306,49 @@ impl Context {
         self.world.cluster()
     }
 
+    /// Starts a Kubernetes API server for this test alone, which may make it unreachable.
+    pub fn own_cluster(&self) -> Cluster {
+        let cluster = self.world.start_cluster(&self.folder.join("cluster"));
+        cluster.unwrap_or_else(|message| panic!("{message}"))
+    }
+
     /// Creates a namespace for this test alone: `<name>-<a number>`.
     pub fn namespace(&self, name: &str) -> Namespace {
         let (_, unique_name) = self.prefix.split_once('/').expect("two parts");
         let number = unique_name.split('-').next().unwrap_or_default();
-        self.cluster().namespace(&format!("{name}-{number}"))
+        let name = format!("{name}-{number}");
+        match self.world.foreign_cluster() {
+            Some(foreign) => foreign
+                .namespace(&name)
+                .unwrap_or_else(|message| panic!("{message}")),
+            None => self.cluster().namespace(&name),
+        }
+    }
+
+    /// Returns whether the namespaces of tests are in a cluster that does not belong to the tests.
+    pub fn uses_foreign_cluster(&self) -> bool {
+        self.world.foreign_cluster().is_some()
+    }
+
+    /// Skips the test on a foreign cluster.
+    pub fn requires_own_cluster(&self) {
+        if self.uses_foreign_cluster() {
+            skip("it needs the cluster of the tests");
+        }
     }
 
     /// Writes `~/.kube/config` with these contexts; the first is the current one.
     pub fn kubeconfig(&self, contexts: &[(&str, Access)]) {
-        let path = self.home().join(".kube/config");
-        write_file(&path, &self.cluster().kubeconfig(contexts));
+        let text = match self.world.foreign_cluster() {
+            Some(foreign) => foreign.kubeconfig(contexts),
+            None => self.cluster().kubeconfig(contexts),
+        };
+        self.write_kubeconfig(&text);
+    }
+
+    /// Writes `~/.kube/config`.
+    pub fn write_kubeconfig(&self, text: &str) {
+        write_file(&self.home().join(".kube/config"), text);
     }
 
     /// Returns a `kubectl` command. Unlike [`Context::program`], it needs no engine.

@@ -52,6 +52,20 @@ pub fn succeed_with_input(command: &mut Command, input: &[u8]) {
     assert!(status.success(), "{} failed: {status}", display(command));
 }
 
+/// Runs a command that may fail, with the given standard input.
+#[track_caller]
+pub fn run_with_input(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}; bin/test installs it", display(command)));
+    // The command may exit without reading everything; its exit code is checked.
+    let _ = child.stdin.take().expect("a pipe").write_all(input);
+    child.wait_with_output().expect("a child can be waited for")
+}
+
 /// Returns the command line, roughly quoted.
 pub fn display(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());

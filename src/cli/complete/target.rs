@@ -48,6 +48,8 @@ pub enum ValueKind {
     Phase,
     /// A deploy environment.
     Environment,
+    /// A fleet.
+    Fleet,
     File,
     Folder,
     /// Anything.
@@ -72,6 +74,7 @@ impl ValueKind {
             "RUN" => Self::Run,
             "PHASE" => Self::Phase,
             "ENV" => Self::Environment,
+            "FLEET" => Self::Fleet,
             _ => Self::Free,
         }
     }

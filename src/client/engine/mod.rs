@@ -161,6 +161,31 @@ impl Engine {
         })
     }
 
+    /// Returns an engine that is never used, for runs whose work is done elsewhere: every request fails.
+    ///
+    /// # Errors
+    ///
+    /// The client cannot be created.
+    pub fn absent(facts: EngineProperties) -> Result<Self, EngineError> {
+        let address = "unix:///dev/null".to_owned();
+        let endpoint = EngineEndpoint::Unix("/dev/null".into());
+        let docker = endpoint.open(REQUEST_TIMEOUT.as_secs(), None);
+        let docker = docker.map_err(|error| EngineError::Unreachable {
+            address: address.clone(),
+            source: crate::base::error::innermost(&error).to_string().into(),
+        })?;
+        Ok(Self {
+            docker,
+            address,
+            endpoint,
+            buildkit: true,
+            is_podman: false,
+            sees: FileAccess::Unknown,
+            facts: Arc::new(OnceCell::new_with(Some(facts))),
+            is_user_socket: false,
+        })
+    }
+
     /// Returns the address of the engine.
     pub fn address(&self) -> &str {
         &self.address

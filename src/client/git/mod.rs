@@ -49,7 +49,7 @@ pub use error::{GitError, GitErrorKind};
 use crate::client::git::transport::credentials::GitCredentials;
 use crate::client::git::transport::limits::ConnectionLimits;
 use crate::client::http::Http;
-use crate::model::source::GitUrl;
+use crate::model::source::{GitScheme, GitUrl};
 use configuration::GitConfiguration;
 
 /// The environment variables that the git client uses.
@@ -109,8 +109,49 @@ impl GitClient {
         })
     }
 
+    /// Returns the login of an http(s) remote as git's `store` helper reads it: a URL with user and password. It is the
+    /// one that the server has accepted or, if the server was not contacted and `asks` is set, the one that would be
+    /// tried. `None` if none is needed.
+    pub async fn login(&self, url: &GitUrl, asks: bool) -> Option<String> {
+        let GitClientState {
+            configuration,
+            environment,
+            credentials,
+            ..
+        } = &*self.shared;
+        let url = self.effective_url(url);
+        // The remote's own URL has it already.
+        if !matches!(url.scheme(), GitScheme::Http | GitScheme::Https) || url.password().is_some() {
+            return None;
+        }
+        let login = match credentials.accepted_login(configuration, &url).await {
+            None if asks => {
+                let next = credentials.next_login(configuration, environment, &url, None);
+                next.await.ok()
+            }
+            login => login,
+        }?;
+        let (scheme, address) = url
+            .without_credentials()
+            .split_once("://")
+            .map(|(scheme, rest)| (scheme.to_owned(), rest.to_owned()))?;
+        let (user, password) = (encoded(&login.user), encoded(&login.password));
+        Some(format!("{scheme}://{user}:{password}@{address}"))
+    }
+
     /// Returns the effective URL of a remote, after applying `url.<base>.insteadOf`.
     pub fn effective_url(&self, url: &GitUrl) -> GitUrl {
         self.shared.configuration.effective_url(url)
     }
+}
+
+/// Encodes a text for a URL.
+fn encoded(text: &str) -> String {
+    let bytes = text.bytes().map(|byte| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    });
+    bytes.collect()
 }

@@ -4,8 +4,10 @@
 //! context of the kubeconfig does not matter. Secrets are removed from standard error before it is shown, and
 //! comparisons never read the contents of objects.
 
+mod api;
 mod error;
 mod process;
+mod proxy;
 mod stderr;
 
 use std::collections::BTreeSet;
@@ -13,9 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+pub use api::{ApiError, ClusterApi, Kind, LineStream};
 pub use error::{KubectlError, KubectlErrorKind};
+pub use proxy::ProxySettings;
 
 use crate::base::redact::SharedRedactor;
 use crate::client::engine::BuilderContainer;
@@ -157,6 +161,33 @@ impl Kubectl<'_> {
         let mut images = BTreeSet::new();
         images_in(&list, &mut images);
         Ok(images)
+    }
+
+    /// Returns whether the user may do each of these; `None` if the cluster does not say.
+    ///
+    /// # Errors
+    ///
+    /// If the cluster rejects the request or does not respond.
+    pub async fn may(
+        &self,
+        cluster: Cluster<'_>,
+        wanted: &[(Kind, &str)],
+    ) -> Result<Vec<Option<bool>>, KubectlError> {
+        let reviews = wanted.iter();
+        let reviews = reviews.map(|(kind, verb)| kind.access_review(cluster.namespace, verb));
+        let list =
+            json!({"apiVersion": "v1", "kind": "List", "items": reviews.collect::<Vec<_>>()});
+        let arguments = ["create", "--filename=-", "--output=json"];
+        let finished = self
+            .at(cluster, &arguments, Some(&list.to_string()))
+            .await?;
+        let answer = parsed(&self.text_of("check the permissions", finished)?)?;
+        let answers = match answer["items"].as_array() {
+            Some(items) => items.clone(),
+            None => vec![answer],
+        };
+        let allowed = answers.iter().map(|it| it["status"]["allowed"].as_bool());
+        Ok(allowed.collect())
     }
 
     /// Creates or replaces an object, depending on whether it has a resource version, and returns the result.

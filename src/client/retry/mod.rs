@@ -25,6 +25,13 @@ pub use transport::is_transient;
 /// requests, and few for a host that is down.
 const MAX_RETRIES_PER_HOST: u32 = 64;
 
+/// Returns a number from 0 to 1, so that many processes do not repeat their requests at the same moment.
+pub fn random() -> f64 {
+    // The keys are random, which is random enough here.
+    let hash = RandomState::new().hash_one(Duration::ZERO) >> 11;
+    hash as f64 / (1_u64 << 53) as f64
+}
+
 /// A transient failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransientFailure {

@@ -53,6 +53,15 @@ impl Policy {
         budget: Duration::from_secs(366 * 86_400),
     };
 
+    /// For requests to a cluster, whose server may be replaced while a build runs.
+    pub const CLUSTER: Self = Self {
+        attempts: 30,
+        shortest: Duration::from_millis(500),
+        longest: Duration::from_secs(5),
+        jitter: 0.5,
+        budget: Duration::from_secs(90),
+    };
+
     /// For diagnostic requests in interactive commands.
     pub const INTERACTIVE: Self = Self {
         attempts: 2,

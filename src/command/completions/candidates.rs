@@ -10,7 +10,7 @@ use crate::host::settings::Settings;
 use crate::model::event::Phase;
 use crate::model::layout::Layout;
 use crate::model::manifest;
-use crate::model::manifest::{DEFAULT_CACHE_DIR, Environment, Manifest, Service};
+use crate::model::manifest::{DEFAULT_CACHE_DIR, Environment, Fleet, Manifest, Service};
 use crate::store::runs::{Run, Runs};
 
 /// Services listed in a description; more are only counted.
@@ -58,6 +58,7 @@ pub fn find(target: &CompletionTarget, settings: Settings) -> Vec<CompletionCand
         ValueKind::Reference => references(&manifest, true),
         ValueKind::Run => runs(&manifest, &settings),
         ValueKind::Environment => environments(&manifest),
+        ValueKind::Fleet => fleets(&manifest),
         ValueKind::Words(_)
         | ValueKind::Phase
         | ValueKind::File
@@ -119,6 +120,14 @@ fn environments(manifest: &Manifest) -> Vec<CompletionCandidate> {
         },
     };
     environments.map(candidate).collect()
+}
+
+fn fleets(manifest: &Manifest) -> Vec<CompletionCandidate> {
+    let candidate = |fleet: &Fleet| CompletionCandidate {
+        text: fleet.name.to_string(),
+        about: fleet.context.clone(),
+    };
+    manifest.fleets.values().map(candidate).collect()
 }
 
 /// Returns the folders with a Dockerfile.

@@ -9,6 +9,7 @@ mod clusters;
 mod compose;
 mod engine;
 mod files;
+mod fleets;
 mod leftovers;
 mod machine;
 mod pending;
@@ -100,7 +101,18 @@ impl<'a> DoctorContext<'a> {
 
     /// Runs and evaluates all checks.
     pub async fn run_checks(&self, manifest: &ManifestFacts) -> DoctorReport {
-        let (machine, engine, registries, remotes, builders, copies, clusters, compose, leftovers) = tokio::join!(
+        let (
+            machine,
+            engine,
+            registries,
+            remotes,
+            builders,
+            copies,
+            clusters,
+            compose,
+            fleets,
+            leftovers,
+        ) = tokio::join!(
             machine::machine(self),
             engine::engine(self),
             registries::registries(self),
@@ -109,6 +121,7 @@ impl<'a> DoctorContext<'a> {
             working_copies::working_copies(self),
             clusters::clusters(self),
             compose::compose(self),
+            fleets::fleets(self),
             leftovers::leftovers(self),
         );
         let mut sections = vec![doctor::manifest(manifest), doctor::machine(&machine)];
@@ -121,6 +134,7 @@ impl<'a> DoctorContext<'a> {
             sections.push(doctor::working_copies(&copies));
             sections.extend(clusters.as_ref().map(doctor::clusters));
             sections.extend(compose.as_ref().map(doctor::compose));
+            sections.extend(fleets.as_ref().map(doctor::fleets));
             sections.extend(leftovers.as_ref().map(doctor::leftovers));
         }
         // Omit the machine if there is nothing to report.

@@ -87,6 +87,8 @@ enum SubjectKind {
     Clusters,
     /// The compose projects of the environments
     Compose,
+    /// The clusters on which units are built
+    Fleets,
     /// What former services left behind
     Leftovers,
 }
@@ -142,6 +144,7 @@ fn subject(section: &Section) -> SubjectDocument {
         Subject::WorkingCopies => SubjectKind::WorkingCopies,
         Subject::Clusters => SubjectKind::Clusters,
         Subject::Compose => SubjectKind::Compose,
+        Subject::Fleets => SubjectKind::Fleets,
         Subject::Leftovers => SubjectKind::Leftovers,
     };
     let registry = match &section.subject {

@@ -7,6 +7,7 @@ mod compose;
 mod document;
 mod engine;
 pub mod failure;
+mod fleets;
 mod leftovers;
 mod machine;
 mod manifest;
@@ -28,6 +29,7 @@ pub use clusters::{ClusterFacts, EnvironmentCheck, EnvironmentFacts, KubectlLoca
 pub use compose::{ComposeFacts, compose};
 pub use document::schema;
 pub use engine::{EngineConnectionFacts, OwnContainerFacts, Socket, engine};
+pub use fleets::{FleetAccess, FleetCheck, FleetFacts, FleetsFacts, fleets};
 pub use leftovers::{LeftoverFacts, leftovers};
 pub use machine::{CacheContents, CacheState, DiskSpace, MachineFacts, RequiredProgram, machine};
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
@@ -73,6 +75,8 @@ pub enum Subject {
     Clusters,
     /// The compose projects of the environments.
     Compose,
+    /// The clusters on which units are built.
+    Fleets,
     /// What former services left behind.
     Leftovers,
 }
@@ -99,6 +103,7 @@ impl Subject {
             Self::WorkingCopies => "working copies",
             Self::Clusters => "clusters",
             Self::Compose => "compose",
+            Self::Fleets => "fleets",
             Self::Leftovers => "leftovers",
         }
     }

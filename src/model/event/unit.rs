@@ -86,6 +86,8 @@ pub enum Phase {
     Push,
     /// Tags are set on an existing image.
     Tag,
+    /// The Job of a fleet that runs the following steps is started.
+    Job,
     /// A workload is rolled out.
     Rollout,
     /// A phase of a newer version of xp, in a record that was read.
@@ -93,7 +95,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    const KNOWN: [Self; 14] = [
+    const KNOWN: [Self; 15] = [
         Self::Sync,
         Self::Export,
         Self::Fetch,
@@ -107,6 +109,7 @@ impl Phase {
         Self::Pull,
         Self::Push,
         Self::Tag,
+        Self::Job,
         Self::Rollout,
     ];
 
@@ -142,6 +145,7 @@ impl Phase {
             Self::Pull => "pull",
             Self::Push => "push",
             Self::Tag => "tag",
+            Self::Job => "job",
             Self::Rollout => "rollout",
             Self::Unknown => "unknown",
         }

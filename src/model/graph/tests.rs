@@ -67,6 +67,7 @@ fn plan(manifest: &Manifest) -> Plan {
             timeout: None,
             held: 0,
             in_place: None,
+            remote: None,
         }
     };
     Plan {

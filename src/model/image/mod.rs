@@ -19,14 +19,7 @@ pub use registry::{Registry, RegistryPrefix};
 pub use repository::ImageRepository;
 pub use tag::Tag;
 
-/// Implements `Serialize` as plain text.
-macro_rules! serialize_as_text {
-    ($($name:ty),*) => {$(
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-    )*};
-}
-serialize_as_text!(Registry, ImageRepository, Tag, Digest, ImageReference);
+use crate::base::text::{read_as_text, write_as_text};
+
+write_as_text!(Registry, ImageRepository, Tag, Digest, ImageReference);
+read_as_text!(Tag, Digest, ImageReference);

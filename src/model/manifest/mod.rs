@@ -17,6 +17,7 @@ mod discovery;
 pub(crate) mod document;
 pub(crate) mod error;
 pub(crate) mod file;
+mod fleet;
 mod graph;
 mod locate;
 mod name;
@@ -51,6 +52,7 @@ pub use self::deploy::{
 pub use self::discovery::{find, foreign_owner, is_outside};
 pub use self::error::ManifestError;
 pub use self::file::{load, open, salvage};
+pub use self::fleet::{Fleet, Fleets, fleet};
 pub use self::name::{BuilderName, EnvironmentName, ServiceName, SidecarName};
 pub use self::render::{InvalidGitPath, MissingInput, PlaceholderValues};
 pub use self::report_pattern::ReportPattern;
@@ -99,6 +101,8 @@ pub struct Manifest {
     pub deploy: Option<Deploy>,
     /// What `xp clean` keeps.
     pub clean: Clean,
+    /// The fleets of the `fleet` section.
+    pub fleets: Fleets,
     document: Arc<ManifestText>,
     spans: BTreeMap<ServiceName, ServiceSpans>,
 }
@@ -229,6 +233,7 @@ fn parse_partially(text: &str, file: &Path) -> Result<PartialManifest, ManifestE
         services,
         deploy: root.deploy,
         clean: root.clean,
+        fleets: root.fleets,
         document: Arc::clone(&document),
         spans,
     };

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::base::text::read_as_text;
 use crate::model::image::ImageRepository;
 
 /// The name of a service: a letter or digit, then letters, digits, `.`, `_` and `-`; at most 63.
@@ -211,6 +212,7 @@ macro_rules! show_as_text {
     )*};
 }
 show_as_text!(ServiceName, SidecarName, BuilderName, EnvironmentName);
+read_as_text!(ServiceName, BuilderName);
 
 #[cfg(test)]
 mod tests {

@@ -2,12 +2,25 @@
 
 use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use super::select::matches;
+use crate::base::text::{read_as_text, write_as_text};
 
 /// A pattern of files, relative to the service's folder: `*` and `?` match within a name, `**` any number of folders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportPattern(String);
+
+impl FromStr for ReportPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+}
+
+write_as_text!(ReportPattern);
+read_as_text!(ReportPattern);
 
 impl ReportPattern {
     /// Parses a pattern.

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::output_path::OutputPath;
 use super::report_pattern::ReportPattern;
 use super::service::{BuilderImage, SecretSource};
@@ -131,15 +134,17 @@ pub struct RunItem {
 }
 
 /// A step that an image performs by its own entrypoint.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginItem {
     pub image: BuilderImage,
     /// Its settings.
     pub with: Settings,
     /// The secrets that it can read, by ID.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub secrets: BTreeMap<String, SecretSource>,
     /// The 1-based line of the manifest with the image.
     pub line: usize,
     /// The position of the image.
+    #[serde(skip)]
     pub(crate) span: Span,
 }

@@ -5,6 +5,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::name::{BuilderName, ServiceName, SidecarName};
 use super::script::{ScriptItem, Scripts};
 use super::sidecar::{Sidecar, SidecarSettings};
@@ -143,7 +146,8 @@ impl Default for Builder {
 }
 
 /// The image of a builder container or of a plugin.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum BuilderImage {
     /// A folder in `builders.dir`, which xp builds.
     Folder(BuilderName),
@@ -162,7 +166,8 @@ impl fmt::Display for BuilderImage {
 }
 
 /// The user that runs the scripts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum BuilderUser {
     /// The user who runs xp.
     Caller,
@@ -178,7 +183,7 @@ pub enum BuilderUser {
 }
 
 /// A bind mount.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Mount {
     /// The path on the host: absolute, `~`, or starting with `~/`, which is expanded when it is mounted.
     pub source: String,
@@ -235,4 +240,22 @@ pub enum SecretSource {
     },
     /// A file: absolute, starting with `~/`, or relative to the manifest's folder.
     File(String),
+}
+
+/// Only files can be written: a document must not refer to the environment of another machine.
+impl Serialize for SecretSource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::File(path) => serializer.serialize_str(path),
+            Self::Environment { name, .. } => Err(serde::ser::Error::custom(format!(
+                "the secret is in the variable {name}"
+            ))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::File)
+    }
 }

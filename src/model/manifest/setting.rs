@@ -1,5 +1,7 @@
 //! The settings of a plugin: JSON with the position of each value.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value, json};
 
 use super::span::Span;
@@ -8,34 +10,38 @@ use super::span::Span;
 const VARIABLE: &str = "XP_WITH_";
 
 /// The settings of a plugin.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Settings {
     /// The settings, in the manifest's order.
     pub entries: Vec<SettingEntry>,
     /// The position of the mapping.
+    #[serde(skip)]
     pub(crate) span: Span,
 }
 
 /// A setting with its name.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SettingEntry {
     pub name: String,
     /// The 1-based line of the manifest.
     pub line: usize,
     /// The position of the name.
+    #[serde(skip)]
     pub(crate) name_span: Span,
     pub value: Setting,
 }
 
 /// A value with its position.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Setting {
     pub value: SettingValue,
+    #[serde(skip)]
     pub(crate) span: Span,
 }
 
 /// The value of a setting.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum SettingValue {
     Boolean(bool),
     /// A number in the syntax of JSON, as written: `1.10` stays `1.10`.

@@ -58,6 +58,9 @@ pub(super) struct ManifestSchema {
     deploy: Option<DeploySchema>,
     /// What `xp clean` keeps, besides everything that is in use.
     clean: Option<CleanSchema>,
+    /// Kubernetes clusters on which `xp build --fleet NAME` builds, by name: lowercase letters, digits, and `-` between them.
+    #[schemars(extend("minProperties" = 1, "examples" = [{"ci": {"context": "ci-cluster", "namespace": "builds", "image": "registry.example.com/x-platform:1.0", "template": "k8s/builder-pod.yaml"}}], "propertyNames" = {"pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", "patternErrorMessage": "At most 40 lowercase letters and digits, and - between them"}))]
+    fleet: Option<BTreeMap<String, FleetSchema>>,
 }
 
 #[derive(JsonSchema)]
@@ -92,6 +95,29 @@ struct CleanCacheSchema {
     /// The size that the cache folder may have. What was not used for the longest time is removed first.
     #[schemars(extend("default" = "50g", "pattern" = MEMORY, "patternErrorMessage" = "A size such as 500m or 20g"))]
     size: Option<Scalar>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct FleetSchema {
+    /// The kubeconfig context. `xp` uses no other for this fleet.
+    #[schemars(required, example = &"ci-cluster")]
+    context: Option<String>,
+    /// The namespace of the Jobs.
+    #[schemars(required, example = &"builds")]
+    namespace: Option<String>,
+    /// The image of `xp`, of the same version as the one that runs `xp build`.
+    #[schemars(required, example = &"registry.example.com/x-platform:1.0")]
+    image: Option<String>,
+    /// A file with a pod template, relative to the manifest: the engine, volumes, nodes and service account. `xp` adds its container `xp`, or completes the one of that name.
+    #[schemars(example = &"k8s/builder-pod.yaml")]
+    template: Option<String>,
+    /// The number of concurrent Jobs, if `--jobs` is not set.
+    #[schemars(range(min = 1, max = 1000), extend("default" = 20))]
+    jobs: Option<u16>,
+    /// How long a pod may wait until it starts.
+    #[schemars(extend("default" = "1h", "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
+    wait: Option<String>,
 }
 
 #[derive(JsonSchema)]

@@ -38,6 +38,8 @@ pub struct BuilderMode {
     pub push: bool,
     /// Pull their base images again.
     pub refresh_bases: bool,
+    /// Whether a fleet builds them, and pulls them where they are used.
+    pub is_on_fleet: bool,
 }
 
 impl FolderBuilder {
@@ -82,6 +84,7 @@ impl FolderBuilder {
             force,
             push,
             refresh_bases,
+            is_on_fleet,
         } = mode;
         let image = self.image.clone();
         let newest = self.newest();
@@ -108,6 +111,8 @@ impl FolderBuilder {
                 ),
                 _ => (Decision::Skip, "in the engine".to_owned()),
             }
+        } else if digest.is_some() && is_on_fleet {
+            (Decision::Skip, "in the registry".to_owned())
         } else if digest.is_some() {
             (
                 Decision::Pull,
@@ -123,6 +128,9 @@ impl FolderBuilder {
         // image may be from a later state of the folder. Unless that other image is the one being replaced.
         let replaced = inventory.in_engine(&image).filter(|_| is_other_build);
         let without_name = newest.iter().filter(|it| {
+            if is_on_fleet {
+                return false;
+            }
             let named = inventory.in_engine(it);
             named.is_none_or(|named| replaced.is_some_and(|replaced| named.id == replaced.id))
         });
@@ -156,6 +164,7 @@ impl FolderBuilder {
                 let pull = Step::Pull {
                     image: image.clone(),
                     digest,
+                    if_missing: false,
                 };
                 std::iter::once(pull).chain(tag_engine(in_engine)).collect()
             }
@@ -225,6 +234,7 @@ impl FolderBuilder {
             timeout: None,
             held: 0,
             in_place: None,
+            remote: None,
         }
     }
 }
@@ -263,6 +273,7 @@ pub(super) fn external_plan(
     image: &ImageReference,
     inventory: &Inventory,
     registry: Option<&Presence>,
+    is_on_fleet: bool,
 ) -> UnitPlan {
     let newest = match registry {
         Some(Presence::Present(digest)) => Some(digest.clone()),
@@ -277,10 +288,12 @@ pub(super) fn external_plan(
         let pull = Step::Pull {
             image: image.clone(),
             digest: newest.clone(),
+            if_missing: false,
         };
         (Decision::Pull, reason, vec![pull])
     };
     let (decision, reason, steps) = match inventory.in_engine(image) {
+        _ if is_on_fleet => (Decision::Skip, "pulled where it is used", Vec::new()),
         Some(_) if is_newest => (Decision::Skip, "in the engine", Vec::new()),
         Some(_) => pull("moved in its registry"),
         None => pull("not in the engine"),
@@ -305,5 +318,6 @@ pub(super) fn external_plan(
         timeout: None,
         held: 0,
         in_place: None,
+        remote: None,
     }
 }

@@ -9,7 +9,7 @@ use super::draft::PlanCandidate;
 use super::scripts::{ScriptsAt, script_units};
 use super::{
     AwaitStep, ConcurrentPush, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan,
-    PlanError, Presence, PushStep, Step, UnitPlan, UnknownImages, parallel, sidecars,
+    PlanError, Presence, PushStep, RemotePart, Step, UnitPlan, UnknownImages, parallel, sidecars,
 };
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
@@ -47,18 +47,41 @@ impl Decided<'_> {
             force: false,
             push: self.draft.options.push,
             refresh_bases: self.draft.options.refresh_bases,
+            is_on_fleet: self.is_on_fleet(),
         };
         let used = self.used_builders();
         for unit in self.builders() {
-            let unit_plan = match (&unit, self.folders.get(&unit)) {
-                (_, Some(folder)) => folder.plan(unit.clone(), &self.inventory, builders, mode),
+            let planned = |mode: BuilderMode| match (&unit, self.folders.get(&unit)) {
+                (_, Some(folder)) => {
+                    Some(folder.plan(unit.clone(), &self.inventory, builders, mode))
+                }
                 (Unit::External(image), None) => {
                     let registry = builders.get(&image.with_defaults());
-                    external_plan(image, &self.inventory, registry)
+                    let is_on_fleet = mode.is_on_fleet;
+                    Some(external_plan(image, &self.inventory, registry, is_on_fleet))
                 }
-                (_, None) => continue,
+                (_, None) => None,
             };
-            if used.contains(&unit) {
+            let Some(mut unit_plan) = planned(mode) else {
+                continue;
+            };
+            if mode.is_on_fleet {
+                unit_plan.remote = self.remote_part(&unit_plan);
+                let pull = pull_of(&unit_plan, builders);
+                if !used.contains(&unit) {
+                    let steps = vec![pull.clone()];
+                    let fallback = UnitPlan {
+                        steps,
+                        remote: None,
+                        ..unit_plan.clone()
+                    };
+                    self.fallback.insert(unit.clone(), fallback);
+                }
+                self.pulls.insert(unit.clone(), pull);
+                if used.contains(&unit) || unit_plan.remote.is_some() {
+                    plan.units.push(unit_plan);
+                }
+            } else if used.contains(&unit) {
                 plan.units.push(unit_plan);
             } else if !unit_plan.steps.is_empty() {
                 self.fallback.insert(unit, unit_plan);
@@ -112,9 +135,15 @@ impl Decided<'_> {
                     }
                 }
                 let restored = self.phase_plans(candidate);
-                if restored.iter().any(|phase| phase.restored.is_some()) {
-                    let used = self.used_units(candidate);
-                    needed.retain(|unit| used.contains(unit));
+                let is_restored = restored.iter().any(|phase| phase.restored.is_some());
+                let used = is_restored.then(|| self.used_units(candidate));
+                let is_used = |unit: &Unit| used.as_ref().is_none_or(|used| used.contains(unit));
+                if self.is_on_fleet() {
+                    let pulled = needed.iter().filter(|unit| is_used(unit));
+                    steps.extend(pulled.filter_map(|unit| self.pulls.get(unit).cloned()));
+                    steps.extend(service.needs.iter().filter_map(|it| self.pull_of_need(it)));
+                } else {
+                    needed.retain(is_used);
                 }
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
                 let build_dir =
@@ -131,8 +160,16 @@ impl Decided<'_> {
                 let awaited = self.awaited(candidate, verdict);
                 let digest = self.digest(candidate).filter(|_| awaited.is_none());
                 steps.extend(awaited);
-                let image = image.clone();
-                steps.push(Step::Pull { image, digest });
+                // A fleet's engines pull it where it is used.
+                if !self.is_on_fleet() {
+                    let image = image.clone();
+                    let if_missing = false;
+                    steps.push(Step::Pull {
+                        image,
+                        digest,
+                        if_missing,
+                    });
+                }
             }
             Decision::Push => {
                 // The push compares the needed images with those in the registry, so they go first.
@@ -167,7 +204,7 @@ impl Decided<'_> {
             0
         };
         let names = self.image_names(candidate, verdict, &steps);
-        Ok(Some(UnitPlan {
+        let mut unit_plan = UnitPlan {
             unit: Unit::Service(service.name.clone()),
             commit: Some(candidate.source.commit),
             source: Some(candidate.source.clone()),
@@ -183,7 +220,37 @@ impl Decided<'_> {
             timeout: service.timeout,
             held,
             in_place,
-        }))
+            remote: None,
+        };
+        unit_plan.remote = self.remote_part(&unit_plan);
+        Ok(Some(unit_plan))
+    }
+
+    fn is_on_fleet(&self) -> bool {
+        self.draft.options.fleet.is_some()
+    }
+
+    /// Returns the part of a unit that runs on the fleet, if there is one: a build, up to its push.
+    fn remote_part(&self, plan: &UnitPlan) -> Option<RemotePart> {
+        let fleet = self.draft.options.fleet.clone()?;
+        let is_remote = |step: &Step| !matches!(step, Step::RegistryTag { .. });
+        let steps = plan.first_steps();
+        let last = steps.iter().rposition(is_remote)?;
+        (plan.decision == Decision::Build).then_some(RemotePart {
+            fleet,
+            steps: last + 1,
+        })
+    }
+
+    /// Returns the step with which a fleet's engine gets the image of a needed service.
+    fn pull_of_need(&self, service: &ServiceName) -> Option<Step> {
+        let needed = self.draft.candidate(service)?;
+        let digest = self.digest(needed).filter(|_| !self.is_built(service));
+        Some(Step::Pull {
+            image: needed.image.clone(),
+            digest,
+            if_missing: false,
+        })
     }
 
     fn build_steps(
@@ -309,7 +376,7 @@ impl Decided<'_> {
         &self,
         candidate: &'c PlanCandidate<'_>,
     ) -> impl Iterator<Item = ImageReference> + use<'c> {
-        let immediately = !self.draft.options.all_or_nothing;
+        let immediately = !self.draft.options.all_or_nothing && !self.is_on_fleet();
         candidate.names().filter(move |_| immediately)
     }
 
@@ -429,6 +496,25 @@ impl Decided<'_> {
     fn digest(&self, candidate: &PlanCandidate<'_>) -> Option<Digest> {
         let comparison = self.comparisons.get(&candidate.service.name)?;
         comparison.digest.clone()
+    }
+}
+
+/// Returns the step with which a fleet's engine gets a builder image.
+fn pull_of(plan: &UnitPlan, registries: &BTreeMap<ImageReference, Presence>) -> Step {
+    let image = plan.image.clone();
+    let name = match plan.unit {
+        Unit::External(_) => image.with_defaults(),
+        _ => image.clone(),
+    };
+    let digest = match registries.get(&name) {
+        Some(Presence::Present(digest)) if plan.remote.is_none() => Some(digest.clone()),
+        _ => None,
+    };
+    Step::Pull {
+        // As on this machine, a moving tag is only followed if that was requested.
+        if_missing: digest.is_none() && matches!(plan.unit, Unit::External(_)),
+        image,
+        digest,
     }
 }
 

@@ -1,12 +1,15 @@
 //! Images that another run pushed while this one was being built.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::model::image::{ImageReference, Labels};
 use crate::model::recipe::{LABEL_RECIPE, LABEL_REVISION, Recipe, RecipeStatus};
 use crate::model::source::CommitId;
 
 /// How to handle an image that another run pushed in the meantime. If that image is equivalent, it is used, and nothing
 /// is pushed over it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConcurrentPush {
     /// The additional names that the image gets in the engine.
     pub names: Vec<ImageReference>,
@@ -15,7 +18,8 @@ pub struct ConcurrentPush {
 }
 
 /// Condition under which an image of another run is equivalent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Equivalence {
     /// Always: the name identifies the content, as with builder images.
     Any,

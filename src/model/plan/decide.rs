@@ -8,7 +8,7 @@ use super::draft::{PlanCandidate, PlanDraft};
 use super::phases::PhaseVerdict;
 use super::recipe::Folders;
 use super::scripts::{unit_of, units, units_of};
-use super::{Decision, Inventory, PlanError, Presence, UnitPlan, UnknownImages};
+use super::{Decision, Inventory, PlanError, Presence, Step, UnitPlan, UnknownImages};
 use crate::base::plural::abbreviated;
 use crate::model::event::Unit;
 use crate::model::image::{ImageReference, Tag};
@@ -44,6 +44,8 @@ pub struct Decided<'a> {
     pub(super) phases: BTreeMap<ServiceName, Vec<PhaseVerdict>>,
     /// The plans of images that only phases use whose results are restored.
     pub(super) fallback: BTreeMap<Unit, UnitPlan>,
+    /// The steps with which a fleet's engine gets builder images.
+    pub(super) pulls: BTreeMap<Unit, Step>,
     /// The decisions by service; unselected services that no build needs are omitted.
     pub(super) verdicts: BTreeMap<ServiceName, ServiceVerdict>,
 }
@@ -96,6 +98,7 @@ impl<'a> PlanDraft<'a> {
             recipes,
             phases: BTreeMap::new(),
             fallback: BTreeMap::new(),
+            pulls: BTreeMap::new(),
             verdicts,
         })
     }
@@ -213,7 +216,7 @@ impl<'a> PlanDraft<'a> {
     ) -> Result<Choice, DecisionError> {
         let push = self.options.push && !candidate.is_local;
         // Dependents are built from the engine's image, which must be the registry's.
-        let pull = self.options.pull || is_needed;
+        let pull = (self.options.pull || is_needed) && self.options.fleet.is_none();
         let (registry, in_registry) = match &candidate.source.local {
             None => {
                 let registry = candidate.image.repository().registry();
@@ -371,6 +374,8 @@ impl<'a> PlanDraft<'a> {
             }
         };
         let engine_names: Vec<ImageReference> = match (decision, in_engine) {
+            // A fleet's engines keep no images.
+            _ if self.options.fleet.is_some() => Vec::new(),
             (Decision::Build, _) if self.options.all_or_nothing => candidate.names().collect(),
             (Decision::Build, _) => Vec::new(),
             (Decision::Pull, _) => candidate.names().collect(),

@@ -7,6 +7,7 @@ use super::{Decision, Plan, UnitPlan};
 use crate::base::plural::counted;
 use crate::base::table::{Column, Fit, fitted};
 use crate::base::units::elapsed;
+use crate::model::event::Phase;
 
 /// How much of a plan or a run is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +186,10 @@ fn phases(unit: &UnitPlan) -> Option<String> {
 
 fn steps(unit: &UnitPlan, folder: &Path) -> String {
     let mut text = format!("{}\n", unit.unit);
+    if let Some(remote) = &unit.remote {
+        let phase = Phase::Job.as_str();
+        text.push_str(&format!("  {phase:<9}  on the fleet {}\n", remote.fleet));
+    }
     for step in &unit.steps {
         // A script may have several lines.
         let step_text = step.describe(folder);

@@ -83,6 +83,7 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
         recipe: unit.recipe.as_ref().map(recipe),
         after: unit.after.iter().map(ToString::to_string).collect(),
         phases: unit.phases.iter().map(phase_document).collect(),
+        fleet: unit.remote.as_ref().map(|remote| remote.fleet.clone()),
         steps: unit
             .steps
             .iter()

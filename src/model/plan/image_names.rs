@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::decide::{Decided, ServiceVerdict};
 use super::draft::PlanCandidate;
 use super::{Decision, Presence, Step, UnitPlan};
@@ -9,7 +12,7 @@ use crate::model::event::ImageResult;
 use crate::model::image::{Digest, ImageReference, Tag};
 
 /// What is known about an image apart from its main name.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ImageNames {
     /// The digest of the existing image in its registry; `None` if it will be built or pushed, or is only in the engine.
     pub digest: Option<Digest>,

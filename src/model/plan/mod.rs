@@ -35,8 +35,10 @@ mod phase_key;
 mod phases;
 mod plugins;
 mod recipe;
+mod remote;
 mod script_inputs;
 mod scripts;
+mod sent;
 mod session;
 mod sidecars;
 mod staged;
@@ -52,6 +54,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 pub use crate::model::plan::concurrent_push::{ConcurrentPush, Equivalence};
 pub use bases::{BaseDigests, BaseState, RecordedBase, bases_label};
@@ -70,6 +74,8 @@ pub use part::{AwaitStep, Part, UnsharedImage};
 pub use phases::{FoundResult, InputsQuery, PhasePlan, ResultQuery, StagedInputs, StepResults};
 pub(crate) use plugins::{folder_problems, source_problems};
 pub use recipe::Folders;
+pub use remote::RemotePart;
+use sent::SentUnit;
 pub use session::{builder_image, builder_images, builder_plan};
 pub use staged_step::{KeepStep, PlaceStep, RestoreStep, SavedResult, StageStep};
 pub use step::{
@@ -121,6 +127,8 @@ pub struct Options {
     pub train: Option<RefName>,
     /// The part to carry out, if other runs build the others.
     pub part: Option<Part>,
+    /// The fleet that builds, instead of the engine.
+    pub fleet: Option<String>,
 }
 
 /// The image of a service in a lock.
@@ -150,6 +158,7 @@ impl Default for Options {
             tags: Vec::new(),
             train: None,
             part: None,
+            fleet: None,
         }
     }
 }
@@ -181,7 +190,8 @@ impl fmt::Display for Decision {
 }
 
 /// The plan for one service or builder image.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "SentUnit", from = "SentUnit")]
 pub struct UnitPlan {
     pub unit: Unit,
     /// The commit of a service; `None` for a builder image.
@@ -212,6 +222,8 @@ pub struct UnitPlan {
     pub timeout: Option<Duration>,
     /// The working copy, if the unit is built in place.
     pub in_place: Option<InPlace>,
+    /// The part of the steps that runs on a fleet.
+    pub remote: Option<RemotePart>,
 }
 
 /// A working copy in which a unit is built. No other unit may use it at the same time.

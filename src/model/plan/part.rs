@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::decide::ServiceVerdict;
 use super::{Decision, Equivalence, PlanDraft};
 use crate::base::error::{Diagnostic, Exit};
-use crate::base::units;
+use crate::base::{seconds, units};
 use crate::model::image::{Digest, ImageReference};
 use crate::model::manifest::ServiceName;
 use crate::model::shard::Shard;
@@ -35,7 +37,7 @@ impl Part {
 }
 
 /// See [`Step::Await`](super::Step::Await).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AwaitStep {
     /// The tag that the image gets in the registry.
     pub image: ImageReference,
@@ -46,6 +48,8 @@ pub struct AwaitStep {
     /// The condition for the right image.
     pub wanted: Equivalence,
     /// How long to wait.
+    #[serde(with = "seconds")]
+    #[schemars(with = "f64")]
     pub limit: Duration,
 }
 
@@ -130,7 +134,10 @@ impl PlanDraft<'_> {
                         reason: format!("{} builds it: {}", part.owner(name), verdict.reason),
                         changes: std::mem::take(&mut verdict.changes),
                         registry_tags: Vec::new(),
-                        engine_names: candidate.names().collect(),
+                        engine_names: match self.options.fleet {
+                            Some(_) => Vec::new(),
+                            None => candidate.names().collect(),
+                        },
                         other_name: None,
                         awaited_from: Some(part.owner(name)),
                     };

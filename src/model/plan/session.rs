@@ -93,7 +93,7 @@ pub fn builder_plan(
     let mut units: Vec<UnitPlan> = Vec::new();
     for image in images {
         let unit = match image {
-            BuilderImage::External(image) => Some(external_plan(image, inventory, None)),
+            BuilderImage::External(image) => Some(external_plan(image, inventory, None, false)),
             BuilderImage::Folder(name) => {
                 let unit = Unit::Builder(name.clone());
                 let folder = folders.get(&unit);

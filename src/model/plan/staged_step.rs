@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{ExportStep, Step, UnitPlan};
 use crate::model::event::Phase;
 use crate::model::image::ImageReference;
@@ -10,7 +13,7 @@ use crate::model::source::CommitId;
 use crate::model::step_result::{StepKey, StepResult};
 
 /// See [`Step::Stage`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageStep {
     pub phase: Phase,
     /// The files of the commit, and where they go.
@@ -24,7 +27,7 @@ pub struct StageStep {
 }
 
 /// See [`Step::Keep`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KeepStep {
     pub phase: Phase,
     /// The folder in which the phase ran.
@@ -36,7 +39,7 @@ pub struct KeepStep {
 }
 
 /// A result to save.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SavedResult {
     pub key: StepKey,
     pub service: ServiceName,
@@ -51,7 +54,7 @@ pub struct SavedResult {
 }
 
 /// See [`Step::Restore`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RestoreStep {
     pub phase: Phase,
     pub result: StepResult,
@@ -72,7 +75,7 @@ pub struct RestoreStep {
 }
 
 /// See [`Step::Place`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlaceStep {
     /// The phases whose outputs are added.
     pub results: Vec<Phase>,

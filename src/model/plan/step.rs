@@ -5,16 +5,23 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{AwaitStep, ConcurrentPush, KeepStep, PlaceStep, RestoreStep, StageStep};
+use crate::base::seconds;
 use crate::model::event::Phase;
 use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::manifest::{
     BuilderImage, BuilderUser, Mount, PluginItem, ReportPattern, SecretSource, ServiceName,
 };
-use crate::model::source::{CommitId, GitMount, GitUrl, PathSelection, ResolvedReference};
+use crate::model::source::{
+    CommitId, GitMount, GitUrl, PathSelection, ResolvedReference, exposed_url,
+};
 
 /// One step of a unit.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Step {
     /// Fetch the commit into the working copy's object store.
     Sync(SyncStep),
@@ -69,15 +76,20 @@ pub enum Step {
         image: ImageReference,
         /// The digest of the image that was compared; `None` if only the name is known.
         digest: Option<Digest>,
+        /// Whether an image that the engine has is used, whatever it is.
+        #[serde(default)]
+        if_missing: bool,
     },
 }
 
 /// See [`Step::Sync`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SyncStep {
     /// The working copy.
     pub dir: PathBuf,
     /// The URL to clone from.
+    #[serde(with = "exposed_url")]
+    #[schemars(with = "String")]
     pub remote: GitUrl,
     /// The reference to fetch.
     pub resolved: ResolvedReference,
@@ -88,7 +100,7 @@ pub struct SyncStep {
 }
 
 /// See [`Step::Export`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExportStep {
     /// The working copy with the object store.
     pub dir: PathBuf,
@@ -104,6 +116,8 @@ pub struct ExportStep {
     /// The branch that it is built from.
     pub branch: Option<String>,
     /// The remote, in case a script queries it.
+    #[serde(with = "exposed_url")]
+    #[schemars(with = "String")]
     pub remote: GitUrl,
     /// The folder for the commit's files.
     pub export: PathBuf,
@@ -114,7 +128,7 @@ pub struct ExportStep {
 }
 
 /// See [`Step::Fetch`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FetchStep {
     pub call: PluginCall,
     pub commit: CommitId,
@@ -125,7 +139,7 @@ pub struct FetchStep {
 }
 
 /// A plugin and its settings.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginCall {
     /// The plugin, as in the manifest.
     pub plugin: BuilderImage,
@@ -138,11 +152,12 @@ pub struct PluginCall {
     /// Its settings.
     pub with: serde_json::Map<String, serde_json::Value>,
     /// The sources of the files in `/run/secrets`, by name; never the values.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub secrets: BTreeMap<String, SecretSource>,
 }
 
 /// See [`Step::Container`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ContainerStep {
     /// The image to run.
     pub image: ImageReference,
@@ -184,6 +199,7 @@ pub struct ContainerStep {
     /// The settings of a plugin, as JSON.
     pub config: Option<String>,
     /// The sources of a plugin's secrets, by ID; never the values.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub secrets: BTreeMap<String, SecretSource>,
     /// The test reports to keep, relative to `script_dir`.
     pub reports: Vec<ReportPattern>,
@@ -192,13 +208,13 @@ pub struct ContainerStep {
 }
 
 /// See [`Step::Sidecars`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SidecarsStep {
     pub containers: Vec<PlannedSidecar>,
 }
 
 /// A container beside the scripts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlannedSidecar {
     /// Its host name: that of a sidecar or, for the image that was built, of the service.
     pub name: String,
@@ -210,11 +226,14 @@ pub struct PlannedSidecar {
     /// The command that shows whether it is ready; `None` for the HEALTHCHECK of the image.
     pub ready: Option<Vec<String>>,
     /// How long it may take until it is ready.
+    #[serde(with = "seconds")]
+    #[schemars(with = "f64")]
     pub timeout: Duration,
 }
 
 /// The image of a container beside the scripts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum PlannedImage {
     Named(ImageReference),
     /// The one that the unit has built, which has no name yet.
@@ -231,7 +250,7 @@ impl fmt::Display for PlannedImage {
 }
 
 /// See [`Step::Script`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScriptStep {
     /// The phase, which is the script list in the manifest.
     pub phase: Phase,
@@ -246,7 +265,7 @@ pub struct ScriptStep {
 }
 
 /// See [`Step::Plugin`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PluginStep {
     /// The phase, which is the script list in the manifest.
     pub phase: Phase,
@@ -261,7 +280,8 @@ pub struct PluginStep {
 }
 
 /// How an image build uses its base images.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum BaseUse {
     /// Those that the engine has; missing ones are pulled.
     Unrecorded,
@@ -274,7 +294,7 @@ pub enum BaseUse {
 }
 
 /// See [`Step::Image`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ImageStep {
     /// The folder with all files of the source; nothing outside of it is read.
     pub root: PathBuf,
@@ -295,6 +315,7 @@ pub struct ImageStep {
     /// Like [`ContainerStep::env_for_shell`].
     pub args_for_shell: BTreeMap<String, String>,
     /// The sources of build secrets, by ID; never the values.
+    #[schemars(with = "BTreeMap<String, String>")]
     pub secrets: BTreeMap<String, SecretSource>,
     /// Whether the build may use the ssh agent.
     pub ssh: bool,
@@ -319,7 +340,7 @@ pub struct ImageStep {
 }
 
 /// The image of a needed service, as the build uses it from the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NeededImage {
     pub service: ServiceName,
     /// Its name in the engine.
@@ -330,7 +351,7 @@ pub struct NeededImage {
 }
 
 /// See [`Step::Push`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PushStep {
     /// The image, tagged with its commit or content.
     pub image: ImageReference,

@@ -14,6 +14,8 @@
 //! built before the push has ended: if it ended with the other run's builder, the scripts are repeated with that one.
 //! Until then nothing in the engine has been built with the other one, so a killed run leaves nothing to push either.
 //!
+//! On a fleet, a unit's Job waits for everything that it uses before it is created.
+//!
 //! A unit in a working copy has it to itself, and the units that it needs may be built in the same one. So it waits for
 //! everything before it starts.
 
@@ -86,6 +88,9 @@ impl Step {
 impl UnitPlan {
     /// Returns what a step waits for, by its position.
     pub fn waits(&self, position: usize) -> Vec<Wait> {
+        if self.remote.is_some() {
+            return self.waits_of_job(position);
+        }
         let first = position == 0;
         let (container, image) = (self.container(), self.image_step());
         let is_pushed = self.steps.iter().any(|it| matches!(it, Step::Push(_)));
@@ -143,6 +148,16 @@ impl UnitPlan {
         waits.collect()
     }
 
+    /// Returns what a step waits for if a Job runs the first ones: it starts when everything that it uses is final.
+    fn waits_of_job(&self, position: usize) -> Vec<Wait> {
+        let units = self.after.iter().filter(|_| position == 0);
+        let waits = units.map(|unit| Wait {
+            unit: unit.clone(),
+            milestone: Milestone::Final,
+        });
+        waits.collect()
+    }
+
     /// Returns when the unit becomes usable.
     pub fn usable_from(&self) -> UsableFrom {
         let steps = self.first_steps();
@@ -164,7 +179,6 @@ impl UnitPlan {
         units.any(|unit| matches!(unit, Unit::Builder(_)))
     }
 
-    /// Returns the first container of the scripts.
     /// Returns whether scripts before the image ran beside an image that it needs.
     pub fn tests_needed_images(&self) -> bool {
         let before = self

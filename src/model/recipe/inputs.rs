@@ -12,6 +12,7 @@ use sha1::{Digest as _, Sha1};
 use sha2::Sha256;
 use thiserror::Error;
 
+use crate::base::text::{read_as_text, write_as_text};
 use crate::model::image::Tag;
 use crate::model::recipe::status::{ChangeKind, RecipeChange};
 
@@ -224,6 +225,9 @@ struct RecipeLabel<'r> {
     version: u64,
     inputs: &'r Inputs,
 }
+
+write_as_text!(Recipe);
+read_as_text!(Recipe);
 
 impl FromStr for Recipe {
     type Err = InvalidRecipe;

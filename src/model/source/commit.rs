@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::base::text::{read_as_text, write_as_text};
+
 /// The SHA-1 of a commit: always 40 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommitId([u8; 20]);
@@ -67,11 +69,8 @@ impl FromStr for CommitId {
     }
 }
 
-impl serde::Serialize for CommitId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+write_as_text!(CommitId);
+read_as_text!(CommitId);
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::Pathspec;
+use crate::base::text::{read_as_text, write_as_text};
 
 /// A pattern of files that do not matter to a service: a pathspec of git without magic, relative to the repository root.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +31,9 @@ impl ExcludePattern {
         self.0.as_str()
     }
 }
+
+write_as_text!(ExcludePattern);
+read_as_text!(ExcludePattern);
 
 impl FromStr for ExcludePattern {
     type Err = String;

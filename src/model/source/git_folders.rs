@@ -2,6 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// The git directories that git needs in a container, besides the files of the working copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitFolders {
@@ -39,7 +42,7 @@ pub struct CommonDir {
 }
 
 /// A read-only mount of a file or folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GitMount {
     /// The path on this machine.
     pub source: PathBuf,

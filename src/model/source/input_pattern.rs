@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::Pathspec;
 
 /// A pattern of files that a phase reads: a pathspec of git, relative to the service's folder, or to the repository root
@@ -76,7 +79,9 @@ impl fmt::Display for InputPattern {
 }
 
 /// An [`InputPattern`] in a folder of the repository.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct ScopedPattern {
     /// The folder that the pattern is relative to; empty for the repository root.
     folder: String,

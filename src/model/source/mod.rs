@@ -33,4 +33,4 @@ pub use remote::{SourceRemote, without_user_info};
 pub use service::{ReferenceOrigin, ServiceSource};
 pub use summary::CommitSummary;
 pub use tree::{TreeChanges, TreeDigest, TreeHasher, WorkingTree};
-pub use url::{GitScheme, GitUrl};
+pub use url::{GitScheme, GitUrl, exposed as exposed_url};

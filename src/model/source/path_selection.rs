@@ -1,9 +1,14 @@
 //! The part of a repository that a service consists of.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{ExcludePattern, ScopedPattern};
 
 /// The files of a repository that belong to a service.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct PathSelection {
     /// Folders and files, relative to the repository, without `.` and `..`; empty for the whole repository.
     pub paths: Vec<String>,

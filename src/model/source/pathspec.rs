@@ -1,5 +1,8 @@
 //! Pathspecs of git.
 
+use std::str::FromStr;
+
+use crate::base::text::read_as_text;
 use crate::base::wildmatch::pathspec_match;
 
 /// A pathspec of git without magic.
@@ -10,6 +13,23 @@ use crate::base::wildmatch::pathspec_match;
 pub struct Pathspec(String);
 
 const WILDCARDS: [char; 3] = ['*', '?', '['];
+
+impl serde::Serialize for Pathspec {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Reads a normalized pathspec, of which the empty one matches everything.
+impl FromStr for Pathspec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(if text.is_empty() { "." } else { text })
+    }
+}
+
+read_as_text!(Pathspec);
 
 impl Pathspec {
     /// Parses a pathspec and normalizes its path; `.` becomes the empty pathspec, which matches everything.

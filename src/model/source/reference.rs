@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::CommitId;
@@ -143,7 +145,7 @@ impl FromStr for RefName {
 }
 
 /// A reference resolved in its remote.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ResolvedReference {
     /// The commit; annotated tags are peeled.
     pub commit: CommitId,

@@ -185,6 +185,32 @@ impl GitUrl {
     }
 }
 
+/// URLs with their credentials in JSON, for `#[serde(with)]`: only for documents that are secrets.
+pub mod exposed {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::GitUrl;
+
+    /// Writes the URL with its credentials.
+    ///
+    /// # Errors
+    ///
+    /// If the serializer fails.
+    pub fn serialize<S: Serializer>(url: &GitUrl, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(url.expose())
+    }
+
+    /// Reads a URL.
+    ///
+    /// # Errors
+    ///
+    /// If it is not the URL of a git remote.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<GitUrl, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl fmt::Display for GitUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.credentials().filter(|_| self.has_secrets()) {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use crate::base::text::{read_as_text, write_as_text};
 use crate::model::image::Tag;
 
 /// The SHA-256 of everything that a phase depends on.
@@ -40,6 +41,9 @@ impl fmt::Debug for StepKey {
         fmt::Display::fmt(self, f)
     }
 }
+
+write_as_text!(StepKey);
+read_as_text!(StepKey);
 
 impl FromStr for StepKey {
     type Err = InvalidStepKey;

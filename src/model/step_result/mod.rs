@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 
 pub use key::StepKey;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::model::image::Digest;
 use crate::model::recipe::{LABEL_REVISION, LABEL_SERVICE};
 
@@ -17,7 +20,7 @@ pub const STEP_ARTIFACT: &str = "application/vnd.x-platform.step.v1";
 const ANNOTATION_PHASE: &str = "x-platform.phase";
 
 /// The result of a phase that succeeded.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepResult {
     /// The digest of everything that the phase depends on.
     pub key: StepKey,
@@ -38,7 +41,7 @@ pub struct StepResult {
 }
 
 /// The archive of a phase's outputs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OutputsBlob {
     /// The digest of the compressed archive.
     pub digest: Digest,

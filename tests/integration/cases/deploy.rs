@@ -437,6 +437,7 @@ fn a_rollout_timeout_is_reported(t: &Context) {
 }
 
 fn a_rejection_by_the_cluster_is_reported(t: &Context) {
+    t.requires_own_cluster();
     let (product, namespace) = built(t);
     let restricted = section(namespace.name()).replace("context: full", "context: restricted");
     manifest(t, &product, &restricted);

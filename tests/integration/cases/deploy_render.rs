@@ -104,7 +104,16 @@ spec: {selector: {app: zbackend}, ports: [{name: http, port: 80}]}
 
 fn kustomize_files(t: &Context, namespace: &str) {
     t.write("k8s/base/kustomization.yaml", "resources: [all.yaml]\n");
-    t.write("k8s/base/all.yaml", OBJECTS);
+    // The images have no program, and the nodes of a foreign cluster cannot pull them.
+    let objects = if t.uses_foreign_cluster() {
+        OBJECTS.replace(
+            "spec:\n  selector: {match",
+            "spec:\n  replicas: 0\n  selector: {match",
+        )
+    } else {
+        OBJECTS.to_owned()
+    };
+    t.write("k8s/base/all.yaml", &objects);
     t.write(
         "k8s/overlays/staging/kustomization.yaml",
         &format!("namespace: {namespace}\nresources: [../../base]\n"),

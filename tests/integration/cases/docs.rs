@@ -12,7 +12,7 @@ use super::first_hour;
 use crate::case::Case;
 use crate::context::Context;
 use crate::language_server::tool;
-use crate::world::Access;
+use crate::world::{Access, Namespace};
 use crate::xp::RunningXp;
 
 pub const CASES: &[Case] = cases![
@@ -26,7 +26,8 @@ pub const CASES: &[Case] = cases![
 
 fn every_command_works(t: &Context) {
     platform(t);
-    deployed(t);
+    // They end with the test.
+    let _namespaces = deployed(t);
     let wrapper = root().join("bin/x-platform");
     fs::create_dir_all(t.dir().join("bin")).expect("a folder");
     fs::copy(wrapper, t.dir().join("bin/x-platform")).expect("a copy of the wrapper");
@@ -215,9 +216,12 @@ fn root() -> PathBuf {
 }
 
 /// Makes the platform deployable, like the sample.
-fn deployed(t: &Context) {
+fn deployed(t: &Context) -> [Namespace; 2] {
     let namespace = t.namespace("staging");
-    t.kubeconfig(&[("staging-cluster", Access::Full)]);
+    t.kubeconfig(&[
+        ("staging-cluster", Access::Full),
+        ("ci-cluster", Access::Full),
+    ]);
     let deployment = |name: &str| {
         format!(
             "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  selector: {{matchLabels: \
@@ -246,12 +250,28 @@ fn deployed(t: &Context) {
             service("zfrontend")
         ),
     );
+    let builds = t.namespace("builds");
+    builds.run_pods_on_host_network(t.engine());
+    let socket = t.engine().host().strip_prefix("unix://").expect("a socket");
+    t.write(
+        "k8s/builder-pod.yaml",
+        &format!(
+            "kind: Pod\nspec:\n  containers:\n    - name: xp\n      volumeMounts: [{{name: engine, mountPath: \
+             /var/run/docker.sock}}]\n  volumes:\n    - {{name: engine, hostPath: {{path: '{socket}'}}}}\n"
+        ),
+    );
+    let fleet = format!(
+        "fleet:\n  ci: {{context: ci-cluster, namespace: {}, image: {}, template: k8s/builder-pod.yaml}}\n",
+        builds.name(),
+        image_of_xp(t)
+    );
     let section = format!(
         "deploy:\n  path: k8s\n  environments:\n    staging: {{overlay: overlays/staging, context: \
          staging-cluster, namespace: {}}}\n    dev: {{compose: docker-compose.yml}}\n",
         namespace.name()
     );
-    t.manifest(&(t.read("x-platform.yml") + &section));
+    t.manifest(&(t.read("x-platform.yml") + &section + &fleet));
+    [namespace, builds]
 }
 
 /// The structure of the sample platform, with builders and scripts that take no time.

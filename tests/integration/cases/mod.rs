@@ -9,6 +9,8 @@ mod check;
 mod ci;
 mod clean;
 mod cluster;
+mod cluster_faults;
+mod cluster_pods;
 mod completions;
 mod compose_deploy;
 mod contained;
@@ -30,6 +32,9 @@ mod faults;
 mod faults_base;
 mod faults_engine;
 mod first_hour;
+mod fleet;
+mod fleet_faults;
+mod foreign_cluster;
 mod foreign_images;
 mod git_attributes;
 mod git_exclude;
@@ -120,6 +125,8 @@ pub fn all() -> Vec<Case> {
         ci::CASES,
         clean::CASES,
         cluster::CASES,
+        cluster_faults::CASES,
+        cluster_pods::CASES,
         completions::CASES,
         compose_deploy::CASES,
         contained::CASES,
@@ -141,6 +148,9 @@ pub fn all() -> Vec<Case> {
         faults_base::CASES,
         faults_engine::CASES,
         first_hour::CASES,
+        fleet::CASES,
+        fleet_faults::CASES,
+        foreign_cluster::CASES,
         foreign_images::CASES,
         git_attributes::CASES,
         git_exclude::CASES,

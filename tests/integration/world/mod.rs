@@ -18,12 +18,14 @@ mod tls;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 pub use access_log::{Mark, Request};
-pub use cluster::{Access, Cluster, Namespace, Outcome, Refusal};
+pub use cluster::{
+    Access, Cluster, Disruption, ForeignCluster, LogCut, Namespace, Outcome, Refusal, SimulatedRun,
+};
 pub use engine::Engine;
 pub use gateway::{Fault, Gateway, Incoming, Reply};
 pub use git_server::{GitServer, GitServerKind};
@@ -76,6 +78,7 @@ pub struct World {
     hg_base: Lazy<String>,
     sshd: Lazy<Sshd>,
     cluster: Lazy<Cluster>,
+    foreign_cluster: Lazy<Option<Arc<ForeignCluster>>>,
     certificates: Lazy<Certificates>,
     htpasswd: Lazy<PathBuf>,
 }
@@ -114,6 +117,7 @@ impl World {
             hg_base: Lazy::new(),
             sshd: Lazy::new(),
             cluster: Lazy::new(),
+            foreign_cluster: Lazy::new(),
             certificates: Lazy::new(),
             htpasswd: Lazy::new(),
         }
@@ -216,15 +220,24 @@ impl World {
 
     /// Returns the Kubernetes API server.
     pub fn cluster(&self) -> &Cluster {
-        self.cluster.get(|| {
-            let Certificates {
-                authority,
-                server,
-                server_key,
-                ..
-            } = self.certificates();
-            Cluster::start(authority, server, server_key)
-        })
+        self.cluster
+            .get(|| self.start_cluster(&self.directory("cluster")))
+    }
+
+    /// Returns the foreign cluster that the environment selects.
+    pub fn foreign_cluster(&self) -> Option<&Arc<ForeignCluster>> {
+        self.foreign_cluster.get(ForeignCluster::selected).as_ref()
+    }
+
+    /// Starts another Kubernetes API server, for a test that makes it unreachable.
+    pub fn start_cluster(&self, directory: &Path) -> Result<Cluster, String> {
+        let Certificates {
+            authority,
+            server,
+            server_key,
+            ..
+        } = self.certificates();
+        Cluster::start(directory, authority, server, server_key)
     }
 
     /// Returns the CA of the servers' certificates.
@@ -262,6 +275,10 @@ impl World {
             }
             scope.spawn(|| self.sshd.started().map(Sshd::stop));
             scope.spawn(|| self.cluster.started().map(Cluster::stop));
+            scope.spawn(|| {
+                let foreign = self.foreign_cluster.started().and_then(Option::as_ref);
+                foreign.map(|foreign| foreign.stop())
+            });
         });
         self.folder.remove();
     }

@@ -9,6 +9,7 @@ use super::super::deploy::{
 use super::super::error::SourceProblem;
 use super::super::name::{EnvironmentName, ServiceName};
 use super::super::node::NodeKind;
+use super::cluster;
 use super::compose::ComposeFields;
 use super::context::{DecodeContext, DecodedValue};
 use super::path::within_folder;
@@ -212,32 +213,8 @@ fn environment(
         name: name.clone(),
         files: files?.clone(),
         overlay: overlay?.parse_with(cx, within_folder)?,
-        context: context?.parse_with(cx, self::context)?,
-        namespace: namespace?.parse_with(cx, self::namespace)?,
+        context: context?.parse_with(cx, cluster::context)?,
+        namespace: namespace?.parse_with(cx, cluster::namespace)?,
         timeout: timeout?,
     }))
-}
-
-fn context(text: &str) -> Result<String, String> {
-    if text.starts_with('-') || text.chars().any(char::is_control) {
-        return Err(format!(
-            "invalid context `{text}`: must not start with `-` or contain control characters"
-        ));
-    }
-    Ok(text.to_owned())
-}
-
-fn namespace(text: &str) -> Result<String, String> {
-    let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_valid = text.len() <= 63
-        && text.starts_with(is_inside)
-        && text.ends_with(is_inside)
-        && text.chars().all(|c| is_inside(c) || c == '-');
-    if is_valid {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "invalid namespace `{text}`: must be at most 63 lowercase letters, digits, and `-` between them"
-        ))
-    }
 }

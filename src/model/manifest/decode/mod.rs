@@ -2,10 +2,12 @@
 
 mod builder;
 mod clean;
+mod cluster;
 mod compose;
 pub(crate) mod context;
 mod deploy;
 mod docker;
+mod fleet;
 pub(crate) mod path;
 pub(crate) mod quantity;
 mod scm;
@@ -25,6 +27,7 @@ use super::Builders;
 use super::clean::Clean;
 use super::deploy::Deploy;
 use super::error::SourceProblem;
+use super::fleet::Fleets;
 use super::name::ServiceName;
 use super::node::{Node, NodeEntry, NodeKind};
 use super::span::Span;
@@ -43,6 +46,7 @@ pub(super) struct Root {
     pub services: Vec<DecodedService>,
     pub deploy: Option<Deploy>,
     pub clean: Clean,
+    pub fleets: Fleets,
 }
 
 /// Decodes a manifest's tree, and reports problems to the context.
@@ -54,6 +58,7 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
         services: Vec::new(),
         deploy: None,
         clean: Clean::default(),
+        fleets: Fleets::new(),
     };
     let NodeKind::Mapping(entries) = &node.kind else {
         let message = format!(
@@ -104,6 +109,9 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
         .take("clean")
         .and_then(|value| clean::clean(cx, &value))
         .unwrap_or_default();
+    if let Some(value) = fields.take("fleet") {
+        root.fleets = fleet::fleets(cx, &value);
+    }
     fields.finish(cx);
     root
 }

@@ -102,7 +102,7 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
                 };
             }
             let is_of_root = [
-                "version", "registry", "cacheDir", "builders", "deploy", "clean",
+                "version", "registry", "cacheDir", "builders", "deploy", "clean", "fleet",
             ]
             .iter()
             .any(|key| path.starts_with(key));

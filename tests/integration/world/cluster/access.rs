@@ -1,12 +1,6 @@
-//! Permissions, requests that fail on demand, and kubeconfigs.
-
-use std::time::Duration;
+//! The users of kubeconfigs, and their permissions.
 
 use serde_json::{Value, json};
-
-use super::controller::Outcome;
-use super::resources::Resource;
-use super::status::Status;
 
 /// The user of a kubeconfig context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +11,8 @@ pub enum Access {
     ReadOnly,
     /// `restricted`, with full access except for writing Deployments.
     NoDeployments,
+    /// `planner`, with full access except for creating Jobs.
+    NoJobs,
     /// A token that the server does not know.
     Stranger,
     /// `deployer`, at an address on which no server listens.
@@ -24,13 +20,19 @@ pub enum Access {
 }
 
 impl Access {
-    const KNOWN: [Self; 3] = [Self::Full, Self::ReadOnly, Self::NoDeployments];
+    const KNOWN: [Self; 4] = [
+        Self::Full,
+        Self::ReadOnly,
+        Self::NoDeployments,
+        Self::NoJobs,
+    ];
 
     fn user(self) -> &'static str {
         match self {
             Self::Full | Self::Nowhere => "deployer",
             Self::ReadOnly => "viewer",
             Self::NoDeployments => "restricted",
+            Self::NoJobs => "planner",
             Self::Stranger => "stranger",
         }
     }
@@ -52,71 +54,16 @@ impl Access {
         self.user()
     }
 
-    /// Returns an error if the user lacks permission.
-    pub fn check(
-        self,
-        verb: &str,
-        resource: &Resource,
-        namespace: &str,
-        name: &str,
-    ) -> Result<(), Status> {
+    /// Returns whether the user has a permission.
+    pub fn may(self, verb: &str, resource: &str) -> bool {
         let reads = matches!(verb, "get" | "list" | "watch");
-        let may = match self {
-            Self::Full => true,
+        match self {
+            Self::Full | Self::Nowhere => true,
             Self::ReadOnly => reads,
-            _ => reads || resource.plural != "deployments",
-        };
-        if may {
-            return Ok(());
+            Self::NoDeployments => reads || resource != "deployments",
+            Self::NoJobs => resource != "jobs" || verb != "create",
+            Self::Stranger => false,
         }
-        let place = match namespace {
-            "" => "at the cluster scope".to_owned(),
-            namespace => format!("in the namespace {namespace:?}"),
-        };
-        let because = format!(
-            "User {:?} cannot {verb} resource {:?} in API group {:?} {place}",
-            self.user(),
-            resource.plural,
-            resource.group
-        );
-        Err(Status::forbidden(resource, name, &because))
-    }
-}
-
-/// How a request fails.
-#[derive(Clone, Debug)]
-pub enum Refusal {
-    /// 403 with this reason, like an admission webhook or a quota.
-    Forbidden(String),
-    /// 500 with this message.
-    InternalError(String),
-    /// 503: the server is overloaded.
-    Unavailable,
-    /// The connection is reset.
-    Reset,
-    /// The regular response is delayed.
-    Late(Duration),
-}
-
-/// The behavior of one namespace.
-#[derive(Default)]
-pub struct Rules {
-    /// Requests that fail: method, resource, and how.
-    pub refusals: Vec<(String, String, Refusal)>,
-    /// How long a rollout takes.
-    pub rollout_time: Duration,
-    /// Image substrings, and the outcome of rollouts that use them.
-    pub outcomes: Vec<(String, Outcome)>,
-}
-
-impl Rules {
-    /// Returns how a request fails; `None` if it does not.
-    pub fn refusal(&self, method: &str, resource: &str) -> Option<Refusal> {
-        let is_meant = |(of, on, _): &&(String, String, _)| of == method && on == resource;
-        self.refusals
-            .iter()
-            .find(is_meant)
-            .map(|(_, _, refusal)| refusal.clone())
     }
 }
 
@@ -144,6 +91,7 @@ pub fn kubeconfig(
         Access::Full,
         Access::ReadOnly,
         Access::NoDeployments,
+        Access::NoJobs,
         Access::Stranger,
     ];
     let users = accesses
@@ -160,5 +108,28 @@ pub fn kubeconfig(
         "clusters": [entry("here", host), entry("nowhere", nowhere)],
         "users": users,
         "contexts": contexts,
+    })
+}
+
+/// Returns a kubeconfig with one context, whose user is a service account of a namespace.
+pub fn account_kubeconfig(
+    host: &str,
+    authority: &str,
+    context: &str,
+    namespace: &str,
+    account: &str,
+) -> Value {
+    let token = format!("token-of-system:serviceaccount:{namespace}:{account}");
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": context,
+        "clusters": [{
+            "name": "here",
+            "cluster": { "server": format!("https://{host}"), "certificate-authority-data": authority },
+        }],
+        "users": [{ "name": account, "user": { "token": token } }],
+        "contexts": [{
+            "name": context,
+            "context": { "cluster": "here", "user": account, "namespace": namespace },
+        }],
     })
 }

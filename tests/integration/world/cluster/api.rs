@@ -2,13 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::access::Access;
+use super::admission::admit;
+use super::deletion::Propagation;
 use super::http::Incoming;
+use super::logs::LogRequest;
 use super::reading::Watch;
 use super::resources::Resource;
 use super::status::Status;
 use super::store::{Key, State, key};
-use super::{managers, patch, table, validation};
+use super::users::{Action, User};
+use super::{defaults, managers, patch, protobuf, table, validation};
+
+/// The size of an object that can be stored.
+const MAX_OBJECT: usize = 1_572_864;
 
 /// A request for objects.
 pub struct Call<'a> {
@@ -17,6 +23,8 @@ pub struct Call<'a> {
     pub namespace: String,
     /// Empty for a request about all objects.
     pub name: String,
+    /// `log`, `status`, `eviction`, or empty.
+    pub part: &'a str,
 }
 
 /// The response.
@@ -25,6 +33,8 @@ pub enum Response {
     Object(u16, Value),
     /// A stream of the changes after a revision.
     Watch(Watch),
+    /// The log of a container.
+    Log(LogRequest),
 }
 
 impl<'a> Call<'a> {
@@ -37,14 +47,21 @@ impl<'a> Call<'a> {
             ["apis", group, "v1", rest @ ..] => (*group, rest),
             _ => return Err(Status::unknown_path()),
         };
-        let (namespace, plural, name) = match rest {
-            ["namespaces", namespace, plural, name] => (*namespace, *plural, *name),
-            ["namespaces", namespace, plural] => (*namespace, *plural, ""),
-            [plural, name] => ("", *plural, *name),
-            [plural] => ("", *plural, ""),
+        let (namespace, plural, name, part) = match rest {
+            ["namespaces", namespace, plural, name, part] => (*namespace, *plural, *name, *part),
+            ["namespaces", namespace, plural, name] => (*namespace, *plural, *name, ""),
+            ["namespaces", namespace, plural] => (*namespace, *plural, "", ""),
+            [plural, name] => ("", *plural, *name, ""),
+            [plural] => ("", *plural, "", ""),
             _ => return Err(Status::unknown_path()),
         };
         let resource = Resource::by_plural(plural).ok_or_else(Status::unknown_path)?;
+        if !matches!(
+            (plural, part),
+            (_, "" | "status") | ("pods", "log" | "eviction")
+        ) {
+            return Err(Status::unknown_path());
+        }
         if resource.group != group
             || (resource.namespaced && namespace.is_empty() && !name.is_empty())
         {
@@ -57,6 +74,7 @@ impl<'a> Call<'a> {
             resource,
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+            part,
         })
     }
 
@@ -74,10 +92,39 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Returns the name of the resource as in roles: `pods/log`.
+    pub fn resource_name(&self) -> String {
+        match self.part {
+            "" => self.resource.plural.to_owned(),
+            part => format!("{}/{part}", self.resource.plural),
+        }
+    }
+
     /// Executes the request.
-    pub fn answer(&self, state: &mut State, access: Access) -> Result<Response, Status> {
+    pub fn answer(&self, state: &mut State, user: &User) -> Result<Response, Status> {
         let verb = self.verb();
-        access.check(verb, self.resource, &self.namespace, &self.name)?;
+        let action = Action {
+            verb,
+            group: self.resource.group,
+            resource: &self.resource_name(),
+            namespace: &self.namespace,
+            name: &self.name,
+        };
+        user.check(state, self.resource, &action)?;
+        match (self.part, verb) {
+            ("log", _) => {
+                let pod = self.found(state)?;
+                let log = LogRequest::read(state, self.request, &self.key_of(&self.name), &pod)?;
+                return Ok(Response::Log(log));
+            }
+            ("eviction", _) => {
+                let grace = self.body()?["deleteOptions"]["gracePeriodSeconds"].as_u64();
+                self.found(state)?;
+                state.evict(&self.namespace, &self.name, grace);
+                return Ok(Response::Object(201, success(json!({}))));
+            }
+            _ => {}
+        }
         match verb {
             "watch" => return Ok(Response::Watch(self.watch(state))),
             "list" => return Ok(Response::Object(200, self.list(state))),
@@ -94,8 +141,10 @@ impl<'a> Call<'a> {
             "delete" => return self.delete(state),
             "deletecollection" => {
                 let listed = self.list(state);
+                let (grace, propagation) = self.deletion_options();
                 for object in listed["items"].as_array().into_iter().flatten() {
-                    state.delete(&self.key_of(text(&object["metadata"]["name"])), true);
+                    let key = self.key_of(text(&object["metadata"]["name"]));
+                    state.request_deletion(&key, grace, propagation);
                 }
                 return Ok(Response::Object(200, listed));
             }
@@ -131,7 +180,8 @@ impl<'a> Call<'a> {
         let mut body = self.body()?;
         let prefix = text(&body["metadata"]["generateName"]).to_owned();
         if body["metadata"]["name"].is_null() && !prefix.is_empty() {
-            body["metadata"]["name"] = format!("{prefix}{:05}", state.revision()).into();
+            let suffix = super::jobs::suffix(state.next_number());
+            body["metadata"]["name"] = format!("{prefix}{suffix}").into();
         }
         let name = text(&body["metadata"]["name"]).to_owned();
         if name.is_empty() {
@@ -208,16 +258,13 @@ impl<'a> Call<'a> {
                 }
             }
         }
-        let has_status = self.resource.is_workload() || self.resource.plural == "pods";
-        if let (true, Some(members)) = (has_status, new.as_object_mut()) {
-            members.shift_remove("status");
-            if let Some(status) = old.and_then(|old| old.get("status")) {
-                members.insert("status".to_owned(), status.clone());
-            }
-        }
+        self.keep_status(old, &mut new);
         without_nulls(&mut new);
-        validation::fill_in(self.resource, &mut new);
+        defaults::fill_in(self.resource, &mut new);
         validation::check(self.resource, old, &new)?;
+        if old.is_none() {
+            admit(state, self.resource, &self.namespace, &name, &new)?;
+        }
         if !new["spec"].is_null() {
             let before = old.map_or(0, |old| old["metadata"]["generation"].as_u64().unwrap_or(0));
             let is_other = old.is_none_or(|old| old["spec"] != new["spec"]);
@@ -237,8 +284,37 @@ impl<'a> Call<'a> {
         if self.is_dry_run() {
             return Ok(new);
         }
+        if new.to_string().len() > MAX_OBJECT {
+            return Err(Status::new(500, "", "etcdserver: request is too large"));
+        }
         let key = self.key_of(&name);
-        Ok(state.put(&key, new))
+        let new = state.put(&key, new);
+        // The last finalizer may be gone.
+        state.finish_deletions();
+        Ok(new)
+    }
+
+    /// Only the subresource changes the status, and nothing else.
+    fn keep_status(&self, old: Option<&Value>, new: &mut Value) {
+        let has_status = self.resource.is_workload()
+            || matches!(self.resource.plural, "pods" | "resourcequotas");
+        if let (true, Some(members)) = (has_status, new.as_object_mut()) {
+            let wanted = members.shift_remove("status");
+            let old_status = old.and_then(|old| old.get("status")).cloned();
+            let status = if self.part == "status" {
+                wanted
+            } else {
+                old_status
+            };
+            if self.part == "status"
+                && let Some(old) = old
+            {
+                *new = old.clone();
+            }
+            if let Some(status) = status {
+                new["status"] = status;
+            }
+        }
     }
 
     fn check_place(&self, state: &State, object: &Value, name: &str) -> Result<(), Status> {
@@ -287,10 +363,16 @@ impl<'a> Call<'a> {
     fn delete(&self, state: &mut State) -> Result<Response, Status> {
         let object = self.found(state)?;
         let options = self.body().unwrap_or_default();
-        let policy = options["propagationPolicy"].as_str().unwrap_or_default();
-        let dry_run = self.is_dry_run() || options["dryRun"][0] == "All";
-        if !dry_run {
-            state.delete(&self.key_of(&self.name), policy != "Orphan");
+        let wanted = &options["preconditions"]["uid"];
+        if !wanted.is_null() && *wanted != object["metadata"]["uid"] {
+            return Err(Status::conflict(self.resource, &self.name));
+        }
+        if !self.is_dry_run() && options["dryRun"][0] != "All" {
+            let (grace, propagation) = self.deletion_options();
+            let key = self.key_of(&self.name);
+            if let Some(object) = state.request_deletion(&key, grace, propagation) {
+                return Ok(Response::Object(200, object));
+            }
         }
         let mut details = json!({
             "name": self.name, "kind": self.resource.plural, "uid": object["metadata"]["uid"],
@@ -298,11 +380,26 @@ impl<'a> Call<'a> {
         if !self.resource.group.is_empty() {
             details["group"] = self.resource.group.into();
         }
-        let status = json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {},
-            "status": "Success", "details": details,
-        });
-        Ok(Response::Object(200, status))
+        Ok(Response::Object(200, success(details)))
+    }
+
+    /// Returns the grace period, and what happens to dependents.
+    fn deletion_options(&self) -> (Option<u64>, Propagation) {
+        let options = self.body().unwrap_or_default();
+        let of_query = self.request.parameter("gracePeriodSeconds").parse().ok();
+        let grace = options["gracePeriodSeconds"].as_u64().or(of_query);
+        let policy = match self.request.parameter("propagationPolicy") {
+            "" => text(&options["propagationPolicy"]).to_owned(),
+            policy => policy.to_owned(),
+        };
+        let propagation = match policy.as_str() {
+            "Orphan" => Propagation::Orphan,
+            "Foreground" => Propagation::Foreground,
+            // For compatibility with old clients; kubectl always chooses.
+            "" if self.resource.plural == "jobs" => Propagation::Orphan,
+            _ => Propagation::Background,
+        };
+        (grace, propagation)
     }
 
     fn found(&self, state: &State) -> Result<Value, Status> {
@@ -317,6 +414,9 @@ impl<'a> Call<'a> {
     fn body(&self) -> Result<Value, Status> {
         let media_type = self.request.header("content-type");
         if media_type.contains("protobuf") {
+            if let Some(object) = protobuf::decode(&self.request.body) {
+                return Ok(object);
+            }
             let message = format!(
                 "the body of the request was in an unknown format: the API server of the tests \
                  does not read {media_type}; create the object from a file"
@@ -340,6 +440,14 @@ impl<'a> Call<'a> {
     fn is_dry_run(&self) -> bool {
         self.request.parameter("dryRun") == "All"
     }
+}
+
+/// A response without an object.
+fn success(details: Value) -> Value {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {},
+        "status": "Success", "details": details,
+    })
 }
 
 /// A null member counts as absent.

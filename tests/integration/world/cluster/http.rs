@@ -89,17 +89,20 @@ impl Connection {
         let head = format!(
             "HTTP/1.1 {code} {reason}\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n"
         );
-        self.write(&(head + body))
+        self.write(head + body)
     }
 
     /// Starts a chunked response.
-    pub fn begin_chunks(&mut self) -> io::Result<()> {
-        self.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+    pub fn begin_chunks(&mut self, media_type: &str) -> io::Result<()> {
+        self.write(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: {media_type}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ))
     }
 
     /// Writes a chunk; an empty one ends the response.
-    pub fn chunk(&mut self, text: &str) -> io::Result<()> {
-        self.write(&format!("{:x}\r\n{text}\r\n", text.len()))
+    pub fn chunk(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let head = format!("{:x}\r\n", bytes.len());
+        self.write([head.as_bytes(), bytes, b"\r\n"].concat())
     }
 
     /// Returns whether the client has disconnected or sent unexpected data.
@@ -117,9 +120,9 @@ impl Connection {
         let _ = rustix::net::sockopt::set_socket_linger(tcp, Some(std::time::Duration::ZERO));
     }
 
-    fn write(&mut self, text: &str) -> io::Result<()> {
+    fn write(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         let stream = self.stream.get_mut();
-        stream.write_all(text.as_bytes())?;
+        stream.write_all(bytes.as_ref())?;
         stream.flush()
     }
 }

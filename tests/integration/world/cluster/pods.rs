@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::controller::Outcome;
+use super::events;
 use super::resources::Resource;
 use super::store::{Key, State, key, now};
 
@@ -159,21 +160,5 @@ fn add_event(state: &mut State, pod: &Value, outcome: Outcome) {
         Outcome::Crashes => ("BackOff", "Back-off restarting failed container".to_owned()),
         Outcome::Succeeds | Outcome::Hangs => return,
     };
-    let metadata = &pod["metadata"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let (namespace, pod_name) = (text(&metadata["namespace"]), text(&metadata["name"]));
-    let resource = Resource::by_plural("events").expect("it is known");
-    let name = format!("{pod_name}.{}", state.revision());
-    let mut event = json!({
-        "metadata": {},
-        "involvedObject": {
-            "apiVersion": "v1", "kind": "Pod", "name": pod_name, "namespace": namespace,
-            "uid": metadata["uid"],
-        },
-        "type": "Warning", "reason": reason, "message": message, "count": 1,
-        "source": { "component": "kubelet" },
-        "firstTimestamp": now(), "lastTimestamp": now(),
-    });
-    state.begin(resource, &namespace, &name, &mut event);
-    state.put(&key(resource, &namespace, &name), event);
+    events::add(state, pod, "kubelet", "Warning", reason, &message);
 }

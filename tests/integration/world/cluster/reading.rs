@@ -19,6 +19,10 @@ pub struct Watch {
     pub first: Vec<Value>,
     /// Whether to send a bookmark after them.
     pub marks_first: bool,
+    /// Whether to send further bookmarks from time to time.
+    pub wants_bookmarks: bool,
+    /// The oldest known revision, if the client wants an earlier one.
+    pub too_old: Option<u64>,
     pub seconds: u64,
 }
 
@@ -53,16 +57,18 @@ impl Call<'_> {
         let marks_first = self.request.parameter("sendInitialEvents") == "true";
         let from = self.request.parameter("resourceVersion");
         let from_start = marks_first || matches!(from, "" | "0");
+        let revision = from.parse().ok().filter(|_| !from_start);
+        let oldest = state.oldest_revision;
         Watch {
             resource: self.resource,
             namespace: self.namespace.clone(),
             selector: self.selector(),
             as_table: self.wants_table(),
-            after: from
-                .parse()
-                .ok()
-                .filter(|_| !from_start)
-                .unwrap_or_else(|| state.revision()),
+            after: revision.unwrap_or_else(|| state.revision()),
+            wants_bookmarks: self.request.parameter("allowWatchBookmarks") == "true",
+            too_old: revision
+                .filter(|revision| *revision < oldest)
+                .map(|_| oldest),
             first: if from_start {
                 self.selected(state)
             } else {

@@ -90,6 +90,7 @@ pub const RESOURCES: &[Resource] = &[
     core("persistentvolumeclaims", "PersistentVolumeClaim", &["pvc"]),
     core("pods", "Pod", &["po"]),
     core("events", "Event", &["ev"]),
+    core("resourcequotas", "ResourceQuota", &["quota"]),
     grouped("apps", "deployments", "Deployment", &["deploy"]),
     grouped("apps", "statefulsets", "StatefulSet", &["sts"]),
     grouped("apps", "daemonsets", "DaemonSet", &["ds"]),

@@ -1,14 +1,19 @@
 //! The stored objects and their changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::access::Rules;
 use super::controller::Rollout;
+use super::faults::{Rules, Runtime};
+use super::jobs::JobRun;
+use super::node::Order;
 use super::resources::Resource;
+use super::simulation::Simulation;
 
 /// The key of an object: resource, namespace (may be empty), and name.
 pub type Key = (&'static str, String, String);
@@ -36,6 +41,13 @@ pub struct ClusterRequest {
     pub status: u16,
 }
 
+/// The thread of a pod.
+#[derive(Clone)]
+pub struct WorkerHandle {
+    pub namespace: String,
+    pub sender: Sender<Order>,
+}
+
 /// The state of the server.
 #[derive(Default)]
 pub struct State {
@@ -43,10 +55,28 @@ pub struct State {
     revision: u64,
     changes: Vec<Change>,
     next_id: u64,
+    /// Watches from earlier revisions are rejected.
+    pub oldest_revision: u64,
+    /// Objects changed since the controllers last looked.
+    touched: BTreeSet<Key>,
+    /// Objects with a deletion timestamp.
+    pub deleting: BTreeSet<Key>,
     /// By namespace.
     pub rules: BTreeMap<String, Rules>,
+    /// What runs the pods of other namespaces.
+    pub runtime: Option<Runtime>,
     pub rollouts: BTreeMap<Key, Rollout>,
+    /// By UID.
+    pub job_runs: BTreeMap<String, JobRun>,
+    /// Simulated pods, by UID.
+    pub simulations: BTreeMap<String, Simulation>,
+    /// The threads that run pods, by UID of the pod.
+    pub workers: BTreeMap<String, WorkerHandle>,
     pub requests: Vec<ClusterRequest>,
+    /// Until then, nothing is answered.
+    pub frozen_until: Option<Instant>,
+    /// Until then, connections are refused.
+    pub refusing_until: Option<Instant>,
     pub stopped: bool,
 }
 
@@ -61,12 +91,47 @@ impl State {
         self.objects.get(key)
     }
 
+    /// Returns all objects.
+    pub fn all(&self) -> impl Iterator<Item = (&Key, &Value)> {
+        self.objects.iter()
+    }
+
     /// Returns the objects of a resource, in all namespaces if none is given.
     pub fn list(&self, plural: &str, namespace: &str) -> Vec<(&Key, &Value)> {
-        let of_resource = |(key, _): &(&Key, &Value)| {
-            key.0 == plural && (namespace.is_empty() || key.1 == namespace)
+        self.list_with_prefix(plural, namespace, "")
+    }
+
+    /// Returns the objects of a resource whose name has a prefix, in all namespaces if none is given.
+    pub fn list_with_prefix(
+        &self,
+        plural: &str,
+        namespace: &str,
+        prefix: &str,
+    ) -> Vec<(&Key, &Value)> {
+        let Some(resource) = Resource::by_plural(plural) else {
+            return Vec::new();
         };
-        self.objects.iter().filter(of_resource).collect()
+        let first = (resource.plural, namespace.to_owned(), prefix.to_owned());
+        let is_meant = |(key, _): &(&Key, &Value)| {
+            key.0 == plural
+                && (namespace.is_empty() || key.1 == namespace && key.2.starts_with(prefix))
+        };
+        self.objects.range(first..).take_while(is_meant).collect()
+    }
+
+    /// Returns the objects changed since the last call.
+    pub fn take_touched(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Returns whether objects have changed since [`State::take_touched`].
+    pub fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Makes controllers look at an object again.
+    pub fn touch(&mut self, key: &Key) {
+        self.touched.insert(key.clone());
     }
 
     /// Returns the changes after a revision.
@@ -99,21 +164,16 @@ impl State {
     pub fn delete(&mut self, key: &Key, with_dependents: bool) -> Option<Value> {
         let mut object = self.objects.remove(key)?;
         self.rollouts.remove(key);
+        self.deleting.remove(key);
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+        self.job_runs.remove(uid);
+        self.simulations.remove(uid);
         self.revision += 1;
         object["metadata"]["resourceVersion"] = self.revision.to_string().into();
         self.note("DELETED", key, &object);
         if with_dependents {
-            let uid = &object["metadata"]["uid"];
-            let depends = |(other, value): &(&Key, &Value)| {
-                let owners = value["metadata"]["ownerReferences"].as_array();
-                let is_owned =
-                    owners.is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == *uid));
-                is_owned || key.0 == "namespaces" && other.1 == key.2
-            };
-            let dependents = self.objects.iter().filter(depends);
-            let dependents: Vec<Key> = dependents.map(|(key, _)| key.clone()).collect();
-            for dependent in dependents {
-                self.delete(&dependent, true);
+            for dependent in self.dependents(key, &object) {
+                self.delete_dependent(&dependent);
             }
         }
         Some(object)
@@ -121,7 +181,7 @@ impl State {
 
     /// Sets the metadata of a new object.
     pub fn begin(&mut self, resource: &Resource, namespace: &str, name: &str, object: &mut Value) {
-        self.next_id += 1;
+        let number = self.next_number();
         object["apiVersion"] = resource.api_version().into();
         object["kind"] = resource.kind.into();
         let metadata = &mut object["metadata"];
@@ -129,11 +189,18 @@ impl State {
         if resource.namespaced {
             metadata["namespace"] = namespace.into();
         }
-        metadata["uid"] = format!("00000000-0000-4000-8000-{:012x}", self.next_id).into();
+        metadata["uid"] = format!("00000000-0000-4000-8000-{number:012x}").into();
         metadata["creationTimestamp"] = now().into();
     }
 
+    /// Returns a new number.
+    pub fn next_number(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
     fn note(&mut self, kind: &'static str, key: &Key, object: &Value) {
+        self.touched.insert(key.clone());
         self.changes.push(Change {
             revision: self.revision,
             kind,
@@ -151,10 +218,14 @@ pub fn key(resource: &Resource, namespace: &str, name: &str) -> Key {
 
 /// Returns the current time in the format of objects.
 pub fn now() -> String {
-    let now = OffsetDateTime::now_utc()
-        .replace_nanosecond(0)
-        .expect("in range");
-    now.format(&Rfc3339).expect("a time of this century")
+    time_in(Duration::ZERO)
+}
+
+/// Returns the time after a duration, in the format of objects.
+pub fn time_in(duration: Duration) -> String {
+    let time = OffsetDateTime::now_utc() + duration;
+    let time = time.replace_nanosecond(0).expect("in range");
+    time.format(&Rfc3339).expect("a time of this century")
 }
 
 /// Returns the reference that makes `owner` the owner of another object.

@@ -36,6 +36,7 @@ fn columns(plural: &str) -> &'static [&'static str] {
     match plural {
         "deployments" => &["Name", "Ready", "Up-to-date", "Available", "Age"],
         "statefulsets" => &["Name", "Ready", "Age"],
+        "jobs" => &["Name", "Status", "Completions", "Duration", "Age"],
         "pods" => &["Name", "Ready", "Status", "Restarts", "Age"],
         "configmaps" => &["Name", "Data", "Age"],
         "secrets" => &["Name", "Type", "Data", "Age"],
@@ -66,14 +67,14 @@ fn cell(object: &Value, column: &str) -> String {
             number(&status["readyReplicas"]),
             number(&spec["replicas"])
         ),
-        "Status" if is_pod => {
-            let waiting = containers
-                .and_then(|all| all.first())
-                .map(|one| text(&one["state"]["waiting"]["reason"]));
-            waiting
-                .filter(|reason| !reason.is_empty())
-                .unwrap_or_else(|| text(&status["phase"]))
-        }
+        "Status" if is_pod => pod_status(object),
+        "Status" if object["kind"] == "Job" => job_status(object),
+        "Completions" => format!(
+            "{}/{}",
+            number(&status["succeeded"]),
+            number(&spec["completions"])
+        ),
+        "Duration" => age(&status["startTime"]),
         "Status" => text(&status["phase"]),
         "Restarts" => containers
             .and_then(|all| all.first())
@@ -101,6 +102,54 @@ fn cell(object: &Value, column: &str) -> String {
         "Last Seen" => age(&object["lastTimestamp"]),
         _ => age(&object["metadata"]["creationTimestamp"]),
     }
+}
+
+/// Returns the status of a pod as `kubectl get` shows it.
+fn pod_status(pod: &Value) -> String {
+    let status = &pod["status"];
+    let reason_of = |container: &Value| {
+        let state = &container["state"];
+        let reasons = [&state["waiting"]["reason"], &state["terminated"]["reason"]];
+        reasons
+            .into_iter()
+            .find_map(|reason| reason.as_str().map(str::to_owned))
+    };
+    let of = |list: &str| status[list].as_array().into_iter().flatten();
+    if !pod["metadata"]["deletionTimestamp"].is_null() {
+        return "Terminating".to_owned();
+    }
+    if let Some(reason) = status["reason"].as_str() {
+        return reason.to_owned();
+    }
+    let specs = pod["spec"]["initContainers"].as_array();
+    let is_sidecar = |name: &Value| {
+        let mut specs = specs.into_iter().flatten();
+        specs.any(|spec| spec["name"] == *name && spec["restartPolicy"] == "Always")
+    };
+    let blocked = of("initContainerStatuses").find(|one| {
+        let waits = if is_sidecar(&one["name"]) {
+            status["phase"] == "Pending"
+        } else {
+            one["state"]["terminated"]["exitCode"] != 0
+        };
+        waits && one["state"]["running"].is_null()
+    });
+    let reason = match blocked {
+        Some(blocked) => reason_of(blocked).map(|reason| format!("Init:{reason}")),
+        None => of("containerStatuses").find_map(reason_of),
+    };
+    reason.unwrap_or_else(|| status["phase"].as_str().unwrap_or_default().to_owned())
+}
+
+fn job_status(job: &Value) -> String {
+    let mut conditions = job["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .rev();
+    let last = conditions.find(|condition| condition["status"] == "True");
+    let name = last.and_then(|condition| condition["type"].as_str());
+    name.unwrap_or("Running").to_owned()
 }
 
 fn age(time: &Value) -> String {

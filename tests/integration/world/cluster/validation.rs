@@ -1,9 +1,13 @@
-//! Validation and defaults.
+//! Validation of objects.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::labels;
 use super::resources::Resource;
 use super::status::Status;
+
+/// The size of the data of a Secret or ConfigMap.
+const MAX_DATA: usize = 1_048_576;
 
 const METADATA: &[&str] = &[
     "name",
@@ -90,6 +94,24 @@ const CONTAINER: &[&str] = &[
     "volumeMounts",
     "workingDir",
 ];
+const JOB: &[&str] = &[
+    "activeDeadlineSeconds",
+    "backoffLimit",
+    "backoffLimitPerIndex",
+    "completionMode",
+    "completions",
+    "managedBy",
+    "manualSelector",
+    "maxFailedIndexes",
+    "parallelism",
+    "podFailurePolicy",
+    "podReplacementPolicy",
+    "selector",
+    "successPolicy",
+    "suspend",
+    "template",
+    "ttlSecondsAfterFinished",
+];
 const SERVICE: &[&str] = &[
     "allocateLoadBalancerNodePorts",
     "clusterIP",
@@ -164,6 +186,7 @@ fn members(
                 "volumeClaimTemplates",
             ]),
         ),
+        "Job" => (Some(spec), Some(JOB)),
         "DaemonSet" => (
             Some(spec),
             Some(&[
@@ -236,9 +259,26 @@ pub fn check(resource: &Resource, old: Option<&Value>, object: &Value) -> Result
         );
         return invalid("metadata.name", &problem);
     }
+    labels::check(resource, name, object)?;
     let spec = &object["spec"];
     match resource.kind {
+        "Job" => check_job(resource, name, old, spec)?,
         "ConfigMap" | "Secret" => {
+            let size: usize = ["data", "binaryData"]
+                .iter()
+                .flat_map(|member| object[member].as_object().into_iter().flatten())
+                .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
+                .sum();
+            // Values of Secrets are in Base64 here.
+            let size = if resource.kind == "Secret" {
+                size / 4 * 3
+            } else {
+                size
+            };
+            if size > MAX_DATA {
+                let problem = format!("Too long: may not be more than {MAX_DATA} bytes");
+                return invalid("data", &problem);
+            }
             let data = object["data"].as_object().into_iter().flatten();
             if let Some((key, _)) = { data }.find(|(_, value)| !value.is_string()) {
                 return Err(Status::bad_request(format!(
@@ -310,87 +350,44 @@ pub fn check(resource: &Resource, old: Option<&Value>, object: &Value) -> Result
     Ok(())
 }
 
+fn check_job(
+    resource: &Resource,
+    name: &str,
+    old: Option<&Value>,
+    spec: &Value,
+) -> Result<(), Status> {
+    let invalid = |field: &str, problem: &str| Err(Status::invalid(resource, name, field, problem));
+    if name.len() > 63 {
+        let problem = format!("Invalid value: {name:?}: must be no more than 63 characters");
+        return invalid("metadata.name", &problem);
+    }
+    match spec["template"]["spec"]["restartPolicy"].as_str() {
+        Some("Never" | "OnFailure") => {}
+        None | Some("Always") => {
+            let problem = r#"Required value: valid values: "OnFailure", "Never""#;
+            return invalid("spec.template.spec.restartPolicy", problem);
+        }
+        Some(other) => {
+            let problem =
+                format!(r#"Unsupported value: {other:?}: supported values: "OnFailure", "Never""#);
+            return invalid("spec.template.spec.restartPolicy", &problem);
+        }
+    }
+    let Some(old) = old else { return Ok(()) };
+    // The template can change while the Job is suspended and has not started; that is not supported here.
+    for member in ["template", "selector", "completions", "podFailurePolicy"] {
+        if old["spec"][member] != spec[member] {
+            let problem = format!("Invalid value: {}: field is immutable", spec[member]);
+            return invalid(&format!("spec.{member}"), &problem);
+        }
+    }
+    Ok(())
+}
+
 fn is_subdomain(name: &str) -> bool {
     let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     name.starts_with(is_word)
         && name.ends_with(is_word)
         && name.len() <= 253
         && name.chars().all(|c| is_word(c) || c == '-' || c == '.')
-}
-
-/// Sets the defaults that clients read; only a few of the real ones.
-pub fn fill_in(resource: &Resource, object: &mut Value) {
-    fn set(value: &mut Value, name: &str, default: Value) {
-        if value[name].is_null() {
-            value[name] = default;
-        }
-    }
-    match resource.kind {
-        "Namespace" => object["status"]["phase"] = "Active".into(),
-        "Secret" => {
-            set(object, "type", "Opaque".into());
-            encode_strings(object);
-        }
-        "Service" => {
-            let spec = &mut object["spec"];
-            set(spec, "type", "ClusterIP".into());
-            set(spec, "clusterIP", "10.96.0.10".into());
-            set(spec, "sessionAffinity", "None".into());
-            for port in spec["ports"].as_array_mut().into_iter().flatten() {
-                set(port, "protocol", "TCP".into());
-                let number = port["port"].clone();
-                set(port, "targetPort", number);
-            }
-        }
-        "Deployment" => {
-            let spec = &mut object["spec"];
-            set(spec, "replicas", 1.into());
-            set(spec, "revisionHistoryLimit", 10.into());
-            set(spec, "progressDeadlineSeconds", 600.into());
-            set(&mut spec["strategy"], "type", "RollingUpdate".into());
-        }
-        "StatefulSet" => {
-            let spec = &mut object["spec"];
-            set(spec, "replicas", 1.into());
-            set(&mut spec["updateStrategy"], "type", "RollingUpdate".into());
-        }
-        "DaemonSet" => set(
-            &mut object["spec"]["updateStrategy"],
-            "type",
-            "RollingUpdate".into(),
-        ),
-        "Job" => set(&mut object["spec"], "completions", 1.into()),
-        _ => {}
-    }
-    if resource.is_workload() {
-        let pod = &mut object["spec"]["template"]["spec"];
-        let policy = if resource.kind == "Job" {
-            "Never"
-        } else {
-            "Always"
-        };
-        set(pod, "restartPolicy", policy.into());
-        for container in pod["containers"].as_array_mut().into_iter().flatten() {
-            for port in container["ports"].as_array_mut().into_iter().flatten() {
-                set(port, "protocol", "TCP".into());
-            }
-        }
-    }
-}
-
-/// `stringData` is write-only.
-fn encode_strings(secret: &mut Value) {
-    use base64::Engine as _;
-    let strings = secret
-        .as_object_mut()
-        .and_then(|members| members.shift_remove("stringData"));
-    for (name, value) in strings
-        .as_ref()
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        let text = value.as_str().unwrap_or_default();
-        secret["data"][name] = json!(base64::prelude::BASE64_STANDARD.encode(text));
-    }
 }

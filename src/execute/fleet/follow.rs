@@ -1,0 +1,507 @@
+//! Follows the pod of a Job: its states until it runs, its log while it runs, and how it ended.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::UnitRun;
+use super::claim::Claim;
+use super::watch::Observed;
+use crate::base::units;
+use crate::client::kubectl::{Kind, LineStream};
+use crate::client::retry::{Policy, random};
+use crate::execute::step_error::StepError;
+use crate::model::event::{Event, Outcome, Phase, UnitSummary};
+use crate::model::fleet::{
+    CACHE_FOLDER, CONTAINER, JobEnd, LineReader, PLATFORM_FOLDER, PodEnd, PodState, UnitEnd,
+    WorkerMessage,
+};
+
+/// How long an image may not be pulled for a reason that may pass.
+const PULL_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// When to look at the events of a Job without pod.
+const POD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the pod of a finished Job may not be seen.
+const LATE_POD: Duration = Duration::from_secs(5);
+
+/// The pause before a log is opened again.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// How a Job that was followed ended.
+pub(super) enum Followed {
+    /// The worker reported the outcome.
+    Ended(Box<UnitEnd>),
+    Failed(StepError),
+    /// The cluster stopped it: it is to be done again.
+    Lost(String),
+    /// A finished Job of an earlier run does not have what is needed.
+    Unusable(String),
+    Cancelled,
+}
+
+/// Follows one Job.
+pub(super) struct Follower<'a> {
+    unit: UnitRun<'a>,
+    observed: watch::Receiver<Observed>,
+    claim: &'a Claim,
+    reader: LineReader,
+    log: LogState,
+    /// The pod that is followed.
+    pod: Option<PodState>,
+    /// The state that was shown last.
+    shown: String,
+    claimed: Instant,
+    /// Since when an image cannot be pulled.
+    pull_failing: Option<Instant>,
+    /// When to look for events of the Job.
+    look: Instant,
+    /// Whether the worker's first step has started.
+    is_working: bool,
+}
+
+/// The state of the log.
+enum LogState {
+    /// It is opened at that time.
+    Closed(Instant),
+    Open {
+        stream: Box<LineStream>,
+        /// Whether the pod had ended when it was opened, so that its end is final.
+        is_complete: bool,
+    },
+    /// It was read to its end.
+    Read,
+}
+
+impl<'a> Follower<'a> {
+    pub fn new(unit: UnitRun<'a>, observed: watch::Receiver<Observed>, claim: &'a Claim) -> Self {
+        let now = Instant::now();
+        Self {
+            unit,
+            observed,
+            claim,
+            reader: LineReader::default(),
+            log: LogState::Closed(now),
+            pod: None,
+            shown: String::new(),
+            claimed: now,
+            pull_failing: None,
+            look: now + POD_TIMEOUT,
+            is_working: false,
+        }
+    }
+
+    /// Follows the Job until its outcome is known.
+    pub async fn follow(&mut self) -> Followed {
+        let mut failed = 0;
+        let mut failing_since = Instant::now();
+        loop {
+            let seen = self.observed.borrow_and_update().clone();
+            if let Some(followed) = self.look_at(&seen).await {
+                return followed;
+            }
+            if let (LogState::Closed(at), Some(pod)) = (&self.log, &self.pod)
+                && pod.is_started
+                && *at <= Instant::now()
+            {
+                match self.open_log().await {
+                    Ok(()) => failed = 0,
+                    Err(error) if error.is_transient() => {
+                        if failed == 0 {
+                            failing_since = Instant::now();
+                        }
+                        failed += 1;
+                        let spent = failing_since.elapsed();
+                        let Some(wait) = Policy::CLUSTER.wait(failed, random(), None, spent) else {
+                            return Followed::Failed(error.into());
+                        };
+                        let api = &self.unit.fleet.api;
+                        api.report_retry("read the log", &error, wait, failed);
+                        self.log = LogState::Closed(Instant::now() + wait);
+                    }
+                    // The container has not started, or its log is gone with its node.
+                    Err(_) if pod_is_over(&self.pod) => self.log = LogState::Read,
+                    Err(error) if error.is_forbidden() => return Followed::Failed(error.into()),
+                    Err(_) => self.log = LogState::Closed(Instant::now() + PAUSE),
+                }
+                continue;
+            }
+            let next = self.next_time();
+            let line = async {
+                match &mut self.log {
+                    LogState::Open { stream, .. } => stream.next().await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = self.observed.changed() => {
+                    if changed.is_err() {
+                        return Followed::Cancelled;
+                    }
+                }
+                line = line => {
+                    if let Some(end) = self.take_line(line) {
+                        return self.ended(end);
+                    }
+                }
+                () = tokio::time::sleep_until(next.into()) => {}
+                error = self.unit.fleet.watch.broken() => return Followed::Failed(error.into()),
+            }
+        }
+    }
+
+    /// Returns when to look again at the latest.
+    fn next_time(&self) -> Instant {
+        let limit = self.claimed + self.unit.fleet.settings.wait;
+        let later = Instant::now() + Duration::from_secs(60);
+        let mut times = vec![later];
+        let is_started = self.pod.as_ref().is_some_and(|it| it.is_started);
+        if !is_started {
+            times.push(limit);
+            times.push(self.look);
+            times.extend(self.pull_failing.map(|since| since + PULL_TIMEOUT));
+        }
+        if let (LogState::Closed(at), true) = (&self.log, is_started) {
+            times.push(*at);
+        }
+        let soonest = times.into_iter().min().unwrap_or(later);
+        soonest.max(Instant::now() + Duration::from_millis(20))
+    }
+
+    /// Looks at the state of the Job and its pod.
+    async fn look_at(&mut self, seen: &Observed) -> Option<Followed> {
+        // A Job that was replaced is another one.
+        let job = seen.job.as_ref().filter(|it| it.uid == self.claim.uid);
+        let current = seen.pods.iter().find(|it| !it.is_deleted);
+        let current = current.or(seen.pods.last());
+        match (current, &self.pod) {
+            (Some(pod), known) => {
+                if known.as_ref().is_some_and(|it| it.uid != pod.uid) {
+                    self.reader = LineReader::default();
+                    self.log = LogState::Closed(Instant::now());
+                }
+                self.pod = Some(pod.clone());
+            }
+            (None, Some(known)) if known.is_started || job.is_none() => {
+                let node = known.node.as_deref().unwrap_or("its node");
+                return Some(Followed::Lost(format!("its pod on {node} is gone")));
+            }
+            (None, _) => self.pod = None,
+        }
+        let Some(job) = job else {
+            return Some(Followed::Lost("its Job was deleted".to_owned()));
+        };
+        let is_read = matches!(self.log, LogState::Read);
+        let Some(pod) = self.pod.clone() else {
+            return self.without_pod(job.ended.as_ref()).await;
+        };
+        if pod.is_over() {
+            if is_read || !pod.is_started {
+                return Some(self.without_outcome(&pod, job.ended.as_ref()).await);
+            }
+            return None;
+        }
+        if pod.is_started {
+            self.show_state(format!(
+                "running in the pod {} on {}",
+                pod.name,
+                pod.node.as_deref().unwrap_or("a node")
+            ));
+            return None;
+        }
+        if let Some(JobEnd::Failed(reason)) = &job.ended {
+            let error = self.failed_job(reason, pod.waiting.as_ref().map(|it| it.text.as_str()));
+            return Some(Followed::Failed(error));
+        }
+        self.show_waiting(&pod)
+    }
+
+    /// Shows why a pod does not run yet. Returns a failure if it will not.
+    fn show_waiting(&mut self, pod: &PodState) -> Option<Followed> {
+        let Some(waiting) = &pod.waiting else {
+            return None;
+        };
+        self.show_state(waiting.text.clone());
+        let name = &pod.name;
+        if waiting.is_final {
+            let error = StepError::plain(format!("the pod {name} cannot start: {}", waiting.text));
+            let hint = if waiting.is_pull {
+                "check `image` of the fleet, the images of its template, and `imagePullSecrets`"
+            } else {
+                "check the template of the fleet"
+            };
+            return Some(Followed::Failed(error.hint(hint).outside()));
+        }
+        if waiting.is_pull {
+            let since = *self.pull_failing.get_or_insert_with(Instant::now);
+            if since.elapsed() > PULL_TIMEOUT {
+                let limit = units::elapsed(PULL_TIMEOUT);
+                let text = format!(
+                    "the pod {name} has not started within {limit}: {}",
+                    waiting.text
+                );
+                return Some(Followed::Failed(StepError::plain(text).outside()));
+            }
+        } else {
+            self.pull_failing = None;
+        }
+        self.is_late(&waiting.text)
+    }
+
+    /// Returns a failure if nothing has started for too long.
+    fn is_late(&self, state: &str) -> Option<Followed> {
+        let wait = self.unit.fleet.settings.wait;
+        if self.claimed.elapsed() < wait {
+            return None;
+        }
+        let limit = units::elapsed(wait);
+        let error = StepError::plain(format!("its pod has not started within {limit}: {state}"));
+        let error = error.hint("`wait` of the fleet sets the limit").outside();
+        Some(Followed::Failed(error))
+    }
+
+    /// Looks for the reason why a Job has no pod.
+    async fn without_pod(&mut self, ended: Option<&JobEnd>) -> Option<Followed> {
+        match ended {
+            Some(JobEnd::Complete) if self.claim.is_complete => {
+                // Its pod was removed, and its log with it.
+                return Some(self.adopted().await);
+            }
+            Some(_) if self.claimed.elapsed() < LATE_POD => {
+                self.look = Instant::now() + PAUSE;
+                return None;
+            }
+            Some(JobEnd::Complete) => return Some(self.adopted().await),
+            Some(JobEnd::Failed(reason)) => {
+                return Some(Followed::Failed(self.failed_job(reason, None)));
+            }
+            None => {}
+        }
+        if self.look <= Instant::now() {
+            self.look = Instant::now() + POD_TIMEOUT * 3;
+            if let Some(text) = self.job_events().await {
+                self.show_state(text);
+            }
+        }
+        let state = if self.shown.is_empty() {
+            "no pod was created".to_owned()
+        } else {
+            self.shown.clone()
+        };
+        self.is_late(&state)
+    }
+
+    /// Returns the last problem that the cluster reports about the Job, such as a quota.
+    async fn job_events(&self) -> Option<String> {
+        let query = format!("fieldSelector=involvedObject.name%3D{}", self.unit.name);
+        let (events, _) = self.unit.fleet.api.list(Kind::Event, &query).await.ok()?;
+        let problems = events.iter().filter(|it| it["type"] == "Warning");
+        let last = problems.max_by_key(|it| {
+            let times = [
+                &it["lastTimestamp"],
+                &it["eventTime"],
+                &it["metadata"]["creationTimestamp"],
+            ];
+            let time = times.into_iter().find_map(|time| time.as_str());
+            time.unwrap_or_default().to_owned()
+        })?;
+        let text = |key: &str| last[key].as_str().unwrap_or_default();
+        Some(format!("{}: {}", text("reason"), text("message")))
+    }
+
+    /// Returns the result of a complete Job whose log is gone.
+    async fn adopted(&self) -> Followed {
+        let plan = self.unit.plan;
+        let found = self.unit.context.registry.digest(plan.identity()).await;
+        match found {
+            Ok(Some(digest)) => Followed::Ended(Box::new(UnitEnd {
+                summary: UnitSummary::new(Outcome::Done),
+                only_fetched: false,
+                digest: Some(digest),
+                identity: Some(plan.identity().clone()).filter(|it| *it != plan.image),
+                is_commit_tag_refused: false,
+            })),
+            Ok(None) => Followed::Unusable(
+                "its Job is complete, but the image is not in the registry".into(),
+            ),
+            Err(error) => Followed::Failed(error.into()),
+        }
+    }
+
+    /// Returns how a unit ended whose worker did not report an outcome.
+    async fn without_outcome(&self, pod: &PodState, job: Option<&JobEnd>) -> Followed {
+        if let Some(JobEnd::Failed(reason)) = job
+            && reason == "DeadlineExceeded"
+        {
+            return Followed::Failed(self.failed_job(reason, None));
+        }
+        if let Some(reason) = &pod.disrupted {
+            return Followed::Lost(reason.clone());
+        }
+        let Some(end) = &pod.ended else {
+            return Followed::Lost(format!("the pod {} is gone", pod.name));
+        };
+        if end.code == 0 {
+            // The end of the log was lost.
+            return self.adopted().await;
+        }
+        if pod.is_deleted && end.reason != "OOMKilled" {
+            return Followed::Lost(format!("the pod {} was deleted", pod.name));
+        }
+        Followed::Failed(self.crashed(pod, end))
+    }
+
+    /// Returns the error of a worker that ended without an outcome.
+    fn crashed(&self, pod: &PodState, end: &PodEnd) -> StepError {
+        let PodEnd {
+            code,
+            reason,
+            message,
+        } = end;
+        if reason == "OOMKilled" {
+            return StepError::plain(format!(
+                "the worker in the pod {} ran out of memory (OOMKilled)",
+                pod.name
+            ))
+            .hint("raise `resources.limits.memory` of the container `xp` in the fleet's template")
+            .outside();
+        }
+        let mut text = format!(
+            "the worker in the pod {} ended with exit code {code} and no result",
+            pod.name
+        );
+        if !matches!(reason.as_str(), "" | "Error") {
+            text.push_str(&format!(" ({reason})"));
+        }
+        if !message.is_empty() {
+            text.push_str(&format!(": {message}"));
+        }
+        for line in self.reader.stray_lines() {
+            text.push_str(&format!("\n  {line}"));
+        }
+        let error = StepError::plain(text).outside();
+        if self.reader.has_begun() {
+            error.hint("run xp again; finished work is kept")
+        } else {
+            error.hint(
+                "check that `image` of the fleet is xp's image, of the same version as this xp",
+            )
+        }
+    }
+
+    /// Returns the error of a Job that failed without a pod's outcome.
+    fn failed_job(&self, reason: &str, state: Option<&str>) -> StepError {
+        let (name, state) = (self.unit.name, state.unwrap_or_default());
+        let state = if state.is_empty() {
+            String::new()
+        } else {
+            format!(": {state}")
+        };
+        if reason == "DeadlineExceeded" {
+            return StepError::plain(format!(
+                "the Job {name} reached its deadline (`activeDeadlineSeconds`){state}"
+            ))
+            .hint("the deadline is the service's `timeout`, or six hours, and an hour, and `wait` of the fleet")
+            .outside();
+        }
+        StepError::plain(format!("the Job {name} failed: {reason}{state}")).outside()
+    }
+
+    async fn open_log(&mut self) -> Result<(), crate::client::kubectl::ApiError> {
+        let Some(pod) = &self.pod else {
+            return Ok(());
+        };
+        let mut query = format!("container={CONTAINER}&follow=true&timestamps=true");
+        if let Some(since) = self.reader.since() {
+            query.push_str(&format!("&sinceTime={}", since.replace(':', "%3A")));
+        }
+        let action = format!("read the log of the pod {}", pod.name);
+        let api = &self.unit.fleet.api;
+        let stream = api.stream(Kind::PodLog, &pod.name, &query, &action).await?;
+        self.log = LogState::Open {
+            stream: Box::new(stream),
+            is_complete: pod.is_over(),
+        };
+        Ok(())
+    }
+
+    /// Handles a line of the log, or its end. Returns the outcome, if it is there.
+    fn take_line(&mut self, line: Result<Option<String>, String>) -> Option<Box<UnitEnd>> {
+        let line = match line {
+            Ok(Some(line)) => line,
+            // The connection was lost, or the server ended it; only if the pod has ended, that is all.
+            Ok(None) | Err(_) => {
+                let is_complete =
+                    matches!(self.log, LogState::Open { is_complete, .. } if is_complete);
+                self.log = if is_complete && matches!(line, Ok(None)) {
+                    LogState::Read
+                } else {
+                    LogState::Closed(Instant::now() + PAUSE)
+                };
+                return None;
+            }
+        };
+        let message = self.reader.push(&line);
+        let lost = self.reader.take_lost();
+        if lost > 0 {
+            self.unit.context.events.emit(Event::warning(format!(
+                "{}: {lost} lines of the log of its Job were lost; the cluster keeps only the end of long logs",
+                self.unit.plan.unit
+            )));
+        }
+        match message? {
+            WorkerMessage::End(end) => return Some(end),
+            message => self.emit(message),
+        }
+        None
+    }
+
+    fn emit(&mut self, message: WorkerMessage) {
+        let unit = &self.unit.plan.unit;
+        let Some(mut event) = message.into_event(unit) else {
+            return;
+        };
+        if let Event::StepStarted { title, .. } = &mut event {
+            if !std::mem::replace(&mut self.is_working, true) {
+                self.unit.context.events.emit(Event::StepFinished {
+                    unit: unit.clone(),
+                    phase: Phase::Job,
+                    elapsed: self.unit.started.elapsed(),
+                });
+            }
+            *title = self.local_paths(title);
+        }
+        self.unit.context.events.emit(event);
+    }
+
+    /// Replaces the worker's folders by those of this machine.
+    fn local_paths(&self, text: &str) -> String {
+        let context = self.unit.context;
+        let cache = context.layout.root();
+        let cache = cache.strip_prefix(&context.folder).unwrap_or(cache);
+        text.replace(CACHE_FOLDER, &cache.display().to_string())
+            .replace(&format!("{PLATFORM_FOLDER}/"), "")
+    }
+
+    /// Returns how the unit ended. A worker that was stopped was stopped by the cluster.
+    fn ended(&self, end: Box<UnitEnd>) -> Followed {
+        if end.summary.outcome != Outcome::Stopped {
+            return Followed::Ended(end);
+        }
+        let pod = self.observed.borrow().pods.last().cloned();
+        let disrupted = pod.and_then(|it| it.disrupted);
+        Followed::Lost(disrupted.unwrap_or_else(|| "its pod was stopped".to_owned()))
+    }
+
+    fn show_state(&mut self, state: String) {
+        if self.shown != state {
+            self.unit.show(&state);
+            self.shown = state;
+        }
+    }
+}
+
+fn pod_is_over(pod: &Option<PodState>) -> bool {
+    pod.as_ref().is_some_and(PodState::is_over)
+}

@@ -1,0 +1,159 @@
+//! Prepares builds on a fleet: checks that it can build a plan, before anything is built.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::failure::manifest_failure;
+use super::fleet_template;
+use super::programs::program;
+use super::session::Session;
+use crate::base::error::{Exit, Failure};
+use crate::base::nonce::nonce;
+use crate::base::redact::SharedRedactor;
+use crate::client::kubectl::{Cluster, ClusterApi, Kind, ProxySettings};
+use crate::execute::fleet::{Fleet, FleetSettings};
+use crate::model::engine::EngineProperties;
+use crate::model::environment;
+use crate::model::event::Event;
+use crate::model::fleet::refusals;
+use crate::model::manifest;
+use crate::model::manifest::MissingInput;
+use crate::model::plan::Plan;
+
+/// The permissions that a fleet needs.
+pub(super) const PERMISSIONS: [(Kind, &[&str]); 4] = [
+    (
+        Kind::Job,
+        &["create", "get", "list", "watch", "patch", "delete"],
+    ),
+    (Kind::Secret, &["create", "get", "delete"]),
+    (Kind::Pod, &["list", "watch"]),
+    (Kind::PodLog, &["get"]),
+];
+
+/// Connects to the cluster of a fleet, and checks that it can build the plan.
+pub async fn start(
+    session: &Session,
+    fleet: &manifest::Fleet,
+    plan: &Plan,
+    facts: &EngineProperties,
+    is_locked: bool,
+) -> Result<Fleet, Failure> {
+    refuse(session, fleet, plan)?;
+    let template = fleet_template::read(&session.manifest, fleet);
+    let template = template.map_err(|problem| {
+        let error = session.manifest.rejected(vec![problem]);
+        error.map_or_else(
+            || Failure::silent(Exit::Usage),
+            |error| manifest_failure(session, &error),
+        )
+    })?;
+    let text = format!("connecting to the fleet {}", fleet.name);
+    session.events.emit(Event::stage(text));
+    let connected = async {
+        let api = connect(session, fleet).await?;
+        check_permissions(&api, fleet).await?;
+        Ok::<_, Failure>(api)
+    };
+    let connected = connected.await;
+    session.events.emit(Event::StageFinished);
+    let settings = FleetSettings {
+        template,
+        image: fleet.image.clone(),
+        wait: fleet.wait,
+        run: nonce(),
+        platform: format!("linux/{}", facts.architecture),
+        insecure_registries: facts.insecure_registries.clone(),
+        is_locked,
+    };
+    Ok(Fleet::new(connected?, settings))
+}
+
+/// Fails if units of the plan cannot be built on a fleet.
+fn refuse(session: &Session, fleet: &manifest::Fleet, plan: &Plan) -> Result<(), Failure> {
+    let mut missing = Vec::new();
+    for refusal in refusals(plan) {
+        let message = format!(
+            "cannot be built on the fleet `{}`: {}",
+            fleet.name, refusal.message
+        );
+        let Some(service) = refusal.service else {
+            return Err(Failure::usage(format!(
+                "a builder image {message}\nhint: {}",
+                refusal.help
+            )));
+        };
+        missing.push(MissingInput {
+            service,
+            key: refusal.key.to_owned(),
+            message,
+            help: refusal.help,
+        });
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let error = session.manifest.missing_inputs(missing);
+    Err(manifest_failure(session, &error))
+}
+
+/// Starts `kubectl proxy`.
+async fn connect(session: &Session, fleet: &manifest::Fleet) -> Result<ClusterApi, Failure> {
+    let path = session.variable(environment::PATH.name).unwrap_or_default();
+    let Some(kubectl) = program("kubectl", &path) else {
+        return Err(Failure::outside(
+            "kubectl is not on PATH, and `--fleet` reaches the cluster through it\n\
+             hint: install kubectl",
+        ));
+    };
+    let kubeconfig = session.settings.kubeconfig();
+    let folder = session.layout.kubectl();
+    let events = session.events.clone();
+    let settings = ProxySettings {
+        kubectl: &kubectl,
+        cluster: Cluster {
+            context: &fleet.context,
+            namespace: &fleet.namespace,
+        },
+        kubeconfig: kubeconfig.as_deref(),
+        folder: &folder,
+        on_line: Arc::new(move |line: &str| events.emit(Event::note(line))),
+        secrets: SharedRedactor::default(),
+    };
+    let events = session.events.clone();
+    let on_retry = Arc::new(move |retrying| {
+        events.emit(Event::Retrying {
+            unit: None,
+            retrying,
+        });
+    });
+    Ok(ClusterApi::start(&settings, on_retry).await?)
+}
+
+/// Fails if the user of the context lacks a permission.
+async fn check_permissions(api: &ClusterApi, fleet: &manifest::Fleet) -> Result<(), Failure> {
+    let all = PERMISSIONS
+        .iter()
+        .flat_map(|(kind, verbs)| verbs.iter().map(|verb| (*kind, *verb)));
+    let checks = all.map(async |(kind, verb)| {
+        let allowed = api.may(verb, kind).await?;
+        // If the cluster does not say, the first request will.
+        Ok::<_, Failure>((allowed == Some(false)).then(|| format!("{verb} {}", kind.plural())))
+    });
+    let mut missing = Vec::new();
+    for check in join_all(checks).await {
+        missing.extend(check?);
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::outside(format!(
+        "the user of the context {} lacks permissions in the namespace {}: {}\n\
+         hint: docs/fleet.md has a Role with the permissions that the fleet `{}` needs",
+        fleet.context,
+        fleet.namespace,
+        missing.join(", "),
+        fleet.name
+    )))
+}

@@ -1,0 +1,211 @@
+//! Checks of the fleets: clusters on which units are built.
+
+use super::{CheckFailure, Finding, Section, Severity, Subject, count_of, list};
+
+/// Facts about the fleets and `kubectl`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetsFacts {
+    /// Whether `kubectl` is on `PATH`.
+    pub has_kubectl: bool,
+    /// Whether the kubeconfig could be read.
+    pub kubeconfig: Result<(), CheckFailure>,
+    /// The fleets of the manifest.
+    pub fleets: Vec<FleetFacts>,
+}
+
+/// Facts about a fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FleetFacts {
+    pub name: String,
+    /// The kubeconfig context.
+    pub context: String,
+    pub namespace: String,
+    /// The image of xp.
+    pub image: String,
+    /// Whether its registry has it, or why that is unknown; `None` if it was not queried.
+    pub has_image: Option<Result<bool, CheckFailure>>,
+    /// Whether the pod template provides an engine, or why it cannot be used.
+    pub template: Result<bool, String>,
+    /// The result of the check.
+    pub check: FleetCheck,
+}
+
+/// Result of querying a fleet's cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FleetCheck {
+    /// It was not queried.
+    NotQueried,
+    /// The kubeconfig has no such context; a hint with similar ones.
+    NoContext(Option<String>),
+    Queried(Result<FleetAccess, CheckFailure>),
+}
+
+/// What a cluster allows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FleetAccess {
+    /// The permissions that are missing, such as `create jobs`.
+    pub missing: Vec<String>,
+    /// The resources of quotas, such as `pods of quota builds`, with the amounts that are used and allowed.
+    pub quotas: Vec<(String, String, String)>,
+}
+
+/// Evaluates the fleets. No finding is an error: only `--fleet` needs one.
+pub fn fleets(facts: &FleetsFacts) -> Section {
+    let mut findings = Vec::new();
+    if facts.has_kubectl {
+        findings.push(Finding::ok("kubectl is on PATH"));
+    } else {
+        let finding = Finding::warning("kubectl is not on PATH: `xp build --fleet` cannot work");
+        findings.push(finding.fix("install kubectl"));
+    }
+    if let Err(failure) = &facts.kubeconfig {
+        findings.push(warning_of("the kubeconfig", failure));
+    }
+    findings.extend(facts.fleets.iter().flat_map(fleet));
+    let is_queried = |it: &&FleetFacts| matches!(it.check, FleetCheck::Queried(Ok(_)));
+    let reachable = facts.fleets.iter().filter(is_queried).count();
+    let summary = match reachable {
+        0 => String::new(),
+        count => format!("{count} reachable"),
+    };
+    Section {
+        subject: Subject::Fleets,
+        summary: list([count_of(facts.fleets.len(), "fleet"), summary]),
+        findings,
+    }
+}
+
+fn fleet(facts: &FleetFacts) -> Vec<Finding> {
+    let FleetFacts {
+        name,
+        context,
+        namespace,
+        image,
+        ..
+    } = facts;
+    let mut findings = Vec::new();
+    let place = format!("{name}: namespace {namespace} in {context}");
+    match &facts.check {
+        FleetCheck::NotQueried => {}
+        FleetCheck::NoContext(near) => {
+            let finding = Finding::warning(format!(
+                "the kubeconfig has no context `{context}`, which fleet {name} uses"
+            ));
+            let near = near.clone();
+            let fix = near.unwrap_or_else(|| "set KUBECONFIG to use another kubeconfig".to_owned());
+            findings.push(finding.fix(fix));
+        }
+        FleetCheck::Queried(Err(failure)) => findings.push(warning_of(&place, failure)),
+        FleetCheck::Queried(Ok(access)) => {
+            if access.missing.is_empty() {
+                findings.push(Finding::ok(format!(
+                    "{place} is reachable, with all permissions"
+                )));
+            } else {
+                let missing = access.missing.join(", ");
+                let finding = Finding::warning(format!("{place}: missing permissions: {missing}"));
+                findings
+                    .push(finding.fix("bind the Role in docs/fleet.md to the user of the context"));
+            }
+            for (resource, used, hard) in &access.quotas {
+                let text = format!("{place}: {used} of {hard} {resource}");
+                findings.push(if used == hard {
+                    Finding::warning(format!("{text}: used up"))
+                        .fix("delete Jobs and pods that are not needed, or raise the quota")
+                } else {
+                    Finding::ok(text)
+                });
+            }
+        }
+    }
+    match &facts.has_image {
+        None => {}
+        Some(Ok(true)) => findings.push(Finding::ok(format!("{name}: {image} is in its registry"))),
+        Some(Ok(false)) => findings.push(
+            Finding::warning(format!(
+                "{name}: {image}, the image of its workers, is not in its registry"
+            ))
+            .fix("push xp's image, or correct `image` of the fleet"),
+        ),
+        Some(Err(failure)) => findings.push(warning_of(&format!("{name}: {image}"), failure)),
+    }
+    match &facts.template {
+        Ok(true) => {}
+        Ok(false) => findings.push(
+            Finding::warning(format!("{name}: its pods have no container engine"))
+                .fix("add one to `template`, and set DOCKER_HOST in its container `xp`; docs/fleet.md has an example"),
+        ),
+        Err(why) => findings.push(Finding::warning(why.clone())),
+    }
+    findings
+}
+
+/// Converts a failure to a warning.
+fn warning_of(place: &str, failure: &CheckFailure) -> Finding {
+    let finding = Finding::of(failure);
+    Finding {
+        severity: Severity::Warning,
+        what: format!("{place}: {}", finding.what),
+        ..finding
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(access: FleetAccess) -> FleetsFacts {
+        FleetsFacts {
+            has_kubectl: true,
+            kubeconfig: Ok(()),
+            fleets: vec![FleetFacts {
+                name: "ci".to_owned(),
+                context: "c".to_owned(),
+                namespace: "builds".to_owned(),
+                image: "r.example.com/xp:1".to_owned(),
+                has_image: Some(Ok(true)),
+                template: Ok(true),
+                check: FleetCheck::Queried(Ok(access)),
+            }],
+        }
+    }
+
+    #[test]
+    fn missing_permissions_and_quotas_are_reported() {
+        let section = fleets(&facts(FleetAccess::default()));
+        assert_eq!(section.severity(), Severity::Ok);
+        assert_eq!(section.summary, "1 fleet, 1 reachable");
+        let section = fleets(&facts(FleetAccess {
+            missing: vec!["create jobs".to_owned()],
+            quotas: vec![("pods of quota q".to_owned(), "4".to_owned(), "4".to_owned())],
+        }));
+        let warnings = section
+            .findings
+            .iter()
+            .filter(|it| it.severity == Severity::Warning);
+        let warnings: Vec<&str> = warnings.map(|it| it.what.as_str()).collect();
+        assert_eq!(
+            warnings,
+            [
+                "ci: namespace builds in c: missing permissions: create jobs",
+                "ci: namespace builds in c: 4 of 4 pods of quota q: used up"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_fleet_without_engine_or_image_is_reported() {
+        let mut facts = facts(FleetAccess::default());
+        facts.fleets[0].template = Ok(false);
+        facts.fleets[0].has_image = Some(Ok(false));
+        facts.fleets[0].check = FleetCheck::NoContext(None);
+        facts.has_kubectl = false;
+        let section = fleets(&facts);
+        let count = section
+            .findings
+            .iter()
+            .filter(|it| it.severity == Severity::Warning)
+            .count();
+        assert_eq!(count, 4);
+    }
+}
