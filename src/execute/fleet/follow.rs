@@ -26,6 +26,12 @@ const POD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the pod of a finished Job may not be seen.
 const LATE_POD: Duration = Duration::from_secs(5);
 
+/// How long nothing may arrive from the log of a pod that has ended.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How often the log of a pod that has ended is opened if its node does not respond.
+const LOST_ATTEMPTS: u32 = 3;
+
 /// The pause before a log is opened again.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -57,6 +63,8 @@ pub(super) struct Follower<'a> {
     pull_failing: Option<Instant>,
     /// When to look for events of the Job.
     look: Instant,
+    /// When the last line of the log arrived, or the pod ended.
+    active: Instant,
     /// Whether the worker's first step has started.
     is_working: bool,
 }
@@ -88,6 +96,7 @@ impl<'a> Follower<'a> {
             claimed: now,
             pull_failing: None,
             look: now + POD_TIMEOUT,
+            active: now,
             is_working: false,
         }
     }
@@ -107,6 +116,13 @@ impl<'a> Follower<'a> {
             {
                 match self.open_log().await {
                     Ok(()) => failed = 0,
+                    // Its log is gone with its node.
+                    Err(error)
+                        if pod_is_over(&self.pod)
+                            && (failed >= LOST_ATTEMPTS || !error.is_transient()) =>
+                    {
+                        self.log = LogState::Read;
+                    }
                     Err(error) if error.is_transient() => {
                         if failed == 0 {
                             failing_since = Instant::now();
@@ -120,8 +136,6 @@ impl<'a> Follower<'a> {
                         api.report_retry("read the log", &error, wait, failed);
                         self.log = LogState::Closed(Instant::now() + wait);
                     }
-                    // The container has not started, or its log is gone with its node.
-                    Err(_) if pod_is_over(&self.pod) => self.log = LogState::Read,
                     Err(error) if error.is_forbidden() => return Followed::Failed(error.into()),
                     Err(_) => self.log = LogState::Closed(Instant::now() + PAUSE),
                 }
@@ -165,6 +179,9 @@ impl<'a> Follower<'a> {
         if let (LogState::Closed(at), true) = (&self.log, is_started) {
             times.push(*at);
         }
+        if pod_is_over(&self.pod) {
+            times.push(self.active + SILENCE);
+        }
         let soonest = times.into_iter().min().unwrap_or(later);
         soonest.max(Instant::now() + Duration::from_millis(20))
     }
@@ -172,18 +189,24 @@ impl<'a> Follower<'a> {
     /// Looks at the state of the Job and its pod.
     async fn look_at(&mut self, seen: &Observed) -> Option<Followed> {
         // A Job that was replaced is another one.
-        let job = seen.job.as_ref().filter(|it| it.uid == self.claim.uid);
-        let current = seen.pods.iter().find(|it| !it.is_deleted);
-        let current = current.or(seen.pods.last());
+        let job = seen.jobs.iter().find(|it| it.uid == self.claim.uid);
+        let pods = || seen.pods.iter().filter(|it| it.job == self.claim.uid);
+        let current = pods().find(|it| !it.is_deleted).or(pods().last());
         match (current, &self.pod) {
             (Some(pod), known) => {
+                if pod.is_over() && !pod_is_over(known) {
+                    self.active = Instant::now();
+                }
                 if known.as_ref().is_some_and(|it| it.uid != pod.uid) {
                     self.reader = LineReader::default();
                     self.log = LogState::Closed(Instant::now());
                 }
                 self.pod = Some(pod.clone());
             }
-            (None, Some(known)) if known.is_started || job.is_none() => {
+            // Also before it has started, such as from a node that is drained.
+            (None, Some(known))
+                if !matches!(job.map(|it| &it.ended), Some(Some(JobEnd::Complete))) =>
+            {
                 let node = known.node.as_deref().unwrap_or("its node");
                 return Some(Followed::Lost(format!("its pod on {node} is gone")));
             }
@@ -197,7 +220,9 @@ impl<'a> Follower<'a> {
             return self.without_pod(job.ended.as_ref()).await;
         };
         if pod.is_over() {
-            if is_read || !pod.is_started {
+            // The node may be gone, without closing the connection.
+            let is_silent = self.active.elapsed() > SILENCE;
+            if is_read || is_silent || !pod.is_started {
                 return Some(self.without_outcome(&pod, job.ended.as_ref()).await);
             }
             return None;
@@ -442,6 +467,7 @@ impl<'a> Follower<'a> {
                 return None;
             }
         };
+        self.active = Instant::now();
         let message = self.reader.push(&line);
         let lost = self.reader.take_lost();
         if lost > 0 {
@@ -489,8 +515,9 @@ impl<'a> Follower<'a> {
         if end.summary.outcome != Outcome::Stopped {
             return Followed::Ended(end);
         }
-        let pod = self.observed.borrow().pods.last().cloned();
-        let disrupted = pod.and_then(|it| it.disrupted);
+        let observed = self.observed.borrow();
+        let mut pods = observed.pods.iter().filter(|it| it.job == self.claim.uid);
+        let disrupted = pods.find_map(|it| it.disrupted.clone());
         Followed::Lost(disrupted.unwrap_or_else(|| "its pod was stopped".to_owned()))
     }
 

@@ -18,9 +18,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// What is known about a Job.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Observed {
-    /// The Job, if it exists.
-    pub job: Option<JobState>,
-    /// Its pods, in the order in which they were first seen.
+    /// The Jobs of that name: one, and earlier ones that are being deleted.
+    pub jobs: Vec<JobState>,
+    /// Their pods, in the order in which they were first seen.
     pub pods: Vec<PodState>,
 }
 
@@ -102,29 +102,12 @@ impl WatchState {
             return;
         };
         sender.send_if_modified(|observed| match kind {
-            Kind::Job => {
-                let state = JobState::of(object);
-                if is_removed {
-                    // A Job of that name may have been created since.
-                    let is_same = observed.job.as_ref().is_some_and(|it| it.uid == state.uid);
-                    return is_same && observed.job.take().is_some();
-                }
-                let is_new = observed.job.as_ref() != Some(&state);
-                observed.job = Some(state);
-                is_new
-            }
-            _ => {
-                let state = PodState::of(object);
-                let position = observed.pods.iter().position(|it| it.uid == state.uid);
-                match (position, is_removed) {
-                    (Some(position), true) => _ = observed.pods.remove(position),
-                    (Some(position), false) if observed.pods[position] == state => return false,
-                    (Some(position), false) => observed.pods[position] = state,
-                    (None, false) => observed.pods.push(state),
-                    (None, true) => return false,
-                }
-                true
-            }
+            Kind::Job => updated(&mut observed.jobs, JobState::of(object), is_removed, |it| {
+                &it.uid
+            }),
+            _ => updated(&mut observed.pods, PodState::of(object), is_removed, |it| {
+                &it.uid
+            }),
         });
     }
 
@@ -142,7 +125,7 @@ impl WatchState {
             sender.send_if_modified(|observed| {
                 let before = observed.clone();
                 if kind == Kind::Job {
-                    observed.job.take_if(|it| !uids.contains(&it.uid.as_str()));
+                    observed.jobs.retain(|it| uids.contains(&it.uid.as_str()));
                 } else {
                     observed.pods.retain(|it| uids.contains(&it.uid.as_str()));
                 }
@@ -153,6 +136,24 @@ impl WatchState {
             self.apply(kind, object, false);
         }
     }
+}
+
+/// Adds, replaces or removes a state by its unique id. Returns whether that changed anything.
+fn updated<T: PartialEq>(
+    states: &mut Vec<T>,
+    state: T,
+    is_removed: bool,
+    uid: impl Fn(&T) -> &str,
+) -> bool {
+    let position = states.iter().position(|it| uid(it) == uid(&state));
+    match (position, is_removed) {
+        (Some(position), true) => _ = states.remove(position),
+        (Some(position), false) if states[position] == state => return false,
+        (Some(position), false) => states[position] = state,
+        (None, false) => states.push(state),
+        (None, true) => return false,
+    }
+    true
 }
 
 /// Returns the name of the Job that an object is or belongs to.
@@ -271,13 +272,14 @@ mod tests {
         receiver.borrow_and_update();
         state.apply(Kind::Pod, &pod("p", "Pending"), false);
         assert!(!receiver.has_changed().unwrap());
-        // The deletion of an earlier Job of that name.
+        // Late events of an earlier Job of that name.
+        state.apply(Kind::Job, &job("0"), false);
         state.apply(Kind::Job, &job("0"), true);
-        assert!(receiver.borrow_and_update().job.is_some());
+        assert_eq!(receiver.borrow_and_update().jobs.len(), 1);
         state.replace(Kind::Job, &[]);
         state.replace(Kind::Pod, &[pod("q", "Pending")]);
         let observed = receiver.borrow_and_update().clone();
-        assert_eq!(observed.job, None);
+        assert!(observed.jobs.is_empty());
         assert_eq!(observed.pods.len(), 1);
         assert_eq!(observed.pods[0].uid, "q");
     }

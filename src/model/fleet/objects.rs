@@ -70,9 +70,6 @@ impl JobObject<'_> {
     /// Returns the object.
     pub fn to_value(&self) -> Value {
         let labels = labels(self.unit);
-        let worker = self
-            .template
-            .of_job(self.worker, self.name, self.keys, &labels);
         let limit = self.timeout.map_or(DEFAULT_LIMIT, |it| it + EXTRA) + self.wait;
         let mut annotations = Map::from_iter([
             ("x-platform.run/unit".to_owned(), json!(self.unit)),
@@ -81,11 +78,15 @@ impl JobObject<'_> {
                 "x-platform.run/version".to_owned(),
                 json!(env!("CARGO_PKG_VERSION")),
             ),
-            (by_annotation(self.run), json!("")),
         ]);
         if let Some(commit) = self.commit {
             annotations.insert("x-platform.run/commit".to_owned(), json!(commit));
         }
+        let metadata = (&labels, &json!(annotations));
+        let worker = self
+            .template
+            .of_job(self.worker, self.name, self.keys, metadata);
+        annotations.insert(by_annotation(self.run), json!(""));
         json!({
             "apiVersion": "batch/v1",
             "kind": "Job",

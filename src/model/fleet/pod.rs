@@ -35,6 +35,8 @@ pub struct PodState {
     pub name: String,
     /// Its unique id.
     pub uid: String,
+    /// The unique id of its Job.
+    pub job: String,
     /// The node that it runs on.
     pub node: Option<String>,
     /// Whether the worker runs or has run.
@@ -90,6 +92,7 @@ impl PodState {
         Self {
             name: text(&pod["metadata"]["name"]),
             uid: text(&pod["metadata"]["uid"]),
+            job: job(pod),
             node: pod["spec"]["nodeName"].as_str().map(str::to_owned),
             is_started,
             waiting: if is_started { None } else { waiting(pod) },
@@ -103,6 +106,14 @@ impl PodState {
     pub fn is_over(&self) -> bool {
         self.ended.is_some() || self.disrupted.is_some()
     }
+}
+
+/// Returns the unique id of a pod's Job.
+fn job(pod: &Value) -> String {
+    let owners = pod["metadata"]["ownerReferences"].as_array();
+    let mut owners = owners.into_iter().flatten();
+    let owner = owners.find(|it| it["kind"] == "Job");
+    owner.map(|it| text(&it["uid"])).unwrap_or_default()
 }
 
 /// Returns why the cluster stopped a pod.

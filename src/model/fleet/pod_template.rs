@@ -126,14 +126,22 @@ impl PodTemplate {
 
     /// Returns the pod template of a Job, whose Secret has the given name and keys. What the template sets stays,
     /// except the command.
-    pub fn of_job(&self, image: &str, secret: &str, keys: &[String], labels: &Value) -> Value {
+    pub fn of_job(
+        &self,
+        image: &str,
+        secret: &str,
+        keys: &[String],
+        (labels, annotations): (&Value, &Value),
+    ) -> Value {
         let mut metadata = self.metadata.clone();
         // A Job names its pods itself.
         metadata.remove("name");
         metadata.remove("namespace");
-        let mut all = object_at(&mut metadata, "labels");
-        all.extend(labels.as_object().cloned().unwrap_or_default());
-        metadata.insert("labels".to_owned(), Value::Object(all));
+        for (key, own) in [("labels", labels), ("annotations", annotations)] {
+            let mut all = object_at(&mut metadata, key);
+            all.extend(own.as_object().cloned().unwrap_or_default());
+            metadata.insert(key.to_owned(), Value::Object(all));
+        }
         let mut spec = self.spec.clone();
         let mut containers = list_at(&mut spec, "containers");
         let position = containers.iter().position(|it| it["name"] == CONTAINER);
@@ -237,7 +245,7 @@ spec:
         assert!(template.has_engine());
         let labels = json!({"app.kubernetes.io/managed-by": "xp"});
         let keys = keys(&["unit.json", "config.json", "git-credentials"]);
-        let pod = template.of_job("r/xp:1", "xp-a-1", &keys, &labels);
+        let pod = template.of_job("r/xp:1", "xp-a-1", &keys, (&labels, &json!({})));
         assert_eq!(pod["metadata"]["labels"]["team"], "a");
         assert_eq!(
             pod["metadata"]["labels"]["app.kubernetes.io/managed-by"],
@@ -268,7 +276,7 @@ spec:
             volumeMounts: [{name: w, mountPath: /xp/work/}, {name: s, mountPath: /var/run}]}]}";
         let template = PodTemplate::parse(text, "pod.yaml").unwrap();
         assert!(template.has_engine());
-        let pod = template.of_job("i", "s", &keys(&["config.json"]), &json!({}));
+        let pod = template.of_job("i", "s", &keys(&["config.json"]), (&json!({}), &json!({})));
         let container = &pod["spec"]["containers"][0];
         assert_eq!(container["env"].as_array().unwrap().len(), 1);
         assert_eq!(container["volumeMounts"].as_array().unwrap().len(), 3);

@@ -5,6 +5,7 @@ mod builders;
 mod consistency;
 mod display;
 mod engine_images;
+mod fleet;
 mod inventory;
 mod items;
 mod layers;

@@ -4,6 +4,7 @@ mod accepted;
 mod cached_phases;
 mod deploy;
 mod disk;
+mod fleet;
 mod items;
 mod merging;
 mod relations;

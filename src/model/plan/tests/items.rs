@@ -3,7 +3,7 @@
 use super::*;
 use crate::model::recipe::Recipe;
 
-const ITEMS: &str = "
+pub(super) const ITEMS: &str = "
 registry: r.example.com/x
 services:
   app:
