@@ -34,6 +34,7 @@ pub const CASES: &[Case] = cases![
     tags_are_listed_in_pages,
     a_missing_page_stops,
     indexes_and_signatures_share_the_fate_of_images,
+    what_the_referrers_api_lists_goes_with_its_image,
     tags_are_removed_where_registries_can,
     a_saved_plan_is_carried_out_or_refused,
     an_image_that_is_tagged_meanwhile_stays,
@@ -701,6 +702,64 @@ fn indexes_and_signatures_share_the_fate_of_images(t: &Context) {
     expected.sort();
     assert_eq!(shop.everything().0, expected, "{output}");
     assert!(removed.iter().all(|digest| !shop.has(digest)));
+}
+
+/// As in version 1.1 of the specification, in pages of one.
+fn what_the_referrers_api_lists_goes_with_its_image(t: &Context) {
+    let shop = Shop::new(t, t.registry());
+    let [kept, removed, also_removed] = shop.stocked();
+    let describe = |subject: &str, what: &str| {
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+            "artifactType": "application/x-sbom",
+            "config": shop.blob("application/vnd.oci.empty.v1+json", "{}"),
+            "layers": [shop.blob("application/x-sbom", what)],
+            "subject": {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1},
+        });
+        shop.put(&manifest, &[])
+    };
+    let of_kept = describe(&kept, "kept");
+    let of_removed = ["one", "two"].map(|what| describe(&removed, what));
+    let (subject, listed) = (removed.clone(), of_removed.clone());
+    let gateway = Gateway::before(shop.registry.host(), move |incoming| {
+        let Some((list, of)) = incoming.path.split_once("/referrers/") else {
+            return Reply::Forward;
+        };
+        let (of, page) = of.split_once("?page=").unwrap_or((of, "0"));
+        let page: usize = page.parse().expect("a page");
+        let mut headers = vec![("Content-Type", OCI_INDEX.to_owned())];
+        if of != subject {
+            let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []});
+            return Reply::Response(200, headers, index.to_string());
+        }
+        if page == 0 {
+            let next = format!("<{list}/referrers/{of}?page=1>; rel=\"next\"");
+            headers.push(("Link", next));
+        }
+        let one = json!({"mediaType": OCI_MANIFEST, "digest": listed[page], "size": 1});
+        let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [one]});
+        Reply::Response(200, headers, index.to_string())
+    });
+    shop.manifest(gateway.host(), "");
+    let output = shop.clean(["--delete"]).success();
+    for gone in [&removed, &also_removed, &of_removed[0], &of_removed[1]] {
+        assert!(!shop.has(gone), "{gone}: {output}");
+    }
+    assert!(shop.has(&kept) && shop.has(&of_kept), "{output}");
+    let deleted: Vec<String> = gateway
+        .requests()
+        .into_iter()
+        .filter(|it| it.method == "DELETE")
+        .map(|it| it.path)
+        .collect();
+    let position = |digest: &str| deleted.iter().position(|path| path.ends_with(digest));
+    let image = position(&removed).expect("it was deleted");
+    for referrer in &of_removed {
+        assert!(
+            position(referrer).expect("it was deleted") < image,
+            "{deleted:?}"
+        );
+    }
 }
 
 fn tags_are_removed_where_registries_can(t: &Context) {
