@@ -139,6 +139,11 @@ pub enum Command {
     /// branches use, and what is recent; see `clean` in the manifest. Without `--registry`, `--engine` or `--cache`, all of
     /// them are cleaned. If a cluster, registry or remote does not respond, nothing is removed.
     Clean(CleanArgs),
+    /// Verify the signatures and the provenance of images
+    ///
+    /// Every image of the set is looked up by digest: that of the current commits, of a lock file, or of what an
+    /// environment runs; see `supply` in the manifest. If it cannot be known whether an image is signed, the exit code is 3.
+    Verify(VerifyArgs),
     /// Deploy images to a cluster or compose project
     ///
     /// xp wraps your overlay or compose file in one that pins the images by digest. A record in the cluster or engine

@@ -223,6 +223,21 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "xp verify",
+        &[
+            ("xp verify", "Verify the images of the current commits"),
+            (
+                "xp verify x-platform.lock",
+                "Verify the images of a release",
+            ),
+            ("xp verify staging", "Verify what staging runs"),
+            (
+                "xp verify zbackend --format json",
+                "Verify one service, for a program",
+            ),
+        ],
+    ),
+    (
         "xp copy",
         &[
             (

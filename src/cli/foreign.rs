@@ -80,7 +80,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
         "`xp sync` clones, fetches and fast-forwards working copies",
     ),
     (
-        &["validate", "lint", "verify"],
+        &["validate", "lint"],
         "`xp check` validates the manifest, `xp doctor` checks the environment",
     ),
     (

@@ -34,6 +34,8 @@ pub enum SchemaName {
     Check,
     /// The output of `xp clean --format json`
     Clean,
+    /// The output of `xp verify --format json`
+    Verify,
     /// One line of the output of `xp build --format json`
     Events,
     /// The file of `xp build --metadata-file`
@@ -250,6 +252,23 @@ pub enum GraphFormat {
     Mermaid,
     /// JSON
     Json,
+}
+
+/// Arguments of `xp verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Services, by name or pattern ('z*'); or a lock file; or an environment [default: all services]
+    #[arg(value_name = "TARGET")]
+    pub names: Vec<String>,
+    /// Services, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub services: Vec<String>,
+    /// Which commits
+    #[command(flatten)]
+    pub references: References,
+    /// Output format
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: Format,
 }
 
 /// Arguments of `xp diff`

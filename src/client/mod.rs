@@ -2,6 +2,7 @@
 //! engine and HTTP, and that run other programs to do work.
 
 pub mod compose;
+pub mod cosign;
 pub mod engine;
 pub mod git;
 pub mod http;

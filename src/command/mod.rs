@@ -23,6 +23,7 @@ mod schema;
 mod shell;
 mod status;
 mod sync;
+mod verify;
 mod watch;
 mod why;
 mod worker;
@@ -119,6 +120,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             with_summary(global, output, async |it| deploy::run(it, &args).await)
         }
         Command::Clean(args) => in_session(global, async |it| clean::run(it, &args).await),
+        Command::Verify(args) => in_session(global, async |it| verify::run(it, &args).await),
         Command::Plan(args) => in_session(global, async |it| plan::run(it, &args).await),
         Command::Why(args) => in_session(global, async |it| why::run(it, &args).await),
         Command::Status(args) => in_session(global, async |it| status::run(it, &args).await),

@@ -4,6 +4,8 @@
 //! of another run if it finds one. The next run detects remaining races, because it compares the images that an image
 //! was built from.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::ExecuteContext;
 use super::publish::{may_refuse_tag_move, pull, transfer_as};
 use super::step_error::{StepError, Stop};
@@ -33,6 +35,8 @@ pub struct Publication<'a> {
     pub used: &'a UsedImages,
     /// The registry's images that the pushed one replaces.
     pub replaced: &'a [Digest],
+    /// Whether an image of another run was adopted.
+    pub is_adopted: &'a AtomicBool,
     /// Called when the registry was found to have no equivalent image, before anything is sent.
     pub on_upload: &'a (dyn Fn() + Sync),
 }
@@ -67,6 +71,10 @@ impl Publication<'_> {
             ..
         } = self;
         let image = &step.image;
+        let own = context.engine.content(image).await;
+        let own = own.map_err(StepError::from)?;
+        let is_own = own.is_some_and(|own| own.ids().contains(digest.as_str()));
+        self.is_adopted.fetch_or(!is_own, Ordering::Relaxed);
         context.events.emit(Event::note(format!(
             "{unit}: another run pushed {image} first, from the same inputs; using its image"
         )));

@@ -1,5 +1,6 @@
 //! Runs the steps of a plan; makes no decisions.
 
+pub mod attest;
 mod awaited;
 mod bases;
 mod builder;
@@ -58,6 +59,7 @@ use crate::base::caller::Caller;
 use crate::client::engine::{Engine, EngineError};
 use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
+use crate::execute::attest::AttestTools;
 use crate::execute::fleet::Fleet;
 use crate::execute::path_mapping::PathMapping;
 use crate::model::engine::EngineProperties;
@@ -90,6 +92,8 @@ pub struct ExecuteContext {
     pub steps: Arc<StepStore>,
     /// The results that are being pushed.
     pub uploads: Uploads,
+    /// What provenance and signatures need.
+    pub attest: AttestTools,
     /// The images that were provided because a result could not be read.
     pub provided: Mutex<BTreeSet<Unit>>,
     /// The event sink.

@@ -106,12 +106,15 @@ pub async fn push(
         let found = context.registry.digest(identity).await;
         replaced.extend(found.map_err(StepError::from)?);
     }
+    replaced.extend(step.rejected.iter().cloned());
+    let is_adopted = AtomicBool::new(false);
     let publication = Publication {
         context,
         unit,
         step,
         used: &used,
         replaced: &replaced,
+        is_adopted: &is_adopted,
         on_upload,
     };
     let pushed = tokio::select! {
@@ -136,6 +139,7 @@ async fn publish(it: Publication<'_>) -> Result<(Option<Published>, CommitTag), 
         let published = digest.map(|digest| Published {
             identity: None,
             digest,
+            is_adopted: it.is_adopted.load(Ordering::Relaxed),
         });
         return Ok((published, CommitTag::Set));
     };
@@ -167,6 +171,7 @@ async fn publish(it: Publication<'_>) -> Result<(Option<Published>, CommitTag), 
     let published = Published {
         identity: Some(identity.clone()),
         digest,
+        is_adopted: it.is_adopted.load(Ordering::Relaxed),
     };
     Ok((Some(published), commit_tag))
 }

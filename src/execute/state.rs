@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use time::OffsetDateTime;
+
 use super::results::LiveResult;
 use super::used_images::UsedImages;
 use crate::model::event::{Phase, RestoredPhase};
@@ -16,11 +18,25 @@ pub struct Published {
     pub identity: Option<ImageReference>,
     /// Its digest in the registry.
     pub digest: Digest,
+    /// Whether another run pushed it, from the same inputs.
+    pub is_adopted: bool,
+}
+
+/// A document that was attached to the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachedDocument {
+    /// What it is, such as `sbom`.
+    pub name: String,
+    pub media_type: String,
+    /// The digest of the document.
+    pub digest: Digest,
 }
 
 /// Results of earlier steps that later steps need.
 #[derive(Default)]
 pub struct UnitState {
+    /// When the unit started.
+    pub started: Option<OffsetDateTime>,
     /// The commit's time, in seconds since 1970.
     pub commit_time: Option<i64>,
     /// The needed images that the image was built from, once it is built.
@@ -29,6 +45,8 @@ pub struct UnitState {
     pub built: Option<String>,
     /// The image in the registry, once it is pushed.
     pub published: Option<Published>,
+    /// The documents that were attached to it.
+    pub attached: Vec<AttachedDocument>,
     /// The image in the registry that another run has pushed, once it is there.
     pub awaited: Option<Digest>,
     /// Whether the registry did not allow moving the commit's tag to the image.

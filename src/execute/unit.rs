@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
+
 use super::builder::FoundReports;
 use super::image::BuiltImage;
 use super::remote::WantedFiles;
@@ -10,7 +12,7 @@ use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
 use super::{
-    ExecuteContext, awaited, fleet, image, in_place, publish, results, scm, secrets, source,
+    ExecuteContext, attest, awaited, fleet, image, in_place, publish, results, scm, secrets, source,
 };
 use crate::execute::reproduce;
 use crate::model::event::{Event, ImageResult, Outcome, Phase, UnitSummary};
@@ -29,7 +31,10 @@ pub async fn run_unit(
     plan: &UnitPlan,
     turn: &mut Turn<'_>,
 ) -> (UnitSummary, Option<Published>) {
-    let mut state = UnitState::default();
+    let mut state = UnitState {
+        started: Some(OffsetDateTime::now_utc()),
+        ..UnitState::default()
+    };
     let mut ended = match &context.fleet {
         Some(fleet) if plan.remote.is_some() => {
             let ended = fleet::run(context, fleet, plan, &mut state, turn).await;
@@ -383,6 +388,9 @@ impl UnitRunner<'_> {
                 };
                 publish::push(context, unit, step, self.state, &on_upload).await
             }
+            Step::Sbom(step) => attest::sbom(context, unit, step, self.state).await,
+            Step::Provenance(step) => attest::provenance(context, unit, step, self.state).await,
+            Step::Sign(step) => attest::sign(context, step, self.state).await,
             Step::Await(step) => awaited::find(context, step, self.state).await,
             Step::Pull {
                 image,

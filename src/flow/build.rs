@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attest;
 use super::diagnose;
 use super::failure::manifest_failure;
 use super::fleet;
@@ -83,6 +84,10 @@ pub async fn carry_out(
         // The lock is held, so any remaining container of this folder belongs to a run that was killed.
         let jobs = options.jobs.or(options.fleet.map(|fleet| fleet.jobs));
         let mut context = plan::context(session, clients, facts.clone(), jobs, options.fail_fast);
+        if options.fleet.is_some() {
+            attest::refuse_on_fleet(&plan)?;
+        }
+        context.attest = attest::tools(session, &plan).await?;
         let missing = secrets::missing(&context, &plan);
         if !missing.is_empty() {
             let error = session.manifest.missing_inputs(missing);

@@ -23,6 +23,10 @@ pub fn read(manifest: &Manifest, names: &BTreeSet<BuilderName>) -> (Folders, Vec
         let image = BuilderImage::Folder(name.clone());
         let services = manifest.services.values();
         let users = services.filter(|service| service.images().contains(&&image));
+        if let Some(span) = manifest.span_of_sbom(&image) {
+            let problem = SourceProblem::at(span, message.clone());
+            problems.push(error.hints().into_iter().fold(problem, SourceProblem::help));
+        }
         problems.extend(users.map(|service| {
             let problem = match manifest.span_of_image(service, &image) {
                 Some(span) => SourceProblem::at(span, message.clone()),

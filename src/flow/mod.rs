@@ -1,5 +1,6 @@
 //! Use cases: select commits, find images, build, lock and deploy.
 
+pub mod attest;
 pub mod build;
 mod builder_folders;
 pub mod changes;
@@ -27,6 +28,7 @@ pub mod shards;
 pub mod sources;
 pub mod step_results;
 pub mod survey;
+pub mod verify;
 pub mod watch;
 pub mod workbench;
 pub mod worker;

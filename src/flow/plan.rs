@@ -15,6 +15,7 @@ use crate::base::plural::count_of;
 use crate::client::engine::Engine;
 use crate::client::git::GitClient;
 use crate::client::retry::Retries;
+use crate::execute::attest::AttestTools;
 use crate::execute::{ExecuteContext, RefreshedBases, Sources, Uploads};
 use crate::flow::sources::commits::{narrow, resolve};
 use crate::flow::sources::history::HistoryExtent;
@@ -24,6 +25,7 @@ use crate::flow::step_results;
 use crate::flow::survey;
 use crate::flow::survey::prefetch;
 use crate::flow::survey::prefetch::RegistryPrefetch;
+use crate::flow::verify;
 use crate::model::engine::EngineProperties;
 use crate::model::event::Event;
 use crate::model::image::{EngineImages, ImageQuery, ImageReference, Registry, RegistryPrefix};
@@ -52,6 +54,11 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// Returns whether the images are those of a lock.
+    pub fn is_locked(&self) -> bool {
+        self.locked.is_some()
+    }
+
     /// Drafts a plan.
     pub fn draft<'a>(
         &'a self,
@@ -193,9 +200,12 @@ pub async fn plan(
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
     let folders = folders(session, &draft)?;
-    let inventory = inventory(session, &draft, &resolved, &folders).await?;
+    let mut inventory = inventory(session, &draft, &resolved, &folders).await?;
     if let Some(locked) = &resolved.locked {
         locked.check(session, &draft, &inventory, &folders)?;
+    }
+    if session.manifest.supply.verify {
+        verify::reject(session, &draft, &resolved, &mut inventory).await?;
     }
     let plan = decide(session, draft, inventory, folders, &resolved, lock).await?;
     Ok(Planned {
@@ -362,6 +372,7 @@ pub fn context(
         transfer_timeout: session.timeout_settings.timeouts.transfer,
         steps: Arc::new(step_results::store(session)),
         uploads: Uploads::default(),
+        attest: AttestTools::default(),
         provided: Mutex::default(),
         events: session.events.clone(),
         layout: session.layout.clone(),

@@ -14,6 +14,7 @@ use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
+use crate::execute::attest::AttestTools;
 use crate::execute::fleet::unpack;
 use crate::execute::{self, ExecuteContext, RefreshedBases, Sources, Uploads};
 use crate::host::settings::Settings;
@@ -222,6 +223,7 @@ async fn prepared(
         cancel,
         jobs: 1,
         fail_fast: false,
+        attest: AttestTools::default(),
         fleet: None,
     };
     Ok((context, document, lock))

@@ -178,7 +178,8 @@ variables! {
     }
     System {
         HOME: "HOME", "The home folder.";
-        PATH: "PATH", "Where `kubectl`, `ssh`, `git-lfs` and credential helpers are found.";
+        PATH: "PATH", "Where `kubectl`, `cosign`, `ssh`, `git-lfs` and credential helpers are found.";
+        COSIGN_PASSWORD: "COSIGN_PASSWORD", "The password of the private key of `supply.sign`, which `cosign` reads.";
         KUBECONFIG: "KUBECONFIG" = "`~/.kube/config`", "The kubeconfig files for `xp deploy`, as in kubectl.";
         XDG_CONFIG_HOME: "XDG_CONFIG_HOME" = "`~/.config`", "The folder of `docker/certs.d`, with certificates of registries.";
         XDG_RUNTIME_DIR: "XDG_RUNTIME_DIR", "The folder of a rootless engine's socket.";

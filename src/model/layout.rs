@@ -130,6 +130,11 @@ impl Layout {
         self.root.join("kubectl")
     }
 
+    /// Returns the folder with a service's image while a plugin reads it.
+    pub fn sbom(&self, unit: &str) -> PathBuf {
+        self.root.join("sbom").join(unit)
+    }
+
     /// Returns the folder with the results of phases.
     pub fn steps(&self) -> PathBuf {
         self.root.join("steps")

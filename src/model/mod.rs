@@ -25,6 +25,7 @@ pub mod shard;
 pub mod source;
 pub mod status;
 pub mod step_result;
+pub mod supply;
 pub mod timeline;
 pub mod trace;
 pub mod watch;

@@ -34,6 +34,8 @@ pub enum ValueKind {
     /// One of these words.
     Words(Vec<CompletionCandidate>),
     Service,
+    /// A service or a deploy environment.
+    ServiceOrEnvironment,
     /// A service and a reference of its remote.
     ServiceReference,
     /// A builder, by its folder.
@@ -67,6 +69,7 @@ impl ValueKind {
         let name = arg.get_value_names().and_then(|names| names.first());
         match name.map(|name| name.as_str()).unwrap_or_default() {
             "SERVICE" | "NAMES" => Self::Service,
+            "TARGET" => Self::ServiceOrEnvironment,
             "SERVICE=REF" => Self::ServiceReference,
             "BUILDER" => Self::Builder,
             "BRANCH" => Self::Branch,

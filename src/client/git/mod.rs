@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 
 pub use crate::client::git::fetch::clone::{CloneRequest, clone};
 pub use crate::client::git::fetch::update::{Depth, Fetch, Tags};
+pub use crate::client::git::history::file_commit::file_commit;
 pub use crate::client::git::history::folder_export::{checked_out, write_folder_at};
 pub use crate::client::git::history::last_touched::{LastTouch, PathsAt};
 pub use crate::client::git::history::reference_files::{

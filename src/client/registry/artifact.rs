@@ -23,10 +23,10 @@ use crate::base::task::joined;
 use crate::model::image::{Digest, ImageRepository, Tag};
 
 /// The media type of the manifest.
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// The media type and the content that stand for no file: a manifest must have at least one.
-const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
+pub(super) const EMPTY: (&str, &[u8]) = ("application/vnd.oci.empty.v1+json", b"{}");
 
 /// The number of bytes that are read at once.
 const CHUNK: usize = 256 * 1024;
@@ -72,10 +72,10 @@ struct Manifest {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: String,
-    digest: Digest,
-    size: u64,
+pub(super) struct Descriptor {
+    pub media_type: String,
+    pub digest: Digest,
+    pub size: u64,
     /// The content in base64, so that the manifest is the only request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<String>,
@@ -192,7 +192,7 @@ impl RegistryClient {
     }
 
     /// Uploads a blob unless the repository has it.
-    async fn upload(
+    pub(super) async fn upload(
         &self,
         host: &RegistryHost,
         repository: &ImageRepository,
@@ -223,7 +223,11 @@ impl RegistryClient {
 }
 
 impl Descriptor {
-    fn of(host: &RegistryHost, media_type: String, content: &[u8]) -> Result<Self, RegistryError> {
+    pub fn of(
+        host: &RegistryHost,
+        media_type: String,
+        content: &[u8],
+    ) -> Result<Self, RegistryError> {
         let digest = sha256(content).parse();
         Ok(Self {
             media_type,
@@ -287,9 +291,9 @@ async fn put_manifest(
 }
 
 /// Returns the content of a blob from its start.
-type OpenBlob = dyn Fn() -> BoxStream<'static, io::Result<Bytes>> + Send + Sync;
+pub(super) type OpenBlob = dyn Fn() -> BoxStream<'static, io::Result<Bytes>> + Send + Sync;
 
-fn bytes_stream(bytes: Bytes) -> BoxStream<'static, io::Result<Bytes>> {
+pub(super) fn bytes_stream(bytes: Bytes) -> BoxStream<'static, io::Result<Bytes>> {
     futures_util::stream::once(std::future::ready(Ok(bytes))).boxed()
 }
 

@@ -6,6 +6,7 @@
 //! libraries request `/v2/` before each request, create their own HTTP client and hide why a token was refused.
 
 mod artifact;
+mod attachment;
 mod auth;
 mod certificates;
 mod copy;
@@ -42,6 +43,7 @@ use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
 pub use artifact::NewArtifact;
+pub use attachment::{AttachedLayer, NewAttachment};
 pub use copy::ImageCopier;
 pub use credentials::{CredentialSource, Credentials};
 pub use delete::TagDeletion;

@@ -27,6 +27,7 @@ const PHASES: &[Phase] = &[
     Phase::Verify,
     Phase::Pull,
     Phase::Push,
+    Phase::Attest,
     Phase::Rollout,
 ];
 
@@ -49,6 +50,10 @@ pub fn find(target: &CompletionTarget, settings: Settings) -> Vec<CompletionCand
     };
     let mut found = match target.kind {
         ValueKind::Service => services(&manifest, ""),
+        ValueKind::ServiceOrEnvironment => {
+            let services = services(&manifest, "").into_iter();
+            services.chain(environments(&manifest)).collect()
+        }
         ValueKind::ServiceReference => match target.partial.split_once('=') {
             None => services(&manifest, "="),
             Some((service, reference)) => service_references(&manifest, service, reference),

@@ -128,6 +128,7 @@ pub(super) async fn run(
             state.is_commit_tag_refused = end.is_commit_tag_refused;
             state.restored.clone_from(&end.summary.restored);
             state.published = end.digest.map(|digest| Published {
+                is_adopted: false,
                 identity: end.identity,
                 digest,
             });

@@ -33,9 +33,9 @@ const TAIL: usize = 4096;
 const TAIL_LINES: usize = 5;
 
 /// One call of a plugin.
-pub(super) struct Call<'c> {
+pub(in crate::execute) struct Call<'c> {
     pub plugin: &'c PluginCall,
-    /// `resolve` or `fetch`.
+    /// `resolve`, `fetch` or `sbom`.
     pub command: &'static str,
     /// The content of the configuration file.
     pub config: Vec<u8>,
@@ -145,8 +145,8 @@ impl Call<'_> {
     fn not_started(&self, error: EngineError) -> StepError {
         let mut failed = StepError::from(error);
         failed = failed.hint(format!(
-            "an `scm` plugin is an image whose entrypoint accepts the commands `resolve` and `fetch`; {} is set in {}",
-            self.plugin.plugin, self.plugin.location
+            "a plugin of this kind is an image whose entrypoint accepts the command `{}`; {} is set in {}",
+            self.command, self.plugin.plugin, self.plugin.location
         ));
         failed
     }

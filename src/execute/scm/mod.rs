@@ -4,7 +4,7 @@
 //! the credentials in `/run/secrets`, and writes to `/out`. It runs as root of its container; what it wrote is copied
 //! out, so that its files belong to the caller.
 
-mod call;
+pub(in crate::execute) mod call;
 mod fetch;
 mod resolve;
 

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::changes;
 use super::request::{DeployImages, DeployRequest, EngineUse};
 use super::session::Session;
+use super::verify;
 use crate::base::error::Failure;
 use crate::base::plural::join_with_and;
 use crate::base::redact::SharedRedactor;
@@ -208,6 +209,9 @@ impl DeployTask<'_> {
                 self.set(record, &wanted, &named, &folder).await?
             }
         };
+        if environment.verify {
+            verify::require(session, &set, &environment.name).await?;
+        }
         let (text, rendered) = self.pinned(&files, &plain, &named, &names, &set).await?;
         Ok(PreparedDeploy {
             files,

@@ -16,6 +16,7 @@ mod pending;
 pub mod per_host_limit;
 mod registries;
 mod remotes;
+mod signing;
 mod working_copies;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -111,6 +112,7 @@ impl<'a> DoctorContext<'a> {
             clusters,
             compose,
             fleets,
+            signing,
             leftovers,
         ) = tokio::join!(
             machine::machine(self),
@@ -122,6 +124,7 @@ impl<'a> DoctorContext<'a> {
             clusters::clusters(self),
             compose::compose(self),
             fleets::fleets(self),
+            signing::signing(self),
             leftovers::leftovers(self),
         );
         let mut sections = vec![doctor::manifest(manifest), doctor::machine(&machine)];
@@ -135,6 +138,7 @@ impl<'a> DoctorContext<'a> {
             sections.extend(clusters.as_ref().map(doctor::clusters));
             sections.extend(compose.as_ref().map(doctor::compose));
             sections.extend(fleets.as_ref().map(doctor::fleets));
+            sections.extend(signing.as_ref().map(doctor::signing));
             sections.extend(leftovers.as_ref().map(doctor::leftovers));
         }
         // Omit the machine if there is nothing to report.

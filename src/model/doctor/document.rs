@@ -89,6 +89,8 @@ enum SubjectKind {
     Compose,
     /// The clusters on which units are built
     Fleets,
+    /// What signs images
+    Signing,
     /// What former services left behind
     Leftovers,
 }
@@ -145,6 +147,7 @@ fn subject(section: &Section) -> SubjectDocument {
         Subject::Clusters => SubjectKind::Clusters,
         Subject::Compose => SubjectKind::Compose,
         Subject::Fleets => SubjectKind::Fleets,
+        Subject::Signing => SubjectKind::Signing,
         Subject::Leftovers => SubjectKind::Leftovers,
     };
     let registry = match &section.subject {

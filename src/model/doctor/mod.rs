@@ -13,6 +13,7 @@ mod machine;
 mod manifest;
 mod registry;
 mod remotes;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -35,6 +36,7 @@ pub use machine::{CacheContents, CacheState, DiskSpace, MachineFacts, RequiredPr
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
 pub use registry::{CredentialOrigin, PushAccess, RegistryFacts, RepositoryFacts, registry};
 pub use remotes::{AgentFacts, RemoteFacts, remotes};
+pub use signing::{SigningFacts, signing};
 pub use text::DetailLevel;
 pub use working_copies::{WorkingCopyFacts, working_copies};
 
@@ -77,6 +79,8 @@ pub enum Subject {
     Compose,
     /// The clusters on which units are built.
     Fleets,
+    /// What signs images.
+    Signing,
     /// What former services left behind.
     Leftovers,
 }
@@ -104,6 +108,7 @@ impl Subject {
             Self::Clusters => "clusters",
             Self::Compose => "compose",
             Self::Fleets => "fleets",
+            Self::Signing => "signing",
             Self::Leftovers => "leftovers",
         }
     }

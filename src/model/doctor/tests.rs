@@ -759,6 +759,30 @@ fn kubectl_is_on_path_or_in_a_builder_or_missing() {
 }
 
 #[test]
+fn signing_is_only_warned_about() {
+    let missing = failure("`cosign` is not on PATH", "install it");
+    let section = signing(&SigningFacts {
+        cosign: Err(missing),
+        key: None,
+    });
+    assert_eq!(
+        only(&section, Severity::Warning),
+        "`cosign` is not on PATH | install it"
+    );
+    let section = signing(&SigningFacts {
+        cosign: Ok(()),
+        key: Some((
+            "k".to_owned(),
+            Err(failure("cannot use the key k", "fix it")),
+        )),
+    });
+    assert_eq!(
+        only(&section, Severity::Warning),
+        "cannot use the key k | fix it"
+    );
+}
+
+#[test]
 fn compose_projects_are_only_warned_about() {
     let invalid = failure(
         "cannot read compose.yaml: services must be a mapping",

@@ -84,6 +84,8 @@ pub enum Phase {
     Pull,
     /// The image is pushed to the registry.
     Push,
+    /// Provenance is attached to the pushed image, and it is signed.
+    Attest,
     /// Tags are set on an existing image.
     Tag,
     /// The Job of a fleet that runs the following steps is started.
@@ -95,7 +97,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    const KNOWN: [Self; 15] = [
+    const KNOWN: [Self; 16] = [
         Self::Sync,
         Self::Export,
         Self::Fetch,
@@ -108,6 +110,7 @@ impl Phase {
         Self::Verify,
         Self::Pull,
         Self::Push,
+        Self::Attest,
         Self::Tag,
         Self::Job,
         Self::Rollout,
@@ -115,7 +118,10 @@ impl Phase {
 
     /// Returns whether the steps of the phase take one of the jobs, unlike those that wait for a network.
     pub const fn takes_job(self) -> bool {
-        !matches!(self, Self::Sync | Self::Pull | Self::Push | Self::Tag)
+        !matches!(
+            self,
+            Self::Sync | Self::Pull | Self::Push | Self::Attest | Self::Tag
+        )
     }
 
     /// Returns the phase of the scripts, if it is one.
@@ -144,6 +150,7 @@ impl Phase {
             Self::Verify => "verify",
             Self::Pull => "pull",
             Self::Push => "push",
+            Self::Attest => "attest",
             Self::Tag => "tag",
             Self::Job => "job",
             Self::Rollout => "rollout",

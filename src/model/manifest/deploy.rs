@@ -58,6 +58,8 @@ pub struct ClusterEnvironment {
     pub namespace: String,
     /// The rollout timeout.
     pub timeout: Duration,
+    /// Whether only images that verify are deployed.
+    pub verify: bool,
 }
 
 /// A compose project that is started in the engine.
@@ -74,6 +76,8 @@ pub struct ComposeEnvironment {
     pub services: BTreeMap<ServiceName, Vec<String>>,
     /// How long containers may take to be ready.
     pub timeout: Duration,
+    /// Whether only images that verify are deployed.
+    pub verify: bool,
 }
 
 impl Environment {

@@ -36,6 +36,7 @@ mod sidecar;
 mod source;
 mod source_path;
 pub(crate) mod span;
+mod supply;
 mod template;
 #[cfg(test)]
 mod tests;
@@ -67,6 +68,7 @@ pub use self::sidecar::{ScriptPhase, Sidecar, SidecarImage, SidecarSettings};
 pub use self::source::{Git, ScmPlugin, Source};
 pub use self::source_path::SourcePath;
 pub(crate) use self::span::Span;
+pub use self::supply::{SigningKeys, Supply};
 pub use self::template::Template;
 
 use self::decode::ServiceSpans;
@@ -103,6 +105,8 @@ pub struct Manifest {
     pub clean: Clean,
     /// The fleets of the `fleet` section.
     pub fleets: Fleets,
+    /// What is attached to images, and how they are signed and verified.
+    pub supply: Supply,
     document: Arc<ManifestText>,
     spans: BTreeMap<ServiceName, ServiceSpans>,
 }
@@ -234,6 +238,7 @@ fn parse_partially(text: &str, file: &Path) -> Result<PartialManifest, ManifestE
         deploy: root.deploy,
         clean: root.clean,
         fleets: root.fleets,
+        supply: root.supply,
         document: Arc::clone(&document),
         spans,
     };

@@ -13,6 +13,7 @@ use super::script::{ScriptItem, Scripts};
 use super::sidecar::{Sidecar, SidecarSettings};
 use super::source::Source;
 use super::source_path::SourcePath;
+use super::supply::ServiceSupply;
 use super::template::Template;
 use crate::model::image::{ImageReference, ImageRepository};
 
@@ -36,6 +37,8 @@ pub struct Service {
     pub sidecars: BTreeMap<SidecarName, Sidecar>,
     /// How the container of the service's own image is started for `scripts.verify`.
     pub verify: SidecarSettings,
+    /// What is attached to its image.
+    pub supply: ServiceSupply,
     /// The services whose images must exist first: those in `needs` and in `${{ services.… }}` placeholders.
     pub needs: BTreeSet<ServiceName>,
 }

@@ -61,6 +61,58 @@ pub(super) struct ManifestSchema {
     /// Kubernetes clusters on which `xp build --fleet NAME` builds, by name: lowercase letters, digits, and `-` between them.
     #[schemars(extend("minProperties" = 1, "examples" = [{"ci": {"context": "ci-cluster", "namespace": "builds", "image": "registry.example.com/x-platform:1.0", "template": "k8s/builder-pod.yaml"}}], "propertyNames" = {"pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", "patternErrorMessage": "At most 40 lowercase letters and digits, and - between them"}))]
     fleet: Option<BTreeMap<String, FleetSchema>>,
+    /// What is attached to images, and how they are signed and verified.
+    supply: Option<SupplySchema>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct SupplySchema {
+    /// Attach SLSA provenance to every image that is pushed: the commits, builders, base images and needed images that it was built from.
+    #[schemars(extend("default" = false))]
+    provenance: Option<bool>,
+    /// The URI of the builder in the provenance, such as the address of the CI. Defaults to a name of xp.
+    #[schemars(example = &"https://ci.example.com/x-platform")]
+    builder: Option<String>,
+    /// Attach a bill of materials to every image that is pushed, in SPDX or CycloneDX.
+    sbom: Option<SbomSchema>,
+    /// Sign every image that is pushed, and its provenance, with `cosign`.
+    sign: Option<SignSchema>,
+    /// Use an existing image only if its signature and provenance verify; otherwise, build it again.
+    #[schemars(extend("default" = false))]
+    verify: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct SbomSchema {
+    /// The image of the plugin that makes the document. `builders/<name>` is built from the folder of that name; anything else is pulled if it is missing.
+    #[schemars(example = &"builders/sbom")]
+    plugin: Option<String>,
+    /// The settings of the plugin.
+    #[schemars(extend("examples" = [{"format": "cyclonedx-json"}]))]
+    with: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct SignSchema {
+    /// The private key: a file, relative to the manifest, or a URI that `cosign` accepts, such as `env://NAME`. COSIGN_PASSWORD is its password.
+    #[schemars(extend("examples" = ["cosign.key", "env://COSIGN_PRIVATE_KEY"]))]
+    key: Option<String>,
+    /// The public key that verifies signatures: a file, relative to the manifest, or a URI. Defaults to that of the private key, which then must be available.
+    #[schemars(example = &"cosign.pub")]
+    public_key: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceSupplySchema {
+    /// Attach SLSA provenance to the image. Defaults to `supply.provenance` of the manifest.
+    #[schemars(extend("examples" = [true]))]
+    provenance: Option<bool>,
+    /// Attach a bill of materials to the image. Defaults to `supply.sbom` of the manifest.
+    sbom: Option<SbomSchema>,
 }
 
 #[derive(JsonSchema)]
@@ -174,6 +226,9 @@ struct EnvironmentSchema {
     /// The compose services that run a service's image, by service, if neither image names nor service names match. An empty list ignores the service.
     #[schemars(extend("examples" = [{"NAME": ["web", "worker"]}]))]
     services: Option<BTreeMap<String, OneOrMore>>,
+    /// Deploy only images whose signature and provenance verify; see `supply`.
+    #[schemars(extend("default" = false))]
+    verify: Option<bool>,
     /// How long the rollout, or starting the containers, may take.
     #[schemars(extend("default" = "5m", "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
     timeout: Option<String>,
@@ -214,6 +269,8 @@ struct ServiceSchema {
     sidecars: Option<BTreeMap<String, SidecarSchema>>,
     /// How the container of the new image is started for `scripts.verify`.
     verify: Option<VerifySchema>,
+    /// What is attached to the image, if it differs from `supply` of the manifest.
+    supply: Option<ServiceSupplySchema>,
     /// Services whose images must exist first. `${{ services.… }}` implies it.
     #[schemars(extend("examples" = [["NAME"]]))]
     needs: Option<Vec<String>>,

@@ -250,6 +250,7 @@ fn publish(
     let tags = tags.collect();
     vec![
         Step::Push(Box::new(PushStep {
+            rejected: Vec::new(),
             image: image.clone(),
             replaces,
             identity: None,

@@ -145,6 +145,7 @@ impl Decided<'_> {
                 } else {
                     needed.retain(is_used);
                 }
+                needed.extend(self.draft.sbom_unit(candidate));
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
                 let build_dir =
                     BuildDir::of(candidate, &self.draft, &self.folders, layout, &mut steps);
@@ -172,12 +173,15 @@ impl Decided<'_> {
                 }
             }
             Decision::Push => {
+                needed.extend(self.draft.sbom_unit(candidate));
                 // The push compares the needed images with those in the registry, so they go first.
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
                 steps.push(self.push(candidate));
             }
             Decision::Skip | Decision::Tag => {}
         }
+        let supply = self.supply_steps(candidate, &steps);
+        steps.extend(supply);
         let (of_commit, moving): (Vec<Tag>, Vec<Tag>) = verdict
             .registry_tags
             .iter()
@@ -389,6 +393,7 @@ impl Decided<'_> {
             identity: recipe.map(|recipe| candidate.identity(&recipe)),
             inconsistent: comparison.and_then(|it| it.inconsistent.clone()),
             force: self.draft.options.force && candidate.selected,
+            rejected: self.inventory.rejected_of(candidate.image.repository()),
             concurrent: ConcurrentPush {
                 names: self.names(candidate).collect(),
                 wanted: self.wanted(candidate),
@@ -439,7 +444,7 @@ impl Decided<'_> {
     }
 
     /// Returns the images of the needed services.
-    fn needed_images(&self, candidate: &PlanCandidate<'_>) -> Vec<NeededImage> {
+    pub(super) fn needed_images(&self, candidate: &PlanCandidate<'_>) -> Vec<NeededImage> {
         let options = &self.draft.options;
         let needed = candidate.service.needs.iter().filter_map(|need| {
             let needed = self.draft.candidate(need)?;

@@ -350,6 +350,9 @@ impl<'a> PlanDraft<'a> {
         if inventory.incomplete.contains(&candidate.image) {
             reason.push_str("; the registry's image is incomplete");
         }
+        if let Some(why) = inventory.rejection(candidate.image.repository()) {
+            reason.push_str(&format!("; the registry's image does not verify: {why}"));
+        }
 
         let registry_tags: Vec<Tag> = match (registry, decision) {
             (Some(_), _) if !self.options.push || candidate.is_local => Vec::new(),
@@ -472,14 +475,16 @@ impl Choice {
 impl Decided<'_> {
     /// Returns the builder images that the builds use.
     pub fn builders(&self) -> BTreeSet<Unit> {
-        self.builders_of(|_| true)
+        let mut builders = self.builders_of(|_| true);
+        builders.extend(self.sbom_units());
+        builders
     }
 
     /// Returns those of the builder images that are used if all results can be read that the plan restores.
     pub(super) fn used_builders(&self) -> BTreeSet<Unit> {
         let builds = self.builds();
         let used = builds.flat_map(|candidate| self.used_units(candidate));
-        used.collect()
+        used.chain(self.sbom_units()).collect()
     }
 
     /// Returns the builder images that the build of a service uses, except for restored phases.
@@ -507,7 +512,8 @@ impl Decided<'_> {
     /// Returns the builder images from folders that must be queried in a registry. Builds of working copies are not
     /// pushed and need only those that the engine lacks.
     pub fn builder_images(&self) -> Vec<ImageReference> {
-        let for_commits = self.builders_of(|candidate| !candidate.is_local);
+        let mut for_commits = self.builders_of(|candidate| !candidate.is_local);
+        for_commits.extend(self.sbom_units());
         let units = self.builders();
         let folders = units
             .iter()

@@ -300,7 +300,9 @@ impl<'a> PlanDraft<'a> {
         let candidates = self.candidates.iter();
         let used = candidates.flat_map(|candidate| {
             let units = units(candidate.service, true).into_iter();
-            units.chain(plugin_unit(candidate))
+            units
+                .chain(plugin_unit(candidate))
+                .chain(self.sbom_unit(candidate))
         });
         let folders = used.filter_map(|unit| match unit {
             Unit::Builder(name) => Some(name),

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::model::image::{Digest, EngineImage, EngineImages, ImageReference, PublishedImage};
+use crate::model::image::{
+    Digest, EngineImage, EngineImages, ImageReference, ImageRepository, PublishedImage,
+};
 
 /// Whether a registry has an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Inventory {
     pub bases: BTreeMap<ImageReference, Presence>,
     /// References to images that are incomplete in their registry and therefore count as [`Presence::Absent`].
     pub incomplete: BTreeSet<ImageReference>,
+    /// Images in registries that do not verify, by digest, with the reason. They count as [`Presence::Absent`].
+    pub rejected: BTreeMap<ImageReference, String>,
     /// The queried images that the engine has.
     pub engine: EngineImages,
     /// The names in the engine of images that do not have their own name yet. [`Inventory::engine`] has them under
@@ -86,6 +90,42 @@ impl Inventory {
                 self.incomplete.insert(name.clone());
             }
         }
+    }
+
+    /// Records that an image in a registry, given by its digest, does not verify. It cannot be used, so it counts as
+    /// absent under all its names; and so does the engine's copy, which may have been pulled from there.
+    pub fn reject(&mut self, image: &ImageReference, why: String) {
+        let mut names = vec![image.clone()];
+        for (name, presence) in &mut self.registry {
+            let is_same = name.repository() == image.repository()
+                && matches!(presence, Presence::Present(digest) if Some(&*digest) == image.digest());
+            if is_same {
+                *presence = Presence::Absent;
+                names.push(name.clone());
+            }
+        }
+        for name in names {
+            if let Some(id) = self.in_engine(&name).map(|copy| copy.id.clone()) {
+                self.engine.retain(|_, copy| copy.id != id);
+            }
+        }
+        self.rejected.insert(image.clone(), why);
+    }
+
+    /// Returns the digests of images in a repository that do not verify.
+    pub fn rejected_of(&self, repository: &ImageRepository) -> Vec<Digest> {
+        let rejected = self.rejected.keys();
+        let rejected = rejected.filter(|image| image.repository() == repository);
+        rejected
+            .filter_map(|image| image.digest().cloned())
+            .collect()
+    }
+
+    /// Returns why an image in a repository does not verify.
+    pub fn rejection(&self, repository: &ImageRepository) -> Option<&str> {
+        let mut rejected = self.rejected.iter();
+        let found = rejected.find(|(image, _)| image.repository() == repository);
+        found.map(|(_, why)| why.as_str())
     }
 
     /// Returns what identifies the engine's image with that name on any machine: its digest in its registry; or else,

@@ -44,6 +44,7 @@ mod sidecars;
 mod staged;
 mod staged_step;
 mod step;
+mod supply;
 #[cfg(test)]
 mod tests;
 mod transfer_refusal;
@@ -82,6 +83,7 @@ pub use step::{
     BaseUse, ContainerStep, ExportStep, FetchStep, ImageStep, NeededImage, PlannedImage,
     PlannedSidecar, PluginCall, PluginStep, PushStep, ScriptStep, SidecarsStep, Step, SyncStep,
 };
+pub use supply::{ImageToVerify, ProvenanceStep, SbomStep, SignStep};
 pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};
 pub use wait::{Milestone, Occupied, UsableFrom, Wait};

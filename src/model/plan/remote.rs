@@ -34,7 +34,9 @@ impl UnitPlan {
     /// with earlier runs.
     pub fn replaces_identity(&self) -> bool {
         self.steps.iter().any(|step| match step {
-            Step::Push(step) => step.force || step.inconsistent.is_some(),
+            Step::Push(step) => {
+                step.force || step.inconsistent.is_some() || !step.rejected.is_empty()
+            }
             Step::Image(step) => step.fresh,
             _ => false,
         })

@@ -128,6 +128,9 @@ impl Step {
             | Self::NameImage { .. }
             | Self::EngineTag { .. }
             | Self::Push(_)
+            | Self::Sbom(_)
+            | Self::Provenance(_)
+            | Self::Sign(_)
             | Self::RegistryTag { .. }
             | Self::Await(_)
             | Self::Pull { .. } => {}
@@ -161,6 +164,9 @@ impl Step {
             | Self::NameImage { .. }
             | Self::EngineTag { .. }
             | Self::Push(_)
+            | Self::Sbom(_)
+            | Self::Provenance(_)
+            | Self::Sign(_)
             | Self::RegistryTag { .. }
             | Self::Await(_)
             | Self::Pull { .. } => {}

@@ -8,7 +8,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AwaitStep, ConcurrentPush, KeepStep, PlaceStep, RestoreStep, StageStep};
+use super::{
+    AwaitStep, ConcurrentPush, KeepStep, PlaceStep, ProvenanceStep, RestoreStep, SbomStep,
+    SignStep, StageStep,
+};
 use crate::base::seconds;
 use crate::model::event::Phase;
 use crate::model::image::{Digest, ImageReference, Tag};
@@ -61,6 +64,12 @@ pub enum Step {
     },
     /// Push an image from the engine.
     Push(Box<PushStep>),
+    /// Attach a bill of materials to the image that was pushed.
+    Sbom(Box<SbomStep>),
+    /// Attach provenance to the image that was pushed.
+    Provenance(Box<ProvenanceStep>),
+    /// Sign the image that was pushed.
+    Sign(SignStep),
     /// Give an image in a registry additional tags, without transferring layers. After a push, it is the image that
     /// was pushed, or the one that was used instead.
     RegistryTag {
@@ -364,6 +373,8 @@ pub struct PushStep {
     pub inconsistent: Option<Digest>,
     /// Whether to replace any image that the registry has for the identity tag: `--force`.
     pub force: bool,
+    /// The images in the registry that do not verify, and are never used instead.
+    pub rejected: Vec<Digest>,
     /// How to handle an image that another run has pushed in the meantime.
     pub concurrent: ConcurrentPush,
     /// The images of needed services that the image was built from.
@@ -430,6 +441,7 @@ impl Step {
                 Phase::Tag
             }
             Self::Push(_) => Phase::Push,
+            Self::Sbom(_) | Self::Provenance(_) | Self::Sign(_) => Phase::Attest,
             Self::Await(_) | Self::Pull { .. } => Phase::Pull,
         }
     }
@@ -529,6 +541,12 @@ impl Step {
             }
             Self::RegistryTag { tags, .. } => format!("{} in the registry", join(tags)),
             Self::Push(step) => step.image.to_string(),
+            Self::Sbom(step) => format!("attach a bill of materials of {}", step.call.plugin),
+            Self::Provenance(step) => match &step.keys {
+                Some(keys) => format!("attach provenance, signed with {}", keys.key),
+                None => "attach provenance".to_owned(),
+            },
+            Self::Sign(step) => format!("sign with {}", step.keys.key),
             Self::Await(step) => step.describe(),
             Self::Pull { image, .. } => image.to_string(),
         }

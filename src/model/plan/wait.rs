@@ -69,6 +69,8 @@ impl Step {
             Self::NameImage { .. }
             | Self::EngineTag { .. }
             | Self::RegistryTag { .. }
+            | Self::Provenance(_)
+            | Self::Sign(_)
             | Self::Await(_) => Occupied::Nothing,
             Self::Export(_)
             | Self::Fetch(_)
@@ -80,7 +82,8 @@ impl Step {
             | Self::Keep(_)
             | Self::Restore(_)
             | Self::Place(_)
-            | Self::Image(_) => Occupied::Job,
+            | Self::Image(_)
+            | Self::Sbom(_) => Occupied::Job,
         }
     }
 }
@@ -124,6 +127,7 @@ impl UnitPlan {
                 let is_final = container.is_some() && is_pushed;
                 (is_final.then_some(Milestone::Final), true)
             }
+            Step::Sbom(_) => (Some(Milestone::Final), false),
             step => {
                 let used = step.container().zip(image);
                 (

@@ -99,6 +99,7 @@ mod status;
 mod step_artifacts;
 mod step_failures;
 mod step_results;
+mod supply;
 mod terminal;
 mod test_reports;
 mod trains;
@@ -214,6 +215,7 @@ pub fn all() -> Vec<Case> {
         step_artifacts::CASES,
         step_failures::CASES,
         step_results::CASES,
+        supply::CASES,
         terminal::CASES,
         test_reports::CASES,
         trains::CASES,

@@ -1,6 +1,7 @@
 //! Commits: ancestry, logs, and the files of a revision.
 
 pub mod ancestry;
+pub mod file_commit;
 pub mod folder_export;
 pub mod input_files;
 pub mod last_touched;

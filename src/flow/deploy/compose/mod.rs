@@ -16,6 +16,7 @@ use crate::base::error::Failure;
 use crate::base::files;
 use crate::flow::request::{DeployImages, DeployMode, DeployRequest};
 use crate::flow::session::Session;
+use crate::flow::verify;
 use crate::model::deploy::{
     ComposeChanges, ComposeMatches, DeployState, Deployment, ImageNames, LaunchImage, Record,
     override_file,
@@ -174,6 +175,16 @@ impl ComposeTask<'_> {
             }
         };
         let environment = &self.request.environment.name;
+        if self.request.environment.verify {
+            let mut set = images.set.clone();
+            for name in images.ids.keys() {
+                // It is only in the engine, where nothing is signed.
+                if let Some(entry) = set.services.get_mut(name) {
+                    entry.digest = None;
+                }
+            }
+            verify::require(session, &set, environment).await?;
+        }
         let references = images.references();
         let text = self.override_text(&references);
         let file = session.layout.environment(environment).join("compose.yaml");

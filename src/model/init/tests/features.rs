@@ -30,6 +30,11 @@ const NOT_INFERRED: &[(&str, &str)] = &[
     ("scm.reference", "other tools name git repositories"),
     ("scm.secrets", "other tools name git repositories"),
     ("scm.network", "other tools name git repositories"),
+    (
+        "supply.provenance",
+        "other tools do not attach it to images of other repositories",
+    ),
+    ("supply.sbom", "other tools do not make it of an image"),
     ("timeout", "other tools limit single steps"),
 ];
 

@@ -59,6 +59,7 @@ impl<'n> ComposeFields<'n> {
         cx: &mut DecodeContext,
         name: &EnvironmentName,
         timeout: Duration,
+        verify: bool,
     ) -> Option<ComposeEnvironment> {
         let files = self.compose.and_then(|value| files(cx, &value));
         let project = match self.project {
@@ -82,6 +83,7 @@ impl<'n> ComposeFields<'n> {
             profiles: profiles.unwrap_or_default(),
             services,
             timeout,
+            verify,
         })
     }
 }

@@ -167,6 +167,9 @@ fn environment(
         .map_or(Some(DEFAULT_ROLLOUT), |value| {
             value.parse_with(cx, quantity::duration)
         });
+    let verify = fields
+        .take("verify")
+        .map_or(Some(false), |value| value.boolean(cx));
     fields.finish(cx);
     if compose.is_used() {
         for (key, other) in [
@@ -181,7 +184,7 @@ fn environment(
                 ));
             }
         }
-        let environment = compose.environment(cx, name, timeout?);
+        let environment = compose.environment(cx, name, timeout?, verify?);
         return environment.map(Environment::Compose);
     }
     compose.report_unused(cx, name);
@@ -216,5 +219,6 @@ fn environment(
         context: context?.parse_with(cx, cluster::context)?,
         namespace: namespace?.parse_with(cx, cluster::namespace)?,
         timeout: timeout?,
+        verify: verify?,
     }))
 }

@@ -16,6 +16,7 @@ mod secrets;
 mod service;
 mod setting;
 mod sidecar;
+mod supply;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use super::fleet::Fleets;
 use super::name::ServiceName;
 use super::node::{Node, NodeEntry, NodeKind};
 use super::span::Span;
+use super::supply::Supply;
 use super::template::is_variable;
 use crate::model::image::RegistryPrefix;
 
@@ -47,6 +49,7 @@ pub(super) struct Root {
     pub deploy: Option<Deploy>,
     pub clean: Clean,
     pub fleets: Fleets,
+    pub supply: Supply,
 }
 
 /// Decodes a manifest's tree, and reports problems to the context.
@@ -59,6 +62,7 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
         deploy: None,
         clean: Clean::default(),
         fleets: Fleets::new(),
+        supply: Supply::default(),
     };
     let NodeKind::Mapping(entries) = &node.kind else {
         let message = format!(
@@ -112,6 +116,10 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
     if let Some(value) = fields.take("fleet") {
         root.fleets = fleet::fleets(cx, &value);
     }
+    root.supply = fields
+        .take("supply")
+        .and_then(|value| supply::supply(cx, &value))
+        .unwrap_or_default();
     fields.finish(cx);
     root
 }

@@ -20,6 +20,7 @@ use super::quantity;
 use super::scm::scm;
 use super::script::{ScriptContext, scripts};
 use super::sidecar::{check_network, sidecars, verify};
+use super::supply::service_supply;
 use crate::base::suggest;
 use crate::model::image::RegistryPrefix;
 use crate::model::source::{ExcludePattern, GitReference, GitUrl};
@@ -146,6 +147,9 @@ fn decode(
         .map(|value| sidecars(cx, name, value))
         .unwrap_or_default();
     let verify = fields.take("verify").map(|value| verify(cx, &value));
+    let supply = fields
+        .take("supply")
+        .and_then(|value| service_supply(cx, &value));
     let beside = if scripts.verify.is_empty() {
         sidecars_value
             .as_ref()
@@ -264,6 +268,7 @@ fn decode(
             scripts,
             sidecars: sidecars.sidecars,
             verify,
+            supply: supply.unwrap_or_default(),
             needs: needs.into_keys().collect(),
         },
     })

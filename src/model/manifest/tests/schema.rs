@@ -40,7 +40,8 @@ version: 1
 builders: {}
 deploy: {git: {}}
 clean: {keep: {}, cache: {}}
-services: {a: {git: {}, scm: {}, docker: {}, dockerBuilder: {}, scripts: {prepare: {}, build: {}, test: {}, verify: {}}, verify: {}}}
+supply: {sign: {}, sbom: {}}
+services: {a: {git: {}, scm: {}, docker: {}, dockerBuilder: {}, scripts: {prepare: {}, build: {}, test: {}, verify: {}}, verify: {}, supply: {sbom: {}}}}
 ";
     let node = yaml::read(text, "manifest", &mut Vec::new()).unwrap();
     let mut context = DecodeContext::new(text, Vec::new());
@@ -102,7 +103,7 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
                 };
             }
             let is_of_root = [
-                "version", "registry", "cacheDir", "builders", "deploy", "clean", "fleet",
+                "version", "registry", "cacheDir", "builders", "deploy", "clean", "fleet", "supply",
             ]
             .iter()
             .any(|key| path.starts_with(key));
@@ -115,6 +116,12 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
                 slot = &mut slot[key];
             }
             *slot = value.clone();
+            if path == "supply.sign.publicKey" {
+                manifest["supply"]["sign"]["key"] = json!("cosign.key");
+            }
+            if path == "supply.sbom.with" {
+                manifest["supply"]["sbom"]["plugin"] = json!("builders/sbom");
+            }
             if path.ends_with(".outputs") || path.ends_with(".inputs") {
                 let phase = path.split('.').nth(1).unwrap();
                 let phase = &mut manifest["services"]["a"]["scripts"][phase];

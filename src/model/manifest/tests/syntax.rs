@@ -128,7 +128,7 @@ fn versions() {
         version("2"),
         ["1:10 the manifest has format version 2, but this xp supports 1 (upgrade xp)"]
     );
-    let unknown = "2:1 unknown key `new` (known keys: `version`, `registry`, `cacheDir`, `builders`, `defaults`, `services`, `deploy`, `clean`, `fleet`)";
+    let unknown = "2:1 unknown key `new` (known keys: `version`, `registry`, `cacheDir`, `builders`, `defaults`, `services`, `deploy`, `clean`, `fleet`, `supply`)";
     assert_eq!(version("1"), [unknown]);
     assert_eq!(
         version("1.0"),
@@ -171,7 +171,7 @@ fn unknown_keys() {
         "docker_builder: {}\nenvironment: {}",
         &[
             "4:5 unknown key `docker_builder` (did you mean `dockerBuilder`?)",
-            "5:5 unknown key `environment` (known keys: `dir`, `git`, `scm`, `dockerBuilder`, `timeout`, `docker`, `scripts`, `sidecars`, `verify`, `needs`)",
+            "5:5 unknown key `environment` (known keys: `dir`, `git`, `scm`, `dockerBuilder`, `timeout`, `docker`, `scripts`, `sidecars`, `verify`, `supply`, `needs`)",
         ],
     );
     refuses(

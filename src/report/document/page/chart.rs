@@ -33,7 +33,7 @@ const LEGEND: &[(&str, &str)] = &[
     ("test", "test"),
     ("image", "image"),
     ("sidecars", "sidecars, verify"),
-    ("push", "pull, push, tag"),
+    ("push", "pull, push, attest, tag"),
 ];
 
 /// Returns whether any work was done.

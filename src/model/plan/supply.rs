@@ -1,0 +1,222 @@
+//! The steps that describe and sign an image that was pushed.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::decide::Decided;
+use super::draft::PlanCandidate;
+use super::scripts::unit_of;
+use super::{
+    Decision, Inventory, NeededImage, PlanDraft, PlannedImage, PluginCall, Presence, Step,
+    builder_image,
+};
+use crate::model::event::Unit;
+use crate::model::image::{Digest, ImageReference, ImageRepository};
+use crate::model::manifest::{ServiceName, SigningKeys};
+use crate::model::source::SourceRemote;
+use crate::model::supply::{Expected, ResourceDescriptor, source_uri};
+
+/// See [`Step::Provenance`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProvenanceStep {
+    pub service: ServiceName,
+    /// The image, tagged with its commit.
+    pub image: ImageReference,
+    /// The repository and commit.
+    pub source: ResourceDescriptor,
+    /// The full name of the reference.
+    pub reference: Option<String>,
+    /// The service's folder in a shared repository.
+    pub path: Option<String>,
+    /// The images that the build uses, with their purposes.
+    pub used: Vec<(String, ImageReference)>,
+    /// The images of needed services.
+    pub needs: Vec<NeededImage>,
+    /// Whether this run builds the image.
+    pub is_built: bool,
+    /// The keys that sign it; `None` if it is not signed.
+    pub keys: Option<SigningKeys>,
+}
+
+/// See [`Step::Sbom`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SbomStep {
+    /// The image, tagged with its commit.
+    pub image: ImageReference,
+    pub call: PluginCall,
+}
+
+/// See [`Step::Sign`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignStep {
+    /// The image, tagged with its commit.
+    pub image: ImageReference,
+    pub keys: SigningKeys,
+}
+
+/// An image to verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageToVerify {
+    pub service: ServiceName,
+    pub repository: ImageRepository,
+    /// `None` if there is none in a registry.
+    pub digest: Option<Digest>,
+    /// What it must have been built from.
+    pub expected: Expected,
+    /// Whether it must have provenance.
+    pub has_provenance: bool,
+}
+
+impl PlanDraft<'_> {
+    /// Returns the images in registries that a plan could use, to be verified before.
+    pub fn images_to_verify(&self, inventory: &Inventory) -> Vec<ImageToVerify> {
+        let mut images: Vec<ImageToVerify> = Vec::new();
+        for candidate in self.candidates.iter().filter(|it| !it.is_local) {
+            let (service, repository) = (candidate.service, candidate.image.repository());
+            let wanted = candidate.registry_image();
+            for (name, presence) in &inventory.registry {
+                let Presence::Present(digest) = presence else {
+                    continue;
+                };
+                let commit = name.tag().and_then(|tag| tag.named_commit());
+                let is_own = name.repository() == repository
+                    && (*name == wanted || commit == Some(candidate.source.commit));
+                let is_known = images.iter().any(|image| {
+                    image.repository == *repository && image.digest.as_ref() == Some(digest)
+                });
+                if is_own && !is_known {
+                    images.push(ImageToVerify {
+                        service: service.name.clone(),
+                        repository: repository.clone(),
+                        digest: Some(digest.clone()),
+                        expected: Expected {
+                            commit: candidate.source.commit,
+                            source: source_uri(&service.source.remote(), None),
+                        },
+                        has_provenance: self.manifest.has_provenance(service),
+                    });
+                }
+            }
+        }
+        images
+    }
+}
+
+impl Decided<'_> {
+    /// Returns the steps after the push of an image.
+    pub(super) fn supply_steps(&self, candidate: &PlanCandidate<'_>, before: &[Step]) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if !matches!(before.last(), Some(Step::Push(_))) {
+            return steps;
+        }
+        let (service, supply) = (candidate.service, &self.draft.manifest.supply);
+        let manifest = self.draft.manifest;
+        let sbom = manifest.sbom(service).and_then(|plugin| {
+            Some(SbomStep {
+                image: candidate.image.clone(),
+                call: PluginCall {
+                    plugin: plugin.image.clone(),
+                    image: builder_image(&plugin.image, &self.folders)?,
+                    location: manifest.location_of_sbom(plugin),
+                    // The document is about the image, and nothing else.
+                    network: Some("none".to_owned()),
+                    with: plugin.with.to_sorted_map(),
+                    secrets: BTreeMap::new(),
+                },
+            })
+        });
+        steps.extend(sbom.map(|step| Step::Sbom(Box::new(step))));
+        if manifest.has_provenance(service) {
+            let source = candidate.source;
+            steps.push(Step::Provenance(Box::new(ProvenanceStep {
+                service: service.name.clone(),
+                image: candidate.image.clone(),
+                source: described(candidate),
+                reference: source.build_reference().name.clone(),
+                path: service.source.path().cloned(),
+                used: used_images(before),
+                needs: self.needed_images(candidate),
+                is_built: before.iter().any(|step| matches!(step, Step::Image(_))),
+                keys: supply.sign.clone(),
+            })));
+        }
+        steps.extend(supply.sign.clone().map(|keys| {
+            Step::Sign(SignStep {
+                image: candidate.image.clone(),
+                keys,
+            })
+        }));
+        steps
+    }
+}
+
+impl PlanDraft<'_> {
+    /// Returns the image of the plugin that makes the bill of materials of a service's image, if that may be pushed.
+    pub(super) fn sbom_unit(&self, candidate: &PlanCandidate<'_>) -> Option<Unit> {
+        let has_registry = candidate.image.repository().registry().is_some();
+        let is_pushed = has_registry && self.options.push && !candidate.is_local;
+        let plugin = self.manifest.sbom(candidate.service);
+        plugin.filter(|_| is_pushed).map(|it| unit_of(&it.image))
+    }
+}
+
+impl Decided<'_> {
+    /// Returns the images of the plugins that make bills of materials of the images that are pushed.
+    pub(super) fn sbom_units(&self) -> impl Iterator<Item = Unit> {
+        let pushed = self.draft.candidates.iter().filter(|candidate| {
+            let verdict = self.verdicts.get(&candidate.service.name);
+            verdict.is_some_and(|it| matches!(it.decision, Decision::Build | Decision::Push))
+        });
+        pushed.filter_map(|candidate| self.draft.sbom_unit(candidate))
+    }
+}
+
+/// Describes the repository and commit of a service.
+fn described(candidate: &PlanCandidate<'_>) -> ResourceDescriptor {
+    let source = candidate.source;
+    let remote = candidate.service.source.remote();
+    let algorithm = match remote {
+        SourceRemote::Git(_) => "gitCommit",
+        SourceRemote::Plugin(_) => "scmCommit",
+    };
+    let reference = source.build_reference().name.as_deref();
+    ResourceDescriptor {
+        name: Some("source".to_owned()),
+        uri: Some(source_uri(&remote, reference)),
+        digest: BTreeMap::from([(algorithm.to_owned(), source.commit.to_string())]),
+        ..ResourceDescriptor::default()
+    }
+}
+
+/// Returns the images that steps run in or beside, with their purposes, each once.
+fn used_images(steps: &[Step]) -> Vec<(String, ImageReference)> {
+    let mut used: Vec<(String, ImageReference)> = Vec::new();
+    let mut add = |purpose: String, image: &ImageReference| {
+        if !used.iter().any(|(_, known)| known == image) {
+            used.push((purpose, image.clone()));
+        }
+    };
+    for step in steps {
+        match step {
+            Step::Container(container) => add("builder".to_owned(), &container.image),
+            Step::Script(script) => {
+                if let Some(image) = &script.image {
+                    add("builder".to_owned(), image);
+                }
+            }
+            Step::Plugin(plugin) => add("plugin".to_owned(), &plugin.container.image),
+            Step::Fetch(fetch) => add("source plugin".to_owned(), &fetch.call.image),
+            Step::Sidecars(sidecars) => {
+                for sidecar in &sidecars.containers {
+                    if let PlannedImage::Named(image) = &sidecar.image {
+                        add(format!("sidecar {}", sidecar.name), image);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    used
+}
