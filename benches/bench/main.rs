@@ -39,6 +39,7 @@ const CASES: &[(&str, Run)] = &[
     ("watch", cases::watch::run),
     ("archive", cases::archive::run),
     ("steps", cases::steps::run),
+    ("items", cases::items::run),
 ];
 
 fn main() -> ExitCode {

@@ -91,11 +91,18 @@ pub fn with_last_cell_below(mut rows: Vec<Vec<String>>, terminal: Option<usize>)
     joined(&rows.collect::<Vec<_>>(), &below)
 }
 
-/// Wraps a text at spaces. A word that is longer than a line is not broken, so that it can be copied.
+/// Wraps a text at spaces. A word that is longer than a line is not broken, and neither is a command in backticks, so
+/// that it can be copied.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
-    for word in text.split(' ') {
+    let mut is_code = false;
+    let is_balanced = text.matches('`').count().is_multiple_of(2);
+    let words = text.split(|c: char| {
+        is_code ^= c == '`' && is_balanced;
+        c == ' ' && !is_code
+    });
+    for word in words {
         if !line.is_empty() && line.width() + 1 + word.width() > width {
             lines.push(std::mem::take(&mut line));
         } else if !line.is_empty() {

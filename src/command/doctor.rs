@@ -17,7 +17,7 @@ use crate::model::doctor::{DetailLevel, DoctorReport, ManifestFacts, ManifestPro
 use crate::model::event::{Event, Events};
 use crate::model::manifest;
 use crate::model::manifest::{Manifest, ManifestError};
-use crate::report::{Reporter, severity_painted};
+use crate::report::{Reporter, columns, severity_painted};
 
 /// The interval for updating the progress text.
 const TICK: Duration = Duration::from_millis(500);
@@ -190,8 +190,10 @@ fn print(settings: &Settings, args: &DoctorArgs, report: &DoctorReport) -> Resul
     let color = settings.report.color && std::io::stdout().is_terminal();
     match args.format {
         Format::Json => super::print_json(&report.document()),
-        Format::Text => super::print(&report.text(detail, &|word, severity| {
-            severity_painted(word, severity, color)
-        })),
+        Format::Text => super::print(&report.text(
+            detail,
+            &|word, severity| severity_painted(word, severity, color),
+            columns(std::io::stdout()),
+        )),
     }
 }

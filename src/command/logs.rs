@@ -70,12 +70,15 @@ struct MatchedLog {
 }
 
 impl LogQuery<'_> {
+    fn is_selected(&self, unit: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|name| matches(name, unit))
+    }
+
     /// Returns the existing logs of a run that match.
     fn logs(&self, run: &Run, record: &RunRecord) -> Vec<MatchedLog> {
-        let (names, wanted) = (&self.names, self.args.phase.as_deref());
+        let wanted = self.args.phase.as_deref();
         let logs = record.logs().into_iter().filter(|(unit, phase)| {
-            (names.is_empty() || names.iter().any(|pattern| matches(pattern, unit)))
-                && wanted.is_none_or(|wanted| wanted == *phase)
+            self.is_selected(unit) && wanted.is_none_or(|wanted| wanted == *phase)
         });
         let logs = logs.map(|(unit, phase)| MatchedLog {
             run: run.number,
@@ -128,7 +131,8 @@ impl LogQuery<'_> {
     fn unknown(&self, records: &[RunRecord], none: &str) -> Option<Failure> {
         let logs: Vec<(&str, &str)> = records.iter().flat_map(RunRecord::logs).collect();
         let units: BTreeSet<&str> = logs.iter().map(|(unit, _)| *unit).collect();
-        let phases: BTreeSet<&str> = logs.iter().map(|(_, phase)| *phase).collect();
+        let phases = logs.iter().filter(|(unit, _)| self.is_selected(unit));
+        let phases: BTreeSet<&str> = phases.map(|(_, phase)| *phase).collect();
         let services = self.session.manifest.services.keys();
         let services: BTreeSet<&str> = services.map(ServiceName::as_str).collect();
         let mut names = self.names.iter().map(String::as_str);
@@ -151,8 +155,12 @@ impl LogQuery<'_> {
             None => suggest::hint(wrong, "the phases", phases.iter().copied()),
         };
         let hint = hint.unwrap_or_else(|| "`xp logs --list` lists the runs".to_owned());
+        let of_unit = match (name, self.names.as_slice()) {
+            (None, [only]) => format!(" of `{only}`"),
+            _ => String::new(),
+        };
         Some(Failure::usage(format!(
-            "{none} log of `{wrong}`\nhint: {hint}"
+            "{none} log of `{wrong}`{of_unit}\nhint: {hint}"
         )))
     }
 

@@ -1,6 +1,28 @@
 //! Hints for Dockerfiles that the engine's builder does not support. Pure.
 
-use crate::model::dockerfile::Dockerfile;
+use std::collections::BTreeMap;
+
+use crate::model::dockerfile::{Dockerfile, line_of_image};
+
+/// Returns the line of the Dockerfile that names the image that a message is about.
+pub fn line_of_missing_image(
+    dockerfile: &str,
+    args: &BTreeMap<String, String>,
+    message: &str,
+) -> Option<usize> {
+    let message = message.to_lowercase();
+    let in_name = |c: char| c.is_alphanumeric() || "-_./:".contains(c);
+    // Not in a longer name: `a:1` is not in `/a:1` or `a:12`.
+    let exactly = |image: &str| {
+        let image = image.to_lowercase();
+        let mut words = message.split(|c| !in_name(c));
+        words.any(|word| word.trim_end_matches(':') == image)
+    };
+    line_of_image(dockerfile, args, exactly).or_else(|| {
+        let is_about = |image: &str| image.contains('/') && is_about(&message, image);
+        line_of_image(dockerfile, args, is_about)
+    })
+}
 
 /// Returns a hint about a failed build if the Dockerfile needs a newer builder, or a syntax image that cannot be
 /// fetched.
@@ -85,6 +107,24 @@ mod tests {
             let hint = dockerfile_hint("FROM x\nCOPY --link a /\n", message).unwrap();
             assert!(hint.contains("does not support `--link`"), "{hint}");
         }
+    }
+
+    #[test]
+    fn the_line_of_a_missing_image_is_found() {
+        let dockerfile = "ARG V=2\nFROM r:5000/a/base:1 AS one\nRUN x\nFROM r:5000/a/base:$V\nCOPY --from=other/tool /a /\n";
+        let line = |message| line_of_missing_image(dockerfile, &BTreeMap::new(), message);
+        assert_eq!(
+            line("failed to resolve r:5000/a/base:2: not found"),
+            Some(4)
+        );
+        assert_eq!(line("r:5000/a/base:1: not found"), Some(2));
+        assert_eq!(
+            line("pull access denied for other/tool, repository"),
+            Some(5)
+        );
+        assert_eq!(line("COPY failed: no source files"), None);
+        let short = line_of_missing_image("FROM a\n", &BTreeMap::new(), "\"/a\": not found");
+        assert_eq!(short, None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::ExecuteContext;
 use super::bases;
-use super::dockerfile_hint::dockerfile_hint;
+use super::dockerfile_hint::{dockerfile_hint, line_of_missing_image};
 use super::other_dockerfiles;
 use super::publish::credentials_of;
 use super::secrets;
@@ -147,8 +147,11 @@ pub async fn build(
                 let instruction = failed_instruction
                     .into_inner()
                     .unwrap_or_else(PoisonError::into_inner);
-                let instruction = instruction.and_then(|it| it.line(&dockerfile));
-                let instruction = instruction.map(|line| located(context, step, &file, line));
+                let line = match instruction {
+                    Some(instruction) => instruction.line(&dockerfile),
+                    None => line_of_missing_image(&dockerfile, &step.args, &error.to_string()),
+                };
+                let instruction = line.map(|line| located(context, step, &file, line));
                 let failed = StepError::from(error).redacted(&redactor).at(instruction);
                 return Err(match hint {
                     Some(hint) => failed.hint(hint),

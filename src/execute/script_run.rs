@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use futures_util::future::join_all;
+
 use super::ExecuteContext;
 use super::builder::{
     self, FoundReports, PreparedContainer, RunningBuilder, local_reports, prepare, remote_reports,
@@ -216,12 +218,9 @@ impl ScriptRun {
 
     /// Ends what could still write files, except the container that has them.
     pub async fn end_others(&mut self, context: &ExecuteContext) {
-        let kept = usize::from(self.files.is_none());
-        while self.builders.len() > kept {
-            if let Some(running) = self.builders.pop() {
-                running.end(context).await;
-            }
-        }
+        let kept = usize::from(self.files.is_none()).min(self.builders.len());
+        let others = self.builders.split_off(kept);
+        join_all(others.into_iter().map(|it| it.end(context))).await;
         if let Some(holder) = self.holder.take() {
             holder.end().await;
         }
@@ -268,11 +267,7 @@ impl ScriptRun {
     pub async fn end(mut self, context: &ExecuteContext) {
         self.end_others(context).await;
         let builders = std::mem::take(&mut self.builders);
-        let end_builders = async {
-            for running in builders.into_iter().rev() {
-                running.end(context).await;
-            }
-        };
+        let end_builders = join_all(builders.into_iter().map(|it| it.end(context)));
         let stop_sidecars = async {
             if let Some(sidecars) = &mut self.sidecars {
                 sidecars.stop(context).await;

@@ -37,7 +37,7 @@ pub fn alone(what: &str, folder: &str, archive: &str) {
 /// Measures it for 500 MB in 30,000 files.
 pub fn run(world: &World) -> Case {
     let files = world.size().of(200, 6000, 30_000);
-    let rounds = world.size().of(1, 3, 7);
+    let rounds = world.size().of(1, 3, 3);
     let folder = world.part("archive");
     let source = folder.join("source");
     let total = create(&source.join("out"), files);

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod changed;
 pub mod cold;
 pub mod context;
+pub mod items;
 pub mod local;
 pub mod nothing;
 pub mod planning;

@@ -7,6 +7,9 @@ use thiserror::Error;
 
 use crate::base::error::{Diagnostic, Exit};
 
+const INSTALL: &str = "install version 2.24 or later: the package `docker-compose` of Debian 13, \
+                       `docker-compose-v2` of Ubuntu, or `docker-compose-plugin` of Docker";
+
 /// `docker compose` failed.
 #[derive(Debug, Error)]
 pub enum ComposeError {
@@ -59,9 +62,12 @@ impl Diagnostic for ComposeError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::NotInstalled | Self::TooOld { .. } => vec![
-                "install version 2.24 or later: the package `docker-compose` of Debian 13, `docker-compose-v2` of Ubuntu, or `docker-compose-plugin` of Docker".to_owned(),
+            Self::NotInstalled => vec![
+                INSTALL.to_owned(),
+                "the image of the wrapper script does not include it: there, run `xp` itself"
+                    .to_owned(),
             ],
+            Self::TooOld { .. } => vec![INSTALL.to_owned()],
             Self::NotRun { .. } | Self::Invalid { .. } | Self::Failed { .. } => Vec::new(),
         }
     }

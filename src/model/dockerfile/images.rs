@@ -44,7 +44,19 @@ pub struct ImageUse {
 
 /// Returns the images that a build starts from or copies out of, except its own stages and `scratch`.
 pub fn image_uses(dockerfile: &str, args: &BTreeMap<String, String>) -> Vec<ImageUse> {
-    DockerfileImages::of(dockerfile, args).uses
+    let found = DockerfileImages::of(dockerfile, args).uses;
+    found.into_iter().map(|it| it.image_use).collect()
+}
+
+/// Returns the line of the first instruction that uses an image with this property.
+pub fn line_of_image(
+    dockerfile: &str,
+    args: &BTreeMap<String, String>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Option<usize> {
+    let found = DockerfileImages::of(dockerfile, args).uses;
+    let wanted = found.iter().find(|it| is_wanted(&it.image_use.image));
+    wanted.map(|it| it.line)
 }
 
 /// Returns the images that the target stage needs, directly or through other stages, except `scratch`.
@@ -66,9 +78,9 @@ pub fn external_images(
             open.extend(links.map(|(_, to)| *to));
         }
     }
-    let uses = images.uses.iter().zip(&images.users);
-    let used = uses.filter(|(_, stage)| reached.contains(stage));
-    used.filter_map(|(it, _)| it.image.parse().ok()).collect()
+    let used = images.uses.iter().filter(|it| reached.contains(&it.stage));
+    used.filter_map(|it| it.image_use.image.parse().ok())
+        .collect()
 }
 
 /// A stage of a Dockerfile.
@@ -79,6 +91,15 @@ struct Stage {
     base: String,
 }
 
+/// An image that a stage uses.
+struct StageImage {
+    image_use: ImageUse,
+    /// The number of the stage, from 0.
+    stage: usize,
+    /// The line of the instruction.
+    line: usize,
+}
+
 struct DockerfileImages<'a> {
     args: &'a BTreeMap<String, String>,
     /// The values of `ARG` before the first stage.
@@ -87,9 +108,7 @@ struct DockerfileImages<'a> {
     values: BTreeMap<String, String>,
     stages: Vec<Stage>,
     found: BTreeSet<Registry>,
-    uses: Vec<ImageUse>,
-    /// The stage of each of `uses`.
-    users: Vec<usize>,
+    uses: Vec<StageImage>,
     /// The stages that each stage uses.
     links: Vec<(usize, usize)>,
 }
@@ -103,7 +122,6 @@ impl<'a> DockerfileImages<'a> {
             stages: Vec::new(),
             found: BTreeSet::new(),
             uses: Vec::new(),
-            users: Vec::new(),
             links: Vec::new(),
         };
         for instruction in Dockerfile::parse(dockerfile).instructions {
@@ -128,7 +146,7 @@ impl<'a> DockerfileImages<'a> {
                 let Some(image) = words.next() else { return };
                 // Arguments of a stage are unknown to the next ones.
                 self.values.clone_from(&self.globals);
-                self.add(image, self.stages.len());
+                self.add(image, self.stages.len(), instruction.line);
                 let is_named = words
                     .next()
                     .is_some_and(|word| word.eq_ignore_ascii_case("as"));
@@ -142,10 +160,10 @@ impl<'a> DockerfileImages<'a> {
             "COPY" | "ADD" | "RUN" => {
                 let stage = self.stages.len().saturating_sub(1);
                 let images = instruction.flag("from");
-                images.for_each(|image| self.add(image, stage));
+                images.for_each(|image| self.add(image, stage, instruction.line));
                 for mount in instruction.flag("mount") {
                     let images = mount.split(',').filter_map(|it| it.strip_prefix("from="));
-                    images.for_each(|image| self.add(image, stage));
+                    images.for_each(|image| self.add(image, stage, instruction.line));
                 }
             }
             _ => {}
@@ -170,16 +188,21 @@ impl<'a> DockerfileImages<'a> {
     }
 
     /// Adds an image or another stage that a stage uses.
-    fn add(&mut self, word: &str, user: usize) {
+    fn add(&mut self, word: &str, stage: usize, line: usize) {
         let image = self.image(word);
         let earlier = self.stage_before(&image, self.stages.len());
-        self.links.extend(earlier.map(|earlier| (user, earlier)));
+        self.links.extend(earlier.map(|earlier| (stage, earlier)));
         let is_stage = earlier.is_some() || image == "scratch";
         if !is_stage && !image.is_empty() {
-            let image = image.clone();
-            let argument = sole_argument(&unquoted(word)).map(str::to_owned);
-            self.uses.push(ImageUse { image, argument });
-            self.users.push(user);
+            let image_use = ImageUse {
+                image: image.clone(),
+                argument: sole_argument(&unquoted(word)).map(str::to_owned),
+            };
+            self.uses.push(StageImage {
+                image_use,
+                stage,
+                line,
+            });
         }
         if let (false, Ok(image)) = (is_stage, image.parse::<ImageReference>()) {
             let registry = image.repository().registry().cloned();

@@ -10,7 +10,7 @@ mod name;
 mod words;
 
 pub use failed::FailedInstruction;
-pub use images::{ImageUse, base_image, external_images, image_uses, registries};
+pub use images::{ImageUse, base_image, external_images, image_uses, line_of_image, registries};
 pub use inputs::{DockerfileInputs, inputs};
 pub use labels::label;
 pub use name::{DockerfileName, file_name, is_dockerfile};

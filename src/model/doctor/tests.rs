@@ -553,7 +553,7 @@ const PLAIN: Paint<'static> = &|word, _| word.to_owned();
 #[test]
 fn passing_checks_take_one_line_per_subject() {
     assert_eq!(
-        report().text(DetailLevel::Problems, PLAIN),
+        report().text(DetailLevel::Problems, PLAIN, None),
         "ok       manifest                x-platform.yml, 1 service\n\
          error    registry r.example.com\n\
          \x20 error: r.example.com does not respond\n\
@@ -562,20 +562,42 @@ fn passing_checks_take_one_line_per_subject() {
          \n\
          1 error.\n"
     );
-    let errors = report().text(DetailLevel::Errors, PLAIN);
+    let errors = report().text(DetailLevel::Errors, PLAIN, None);
     assert!(errors.starts_with("error    registry"), "{errors}");
-    let all = report().text(DetailLevel::All, PLAIN);
+    let all = report().text(DetailLevel::All, PLAIN, None);
     assert!(all.contains("  ok: x-platform.yml is valid\n"), "{all}");
     let mut passing = report();
     passing.sections.truncate(1);
-    let text = passing.text(DetailLevel::Problems, PLAIN);
+    let text = passing.text(DetailLevel::Problems, PLAIN, None);
     assert!(
         text.ends_with("\nNo problems found; `-v` lists all checks.\n"),
         "{text}"
     );
     let marked = |word: &str, severity| format!("<{severity:?}>{word}");
-    let text = report().text(DetailLevel::Problems, &marked);
+    let text = report().text(DetailLevel::Problems, &marked, None);
     assert!(text.contains("<Some(Error)>error: r.ex"), "{text}");
+}
+
+#[test]
+fn long_lines_are_wrapped_at_words_and_commands_stay_whole() {
+    let mut report = report();
+    report.sections.remove(0);
+    let Some(finding) = report.sections[0].findings.first_mut() else {
+        panic!("no finding");
+    };
+    finding.fixes =
+        vec!["start it, or run `xp doctor --registry r.example.com --verbose`".to_owned()];
+    assert_eq!(
+        report.text(DetailLevel::Problems, PLAIN, Some(50)),
+        "error    registry r.example.com\n\
+         \x20 error: r.example.com does not respond\n\
+         \x20   cause: queried as the user `ann`, from\n\
+         \x20     /home/ann/.docker/config.json\n\
+         \x20   fix: start it, or run\n\
+         \x20     `xp doctor --registry r.example.com --verbose`\n\
+         \n\
+         1 error.\n"
+    );
 }
 
 #[test]
@@ -591,7 +613,7 @@ fn names_in_the_message_are_not_repeated() {
             sections: vec![section],
         };
         report
-            .text(DetailLevel::Problems, PLAIN)
+            .text(DetailLevel::Problems, PLAIN, None)
             .contains("concerns: ")
     };
     assert!(!shown("a cannot be resolved", &["a"]));

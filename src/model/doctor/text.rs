@@ -1,6 +1,13 @@
 //! The findings as text: one line for each subject, and details for problems.
 
 use super::{DoctorReport, Finding, Section, Severity, count_of, few, list};
+use crate::base::table::wrap;
+
+/// The indentation of continuation lines.
+const CONTINUATION: usize = 6;
+
+/// Narrower text is left to the terminal.
+const NARROWEST: usize = 24;
 
 /// Level of detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +24,8 @@ pub enum DetailLevel {
 pub type Paint<'a> = &'a dyn Fn(&str, Option<Severity>) -> String;
 
 impl DoctorReport {
-    /// Returns the findings as text.
-    pub fn text(&self, detail: DetailLevel, paint: Paint<'_>) -> String {
+    /// Returns the findings as text, wrapped for a terminal of this width, if any.
+    pub fn text(&self, detail: DetailLevel, paint: Paint<'_>, columns: Option<usize>) -> String {
         let mut text = String::new();
         let labels = self
             .sections
@@ -26,20 +33,19 @@ impl DoctorReport {
             .map(|section| section.subject.to_string());
         let labels: Vec<String> = labels.collect();
         let width = labels.iter().map(|label| label.chars().count()).max();
+        let width = width.unwrap_or(0);
+        let before_summary = MARK + 2 + width + 2;
         for (section, label) in self.sections.iter().zip(&labels) {
             if detail == DetailLevel::Errors && section.severity() < Severity::Error {
                 continue;
             }
             let mark = mark(section.severity(), paint);
-            let line = format!(
-                "{mark}  {label:<width$}  {}",
-                section.summary,
-                width = width.unwrap_or(0)
-            );
+            let summary = wrapped(&section.summary, before_summary, before_summary, columns);
+            let line = format!("{mark}  {label:<width$}  {summary}");
             text.push_str(line.trim_end());
             text.push('\n');
             for finding in section.shown(detail) {
-                text.push_str(&finding.text(paint));
+                text.push_str(&finding.text(paint, columns));
             }
         }
         if detail != DetailLevel::Errors {
@@ -78,21 +84,27 @@ impl Section {
 }
 
 impl Finding {
-    fn text(&self, paint: Paint<'_>) -> String {
-        let word = paint(self.severity.as_str(), Some(self.severity));
-        let mut text = format!("  {word}: {}\n", indented(&self.what));
+    fn text(&self, paint: Paint<'_>, columns: Option<usize>) -> String {
+        let mut text = String::new();
+        let mut add = |indent: usize, word: &str, painted: &str, what: &str| {
+            let before = indent + word.len() + 2;
+            let what = wrapped(what, before, CONTINUATION, columns);
+            text.push_str(&format!("{:indent$}{painted}: {what}\n", ""));
+        };
+        let severity = self.severity.as_str();
+        let painted = paint(severity, Some(self.severity));
+        add(2, severity, &painted, &self.what);
         for cause in &self.causes {
-            text.push_str(&format!("    cause: {}\n", indented(cause)));
+            add(4, "cause", "cause", cause);
         }
         // Passing checks and notes need no subject.
         let concerns = few(&self.concerns);
         let is_new = !concerns.is_empty() && !names(&self.what, &concerns);
         if self.severity >= Severity::Warning && is_new {
-            text.push_str(&format!("    concerns: {concerns}\n"));
+            add(4, "concerns", "concerns", &concerns);
         }
         for fix in &self.fixes {
-            let word = paint("fix", None);
-            text.push_str(&format!("    {word}: {}\n", indented(fix)));
+            add(4, "fix", &paint("fix", None), fix);
         }
         text
     }
@@ -108,10 +120,19 @@ fn names(text: &str, name: &str) -> bool {
     })
 }
 
-/// Indents the continuation lines of a text.
-fn indented(text: &str) -> String {
-    text.replace('\n', "\n      ")
+/// Wraps a text that starts at column `first`, with its other lines at column `next`.
+fn wrapped(text: &str, first: usize, next: usize, columns: Option<usize>) -> String {
+    let room = columns.and_then(|columns| columns.checked_sub(first.max(next)));
+    let lines = text.lines().flat_map(|line| match room {
+        Some(room) if room >= NARROWEST => wrap(line, room),
+        _ => vec![line.to_owned()],
+    });
+    let lines: Vec<String> = lines.collect();
+    lines.join(&format!("\n{:next$}", ""))
 }
+
+/// The width of a mark, that of `warning`.
+const MARK: usize = 7;
 
 /// Returns the label of a subject; notes count as ok.
 fn mark(severity: Severity, paint: Paint<'_>) -> String {
@@ -119,7 +140,6 @@ fn mark(severity: Severity, paint: Paint<'_>) -> String {
         Severity::Note => Severity::Ok,
         severity => severity,
     };
-    // Padded to the width of `warning`.
-    let word = format!("{:<7}", severity.as_str());
+    let word = format!("{:<MARK$}", severity.as_str());
     paint(&word, Some(severity))
 }

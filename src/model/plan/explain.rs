@@ -348,8 +348,18 @@ fn shown(value: &InputValue<'_>) -> String {
     }
 }
 
+/// Escapes a character that would change the line. Quotes and backslashes, of which settings have many, stay.
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let is_plain = matches!(c, '"' | '\'' | '\\');
+    let (plain, escaped) = match is_plain {
+        true => (Some(c), None),
+        false => (None, Some(c.escape_debug())),
+    };
+    plain.into_iter().chain(escaped.into_iter().flatten())
+}
+
 fn shortened(text: &str, longest: usize) -> String {
-    let mut characters = text.chars().flat_map(char::escape_debug);
+    let mut characters = text.chars().flat_map(escaped);
     let start: String = characters.by_ref().take(longest).collect();
     match characters.next() {
         Some(_) if longest > 20 => format!("{start}…"),

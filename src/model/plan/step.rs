@@ -537,21 +537,16 @@ impl Step {
 
 impl PluginStep {
     fn describe(&self) -> String {
-        let settings = self
-            .item
-            .with
-            .entries
-            .iter()
-            .map(|entry| entry.name.as_str());
+        let entries = self.item.with.entries.iter();
+        let settings = entries.map(|entry| entry.name.clone());
         let secrets = self.container.secrets.keys();
-        let lists = [("with", join(settings)), ("secrets", join(secrets))];
-        let lists = lists.iter().filter(|(_, names)| !names.is_empty());
-        let lists = lists.map(|(what, names)| format!(" {what} {names}"));
-        format!(
-            "plugin {}{}",
-            self.container.image,
-            lists.collect::<String>()
-        )
+        let secrets = secrets.map(|name| format!("secret {name}"));
+        let names = join(settings.chain(secrets));
+        let names = match names.as_str() {
+            "" => names,
+            _ => format!(" ({names})"),
+        };
+        format!("plugin {}{names}", self.container.image)
     }
 }
 

@@ -335,11 +335,8 @@ impl Validation<'_> {
     fn mapping(&mut self, schema: &Map<String, Value>, object: &Map<String, Value>, depth: usize) {
         self.length(schema, "Properties", object.len(), "key");
         let required = schema.get("required").and_then(names).unwrap_or_default();
-        let missing = required.into_iter().filter(|it| !object.contains_key(*it));
-        let missing: Vec<String> = missing.map(str::to_owned).collect();
-        if !missing.is_empty() {
-            self.reject(Rejection::Lacks(missing));
-        }
+        let mut missing = required;
+        missing.retain(|it| !object.contains_key(*it));
         let map_of = |key: &str| schema.get(key).and_then(Value::as_object);
         let (properties, patterns) = (map_of("properties"), map_of("patternProperties"));
         for (name, value) in object {
@@ -367,6 +364,10 @@ impl Validation<'_> {
                     let known = properties.into_iter().flat_map(Map::keys).cloned();
                     let known: BTreeSet<String> = known.collect();
                     let known = known.iter().map(String::as_str);
+                    // A misspelled setting is one problem, not two.
+                    if let Some(meant) = suggest::nearest(name, known.clone()) {
+                        missing.retain(|it| *it != meant);
+                    }
                     let hint = suggest::hint(name, "its settings", known);
                     self.path.push(name.clone());
                     self.reject(Rejection::Unknown(hint));
@@ -375,6 +376,10 @@ impl Validation<'_> {
                 Some(others) if schemas.is_empty() => self.at(name.clone(), others, value, depth),
                 _ => {}
             }
+        }
+        if !missing.is_empty() {
+            let missing = missing.into_iter().map(str::to_owned).collect();
+            self.reject(Rejection::Lacks(missing));
         }
     }
 

@@ -154,7 +154,6 @@ mod tests {
         assert_eq!(
             rejected(with, &label),
             [
-                "9:11 `scripts.build[0].with` lacks `url`",
                 "10:20 `scripts.build[0].with.depth` must be at least 1",
                 "11:19 `scripts.build[0].with.mode` must be one of `fast`, `slow` (did you mean `fast`?)",
                 "12:22 `scripts.build[0].with.version` must be a string, not a number (quote it: '1.10')",
@@ -162,6 +161,11 @@ mod tests {
                 "16:13 `scripts.build[0].with.ulr` is not a setting of this plugin (did you mean `url`?)",
                 "17:21 `scripts.build[0].with.either` has none of the allowed forms (it must be a boolean, not a list; or it must be `auto`)",
             ]
+        );
+        let with = "          with: {mode: fast, either: auto}";
+        assert_eq!(
+            rejected(with, &label),
+            ["9:11 `scripts.build[0].with` lacks `url`"]
         );
         // Without settings, the plugin itself is underlined.
         assert_eq!(

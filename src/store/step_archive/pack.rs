@@ -36,7 +36,9 @@ const SET_ID: u32 = 0o6000;
 /// runs as another user, or a link that leads out of `folder`.
 pub fn pack(folder: &Path, outputs: &[String], to: &mut File) -> Result<OutputsBlob, ArchiveError> {
     let outputs = Outputs::parse(outputs)?;
-    let archive = zstd::Encoder::new(Hashed::new(to), LEVEL).map_err(cannot_write)?;
+    let mut archive = zstd::Encoder::new(Hashed::new(to), LEVEL).map_err(cannot_write)?;
+    // Files are read while a thread compresses.
+    archive.multithread(1).map_err(cannot_write)?;
     let mut packer = Packer {
         folder,
         archive,

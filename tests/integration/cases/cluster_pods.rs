@@ -525,7 +525,7 @@ fn an_orphaned_pod_stays(t: &Context) {
 fn the_host_network_can_be_used(t: &Context) {
     let builds = Builds::new(t);
     let url = format!("http://{}/v2/", t.registry().host());
-    let text = job(t, "host", &format!("wget -q -O - {url}"));
+    let text = job(t, "host", &format!("timeout 20 wget -q -O - {url}"));
     let network = "restartPolicy: Never\n      hostNetwork: true";
     builds.create(&text.replace("restartPolicy: Never", network));
     builds.kubectl("wait --for=condition=complete job/host --timeout=60s");
@@ -546,19 +546,19 @@ fn simulated_pods_finish_without_containers(t: &Context) {
         exit_code: i64::from(pod["metadata"]["labels"]["job-name"] == "bad"),
         time: Duration::from_millis(300),
     });
-    let jobs: String = (0..50)
+    let jobs: String = (0..500)
         .map(|number| format!("{}---\n", job(t, &format!("unit-{number}"), "true")))
         .collect();
     builds.create(&jobs);
     builds.create(&job(t, "bad", "true"));
-    builds.kubectl("wait --for=condition=complete job/unit-0 job/unit-49 --timeout=60s");
+    builds.kubectl("wait --for=condition=complete job/unit-0 job/unit-499 --timeout=60s");
     builds.kubectl("wait --for=condition=failed job/bad --timeout=60s");
     wait_until("all Jobs", || {
         let jobs = builds.namespace.objects("jobs");
         jobs.iter()
             .filter(|job| job["status"]["succeeded"] == 1)
             .count()
-            == 50
+            == 500
     });
     assert_eq!(
         builds.kubectl("logs --follow job/unit-7").stdout,
@@ -566,5 +566,5 @@ fn simulated_pods_finish_without_containers(t: &Context) {
     );
     assert_eq!(builds.containers(), [Value::Null; 0]);
     let counts = builds.namespace.request_counts();
-    assert_eq!(counts["create jobs"], 51, "{counts:?}");
+    assert_eq!(counts["create jobs"], 501, "{counts:?}");
 }

@@ -54,6 +54,18 @@ pub fn image_of_xp(t: &Context) -> &'static str {
     })
 }
 
+/// Returns the name of the same image for pods. The nodes of a foreign cluster pull it from the registry.
+pub fn image_for_pods(t: &Context) -> String {
+    let image = image_of_xp(t);
+    if !t.uses_foreign_cluster() {
+        return image.to_owned();
+    }
+    let name = format!("{}/{image}", t.registry().host());
+    t.engine().tag(image, &name);
+    process::succeed(t.engine().client().args(["push", "--quiet", &name]));
+    name
+}
+
 /// Returns xp in a container, with the engine's socket, the repositories and these mounts.
 fn contained<const N: usize>(
     t: &Context,

@@ -106,7 +106,8 @@ fn an_unreachable_base_registry_is_an_error(t: &Context) {
                 .env("XP_RETRIES", "0")
                 .failure(3)
                 .stderr_contains("error: app: image: ")
-                .stderr_contains(host);
+                .stderr_contains(host)
+                .stderr_contains("Dockerfile:1)");
         }
     }
     // Failures of a Dockerfile's own instructions are the service's.

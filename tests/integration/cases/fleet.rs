@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::contained::image_of_xp;
+use super::contained::image_for_pods;
 use super::small;
 use crate::case::Case;
 use crate::context::Context;
@@ -45,7 +45,7 @@ impl<'t> FleetPlatform<'t> {
     pub fn new(t: &'t Context) -> Self {
         t.kubeconfig(&[("ci-cluster", Access::Full), ("other", Access::Nowhere)]);
         let namespace = t.namespace("builds");
-        namespace.run_pods_on_host_network(t.engine());
+        namespace.run_pods(t.engine());
         let base = t.git_repo("base");
         let dockerfile = format!("FROM {}\nCOPY made /made\n", t.engine().busybox());
         base.commit(&[("Dockerfile", &dockerfile)], "Start");
@@ -70,7 +70,7 @@ impl<'t> FleetPlatform<'t> {
         self.t.write(
             "k8s/pod.yaml",
             &format!(
-                "kind: Pod\nspec:\n  containers:\n    - name: xp\n      imagePullPolicy: IfNotPresent\n      \
+                "kind: Pod\nspec:\n  # The servers of the tests listen on this machine only.\n  hostNetwork: true\n  containers:\n    - name: xp\n      imagePullPolicy: IfNotPresent\n      \
                  volumeMounts: [{{name: engine, mountPath: /var/run/docker.sock}}]\n{container}  volumes:\n    \
                  - {{name: engine, hostPath: {{path: '{socket}'}}}}\n"
             ),
@@ -94,7 +94,7 @@ impl<'t> FleetPlatform<'t> {
 
     /// Writes the manifest with these services.
     pub fn set_services(&self, services: &str) {
-        let image = image_of_xp(self.t);
+        let image = image_for_pods(self.t);
         let fleet = format!(
             "fleet:\n  ci:\n    context: ci-cluster\n    namespace: {}\n    image: {image}\n    template: k8s/pod.yaml\n    jobs: 4\n",
             self.namespace.name()

@@ -43,11 +43,11 @@ fn tests_run_on_a_foreign_cluster(t: &Context) {
     cluster.run_all_pods(t.engine());
     let kubeconfig = cluster.kubeconfig(&[("other", Access::Nowhere), ("foreign", Access::Full)]);
     let filters = "deploy::a_rollback_goes_back,deploy::conflicting_fields,deploy::a_rollout_timeout,\
-                   deploy::a_rejection";
+                   deploy::a_rejection,fleet::a_platform_is_built";
     tests(t, &kubeconfig, "foreign", filters)
         .success()
         .stdout_contains("deploy::a_rollback_goes_back ")
-        .stdout_contains("2 passed; 0 failed; 2 ignored");
+        .stdout_contains("3 passed; 0 failed; 2 ignored");
     assert!(cluster.request_count() > 20);
     // Nothing is left behind.
     assert_eq!(cluster.namespaces(), [""; 0]);

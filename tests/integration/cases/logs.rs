@@ -142,6 +142,10 @@ fn a_missing_log_is_an_error_with_a_hint(t: &Context) {
         .failure(2)
         .stderr_contains("has a log of `tests`")
         .stderr_contains("the phases: `build`, `container`");
+    t.xp(["logs", "app", "--phase", "biuld"])
+        .failure(2)
+        .stderr_contains("has a log of `biuld` of `app`")
+        .stderr_contains("did you mean `build`?");
     t.xp(["logs", "--run", "7"])
         .failure(2)
         .stderr_contains("run 7 not found")

@@ -87,7 +87,8 @@ echo printed; echo to stderr >&2
     assert!(output.stderr.contains("app | to stderr\n"), "{output}");
     let log = String::from_utf8(app.log(1, "build")).expect("text");
     assert!(log.starts_with("$ plugin "), "{log}");
-    assert!(log.contains(" with url, max-size, list secrets "), "{log}");
+    let names = " (url, max-size, list, secret file, secret token)\n";
+    assert!(log.contains(names), "{log}");
     assert!(log.contains("printed\n"), "{log}");
     assert!(t.containers().is_empty());
 }

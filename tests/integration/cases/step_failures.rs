@@ -119,7 +119,7 @@ fn outputs_that_cannot_be_saved_are_used(t: &Context) {
 fn a_kill_while_saving_leaves_no_result(t: &Context) {
     let app = Staged::new(t);
     let phases = "      build:
-        run: ['mkdir made', 'dd if=/dev/urandom of=made/file bs=1M count=300']
+        run: ['mkdir made', 'dd if=/dev/urandom of=made/file bs=1M count=80']
         inputs: [package.json]
         outputs: [made]
 ";
@@ -138,7 +138,8 @@ fn a_kill_while_saving_leaves_no_result(t: &Context) {
         .stdout_contains("1 phase restored");
 }
 
-/// Random edits of a repository: the tree of each build equals that of a build without results.
+/// Random edits of a repository: the tree of each build equals that of a build without results, and files have the same
+/// order by time.
 fn builds_with_and_without_restored_results_are_equal(t: &Context) {
     let app = Staged::new(t);
     let phases = "      prepare:
@@ -146,11 +147,11 @@ fn builds_with_and_without_restored_results_are_equal(t: &Context) {
         inputs: [package.json, libs]
         outputs: [gen]
       build:
-        run: ['mkdir -p dist', 'cat gen/link src/* > dist/app', 'chmod 750 dist/app', 'cp -R gen dist/copy', 'touch gen/deep/changed', 'mkdir -m 700 dist/empty']
+        run: ['sleep 0.03; mkdir -p dist', 'cat gen/link src/* > dist/app', 'chmod 750 dist/app', 'cp -R gen dist/copy', 'touch gen/deep/changed', 'sleep 0.03; mkdir -m 700 dist/empty']
         inputs: [src, ':!src/*.md']
         outputs: [dist]
       test:
-        run: ['test ! -e gen/deep/changed', 'wc -c < dist/app > size']
+        run: ['test ! -e gen/deep/changed', 'sleep 0.03; wc -c < dist/app > size']
         inputs: ['*.txt']
         outputs: [size]
 ";
@@ -177,6 +178,18 @@ fn builds_with_and_without_restored_results_are_equal(t: &Context) {
             .output();
         String::from_utf8(output.expect("a list").stdout).expect("text")
     };
+    let by_time = || {
+        let names = ["dist/app", "dist/empty", "gen/deep/all", "other", "size"];
+        let time = |name: &&str| {
+            let path = t.dir().join(".xp/build/app").join(name);
+            let metadata = path.symlink_metadata();
+            metadata.and_then(|it| it.modified()).expect("a time")
+        };
+        let mut names = names.to_vec();
+        names.sort_by_key(time);
+        names
+    };
+    let order = ["other", "gen/deep/all", "dist/app", "dist/empty", "size"];
     for _ in 0..6 {
         let value = format!("{}\n", random.below(3));
         let name = random.pick(&names);
@@ -194,7 +207,9 @@ fn builds_with_and_without_restored_results_are_equal(t: &Context) {
         );
         t.xp(["build"]).success();
         let restored = tree();
+        assert_eq!(by_time(), order);
         t.xp(["build", "--force", "--no-restore"]).success();
         assert_eq!(restored, tree());
+        assert_eq!(by_time(), order);
     }
 }

@@ -21,6 +21,8 @@ pub const CASES: &[Case] = cases![
     plugins_and_other_images_have_results,
     results_are_restored_on_a_remote_engine,
     working_copies_use_results_of_unmodified_inputs,
+    make_has_nothing_to_do_after_a_restore,
+    a_phase_with_inputs_reaches_its_sidecars,
 ];
 
 /// Appends a line that differs each time it runs.
@@ -536,4 +538,111 @@ fn working_copies_use_results_of_unmodified_inputs(t: &Context) {
     app.repository.commit(&[("other", "2\n")], "Other");
     t.xp(["build"]).success();
     assert_eq!(app.read("out/dist/app"), "one\nmain\n");
+}
+
+fn make_has_nothing_to_do_after_a_restore(t: &Context) {
+    let debian = t.engine().debian(&["make"]);
+    let repository = t.git_repo("app");
+    // Chained targets: a wrong order of any two makes `make` run again.
+    let makefile = "dist/app: obj/a obj/b lib/all\n\tmkdir -p dist\n\tcat $^ > $@\n\
+                    obj/%: src/%\n\tmkdir -p obj\n\tcp $< $@\n\
+                    lib/all: vendor/x vendor/y\n\tmkdir -p lib\n\tcat $^ > $@\n";
+    let files = [
+        ("Dockerfile", "FROM scratch\nCOPY dist /\n"),
+        ("Makefile", makefile),
+        ("src/a", "a\n"),
+        ("src/b", "b\n"),
+        ("vendor/x", "x\n"),
+        ("vendor/y", "y\n"),
+        ("docs", "1\n"),
+    ];
+    repository.commit(&files, "Start");
+    let manifest = |tests: &str| {
+        let more = format!(
+            "    dockerBuilder: {{ image: '{debian}', network: none }}
+    scripts:
+      prepare: {{ run: [make lib/all], inputs: [Makefile, vendor], outputs: [lib] }}
+      build: {{ run: [make], inputs: [Makefile, src, vendor], outputs: [obj, dist] }}
+      test: ['{tests}']
+"
+        );
+        let service = small::service(t, "app", &repository.url_file(), "", &more);
+        small::manifest(t, t.registry().host(), &service);
+    };
+    manifest("make --question");
+    t.xp(["build"]).success();
+    repository.commit(&[("docs", "2\n")], "Docs");
+    t.xp(["build"])
+        .success()
+        .stdout_contains("2 phases restored");
+    // A fresh machine, where all files of the commit are new.
+    for folder in [".xp", "src"] {
+        fs::remove_dir_all(t.dir().join(folder)).expect("a folder");
+    }
+    repository.commit(&[("docs", "3\n")], "Docs");
+    t.xp(["build"])
+        .success()
+        .stdout_contains("2 phases restored");
+    // The opposite is noticed.
+    repository.commit(&[("docs", "4\n")], "Docs");
+    manifest("touch src/a && make --question");
+    t.xp(["build"])
+        .failure(1)
+        .stderr_contains("`touch src/a && make --question` exited with 1");
+}
+
+fn a_phase_with_inputs_reaches_its_sidecars(t: &Context) {
+    if t.engine().product().is_podman() {
+        return;
+    }
+    let busybox = t.engine().busybox();
+    let repository = t.git_repo("app");
+    repository.commit(
+        &[
+            ("Dockerfile", "FROM scratch\nCOPY . /src\n"),
+            ("check", "1\n"),
+            ("docs", "1\n"),
+        ],
+        "Start",
+    );
+    let manifest = |word: &str| {
+        let more = format!(
+            "    dockerBuilder: {{ image: '{busybox}' }}
+    sidecars:
+      db:
+        image: '{busybox}'
+        command: [sh, -c, 'echo serving; mkdir -p /w; echo {word} > /w/index.html; exec httpd -f -p 80 -h /w']
+        ready: wget -q -O - http://127.0.0.1/
+    scripts:
+      test: {{ run: ['wget -q -O - http://db/ | grep {word}'], inputs: [check] }}
+"
+        );
+        let service = small::service(t, "app", &repository.url_file(), "", &more);
+        small::manifest(t, "", &service);
+    };
+    manifest("one");
+    t.xp(["build"]).success();
+    let log = t.read(".xp/logs/1/app/test.log");
+    assert!(log.contains("\none\n"), "{log}");
+    repository.commit(&[("docs", "2\n")], "Docs");
+    t.xp(["build"])
+        .success()
+        .stdout_contains("1 phase restored");
+    let logs = |run: usize| {
+        let folder = fs::read_dir(t.dir().join(format!(".xp/logs/{run}/app"))).expect("logs");
+        let names = folder.flatten().map(|it| it.file_name());
+        let names: Vec<String> = names.map(|it| it.to_string_lossy().into_owned()).collect();
+        names.iter().any(|name| name.contains("db"))
+    };
+    assert!(logs(1) && !logs(2), "the sidecar is started only once");
+    // Another sidecar is another key.
+    manifest("two");
+    let why = t.xp(["why", "app"]).success().stdout;
+    assert!(why.contains("`test` runs: "), "{why}");
+    repository.commit(&[("docs", "3\n")], "Docs");
+    t.xp(["build"])
+        .success()
+        .does_not_contain("1 phase restored");
+    let log = t.read(".xp/logs/3/app/test.log");
+    assert!(log.contains("\ntwo\n"), "{log}");
 }

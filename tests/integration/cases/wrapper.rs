@@ -35,6 +35,7 @@ pub const CASES: &[Case] = cases![
     the_home_folder_is_the_callers,
     a_working_copy_is_built_in_place,
     sidecars_run_beside_the_scripts,
+    a_compose_environment_is_refused,
     missing_mounts_are_reported,
     a_missing_image_is_reported,
     the_image_is_built_from_its_sources,
@@ -393,6 +394,24 @@ fn sidecars_run_beside_the_scripts(t: &Context) {
     let app = App::new(t, &[], &keys);
     wrapper(t, ["build"]).success();
     assert!(app.is_built());
+}
+
+fn a_compose_environment_is_refused(t: &Context) {
+    let keys = "deploy: { environments: { dev: { compose: compose.yaml } } }";
+    let app = App::new(t, &[], "");
+    t.write(
+        "compose.yaml",
+        &format!("services: {{ app: {{ image: {} }} }}\n", app.image()),
+    );
+    t.write(
+        "x-platform.yml",
+        &format!("{}{keys}\n", t.read("x-platform.yml")),
+    );
+    wrapper(t, ["build"]).success();
+    wrapper(t, ["deploy", "dev", "--yes"])
+        .failure(3)
+        .stderr_contains("`docker compose` not found")
+        .stderr_contains("the image of the wrapper script does not include it");
 }
 
 fn missing_mounts_are_reported(t: &Context) {

@@ -38,6 +38,8 @@ pub struct Siege<'t> {
 pub struct Outcome {
     /// The images by name, with a marker for identical ones.
     images: BTreeMap<String, PublishedImage>,
+    /// The tags of the results of phases.
+    step_results: Vec<String>,
     in_engine: Vec<String>,
     own_files: Vec<String>,
     working_copies: BTreeMap<String, Folder>,
@@ -195,8 +197,11 @@ impl<'t> Siege<'t> {
 
     fn outcome(&self) -> Outcome {
         let mut images = BTreeMap::new();
+        let mut step_results = Vec::new();
         for repository in self.platform.image_repositories() {
-            let tags = self.registry.tags(repository);
+            let tags = self.registry.tags(repository).into_iter();
+            let (results, tags): (Vec<_>, Vec<_>) = tags.partition(|it| it.starts_with("step-"));
+            step_results.extend(results);
             for tag in &tags {
                 let image = PublishedImage::of(&self.registry, repository, tag);
                 images.insert(format!("{repository}:{tag}"), image);
@@ -209,6 +214,7 @@ impl<'t> Siege<'t> {
         }
         Outcome {
             images,
+            step_results,
             in_engine: self.engine.images_with_prefix(self.gateway.host()),
             own_files: state::own_files(&self.t.dir().join(".xp")),
             working_copies: self.platform.updated_working_copies(self.t),
@@ -224,6 +230,7 @@ impl Outcome {
         for (name, image) in &self.images {
             assert_eq!(image, &expected.images[name], "{name}, {output}");
         }
+        assert_eq!(self.step_results, expected.step_results, "{output}");
         assert_eq!(self.in_engine, expected.in_engine, "{output}");
         let apart = |one: &Self, other: &Self| {
             let is_missing = |path: &&String| !other.own_files.contains(path);

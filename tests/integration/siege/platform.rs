@@ -91,10 +91,17 @@ impl Platform {
                 "#!/bin/sh\nfor i in 1 2 3 4; do echo $1 $i; sleep 0.05; done\n",
             )],
         );
+        let plugin = t.builder(
+            "mark",
+            &format!(
+                "FROM {busybox}\nENTRYPOINT [\"sh\", \"-c\", \"echo $XP_WITH_WORD > marked\"]\n"
+            ),
+            &[],
+        );
         t.manifest(&manifest(
             t,
             registry,
-            &builder,
+            (&builder, &plugin, busybox),
             [&base, &frontend, &backend, &mono, &modules],
         ));
 
@@ -107,7 +114,7 @@ impl Platform {
 
         let names = ["zbase", "zfrontend", "zbackend", "zone", "ztwo", "zmodules"];
         let mut image_repositories: Vec<String> = names.map(|name| t.image(name)).into();
-        image_repositories.push(format!("{}/{builder}", t.prefix()));
+        image_repositories.extend([&builder, &plugin].map(|name| format!("{}/{name}", t.prefix())));
         let user_files = REPOSITORIES.map(|name| (name, user_files(t, name)));
         Self {
             image_repositories,
@@ -179,7 +186,12 @@ fn create_user_changes(t: &Context, repositories: [&GitRepository; 3]) {
     succeed(Command::new("sync").arg("-f").arg(t.dir()));
 }
 
-fn manifest(t: &Context, registry: &str, builder: &str, remotes: [&GitRepository; 5]) -> String {
+fn manifest(
+    t: &Context,
+    registry: &str,
+    (builder, plugin, busybox): (&str, &str, &str),
+    remotes: [&GitRepository; 5],
+) -> String {
     let [base, frontend, backend, mono, modules] = remotes;
     let prefix = t.prefix();
     format!(
@@ -212,9 +224,18 @@ services:
   ztwo:
     dir: src/mono
     git: {{remote: '{}', path: services/ztwo}}
-    dockerBuilder: {{image: '{builder}', network: none}}
+    dockerBuilder: {{image: '{builder}'}}
     docker: {{image: ztwo}}
-    scripts: {{build: [tool made > made]}}
+    sidecars:
+      side: {{image: '{busybox}', command: [sleep, '1000'], ready: 'true', phases: [build, verify]}}
+    verify: {{command: [sleep, '1000']}}
+    scripts:
+      prepare: {{run: [tool prepared > prepared], inputs: [a], outputs: [prepared]}}
+      build:
+        - tool made > made
+        - {{run: ['tr a-z A-Z < made > upper'], image: '{busybox}'}}
+        - {{plugin: '{plugin}', with: {{word: marked}}}}
+      verify: ['cat made prepared marked > verified']
   zmodules:
     dir: src/zmodules
     git: {{remote: '{}', submodules: true}}

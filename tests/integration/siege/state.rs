@@ -148,7 +148,7 @@ pub fn own_files(folder: &Path) -> Vec<String> {
     });
     paths
         .filter(|path| !path.starts_with("logs/") && !path.contains("/objects/"))
-        // The names of packs and images depend on their contents, including timestamps.
-        .filter(|path| !path.starts_with("labels"))
+        // The names of packs, images and archives depend on their contents, including timestamps.
+        .filter(|path| !path.starts_with("labels") && !path.starts_with("steps/archives/"))
         .collect()
 }

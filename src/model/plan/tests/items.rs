@@ -61,7 +61,7 @@ fn each_image_has_one_container_and_each_plugin_its_own() {
             "build: go build in r.example.com/x/builders/go",
             "build: go vet in r.example.com/x/builders/go",
             "build: npm run dist",
-            "build: plugin r.example.com/x/builders/minify with level, files secrets token",
+            "build: plugin r.example.com/x/builders/minify (level, files, secret token)",
             "test: go test in r.example.com/x/builders/go",
             "test: npm test",
             "test: plugin x.example.com/lint:2",
