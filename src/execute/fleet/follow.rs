@@ -191,7 +191,7 @@ impl<'a> Follower<'a> {
         // A Job that was replaced is another one.
         let job = seen.jobs.iter().find(|it| it.uid == self.claim.uid);
         let pods = || seen.pods.iter().filter(|it| it.job == self.claim.uid);
-        let current = pods().find(|it| !it.is_deleted).or(pods().last());
+        let current = pods().find(|it| !it.is_deleted).or(pods().next_back());
         match (current, &self.pod) {
             (Some(pod), known) => {
                 if pod.is_over() && !pod_is_over(known) {
