@@ -133,6 +133,12 @@ pub enum Command {
     /// Copies the images of the current commits that `xp build` would accept, with their commit and identity tags.
     /// Branch tags are not moved.
     Copy(CopyArgs),
+    /// Remove images, tags and cached files that nothing needs
+    ///
+    /// Shows what would be removed, with a reason for each item. Kept is whatever locks, deploys, running containers and
+    /// branches use, and what is recent; see `clean` in the manifest. Without `--registry`, `--engine` or `--cache`, all of
+    /// them are cleaned. If a cluster, registry or remote does not respond, nothing is removed.
+    Clean(CleanArgs),
     /// Deploy images to a cluster or compose project
     ///
     /// xp wraps your overlay or compose file in one that pins the images by digest. A record in the cluster or engine

@@ -40,6 +40,7 @@ const CASES: &[(&str, Run)] = &[
     ("archive", cases::archive::run),
     ("steps", cases::steps::run),
     ("items", cases::items::run),
+    ("clean", cases::clean::run),
 ];
 
 fn main() -> ExitCode {

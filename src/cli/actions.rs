@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::shared::{ContainerArgs, Jobs, LockedArgs, OutputArgs, PlanArgs, References, Selection};
+use super::shared::{
+    ContainerArgs, Format, Jobs, LockedArgs, OutputArgs, PlanArgs, References, Selection,
+};
 use super::values::duration;
 use crate::model::image::RegistryPrefix;
 
@@ -173,6 +175,46 @@ pub struct CopyArgs {
     /// Output format
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Arguments of `xp clean`
+#[derive(Debug, Args)]
+pub struct CleanArgs {
+    /// Clean the registries
+    #[arg(long)]
+    pub registry: bool,
+    /// Clean the engine of this machine
+    #[arg(long)]
+    pub engine: bool,
+    /// Clean the cache folder of this machine
+    #[arg(long)]
+    pub cache: bool,
+    /// Remove what is shown
+    #[arg(long)]
+    pub delete: bool,
+    /// Remove nothing if there is more to remove than N items
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other)]
+    pub max_delete: Option<usize>,
+    /// Write the plan to this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "delete")]
+    pub save: Option<PathBuf>,
+    /// Remove exactly what a saved plan removes
+    ///
+    /// If one of its images is used by now, nothing is removed. What was removed since is skipped.
+    #[arg(
+        long = "use", value_name = "FILE", value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["registry", "engine", "cache", "delete", "save"]
+    )]
+    pub use_file: Option<PathBuf>,
+    /// Output format
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value = "text",
+        hide_possible_values = true
+    )]
+    pub format: Format,
 }
 
 /// Arguments of `xp deploy`

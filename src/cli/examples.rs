@@ -203,6 +203,26 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "xp clean",
+        &[
+            ("xp clean", "Show what can be removed, and why"),
+            ("xp clean -v", "Show what is kept, too"),
+            (
+                "xp clean --registry --delete --max-delete 200",
+                "Clean the registries, unless it would be a lot",
+            ),
+            (
+                "xp clean --engine --cache --delete",
+                "Free disk space on this machine",
+            ),
+            (
+                "xp clean --registry --save clean.json",
+                "Write the plan to a file, for review",
+            ),
+            ("xp clean --use clean.json", "Remove exactly what it lists"),
+        ],
+    ),
+    (
         "xp copy",
         &[
             (

@@ -59,9 +59,9 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &[
-            "clean", "prune", "gc", "cleanup", "purge", "rm", "rmi", "remove", "reset",
+            "prune", "gc", "cleanup", "purge", "rm", "rmi", "remove", "reset",
         ],
-        "nothing to clean: every build starts from a clean checkout, and `.xp` can be deleted when no xp is running",
+        "`xp clean` removes images, tags and cached files that nothing needs; every build starts from a clean checkout anyway",
     ),
     (
         &["cache", "du"],
@@ -454,7 +454,7 @@ mod tests {
             ("xp images", "xp status"),
             ("xp tag", "`xp build --tag TAG`"),
             ("xp login", "docker login"),
-            ("xp prune", "nothing to clean"),
+            ("xp prune", "`xp clean` removes"),
             ("xp du", "dockerBuilder.cache"),
             ("xp inspect", "xp why"),
             // docker compose
@@ -463,7 +463,7 @@ mod tests {
             ("xp config", "xp check"),
             ("xp ls", "xp status"),
             ("xp watch", "xp build --local"),
-            ("xp rm", "nothing to clean"),
+            ("xp rm", "`xp clean` removes"),
             ("xp build --no-deps", "xp plan SERVICE"),
             ("xp build --parallel 4", "`--jobs N`"),
             ("xp plan --parallel", "`xp build --jobs N`"),
@@ -473,7 +473,7 @@ mod tests {
             // werf
             ("xp converge", "xp deploy ENV"),
             ("xp dismiss", "kubectl delete"),
-            ("xp cleanup", "nothing to clean"),
+            ("xp cleanup", "`xp clean` removes"),
             ("xp bundle", "xp lock"),
             ("xp build --repo r", "`registry` in the manifest"),
             ("xp build --add-custom-tag x", "`--tag TAG`"),
@@ -499,12 +499,12 @@ mod tests {
             // Nx, Turborepo
             ("xp affected", "xp plan"),
             ("xp run-many", "`xp build`"),
-            ("xp reset", "nothing to clean"),
+            ("xp reset", "`xp clean` removes"),
             ("xp build --skip-nx-cache", "--no-cache"),
             ("xp build --affected", "xp plan"),
             ("xp plan --since main", "xp plan"),
             // git, west, repo, make
-            ("xp gc", "nothing to clean"),
+            ("xp gc", "`xp clean` removes"),
             ("xp cache", "dockerBuilder.cache"),
             ("xp list", "xp status"),
             ("xp forall", "xp sync"),

@@ -32,6 +32,8 @@ pub enum SchemaName {
     Doctor,
     /// The output of `xp check --format json`
     Check,
+    /// The output of `xp clean --format json`
+    Clean,
     /// One line of the output of `xp build --format json`
     Events,
     /// The file of `xp build --metadata-file`

@@ -3,6 +3,7 @@
 mod build;
 mod builder;
 mod check;
+mod clean;
 mod completions;
 mod container_task;
 mod copy;
@@ -117,6 +118,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             let output = args.output;
             with_summary(global, output, async |it| deploy::run(it, &args).await)
         }
+        Command::Clean(args) => in_session(global, async |it| clean::run(it, &args).await),
         Command::Plan(args) => in_session(global, async |it| plan::run(it, &args).await),
         Command::Why(args) => in_session(global, async |it| why::run(it, &args).await),
         Command::Status(args) => in_session(global, async |it| status::run(it, &args).await),

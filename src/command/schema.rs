@@ -4,7 +4,7 @@ use crate::base::error::Failure;
 use crate::cli::SchemaName;
 use crate::flow::platform_schema;
 use crate::host::settings::Settings;
-use crate::model::{check, doctor, fleet, manifest, metadata, record};
+use crate::model::{check, clean, doctor, fleet, manifest, metadata, record};
 
 /// Prints a JSON Schema that depends on no platform.
 pub fn run(of: SchemaName) -> Result<(), Failure> {
@@ -12,6 +12,7 @@ pub fn run(of: SchemaName) -> Result<(), Failure> {
         SchemaName::Manifest | SchemaName::Platform => manifest::schema(),
         SchemaName::Doctor => doctor::schema(),
         SchemaName::Check => check::schema(),
+        SchemaName::Clean => clean::schema(),
         SchemaName::Events => record::schema(),
         SchemaName::Plan => record::plan_schema(),
         SchemaName::Metadata => metadata::schema(),

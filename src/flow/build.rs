@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::diagnose;
 use super::failure::manifest_failure;
 use super::fleet;
 use super::metadata_file::MetadataFile;
@@ -86,6 +87,13 @@ pub async fn carry_out(
         if !missing.is_empty() {
             let error = session.manifest.missing_inputs(missing);
             return Err(manifest_failure(session, &error));
+        }
+        let folder = session.layout.root();
+        let space = diagnose::free_space(folder);
+        let name = folder.file_name().unwrap_or_default().to_string_lossy();
+        let what = format!("the file system of {name}");
+        if let Some(warning) = space.and_then(|space| space.nearly_full(&what)) {
+            session.events.emit(Event::warning(warning));
         }
         if let Some(fleet) = options.fleet
             && plan.work().any(|unit| unit.remote.is_some())

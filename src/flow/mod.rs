@@ -4,6 +4,7 @@ pub mod build;
 mod builder_folders;
 pub mod changes;
 pub mod check;
+pub mod clean;
 mod compose_program;
 pub mod copy;
 pub mod deploy;

@@ -135,6 +135,11 @@ impl Layout {
         self.root.join("steps")
     }
 
+    /// Returns the file with what `xp clean` must remember.
+    pub fn clean_state(&self) -> PathBuf {
+        self.root.join("clean.json")
+    }
+
     /// Returns the folder of all runs' logs.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")

@@ -1,6 +1,7 @@
 //! The domain: data and decisions. Pure: no client, no clock, no environment.
 
 pub mod check;
+pub mod clean;
 pub mod deploy;
 pub mod dockerfile;
 pub mod doctor;

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod changed;
+pub mod clean;
 pub mod cold;
 pub mod context;
 pub mod items;

@@ -50,6 +50,32 @@ impl Engine {
         Ok(newest.map(|(version, _, text)| EngineDocument { version, text }))
     }
 
+    /// Returns all documents whose names start with a prefix: name and text of the newest version.
+    ///
+    /// # Errors
+    ///
+    /// If the engine does not respond.
+    pub async fn documents(&self, prefix: &str) -> Result<Vec<(String, String)>, EngineError> {
+        let filters = HashMap::from([("label".to_owned(), vec![NAME.to_owned()])]);
+        let options = ListVolumesOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        let found = self.docker.list_volumes(Some(options)).await;
+        let found = found.map_err(|error| EngineError::new("list volumes", error))?;
+        let names = found.volumes.into_iter().flatten();
+        let names = names.filter_map(|mut volume| volume.labels.remove(NAME));
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
+        names.sort();
+        names.dedup();
+        let mut documents = Vec::new();
+        for name in names {
+            if let Some(document) = self.document(&name).await? {
+                documents.push((name, document.text));
+            }
+        }
+        Ok(documents)
+    }
+
     /// Writes the next version of a document. `read` is the version that it is based on; `writer` must be unique.
     ///
     /// # Errors

@@ -38,6 +38,7 @@ pub use crate::client::engine::container::source_files::SourceFilesError;
 pub use crate::client::engine::container::source_upload::{SentFiles, UploadItem};
 pub use crate::client::engine::container::spec::{Bind, ContainerSpec, HOME, MountSource};
 pub use crate::client::engine::transfer::images::TransferWatcher;
+pub use crate::client::engine::transfer::inventory::ListedImage;
 pub use crate::client::engine::transfer::lookup::ImageContent;
 pub use build::{BuildWatcher, ImageBuild};
 pub use document::DocumentWrite;

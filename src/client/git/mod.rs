@@ -30,6 +30,9 @@ pub use crate::client::git::fetch::clone::{CloneRequest, clone};
 pub use crate::client::git::fetch::update::{Depth, Fetch, Tags};
 pub use crate::client::git::history::folder_export::{checked_out, write_folder_at};
 pub use crate::client::git::history::last_touched::{LastTouch, PathsAt};
+pub use crate::client::git::history::reference_files::{
+    FileOrigin, FileSearch, reference_files, remotes_around,
+};
 pub use crate::client::git::history::revision::{RevisionError, file_at};
 pub use crate::client::git::history::tree_paths::PathKind;
 pub use crate::client::git::progress::{OperationContext, Progress, ProgressPhase};

@@ -10,6 +10,7 @@ mod process;
 mod proxy;
 mod stderr;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,9 @@ use process::{LineHandler, ProgramResult};
 
 /// The owner of the fields that xp applies.
 pub const FIELD_MANAGER: &str = "xp";
+
+/// The kinds of objects that name images.
+const KINDS_WITH_IMAGES: &str = "pods,deployments.apps,replicasets.apps,statefulsets.apps,daemonsets.apps,jobs.batch,cronjobs.batch";
 
 /// Where a program runs.
 #[derive(Clone, Copy)]
@@ -137,6 +141,26 @@ impl Kubectl<'_> {
         let finished = self.at(cluster, &arguments, None).await?;
         let list = parsed(&self.text_of(&format!("list {kind}"), finished)?)?;
         Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Returns the names of the images of all pods, and of what creates pods, including earlier revisions.
+    ///
+    /// # Errors
+    ///
+    /// The cluster does not respond, or refuses any part of it.
+    pub async fn images(&self, cluster: Cluster<'_>) -> Result<BTreeSet<String>, KubectlError> {
+        let arguments = ["get", KINDS_WITH_IMAGES, "--output=json"];
+        let finished = self.at(cluster, &arguments, None).await?;
+        let list = parsed(&self.text_of("list what runs", finished)?)?;
+        if !list["items"].is_array() {
+            return Err(KubectlError::Failed {
+                action: "list what runs".to_owned(),
+                lines: vec!["the answer has no list".to_owned()],
+            });
+        }
+        let mut images = BTreeSet::new();
+        images_in(&list, &mut images);
+        Ok(images)
     }
 
     /// Returns whether the user may do each of these; `None` if the cluster does not say.
@@ -389,6 +413,27 @@ fn with_cluster<'a>(cluster: Cluster<'a>, arguments: &[&'a str]) -> Vec<&'a str>
         cluster.namespace,
     ];
     [arguments, &place].concat()
+}
+
+/// Adds the names of images, wherever they are in objects: in the templates of pods, including volumes, and in their
+/// states.
+fn images_in(value: &Value, images: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| images_in(item, images)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text)
+                        if matches!(name.as_str(), "image" | "imageID" | "reference") =>
+                    {
+                        images.insert(text.clone());
+                    }
+                    value => images_in(value, images),
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn parsed(text: &str) -> Result<Value, KubectlError> {

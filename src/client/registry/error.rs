@@ -52,6 +52,14 @@ pub enum RegistryError {
         /// The registry's message.
         message: String,
     },
+    /// The registry does not delete images.
+    #[error("the registry {registry} does not delete images: {status}")]
+    DeletionDisabled {
+        /// The registry.
+        registry: Registry,
+        /// The status.
+        status: StatusCode,
+    },
     /// The token server of the registry fails.
     #[error("the token server {server} of the registry {registry} {what}")]
     TokenServer {
@@ -251,6 +259,10 @@ impl Diagnostic for RegistryError {
             {
                 PROTECTED_TAG.to_owned()
             }
+            Self::Denied { action, .. } if action.starts_with("delete ") => {
+                "log in as a user who may delete images, or with a token that includes this permission"
+                    .to_owned()
+            }
             Self::Denied { .. } => {
                 "request access to the repository, or log in as a user who has it".to_owned()
             }
@@ -287,6 +299,12 @@ impl Diagnostic for RegistryError {
             }
             Self::Status { status, .. } if status.is_server_error() => {
                 "the registry or a proxy in front of it is failing: check its log".to_owned()
+            }
+            Self::DeletionDisabled { .. } => {
+                return vec![
+                    "in the configuration of the registry, set `storage.delete.enabled: true`, or REGISTRY_STORAGE_DELETE_ENABLED=true for the container, and restart it".to_owned(),
+                    "a mirror does not delete: set `registry` to the registry itself".to_owned(),
+                ];
             }
             Self::NotAnImage { .. } => {
                 return vec![

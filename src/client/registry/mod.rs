@@ -10,6 +10,7 @@ mod auth;
 mod certificates;
 mod copy;
 mod credentials;
+mod delete;
 mod download;
 mod error;
 #[cfg(any(fuzzing, test))]
@@ -17,10 +18,14 @@ pub mod fuzzing;
 mod host;
 mod insecure;
 mod labels;
+mod page;
 mod push_check;
+mod referrers;
 mod resource;
 mod response;
 mod send;
+mod stored;
+mod tag_list;
 mod token;
 mod upload;
 
@@ -39,8 +44,10 @@ use tokio_util::task::TaskTracker;
 pub use artifact::NewArtifact;
 pub use copy::ImageCopier;
 pub use credentials::{CredentialSource, Credentials};
+pub use delete::TagDeletion;
 pub use error::RegistryError;
 pub use host::RegistryScheme;
+pub use stored::StoredManifest;
 
 use crate::client::http::Http;
 use crate::model::image::{Digest, ImageReference, ImageRepository, Registry, Tag};

@@ -9,7 +9,7 @@ use crate::model::image::{Digest, ImageReference, ImageRepository};
 pub(super) enum Access {
     Pull,
     Push,
-    /// For canceling an upload, which some registries treat as deleting.
+    /// For manifests and tags, and for canceling an upload, which some registries treat as deleting.
     Delete,
 }
 
@@ -64,7 +64,9 @@ impl<'a> Resource<'a> {
     /// the caller names them.
     pub fn request(self, method: &Method) -> String {
         match self {
-            Self::Manifest(image) if *method == Method::PUT => format!("PUT {image}"),
+            Self::Manifest(image) if matches!(*method, Method::PUT | Method::DELETE) => {
+                format!("{method} {image}")
+            }
             Self::Manifest(_) => method.to_string(),
             Self::Configuration(..) => "GET of an image configuration".to_owned(),
             Self::Blob(..) => format!("{method} of a layer"),

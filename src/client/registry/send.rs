@@ -89,6 +89,24 @@ impl RegistryHost {
         self.deliver(request, path, access).await
     }
 
+    /// Gets a page of a list of the repository at `path`; `name` is the request for messages.
+    pub(super) async fn page(
+        &self,
+        url: &str,
+        path: &str,
+        name: &str,
+    ) -> Result<RegistryResponse, RegistryError> {
+        let request = RegistryRequest {
+            method: Method::GET,
+            url,
+            request: name,
+            expected: ExpectedBody::Any,
+            body: None,
+            mounted_from: None,
+        };
+        self.deliver(request, path, Access::Pull).await
+    }
+
     async fn deliver(
         &self,
         request: RegistryRequest<'_>,

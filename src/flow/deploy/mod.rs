@@ -3,6 +3,7 @@
 mod apply;
 pub mod compose;
 mod files;
+mod in_use;
 pub(super) mod local_files;
 mod record;
 mod render;
@@ -34,6 +35,7 @@ use set::CurrentImages;
 use tools::DeployTools;
 
 pub use apply::FinishedDeploy;
+pub use in_use::in_clusters;
 pub use record::last_deployed;
 
 /// Runs `work` with the tools and locks of a deploy.

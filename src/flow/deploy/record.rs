@@ -75,7 +75,7 @@ async fn cluster_record(
 }
 
 /// Reads the record from the cluster, using the environment's context.
-async fn recorded(
+pub(super) async fn recorded(
     session: &Session,
     environment: &ClusterEnvironment,
     kubectl: &Kubectl<'_>,

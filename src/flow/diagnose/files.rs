@@ -11,7 +11,7 @@ use crate::store::cache;
 use crate::store::cache::Ownership;
 
 /// Returns the free space on the file system of a path, if it exists.
-pub(super) fn space(path: &Path) -> Option<DiskSpace> {
+pub fn space(path: &Path) -> Option<DiskSpace> {
     let found = statvfs(path).ok()?;
     Some(DiskSpace {
         free: found.f_bavail.saturating_mul(found.f_frsize),

@@ -1,8 +1,10 @@
 //! Gathers facts about this machine: xp's own folder, programs and proxies.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use time::OffsetDateTime;
 use tokio::task::spawn_blocking;
 
 use super::{DoctorContext, files};
@@ -10,10 +12,18 @@ use crate::base::redact::without_credentials;
 use crate::base::task::joined;
 use crate::client::http::Proxies;
 use crate::flow::programs::program;
-use crate::model::doctor::{CacheState, MachineFacts, RequiredProgram};
+use crate::model::clean::cache_plan;
+use crate::model::doctor::{CacheContents, CacheState, MachineFacts, RequiredProgram};
 use crate::model::engine::ProxyFacts;
 use crate::model::environment::PATH;
+use crate::model::layout::Layout;
+use crate::model::manifest::{Manifest, ServiceName};
 use crate::model::source::GitScheme;
+use crate::store::cache::{Ownership, ownership};
+use crate::store::cache_entries::cache_entries;
+
+/// The number of files that are counted.
+const MAX_FILES: usize = 50_000;
 
 /// Gathers the facts.
 pub(super) async fn machine(context: &DoctorContext<'_>) -> MachineFacts {
@@ -23,12 +33,15 @@ pub(super) async fn machine(context: &DoctorContext<'_>) -> MachineFacts {
         return MachineFacts {
             cache: None,
             space: None,
+            contents: None,
             ignores_case: false,
             programs: Vec::new(),
             proxies,
         };
     };
     let folder = platform.cache_dir.clone();
+    let layout = Layout::new(folder.clone());
+    let manifest = platform.manifest.clone();
     let name = context.shown(&folder);
     let file = platform.manifest.file.clone();
     let path = settings.variables.get(PATH.name).cloned();
@@ -84,6 +97,7 @@ pub(super) async fn machine(context: &DoctorContext<'_>) -> MachineFacts {
         };
         MachineFacts {
             space: files::space(files::existing(&folder)),
+            contents: contents(&layout, &manifest),
             cache: Some((name, state)),
             ignores_case: files::ignores_case(&file),
             programs: programs
@@ -114,6 +128,7 @@ fn unresponsive(context: &DoctorContext<'_>, folder: &Path) -> MachineFacts {
     MachineFacts {
         cache: Some((folder, state)),
         space: None,
+        contents: None,
         ignores_case: false,
         programs: Vec::new(),
         proxies: proxies(&context.settings.proxies),
@@ -135,4 +150,21 @@ pub(super) fn proxies(proxies: &Proxies) -> ProxyFacts {
         proxies: named.collect(),
         exceptions: proxies.none.clone(),
     }
+}
+
+/// Returns the size of xp's own folder, and what `xp clean` would remove. Counts only some files, because this check must be
+/// quick.
+fn contents(layout: &Layout, manifest: &Manifest) -> Option<CacheContents> {
+    if !matches!(ownership(layout.root()), Ok(Ownership::Own)) {
+        return None;
+    }
+    let services: BTreeSet<&ServiceName> = manifest.services.keys().collect();
+    let found = cache_entries(layout, &services, Some(MAX_FILES));
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let plan = cache_plan(&found.entries, manifest.clean.cache, now);
+    Some(CacheContents {
+        bytes: found.entries.iter().map(|it| it.bytes).sum(),
+        removable: plan.freed_bytes(),
+        is_partial: found.is_partial,
+    })
 }

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::{OnceCell, watch};
 
+pub use files::space as free_space;
 pub use pending::PendingChecks;
 
 use crate::base::error::Diagnostic;

@@ -14,6 +14,34 @@ const LOW_SPACE: u64 = 10 << 30;
 const LOW_INODES: u64 = 50_000;
 
 /// Free space of a file system.
+/// The free space below which a build warns.
+const NEARLY_FULL: u64 = 2 << 30;
+
+/// The size of xp's own folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheContents {
+    pub bytes: u64,
+    /// What `xp clean` would remove.
+    pub removable: u64,
+    /// Whether there are more files than were counted.
+    pub is_partial: bool,
+}
+
+impl CacheContents {
+    fn finding(self, folder: &str) -> Finding {
+        let least = if self.is_partial { "at least " } else { "" };
+        let what = format!("{folder} has {least}{}", disk_size(self.bytes));
+        match self.removable {
+            0 => Finding::ok(what),
+            removable => Finding::note(format!(
+                "{what}, of which {} can be removed",
+                disk_size(removable)
+            ))
+            .fix("`xp clean --cache` shows it, and `--delete` removes it"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskSpace {
     /// Bytes available to the user.
@@ -29,6 +57,8 @@ pub struct MachineFacts {
     pub cache: Option<(String, CacheState)>,
     /// Free space on its file system.
     pub space: Option<DiskSpace>,
+    /// What xp's own folder has.
+    pub contents: Option<CacheContents>,
     /// Whether the platform's file system is case-insensitive.
     pub ignores_case: bool,
     /// The programs that the services need.
@@ -79,6 +109,7 @@ pub fn machine(facts: &MachineFacts) -> Section {
             summary.push(format!("{} free for {folder}", disk_size(space.free)));
             findings.extend(space.findings(&format!("the file system of {folder}")));
         }
+        findings.extend(facts.contents.map(|contents| contents.finding(folder)));
     }
     if facts.ignores_case {
         let text = "the platform's file system is case-insensitive";
@@ -151,11 +182,20 @@ fn cache(folder: &str, state: &CacheState) -> Finding {
 }
 
 impl DiskSpace {
+    /// Returns a warning if the next build may fill the disk.
+    pub fn nearly_full(self, what: &str) -> Option<String> {
+        (self.free < NEARLY_FULL).then(|| {
+            format!(
+                "{what} has {} free; `xp clean --engine --cache` shows what can be removed",
+                disk_size(self.free)
+            )
+        })
+    }
+
     /// Evaluates the free space; `what` names the file system.
     pub(super) fn findings(self, what: &str) -> Vec<Finding> {
         let free = disk_size(self.free);
-        let advice =
-            "free some space: `docker system prune` removes unused images and build caches";
+        let advice = "free some space: `xp clean --engine --cache --delete` removes old images and files of xp, and `docker system prune` unused images and build caches";
         let mut findings = vec![match self.free {
             ..MIN_SPACE => Finding::error(format!(
                 "{what} has {free} free; a build needs at least {}",

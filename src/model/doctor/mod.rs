@@ -31,7 +31,7 @@ pub use document::schema;
 pub use engine::{EngineConnectionFacts, OwnContainerFacts, Socket, engine};
 pub use fleets::{FleetAccess, FleetCheck, FleetFacts, FleetsFacts, fleets};
 pub use leftovers::{LeftoverFacts, leftovers};
-pub use machine::{CacheState, DiskSpace, MachineFacts, RequiredProgram, machine};
+pub use machine::{CacheContents, CacheState, DiskSpace, MachineFacts, RequiredProgram, machine};
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
 pub use registry::{CredentialOrigin, PushAccess, RegistryFacts, RepositoryFacts, registry};
 pub use remotes::{AgentFacts, RemoteFacts, remotes};

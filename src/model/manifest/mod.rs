@@ -10,6 +10,7 @@
 //! `crate::model::lock` uses the same tree, decoder and error reports for its file.
 
 mod check;
+mod clean;
 pub(crate) mod decode;
 mod deploy;
 mod discovery;
@@ -44,6 +45,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::clean::{Clean, CleanCache, CleanKeep};
 pub use self::deploy::{
     ClusterEnvironment, ComposeEnvironment, Deploy, Environment, KustomizeFiles,
 };
@@ -97,6 +99,8 @@ pub struct Manifest {
     pub services: BTreeMap<ServiceName, Service>,
     /// The `deploy` section, if any.
     pub deploy: Option<Deploy>,
+    /// What `xp clean` keeps.
+    pub clean: Clean,
     /// The fleets of the `fleet` section.
     pub fleets: Fleets,
     document: Arc<ManifestText>,
@@ -228,6 +232,7 @@ fn parse_partially(text: &str, file: &Path) -> Result<PartialManifest, ManifestE
         builders: root.builders.clone().unwrap_or_default(),
         services,
         deploy: root.deploy,
+        clean: root.clean,
         fleets: root.fleets,
         document: Arc::clone(&document),
         spans,

@@ -56,9 +56,45 @@ pub(super) struct ManifestSchema {
     services: BTreeMap<String, ServiceSchema>,
     /// Deployment to Kubernetes clusters and compose projects with `xp deploy`.
     deploy: Option<DeploySchema>,
+    /// What `xp clean` keeps, besides everything that is in use.
+    clean: Option<CleanSchema>,
     /// Kubernetes clusters on which `xp build --fleet NAME` builds, by name: lowercase letters, digits, and `-` between them.
     #[schemars(extend("minProperties" = 1, "examples" = [{"ci": {"context": "ci-cluster", "namespace": "builds", "image": "registry.example.com/x-platform:1.0", "template": "k8s/builder-pod.yaml"}}], "propertyNames" = {"pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", "patternErrorMessage": "At most 40 lowercase letters and digits, and - between them"}))]
     fleet: Option<BTreeMap<String, FleetSchema>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct CleanSchema {
+    /// Images that are kept although nothing uses them.
+    keep: Option<CleanKeepSchema>,
+    /// What is kept in the cache folder of this machine.
+    cache: Option<CleanCacheSchema>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct CleanKeepSchema {
+    /// Keep images that are younger than this number of days.
+    #[schemars(extend("default" = 30, "minimum" = 0))]
+    days: Option<u32>,
+    /// Keep the images of this number of commits of each branch.
+    #[schemars(extend("default" = 10, "minimum" = 0))]
+    commits: Option<u32>,
+    /// Keep the images of this number of deploys of each environment.
+    #[schemars(extend("default" = 10, "minimum" = 1))]
+    deploys: Option<u32>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct CleanCacheSchema {
+    /// Keep what was used within this number of days.
+    #[schemars(extend("default" = 30, "minimum" = 0))]
+    days: Option<u32>,
+    /// The size that the cache folder may have. What was not used for the longest time is removed first.
+    #[schemars(extend("default" = "50g", "pattern" = MEMORY, "patternErrorMessage" = "A size such as 500m or 20g"))]
+    size: Option<Scalar>,
 }
 
 #[derive(JsonSchema)]

@@ -41,6 +41,11 @@ impl InputDigest {
         Self(digits)
     }
 
+    /// Returns the digest of an input that is a single string, as [`Recipe::add`] records it.
+    pub fn of_text(text: &str) -> Self {
+        Self::of(text.as_bytes())
+    }
+
     /// Parses the output of [`InputDigest::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
+pub use prune::Kept;
 pub use temp::TempArchive;
 
 use crate::base::files;

@@ -12,15 +12,25 @@ use crate::model::step_result::{StepKey, StepResult};
 const ORPHAN_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// A result on the disk.
-pub(super) struct Kept {
+pub struct Kept {
     pub result: StepResult,
-    used_at: SystemTime,
+    /// When it was saved or restored.
+    pub used_at: SystemTime,
+    /// The size of its description.
     bytes: u64,
+}
+
+impl Kept {
+    /// Returns the size on disk, with that of an archive which other results may share.
+    pub fn size(&self) -> u64 {
+        let archive = self.result.outputs.as_ref().map_or(0, |blob| blob.bytes);
+        self.bytes + archive
+    }
 }
 
 impl StepStore {
     /// Returns the readable results, the least recently used one first.
-    pub(super) fn kept(&self) -> Vec<Kept> {
+    pub fn kept(&self) -> Vec<Kept> {
         let kept = names(&self.folder.join("results")).filter_map(|(path, name)| {
             let key = name.strip_suffix(".json")?.parse().ok()?;
             let found = fs::metadata(path).ok()?;
@@ -33,6 +43,25 @@ impl StepStore {
         let mut kept: Vec<Kept> = kept.collect();
         kept.sort_by_key(|kept| (kept.used_at, kept.result.key));
         kept
+    }
+
+    /// Removes results, with the archives that no other result has.
+    pub fn discard(&self, keys: &HashSet<StepKey>) {
+        let (gone, kept): (Vec<Kept>, Vec<Kept>) = self
+            .kept()
+            .into_iter()
+            .partition(|it| keys.contains(&it.result.key));
+        let archive = |kept: &Kept| {
+            let blob = kept.result.outputs.as_ref()?;
+            Some(self.archive_path(&blob.digest))
+        };
+        let shared: HashSet<PathBuf> = kept.iter().filter_map(archive).collect();
+        for it in &gone {
+            _ = fs::remove_file(self.result_path(&it.result.key));
+            if let Some(path) = archive(it).filter(|path| !shared.contains(path)) {
+                _ = fs::remove_file(path);
+            }
+        }
     }
 
     /// Removes the least recently used results beyond the limit, except those in `used`.

@@ -7,6 +7,7 @@ mod builder_images;
 mod canaries;
 mod check;
 mod ci;
+mod clean;
 mod cluster;
 mod cluster_faults;
 mod cluster_pods;
@@ -122,6 +123,7 @@ pub fn all() -> Vec<Case> {
         canaries::CASES,
         check::CASES,
         ci::CASES,
+        clean::CASES,
         cluster::CASES,
         cluster_faults::CASES,
         cluster_pods::CASES,

@@ -165,7 +165,7 @@ impl World {
     pub fn start_registry(&self, kind: RegistryKind, directory: &Path) -> Result<Registry, String> {
         let htpasswd = kind.has_auth().then(|| self.htpasswd());
         let certificates = kind.has_tls().then(|| self.certificates());
-        Registry::start(&self.starter, directory, htpasswd, certificates)
+        Registry::start(&self.starter, kind, directory, htpasswd, certificates)
     }
 
     /// Returns the git server of a kind. All kinds serve the same repositories.

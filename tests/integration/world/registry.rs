@@ -24,10 +24,12 @@ pub enum RegistryKind {
     Tls,
     /// HTTPS and basic authentication.
     TlsAuth,
+    /// Plain HTTP, no authentication, and no deletion of images.
+    NoDeletion,
 }
 
 impl RegistryKind {
-    pub(super) const COUNT: usize = 4;
+    pub(super) const COUNT: usize = 5;
 
     pub(super) fn has_auth(self) -> bool {
         matches!(self, Self::Auth | Self::TlsAuth)
@@ -43,6 +45,7 @@ impl RegistryKind {
             Self::Auth => "registry-auth",
             Self::Tls => "registry-tls",
             Self::TlsAuth => "registry-tls-auth",
+            Self::NoDeletion => "registry-no-deletion",
         }
     }
 }
@@ -59,11 +62,15 @@ pub struct Registry {
 impl Registry {
     pub(super) fn start(
         starter: &Starter,
+        kind: RegistryKind,
         directory: &Path,
         htpasswd: Option<&Path>,
         certificates: Option<&Certificates>,
     ) -> Result<Self, String> {
-        let arguments = server_arguments(htpasswd, certificates);
+        let mut arguments = server_arguments(htpasswd, certificates);
+        if kind == RegistryKind::NoDeletion {
+            arguments.push("--no-delete".to_owned());
+        }
         let (server, port) = Server::start_on_port(starter, "registry", directory, &arguments)?;
         let host = format!("127.0.0.1:{port}");
         let scheme = if certificates.is_some() {
@@ -103,7 +110,8 @@ impl Registry {
         tags
     }
 
-    fn all_tags(&self, repository: &str) -> Vec<String> {
+    /// Returns the tags of a repository, including the immutable ones.
+    pub fn all_tags(&self, repository: &str) -> Vec<String> {
         let tags = self.repository(repository).join("_manifests/tags");
         let mut tags: Vec<String> = fs::read_dir(tags)
             .into_iter()
@@ -209,6 +217,33 @@ impl Registry {
         json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
     }
 
+    /// Sets a tag directly in the files, without a request.
+    #[track_caller]
+    pub fn link_tag(&self, repository: &str, tag: &str, digest: &str) {
+        let folder = self.tag(repository, tag);
+        let hex = digest.strip_prefix("sha256:").expect("a SHA-256 digest");
+        for folder in [
+            folder.join("current"),
+            folder.join("index/sha256").join(hex),
+        ] {
+            fs::create_dir_all(&folder).expect("a folder");
+            fs::write(folder.join("link"), digest).expect("a link");
+        }
+    }
+
+    /// Returns the digests of the manifests of a repository, with or without tags.
+    pub fn manifests(&self, repository: &str) -> Vec<String> {
+        let revisions = self
+            .repository(repository)
+            .join("_manifests/revisions/sha256");
+        let entries = fs::read_dir(revisions).into_iter().flatten().flatten();
+        let present = entries.filter(|entry| entry.path().join("link").exists());
+        let digests = present.map(|it| format!("sha256:{}", it.file_name().to_string_lossy()));
+        let mut digests: Vec<String> = digests.collect();
+        digests.sort();
+        digests
+    }
+
     /// Deletes a tag.
     #[track_caller]
     pub fn delete_tag(&self, repository: &str, tag: &str) {
@@ -253,6 +288,11 @@ impl Registry {
     /// Kills the registry, like a crash.
     pub fn kill(&self) {
         self.server.kill();
+    }
+
+    /// Returns the folder with the files of a repository.
+    pub fn files(&self, repository: &str) -> PathBuf {
+        self.repository(repository)
     }
 
     fn repository(&self, name: &str) -> PathBuf {

@@ -247,7 +247,10 @@ impl Engine {
         self.inspect_named(&format!("{LOCALHOST}/{name}")).await
     }
 
-    async fn inspect_named(&self, name: &str) -> Result<Option<ImageInspect>, EngineError> {
+    pub(super) async fn inspect_named(
+        &self,
+        name: &str,
+    ) -> Result<Option<ImageInspect>, EngineError> {
         match self.docker.inspect_image(name).await {
             Ok(image) => Ok(Some(image)),
             Err(error) => match EngineError::new(format!("look up {name}"), error) {

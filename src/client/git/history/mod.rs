@@ -6,6 +6,7 @@ pub mod input_files;
 pub mod last_touched;
 pub mod log;
 pub mod path_trie;
+pub mod reference_files;
 pub mod revision;
 pub mod selection_difference;
 pub mod tree_cache;

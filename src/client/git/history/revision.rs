@@ -71,11 +71,7 @@ pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
     };
     let repository = Repository::discover(&folder).map_err(|cause| match cause.code() {
         ErrorCode::NotFound => RevisionError::NoRepository(folder.clone()),
-        ErrorCode::Owner => {
-            let what = format!("cannot open the git repository of {}", folder.display());
-            let hint = "it belongs to another user; to trust it, run `git config --global --add safe.directory <folder>`";
-            GitError::local(what, cause).with_hint(hint).into()
-        }
+        ErrorCode::Owner => repository_error(&folder, cause).into(),
         _ => failed("open the git repository", cause),
     })?;
     let top = repository.workdir().and_then(|top| top.canonicalize().ok());
@@ -147,4 +143,15 @@ fn names(repository: &Repository) -> Vec<String> {
 fn is_commit(repository: &Repository, revision: &str) -> bool {
     let object = repository.revparse_single(revision);
     object.is_ok_and(|object| object.peel_to_commit().is_ok())
+}
+/// Returns the error for a repository that cannot be opened.
+pub(super) fn repository_error(folder: &Path, cause: git2::Error) -> GitError {
+    let is_foreign = cause.code() == ErrorCode::Owner;
+    let what = format!("cannot open the git repository of {}", folder.display());
+    let error = GitError::local(what, cause);
+    if is_foreign {
+        error.with_hint("it belongs to another user; to trust it, run `git config --global --add safe.directory <folder>`")
+    } else {
+        error
+    }
 }

@@ -1,6 +1,7 @@
 //! Decodes the tree into the manifest, reporting all problems at once.
 
 mod builder;
+mod clean;
 mod cluster;
 mod compose;
 pub(crate) mod context;
@@ -23,6 +24,7 @@ use self::context::{DecodeContext, DecodedValue};
 use self::path::within_folder;
 pub(super) use self::service::{DecodedService, ServiceSpans};
 use super::Builders;
+use super::clean::Clean;
 use super::deploy::Deploy;
 use super::error::SourceProblem;
 use super::fleet::Fleets;
@@ -43,6 +45,7 @@ pub(super) struct Root {
     pub builders: Option<Builders>,
     pub services: Vec<DecodedService>,
     pub deploy: Option<Deploy>,
+    pub clean: Clean,
     pub fleets: Fleets,
 }
 
@@ -54,6 +57,7 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
         builders: Some(Builders::default()),
         services: Vec::new(),
         deploy: None,
+        clean: Clean::default(),
         fleets: Fleets::new(),
     };
     let NodeKind::Mapping(entries) = &node.kind else {
@@ -101,6 +105,10 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
     root.deploy = fields
         .take("deploy")
         .and_then(|value| deploy::deploy(cx, &value));
+    root.clean = fields
+        .take("clean")
+        .and_then(|value| clean::clean(cx, &value))
+        .unwrap_or_default();
     if let Some(value) = fields.take("fleet") {
         root.fleets = fleet::fleets(cx, &value);
     }

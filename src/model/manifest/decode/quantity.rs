@@ -34,8 +34,25 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Parses `512m`, `2g`, `1.5GiB` or a number of bytes; units are powers of 1024, as in Docker.
 pub(super) fn memory(text: &str) -> Result<u64, String> {
-    let invalid =
-        || format!("invalid memory size `{text}`: expected a value such as `512m` or `2g`");
+    match amount(text) {
+        None => Err(format!(
+            "invalid memory size `{text}`: expected a value such as `512m` or `2g`"
+        )),
+        Some(0..0x60_0000) => Err(format!(
+            "invalid memory size `{text}`: the engine requires at least `6m`"
+        )),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
+/// Parses a size on disk, in the syntax of [`memory`].
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let invalid = || format!("invalid size `{text}`: expected a value such as `500m` or `20g`");
+    amount(text).ok_or_else(invalid)
+}
+
+/// Parses an amount of bytes that fits into a signed number, which the engine uses.
+fn amount(text: &str) -> Option<u64> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
@@ -51,19 +68,12 @@ pub(super) fn memory(text: &str) -> Result<u64, String> {
         "m" => 20,
         "g" => 30,
         "t" => 40,
-        _ => return Err(invalid()),
+        _ => return None,
     };
     // Nine decimal places are precise enough, and 128 bits cannot overflow.
-    let billionths = u128::from(billionths(number).ok_or_else(invalid)?);
-    let bytes = u64::try_from((billionths << shift) / 1_000_000_000).map_err(|_| invalid())?;
-    match bytes {
-        // The engine uses a signed number.
-        _ if i64::try_from(bytes).is_err() => Err(invalid()),
-        0..0x60_0000 => Err(format!(
-            "invalid memory size `{text}`: the engine requires at least `6m`"
-        )),
-        bytes => Ok(bytes),
-    }
+    let billionths = u128::from(billionths(number)?);
+    let bytes = u64::try_from((billionths << shift) / 1_000_000_000).ok()?;
+    i64::try_from(bytes).is_ok().then_some(bytes)
 }
 
 /// Parses a number of CPUs such as `2` or `0.5` into billionths of a CPU.

@@ -39,6 +39,7 @@ fn schema_and_decoder_know_the_same_keys() {
 version: 1
 builders: {}
 deploy: {git: {}}
+clean: {keep: {}, cache: {}}
 services: {a: {git: {}, scm: {}, docker: {}, dockerBuilder: {}, scripts: {prepare: {}, build: {}, test: {}, verify: {}}, verify: {}}}
 ";
     let node = yaml::read(text, "manifest", &mut Vec::new()).unwrap();
@@ -101,7 +102,7 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
                 };
             }
             let is_of_root = [
-                "version", "registry", "cacheDir", "builders", "deploy", "fleet",
+                "version", "registry", "cacheDir", "builders", "deploy", "clean", "fleet",
             ]
             .iter()
             .any(|key| path.starts_with(key));

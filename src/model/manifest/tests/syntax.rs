@@ -128,7 +128,7 @@ fn versions() {
         version("2"),
         ["1:10 the manifest has format version 2, but this xp supports 1 (upgrade xp)"]
     );
-    let unknown = "2:1 unknown key `new` (known keys: `version`, `registry`, `cacheDir`, `builders`, `defaults`, `services`, `deploy`, `fleet`)";
+    let unknown = "2:1 unknown key `new` (known keys: `version`, `registry`, `cacheDir`, `builders`, `defaults`, `services`, `deploy`, `clean`, `fleet`)";
     assert_eq!(version("1"), [unknown]);
     assert_eq!(
         version("1.0"),

@@ -1,0 +1,341 @@
+//! Removes images, tags and cached files that nothing needs.
+//!
+//! First everything is read: the repositories, then what names images: locks, environments and references. If any answer
+//! cannot be had, nothing is removed. `model::clean` decides.
+
+mod cache;
+mod delete;
+mod engine;
+mod environments;
+mod images;
+mod locks;
+mod references;
+mod registry;
+mod state;
+mod untagged;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use time::OffsetDateTime;
+
+use super::session::Session;
+use super::survey;
+use super::survey::prefetch;
+use crate::base::error::{Exit, Failure};
+use crate::base::plural::count_of;
+use crate::client::engine::Engine;
+use crate::client::registry::RegistryClient;
+use crate::model::clean::{
+    Action, CleanItem, CleanPlan, Contents, Place, Reason, Repository, RepositoryKind, Roots, Rule,
+    SavedPlan, plan,
+};
+use crate::model::engine::EngineProperties;
+use crate::model::image::{ImageRepository, Tag};
+use crate::store::claim::lock;
+use delete::{Deletion, PlannedRepository};
+use environments::Environments;
+use registry::RegistryReader;
+use state::CleanState;
+use untagged::complete;
+
+/// The number of repositories of former services that are listed.
+const MAX_FORMER: usize = 50;
+
+/// What to clean.
+#[derive(Debug, Clone)]
+pub struct CleanRequest {
+    pub places: Vec<Place>,
+    pub delete: bool,
+    /// The largest number of items to remove.
+    pub max_delete: Option<usize>,
+    /// The plan to carry out, instead of all of the current one.
+    pub saved: Option<SavedPlan>,
+}
+
+/// The plan, and what is needed to carry it out.
+pub struct PlannedClean {
+    pub plan: CleanPlan,
+    registry: Option<(RegistryClient, BTreeMap<String, PlannedRepository>)>,
+    engine: Option<Engine>,
+    state: CleanState,
+}
+
+/// What was not removed although it was planned: the item, and why.
+pub type Skipped = Vec<(CleanItem, String)>;
+
+/// Decides what to remove; changes nothing.
+///
+/// # Errors
+///
+/// An answer cannot be had, or there is more to remove than allowed.
+pub async fn planned(session: &Session, request: &CleanRequest) -> Result<PlannedClean, Failure> {
+    let has = |place| request.places.contains(&place);
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let mut planned = PlannedClean {
+        plan: CleanPlan::default(),
+        registry: None,
+        engine: None,
+        state: CleanState::read(&session.layout),
+    };
+    if has(Place::Registry) || has(Place::Engine) {
+        planned.add_images(session, &request.places, now).await?;
+    }
+    if has(Place::Cache) {
+        planned.plan.extend(cache::plan(session, now).await?);
+    }
+    if let Some(saved) = &request.saved {
+        planned.plan = saved.applied_to(planned.plan)?;
+    }
+    let count = planned.plan.removals().count();
+    if let Some(max) = request
+        .max_delete
+        .filter(|max| request.delete && count > *max)
+    {
+        return Err(Failure::usage(format!(
+            "{} would be removed, more than `--max-delete {max}`; nothing was removed\n\
+             hint: run `xp clean` without `--delete` to see them, and then raise the limit",
+            count_of(count, "item")
+        )));
+    }
+    Ok(planned)
+}
+
+impl PlannedClean {
+    async fn add_images(
+        &mut self,
+        session: &Session,
+        places: &[Place],
+        now: i64,
+    ) -> Result<(), Failure> {
+        let names = repositories(session)?;
+        let with_registry: BTreeMap<ImageRepository, RepositoryKind> = names
+            .iter()
+            .filter(|(name, _)| name.registry().is_some())
+            .map(|(name, kind)| (name.clone(), kind.clone()))
+            .collect();
+        let cleans_registry = places.contains(&Place::Registry) && !with_registry.is_empty();
+        let cleans_engine = places.contains(&Place::Engine);
+        if !cleans_registry && !cleans_engine {
+            return Ok(());
+        }
+        let facts = self.connect(session, cleans_engine).await?;
+        let client = session.registry(&facts);
+        let reader = RegistryReader {
+            session,
+            client: &client,
+            state: &self.state,
+        };
+        // Before the roots: what is deployed meanwhile is one of them.
+        let mut in_registry = if cleans_registry {
+            session
+                .unless_interrupted(reader.repositories(&with_registry))
+                .await?
+        } else {
+            Vec::new()
+        };
+        let mut roots = roots(session, now).await?;
+        if cleans_registry {
+            let planned = in_registry
+                .iter()
+                .map(|it| (it.name.to_string(), planned_of(it)));
+            let planned: BTreeMap<String, PlannedRepository> = planned.collect();
+            let contents = Contents {
+                repositories: std::mem::take(&mut in_registry),
+                roots: roots.clone(),
+                keep: session.manifest.clean.keep,
+                now,
+            };
+            let completing = complete(session, &reader, contents);
+            let contents = session.unless_interrupted(completing).await?;
+            let mut in_registry = plan(&contents, Place::Registry);
+            in_registry.former = former(session, &client).await;
+            self.plan.extend(in_registry);
+            self.registry = Some((client, planned));
+        }
+        if let Some(engine) = self.engine.as_ref().filter(|_| cleans_engine) {
+            let repositories = engine::read(session, engine, &names, &mut roots).await?;
+            let contents = Contents {
+                repositories,
+                roots,
+                keep: session.manifest.clean.keep,
+                now,
+            };
+            self.plan.extend(plan(&contents, Place::Engine));
+        }
+        Ok(())
+    }
+
+    /// Connects to the engine, and returns its facts. If it is not cleaned, it only provides the list of insecure
+    /// registries.
+    async fn connect(
+        &mut self,
+        session: &Session,
+        is_required: bool,
+    ) -> Result<EngineProperties, Failure> {
+        let connected = session.engine().await;
+        match connected {
+            Ok((engine, facts)) => {
+                self.engine = Some(engine);
+                Ok(facts)
+            }
+            Err(failure) if is_required => Err(failure.map_message(|message| {
+                format!("{message}\nhint: `xp clean --registry --cache` leaves the engine out")
+            })),
+            Err(_) => Ok(EngineProperties::default()),
+        }
+    }
+
+    /// Carries out the plan, and returns the items that stay although they were to be removed.
+    ///
+    /// # Errors
+    ///
+    /// A registry or the engine refuses, or does not respond.
+    pub async fn run(&mut self, session: &Session) -> Result<Skipped, Failure> {
+        let items = |place| -> Vec<CleanItem> {
+            let removals = self.plan.removals().filter(|it| it.place == place);
+            removals.cloned().collect()
+        };
+        let (registry, engine, cache) = (
+            items(Place::Registry),
+            items(Place::Engine),
+            items(Place::Cache),
+        );
+        let mut skipped = Vec::new();
+        if let Some((client, planned)) = self.registry.take() {
+            let mut deletion = Deletion {
+                session,
+                client: &client,
+                state: &mut self.state,
+                planned,
+                done: 0,
+                skipped: Vec::new(),
+            };
+            let items: Vec<&CleanItem> = registry.iter().collect();
+            session.unless_interrupted(deletion.run(&items)).await?;
+            skipped.append(&mut deletion.skipped);
+        }
+        if let Some(connected) = self.engine.as_ref().filter(|_| !engine.is_empty()) {
+            let items: Vec<&CleanItem> = engine.iter().collect();
+            let removed = engine::remove(session, connected, &items);
+            let (_, stayed) = session.unless_interrupted(removed).await?;
+            skipped.extend(stayed);
+        }
+        if !cache.is_empty() {
+            skipped.extend(clean_cache(session, &cache).await?);
+        }
+        self.keep(&skipped);
+        Ok(skipped)
+    }
+
+    /// Marks skipped items as kept.
+    fn keep(&mut self, skipped: &Skipped) {
+        for (item, why) in skipped {
+            let mut items = self.plan.items.iter_mut();
+            if let Some(found) = items.find(|it| *it == item) {
+                found.action = Action::Keep;
+                found.reason = Reason::new(Rule::InUse, why.clone());
+            }
+        }
+    }
+}
+
+/// Removes entries of the cache folder that may still go, now that no other xp works in it.
+async fn clean_cache(session: &Session, planned: &[CleanItem]) -> Result<Skipped, Failure> {
+    let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
+    let _lock = session.unless_interrupted(locked).await?;
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let current = cache::plan(session, now).await?;
+    let (mut items, mut skipped) = (Vec::new(), Vec::new());
+    for item in planned {
+        let name = (&item.group, &item.name);
+        match current
+            .items
+            .iter()
+            .find(|it| (&it.group, &it.name) == name)
+        {
+            Some(found) if found.action == Action::Keep => {
+                skipped.push((item.clone(), found.reason.to_string()));
+            }
+            Some(_) => items.push(item),
+            None => {}
+        }
+    }
+    let (_, stayed) = cache::remove(session, &items).await;
+    skipped.extend(stayed);
+    Ok(skipped)
+}
+
+/// Fails if something was not removed that the user may want to look at.
+///
+/// # Errors
+///
+/// Files of the cache folder cannot be removed.
+pub fn verdict(skipped: &Skipped) -> Result<(), Failure> {
+    let mut files = skipped
+        .iter()
+        .filter(|(item, _)| item.place == Place::Cache);
+    match files.next() {
+        Some(_) => Err(Failure::silent(Exit::Outside)),
+        None => Ok(()),
+    }
+}
+
+fn planned_of(repository: &Repository) -> PlannedRepository {
+    let images = repository.images.iter();
+    PlannedRepository {
+        tags: images
+            .clone()
+            .flat_map(|it| it.tags.iter().cloned())
+            .collect(),
+        digests: images.map(|it| it.digest.clone()).collect(),
+    }
+}
+
+/// Returns the repositories that the manifest names: of services, and of the builders in its folder.
+fn repositories(session: &Session) -> Result<BTreeMap<ImageRepository, RepositoryKind>, Failure> {
+    let manifest = &session.manifest;
+    let mut names = BTreeMap::new();
+    for builder in survey::builder_names(manifest) {
+        let (_, folder) = survey::folder_builder(manifest, &builder)?;
+        names.insert(folder.image.repository().clone(), RepositoryKind::Builder);
+    }
+    for service in manifest.services.values() {
+        let kind = RepositoryKind::Service(service.name.clone());
+        names.insert(service.docker.image.clone(), kind);
+    }
+    Ok(names)
+}
+
+/// Returns everything that names images from outside.
+async fn roots(session: &Session, now: i64) -> Result<Roots, Failure> {
+    let mut roots = Roots::default();
+    let git = session.git()?;
+    let since = now - i64::from(session.manifest.clean.keep.days) * 86_400;
+    locks::add(session, &git, since, &mut roots).await?;
+    Environments::of(session).add(session, &mut roots).await?;
+    for builder in survey::builder_names(&session.manifest) {
+        let (_, folder) = survey::folder_builder(&session.manifest, &builder)?;
+        let text = format!("current image of builders/{builder}");
+        let reason = Reason::new(Rule::CurrentBuilder, text);
+        for name in folder.newest().into_iter().chain([folder.image]) {
+            roots.name(name, reason.clone());
+        }
+    }
+    let found = references::add(session, &git, &mut roots);
+    session.unless_interrupted(found).await?;
+    Ok(roots)
+}
+
+/// Returns the repositories of former services with their numbers of tags, as far as they can be listed.
+async fn former(session: &Session, client: &RegistryClient) -> BTreeMap<String, usize> {
+    let former = prefetch::former(&session.layout, &session.manifest).repositories;
+    let with_registry = former.into_iter().filter(|it| it.registry().is_some());
+    let mut found = BTreeMap::new();
+    for repository in with_registry.take(MAX_FORMER) {
+        let tags: BTreeSet<Tag> = client.tags(&repository).await.unwrap_or_default();
+        if !tags.is_empty() {
+            found.insert(repository.to_string(), tags.len());
+        }
+    }
+    found
+}
