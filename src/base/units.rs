@@ -31,6 +31,25 @@ pub fn elapsed(duration: Duration) -> String {
     }
 }
 
+/// Formats a limit as it is set: `3s`, `5m`, `1h30m`.
+pub fn limit(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let parts = [
+        (seconds / 3600, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+    ];
+    let parts = parts.into_iter().filter(|(amount, _)| *amount > 0);
+    let text: String = parts
+        .map(|(amount, unit)| format!("{amount}{unit}"))
+        .collect();
+    if text.is_empty() {
+        "0s".to_owned()
+    } else {
+        text
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +59,13 @@ mod tests {
         assert_eq!(disk_size(1023), "1023 bytes");
         assert_eq!(disk_size(1536), "1.5 KiB");
         assert_eq!(disk_size(15 << 30), "15 GiB");
+    }
+
+    #[test]
+    fn limits_are_shown_as_they_are_set() {
+        assert_eq!(limit(Duration::from_secs(3)), "3s");
+        assert_eq!(limit(Duration::from_secs(5400)), "1h30m");
+        assert_eq!(limit(Duration::ZERO), "0s");
     }
 
     #[test]

@@ -122,11 +122,6 @@ impl StepError {
 
     /// Adds the instruction of the Dockerfile that failed.
     pub fn at(mut self, instruction: Option<DockerfileLine>) -> Self {
-        if let Some(DockerfileLine { file, line, .. }) = &instruction {
-            // The message may have further lines.
-            let end = self.message.find('\n').unwrap_or(self.message.len());
-            self.message.insert_str(end, &format!(" ({file}:{line})"));
-        }
         self.dockerfile = instruction.map(Box::new);
         self
     }

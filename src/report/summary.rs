@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::text::shortened;
-use crate::base::plural::{count_of, counted};
+use crate::base::plural::{abbreviated, count_of, counted};
 use crate::base::table::Fit;
 use crate::base::units::elapsed;
 use crate::model::event::{FailedStep, Outcome, RestoredPhase, Unit, UnitSummary};
@@ -141,6 +141,9 @@ fn result(unit: &UnitPlan, ended: Option<&UnitSummary>) -> &'static str {
     }
 }
 
+/// The number of moved tags that are listed.
+const MAX_TAGS: usize = 10;
+
 /// Lists the tags that a failed run moved anyway, because others may deploy them.
 fn moved_tags(plan: &Plan, ended: &[(Unit, UnitSummary)]) -> String {
     let is_done = |unit: &UnitPlan| {
@@ -161,7 +164,7 @@ fn moved_tags(plan: &Plan, ended: &[(Unit, UnitSummary)]) -> String {
     } else {
         format!(
             "note: tags moved despite the failure: {}\n",
-            moved.join(", ")
+            abbreviated(&moved, MAX_TAGS)
         )
     }
 }

@@ -459,8 +459,31 @@ impl Kind {
         }
     }
 
+    /// Returns whether a rule allows something for all objects of the kind.
+    pub(super) fn is_allowed_by(self, rule: &Value, verb: &str) -> bool {
+        let (group, resource, subresource) = self.resource();
+        let has = |key: &str, wanted: &[&str]| {
+            let values = rule[key].as_array().into_iter().flatten();
+            values
+                .filter_map(Value::as_str)
+                .any(|it| it == "*" || wanted.contains(&it))
+        };
+        let any_subresource = format!("*/{subresource}");
+        let resources = [self.plural(), any_subresource.as_str()];
+        let resources = if subresource.is_empty() {
+            &[resource][..]
+        } else {
+            &resources[..]
+        };
+        let names = rule["resourceNames"].as_array();
+        has("verbs", &[verb])
+            && has("apiGroups", &[group])
+            && has("resources", resources)
+            && names.is_none_or(Vec::is_empty)
+    }
+
     /// Returns the question whether the user may do something.
-    pub(super) fn access_review(self, namespace: &str, verb: &str) -> Value {
+    fn access_review(self, namespace: &str, verb: &str) -> Value {
         let (group, resource, subresource) = self.resource();
         json!({
             "apiVersion": "authorization.k8s.io/v1",
@@ -536,5 +559,23 @@ impl LineStream {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_allow_verbs_on_resources() {
+        let rule = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods", "pods/log"]});
+        assert!(Kind::Pod.is_allowed_by(&rule, "get"));
+        assert!(Kind::PodLog.is_allowed_by(&rule, "get"));
+        assert!(!Kind::Pod.is_allowed_by(&rule, "list"));
+        assert!(!Kind::Job.is_allowed_by(&rule, "get"));
+        let all = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
+        assert!(Kind::Job.is_allowed_by(&all, "create"));
+        let some = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"]});
+        assert!(!Kind::Secret.is_allowed_by(&some, "get"));
     }
 }

@@ -173,20 +173,24 @@ impl Kubectl<'_> {
         cluster: Cluster<'_>,
         wanted: &[(Kind, &str)],
     ) -> Result<Vec<Option<bool>>, KubectlError> {
-        let reviews = wanted.iter();
-        let reviews = reviews.map(|(kind, verb)| kind.access_review(cluster.namespace, verb));
-        let list =
-            json!({"apiVersion": "v1", "kind": "List", "items": reviews.collect::<Vec<_>>()});
-        let arguments = ["create", "--filename=-", "--output=json"];
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectRulesReview",
+            "spec": {"namespace": cluster.namespace},
+        });
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+        let arguments = ["create", "--raw", path, "--filename=-"];
         let finished = self
-            .at(cluster, &arguments, Some(&list.to_string()))
+            .at(cluster, &arguments, Some(&review.to_string()))
             .await?;
         let answer = parsed(&self.text_of("check the permissions", finished)?)?;
-        let answers = match answer["items"].as_array() {
-            Some(items) => items.clone(),
-            None => vec![answer],
-        };
-        let allowed = answers.iter().map(|it| it["status"]["allowed"].as_bool());
+        let rules = answer["status"]["resourceRules"].as_array();
+        let rules = rules.map_or(&[][..], Vec::as_slice);
+        let is_complete = answer["status"]["incomplete"] != true;
+        let allowed = wanted.iter().map(|(kind, verb)| {
+            let is_allowed = rules.iter().any(|rule| kind.is_allowed_by(rule, verb));
+            (is_allowed || is_complete).then_some(is_allowed)
+        });
         Ok(allowed.collect())
     }
 

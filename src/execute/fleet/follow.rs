@@ -191,7 +191,7 @@ impl<'a> Follower<'a> {
         // A Job that was replaced is another one.
         let job = seen.jobs.iter().find(|it| it.uid == self.claim.uid);
         let pods = || seen.pods.iter().filter(|it| it.job == self.claim.uid);
-        let current = pods().find(|it| !it.is_deleted).or(pods().last());
+        let current = pods().find(|it| !it.is_deleted).or(pods().next_back());
         match (current, &self.pod) {
             (Some(pod), known) => {
                 if pod.is_over() && !pod_is_over(known) {
@@ -261,7 +261,7 @@ impl<'a> Follower<'a> {
         if waiting.is_pull {
             let since = *self.pull_failing.get_or_insert_with(Instant::now);
             if since.elapsed() > PULL_TIMEOUT {
-                let limit = units::elapsed(PULL_TIMEOUT);
+                let limit = units::limit(PULL_TIMEOUT);
                 let text = format!(
                     "the pod {name} has not started within {limit}: {}",
                     waiting.text
@@ -280,7 +280,7 @@ impl<'a> Follower<'a> {
         if self.claimed.elapsed() < wait {
             return None;
         }
-        let limit = units::elapsed(wait);
+        let limit = units::limit(wait);
         let error = StepError::plain(format!("its pod has not started within {limit}: {state}"));
         let error = error.hint("`wait` of the fleet sets the limit").outside();
         Some(Followed::Failed(error))
@@ -303,7 +303,8 @@ impl<'a> Follower<'a> {
             }
             None => {}
         }
-        if self.look <= Instant::now() {
+        let is_late = self.claimed.elapsed() >= self.unit.fleet.settings.wait;
+        if is_late || self.look <= Instant::now() {
             self.look = Instant::now() + POD_TIMEOUT * 3;
             if let Some(text) = self.job_events().await {
                 self.show_state(text);

@@ -107,7 +107,7 @@ fn an_unreachable_base_registry_is_an_error(t: &Context) {
                 .failure(3)
                 .stderr_contains("error: app: image: ")
                 .stderr_contains(host)
-                .stderr_contains("Dockerfile:1)");
+                .stderr_contains("\n  Dockerfile:1\n");
         }
     }
     // Failures of a Dockerfile's own instructions are the service's.

@@ -67,9 +67,14 @@ impl Connection {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let length = find(&headers, "content-length").parse().unwrap_or(0);
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
+        let body = if find(&headers, "transfer-encoding") == "chunked" {
+            self.read_chunks()?
+        } else {
+            let length = find(&headers, "content-length").parse().unwrap_or(0);
+            let mut body = vec![0; length];
+            self.stream.read_exact(&mut body)?;
+            body
+        };
 
         let url = Url::parse(&format!("https://server{target}")).map_err(io::Error::other)?;
         Ok(Some(Incoming {
@@ -80,6 +85,24 @@ impl Connection {
             headers,
             body,
         }))
+    }
+
+    /// Reads a body of unknown length, such as that of `kubectl create --raw`.
+    fn read_chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.stream.read_line(&mut line)?;
+            let size = line.split(';').next().unwrap_or_default().trim();
+            let size = usize::from_str_radix(size, 16).map_err(io::Error::other)?;
+            // With its line end.
+            let mut chunk = vec![0; size + 2];
+            self.stream.read_exact(&mut chunk)?;
+            if size == 0 {
+                return Ok(body);
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
     }
 
     /// Writes a response.
