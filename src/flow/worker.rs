@@ -20,8 +20,8 @@ use crate::execute::{self, ExecuteContext, RefreshedBases, Sources, Uploads};
 use crate::host::settings::Settings;
 use crate::model::event::{Event, Events, FailedStep, Outcome, Phase, UnitSummary};
 use crate::model::fleet::{
-    CACHE_FOLDER, LineWriter, PLATFORM_FOLDER, STREAM_VERSION, UnitEnd, WorkerDocument,
-    WorkerMessage,
+    CACHE_FOLDER, GIT_CREDENTIALS, LineWriter, PLATFORM_FOLDER, STREAM_VERSION, UnitEnd,
+    WorkerDocument, WorkerMessage,
 };
 use crate::model::layout::Layout;
 use crate::store::claim;
@@ -200,7 +200,10 @@ async fn prepared(
     registry.allow_insecure(&facts.insecure_registries);
     registry.allow_insecure(&document.insecure_registries);
     let runtime = tokio::runtime::Handle::current();
-    let git = GitClient::new(http, settings.git.clone(), runtime)?;
+    let mut git_environment = settings.git.clone();
+    // The image of xp may have no git.
+    git_environment.stored_logins = Some(file.with_file_name(GIT_CREDENTIALS));
+    let git = GitClient::new(http, git_environment, runtime)?;
     let context = ExecuteContext {
         engine,
         facts,

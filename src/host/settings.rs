@@ -169,6 +169,7 @@ impl Settings {
                 ssh_variant: variables.get(environment::GIT_SSH_VARIANT),
                 global_configuration: variables.path(environment::GIT_CONFIG_GLOBAL),
                 configuration: variables.git_configuration(),
+                stored_logins: None,
             },
             proxies: Proxies {
                 http: variables.get(environment::HTTP_PROXY),

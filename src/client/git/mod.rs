@@ -68,6 +68,8 @@ pub struct GitEnvironment {
     pub global_configuration: Option<PathBuf>,
     /// `GIT_CONFIG_COUNT`, `GIT_CONFIG_KEY_<n>` and `GIT_CONFIG_VALUE_<n>`, additional settings.
     pub configuration: Vec<(String, String)>,
+    /// A file with logins in the format of git's `store` helper, which is read without git.
+    pub stored_logins: Option<PathBuf>,
 }
 
 /// The git client of the process; clones share connections, limits and logins.

@@ -31,7 +31,7 @@ const LONGEST_ERROR: usize = 1000;
 /// A connection to the API of a namespace.
 pub struct ClusterApi {
     client: Client,
-    _proxy: KubectlProxy,
+    proxy: KubectlProxy,
     context: String,
     namespace: String,
     on_retry: Arc<dyn Fn(Retrying) + Send + Sync>,
@@ -59,6 +59,9 @@ pub enum ApiError {
         context: String,
         cause: String,
     },
+    /// `kubectl proxy` no longer runs.
+    #[error("cannot {action}: {cause}")]
+    NoProxy { action: String, cause: String },
 }
 
 fn shown(reason: &str, message: &str) -> String {
@@ -111,6 +114,7 @@ impl ApiError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { code, .. } => is_transient_status(*code),
+            Self::NoProxy { .. } => false,
         }
     }
 }
@@ -130,6 +134,9 @@ impl Diagnostic for ApiError {
             }
             Self::Refused { code: 404, message, .. } if message.contains("namespaces \"") => {
                 "create it with `kubectl create namespace`".to_owned()
+            }
+            Self::NoProxy { .. } => {
+                "run xp again; it reuses the Jobs of this run that succeeded".to_owned()
             }
             _ if self.is_forbidden() => {
                 "the Role in docs/fleet.md has the permissions that a fleet needs; `kubectl auth can-i --list` lists yours"
@@ -162,7 +169,7 @@ impl ClusterApi {
             })?;
         Ok(Self {
             client,
-            _proxy: proxy,
+            proxy,
             context: settings.cluster.context.to_owned(),
             namespace: settings.cluster.namespace.to_owned(),
             on_retry,
@@ -348,7 +355,7 @@ impl ClusterApi {
     /// Reports that a request will be repeated.
     pub fn report_retry(&self, action: &str, error: &ApiError, wait: Duration, failed: u32) {
         let why = match error {
-            ApiError::Unreachable { cause, .. } => cause.clone(),
+            ApiError::Unreachable { cause, .. } | ApiError::NoProxy { cause, .. } => cause.clone(),
             ApiError::Refused {
                 reason, message, ..
             } => shown(reason, message),
@@ -429,6 +436,12 @@ impl ClusterApi {
     }
 
     fn unreachable(&self, action: &str, cause: &str) -> ApiError {
+        if let Some(cause) = self.proxy.ended() {
+            return ApiError::NoProxy {
+                action: action.to_owned(),
+                cause,
+            };
+        }
         ApiError::Unreachable {
             action: action.to_owned(),
             context: self.context.clone(),

@@ -110,7 +110,7 @@ impl<'t> FleetPlatform<'t> {
     }
 
     /// Returns the image of a service's last commit, by its name in the registry.
-    fn image(&self, service: &str) -> String {
+    pub fn image(&self, service: &str) -> String {
         let repository = match service {
             "base" => &self.base,
             _ => &self.top,

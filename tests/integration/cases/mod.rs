@@ -34,6 +34,8 @@ mod faults_engine;
 mod first_hour;
 mod fleet;
 mod fleet_faults;
+mod fleet_features;
+mod fleet_proxy;
 mod foreign_cluster;
 mod foreign_images;
 mod git_attributes;
@@ -151,6 +153,8 @@ pub fn all() -> Vec<Case> {
         first_hour::CASES,
         fleet::CASES,
         fleet_faults::CASES,
+        fleet_features::CASES,
+        fleet_proxy::CASES,
         foreign_cluster::CASES,
         foreign_images::CASES,
         git_attributes::CASES,

@@ -1,4 +1,4 @@
-//! Credentials for http(s) remotes: from the URL, `~/.netrc`, or git's credential helpers.
+//! Credentials for http(s) remotes: from the URL, a file that xp was given, `~/.netrc`, or git's credential helpers.
 //!
 //! They are looked up only after a server requests them, and once per host regardless of the number of
 //! remotes. They are never printed: the `Debug` output of a [`Login`] contains only the user.
@@ -70,7 +70,7 @@ struct HostEntry {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LoginSource {
-    Netrc,
+    File,
     Helper,
 }
 
@@ -118,8 +118,12 @@ impl GitCredentials {
                 entry.current = query_helper(&mut entry, url).await;
             }
         } else if !entry.exhausted {
-            entry.current = match read_netrc(environment, url).await {
-                Some(login) => Some((login, LoginSource::Netrc)),
+            let login = match read_stored(environment, url).await {
+                None => read_netrc(environment, url).await,
+                login => login,
+            };
+            entry.current = match login {
+                Some(login) => Some((login, LoginSource::File)),
                 None => query_helper(&mut entry, url).await,
             };
         }
@@ -159,6 +163,24 @@ impl GitCredentials {
 pub struct NoLogin {
     /// The message of a credential helper.
     pub helper_message: Option<String>,
+}
+
+async fn read_stored(environment: &GitEnvironment, url: &GitUrl) -> Option<Login> {
+    let path = environment.stored_logins.as_ref()?;
+    let text = tokio::fs::read_to_string(path).await.ok()?;
+    stored_login(&text, url)
+}
+
+/// Returns the login for a URL from the format of git's `store` helper: URLs with user and password.
+fn stored_login(text: &str, url: &GitUrl) -> Option<Login> {
+    let stored: Vec<GitUrl> = text.lines().filter_map(|it| it.parse().ok()).collect();
+    let matching = |it: &&GitUrl| {
+        it.origin() == url.origin() && url.user().is_none_or(|user| it.user() == Some(user))
+    };
+    let exact = stored.iter().filter(matching);
+    let exact = exact.clone().find(|it| it.path() == url.path());
+    let found = exact.or_else(|| stored.iter().find(matching));
+    found.and_then(Login::of_url)
 }
 
 async fn read_netrc(environment: &GitEnvironment, url: &GitUrl) -> Option<Login> {
@@ -286,6 +308,19 @@ mod tests {
         let output = "protocol=https\nhost=h\nusername=bob\npassword=p=q\n";
         assert_eq!(parse_helper_output(output), Some(Login::new("bob", "p=q")));
         assert_eq!(parse_helper_output("username=bob\n"), None);
+    }
+
+    #[test]
+    fn stored_logins_are_those_of_the_server() {
+        let text = "https://a:one@h/x\nhttps://b:p%40%3A@h/y\nhttp://c:three@h:8080/x\n";
+        let login = |it: &str| stored_login(text, &url(it));
+        assert_eq!(login("https://h/y"), Some(Login::new("b", "p@:")));
+        assert_eq!(login("https://h/other"), Some(Login::new("a", "one")));
+        assert_eq!(login("https://b@h/x"), Some(Login::new("b", "p@:")));
+        assert_eq!(login("http://h:8080/z"), Some(Login::new("c", "three")));
+        for other in ["http://h/x", "https://h:8443/x", "https://c@h/x"] {
+            assert_eq!(login(other), None, "{other}");
+        }
     }
 
     #[test]
