@@ -123,6 +123,9 @@ pub async fn carry_out(
         context.registry.close_uploads(CANCELLATION_TIMEOUT).await;
         ready?;
         execute::run(Arc::new(context), &plan).await;
+        if options.fleet.is_some() {
+            fleet::end(session);
+        }
     }
     let ended = session.reporter.finish();
     let metadata = RunMetadata::of(&plan, &ended);

@@ -98,6 +98,12 @@ fn refuse(session: &Session, fleet: &manifest::Fleet, plan: &Plan) -> Result<(),
     Err(manifest_failure(session, &error))
 }
 
+/// Removes the socket of `kubectl proxy`: a task may still hold the connection when xp exits.
+pub fn end(session: &Session) {
+    // The next run removes what is left.
+    _ = std::fs::remove_dir_all(session.layout.kubectl());
+}
+
 /// Starts `kubectl proxy`.
 async fn connect(session: &Session, fleet: &manifest::Fleet) -> Result<ClusterApi, Failure> {
     let path = session.variable(environment::PATH.name).unwrap_or_default();
