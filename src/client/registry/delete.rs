@@ -1,10 +1,10 @@
 //! Deletes manifests and tags.
 
-use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode};
 
 use super::error::is_not_found_message;
 use super::host::RegistryHost;
+use super::push_check::write_refusal;
 use super::resource::{Access, Resource};
 use super::response::RegistryResponse;
 use super::{RegistryClient, RegistryError};
@@ -89,37 +89,5 @@ fn refusal(
     repository: &ImageRepository,
     reply: &RegistryResponse,
 ) -> RegistryError {
-    // The token lacks the permission, so the user is known.
-    let challenges = reply.headers.get_all(WWW_AUTHENTICATE).iter();
-    let lacks_permission = challenges
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.contains("insufficient_scope"));
-    match host.refusal(None, reply) {
-        RegistryError::Unauthorized {
-            registry,
-            who,
-            message,
-        } if lacks_permission => denied(repository, registry, who, message),
-        RegistryError::Denied {
-            registry,
-            who,
-            message,
-            ..
-        } => denied(repository, registry, who, message),
-        error => error,
-    }
-}
-
-fn denied(
-    repository: &ImageRepository,
-    registry: crate::model::image::Registry,
-    who: String,
-    message: String,
-) -> RegistryError {
-    RegistryError::Denied {
-        registry,
-        who,
-        action: format!("delete images of {repository}"),
-        message,
-    }
+    write_refusal(host, &format!("delete images of {repository}"), reply)
 }

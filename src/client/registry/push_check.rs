@@ -14,7 +14,7 @@ use super::resource::{Access, Resource};
 use super::response::RegistryResponse;
 use super::{RegistryClient, RegistryError};
 use crate::base::error::innermost;
-use crate::model::image::{ImageRepository, Registry};
+use crate::model::image::ImageRepository;
 
 /// The result of a successful check.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,37 +141,38 @@ pub(super) fn push_refusal(
     repository: &ImageRepository,
     reply: &RegistryResponse,
 ) -> RegistryError {
-    // The token lacks permission to push, so the user is known.
+    write_refusal(host, &format!("push to {repository}"), reply)
+}
+
+/// Returns the error for a refused change, such as `push to h/a`.
+pub(super) fn write_refusal(
+    host: &RegistryHost,
+    refused: &str,
+    reply: &RegistryResponse,
+) -> RegistryError {
+    // The token lacks the permission, so the user is known.
     let challenges = reply.headers.get_all(WWW_AUTHENTICATE).iter();
     let lacks_permission = challenges
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.contains("insufficient_scope"));
+    let denied = |registry, who, message| RegistryError::Denied {
+        registry,
+        who,
+        action: refused.to_owned(),
+        message,
+    };
     match host.refusal(None, reply) {
         RegistryError::Unauthorized {
             registry,
             who,
             message,
-        } if lacks_permission => denied(repository, registry, who, message),
+        } if lacks_permission => denied(registry, who, message),
         RegistryError::Denied {
             registry,
             who,
             message,
             ..
-        } => denied(repository, registry, who, message),
+        } => denied(registry, who, message),
         error => error,
-    }
-}
-
-fn denied(
-    repository: &ImageRepository,
-    registry: Registry,
-    who: String,
-    message: String,
-) -> RegistryError {
-    RegistryError::Denied {
-        registry,
-        who,
-        action: format!("push to {repository}"),
-        message,
     }
 }

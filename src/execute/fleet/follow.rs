@@ -40,7 +40,7 @@ pub(super) enum Followed {
     /// The worker reported the outcome.
     Ended(Box<UnitEnd>),
     Failed(StepError),
-    /// The cluster stopped it: it is to be done again.
+    /// The cluster stopped it, so the unit must run again.
     Lost(String),
     /// A finished Job of an earlier run does not have what is needed.
     Unusable(String),

@@ -19,7 +19,7 @@ use crate::store::cache_entries::{cache_entries, entry_paths};
 ///
 /// # Errors
 ///
-/// The folder belongs to somebody else's files.
+/// The cache folder contains files that xp did not create.
 pub async fn plan(session: &Session, now: i64) -> Result<CleanPlan, Failure> {
     session
         .events

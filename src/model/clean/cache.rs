@@ -54,8 +54,8 @@ impl CacheKind {
     }
 }
 
-/// Decides what is removed: what nobody needs, what was not used for too long, and then what was not used for the longest
-/// time, until the rest fits.
+/// Decides what is removed: unneeded entries, entries past the age limit, and then the least recently used ones until the
+/// rest fits.
 pub fn cache_plan(entries: &[CacheEntry], keep: CleanCache, now: i64) -> CleanPlan {
     let mut fates: Vec<(Action, Reason)> = entries.iter().map(|it| fate(it, keep, now)).collect();
     let kept = |fates: &[(Action, Reason)]| -> u64 {

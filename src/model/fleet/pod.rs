@@ -17,7 +17,7 @@ const DISRUPTIONS: [&str; 9] = [
     "OutOfcpu",
 ];
 
-/// Texts in the messages of image pulls that repeat until somebody changes something.
+/// Texts in the messages of image pulls for errors that a retry does not fix.
 const FINAL_PULL_ERRORS: [&str; 8] = [
     "not found",
     "manifest unknown",

@@ -18,7 +18,7 @@ pub struct FileCommit {
     pub url: Option<String>,
 }
 
-/// Returns the commit that is checked out around a file; `None` if it is in no repository, or there is no commit.
+/// Returns `HEAD` of the working copy that contains a file; `None` without a repository or commit.
 pub fn file_commit(file: &Path) -> Option<FileCommit> {
     let folder = file.parent()?.canonicalize().ok()?;
     let repository = Repository::discover(&folder).ok()?;
