@@ -32,7 +32,7 @@ pub fn run(world: &World) -> Case {
     }
     world.say(&format!("building {count} services"));
     let first = folder(&platform, "first", &images);
-    let jobs = count.to_string();
+    let jobs = count.min(16).to_string();
     world.succeed(&mut world.xp(&first, &["build", "--quiet", "--jobs", &jobs]));
     let turn = Cell::new(0_usize);
     let here = Cell::new(PathBuf::new());
