@@ -233,16 +233,12 @@ impl World {
         Some(command)
     }
 
-    /// Returns the program of buildx: a plugin of Debian 13, which the roots of the newer test engines contain as well.
+    /// Returns the program of buildx, which `need_bench` of bin/setup installs.
     pub fn buildx(&self) -> Option<PathBuf> {
-        let engines = variable("XP_TEST_ENGINES")
-            .map_or_else(|| Path::new(SOURCES).join("target/engines"), PathBuf::from);
-        let roots = [
-            PathBuf::from("/"),
-            engines.join("debian13"),
-            engines.join("sid"),
+        let plugins = [
+            Path::new(SOURCES).join("target/bench-tools/docker-buildx"),
+            PathBuf::from("/usr/libexec/docker/cli-plugins/docker-buildx"),
         ];
-        let plugins = roots.map(|root| root.join("usr/libexec/docker/cli-plugins/docker-buildx"));
         plugins.into_iter().find(|plugin| plugin.is_file())
     }
 
