@@ -169,7 +169,7 @@ fn a_timeout_ends_a_unit(t: &Context) {
     platform.set_services(&base(t, &platform, keys));
     t.xp(["build", "--fleet", "ci"])
         .failure(1)
-        .stderr_contains("error: base: build: timed out after 2 s (the service's `timeout`)")
+        .stderr_contains("error: base: build: timed out after 2s (the service's `timeout`)")
         .stderr_contains("hint: raise `timeout` if it needs more time");
     let jobs = platform.jobs();
     // The Job's own deadline only ends a worker that hangs.

@@ -14,6 +14,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use super::netrc;
+use crate::base::units;
 use crate::client::git::{GitConfiguration, GitEnvironment};
 use crate::model::source::{GitScheme, GitUrl};
 
@@ -228,8 +229,8 @@ async fn run_helper(
     }
     match tokio::time::timeout(HELPER_TIMEOUT, child.wait_with_output()).await {
         Err(_) => Err(Some(format!(
-            "git's credential helper did not respond within {} s",
-            HELPER_TIMEOUT.as_secs()
+            "git's credential helper did not respond within {}",
+            units::limit(HELPER_TIMEOUT)
         ))),
         Ok(Err(cause)) => Err(Some(format!("git's credential helper failed: {cause}"))),
         Ok(Ok(output)) if output.status.success() => {
