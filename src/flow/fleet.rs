@@ -11,15 +11,17 @@ use super::session::Session;
 use crate::base::error::{Exit, Failure};
 use crate::base::nonce::nonce;
 use crate::base::redact::SharedRedactor;
+use crate::client::git::GitClient;
 use crate::client::kubectl::{Cluster, ClusterApi, Kind, ProxySettings};
-use crate::execute::fleet::{Fleet, FleetSettings};
+use crate::execute::fleet::{Fleet, FleetSettings, pod_remote};
 use crate::model::engine::EngineProperties;
 use crate::model::environment;
 use crate::model::event::Event;
-use crate::model::fleet::refusals;
+use crate::model::fleet::{Refusal, refusals};
 use crate::model::manifest;
 use crate::model::manifest::MissingInput;
 use crate::model::plan::Plan;
+use crate::model::source::GitUrl;
 
 /// The permissions that a fleet needs.
 pub(super) const PERMISSIONS: [(Kind, &[&str]); 4] = [
@@ -38,9 +40,8 @@ pub async fn start(
     fleet: &manifest::Fleet,
     plan: &Plan,
     facts: &EngineProperties,
-    is_locked: bool,
+    git: &GitClient,
 ) -> Result<Fleet, Failure> {
-    refuse(session, fleet, plan)?;
     let template = fleet_template::read(&session.manifest, fleet);
     let template = template.map_err(|problem| {
         let error = session.manifest.rejected(vec![problem]);
@@ -49,6 +50,8 @@ pub async fn start(
             |error| manifest_failure(session, &error),
         )
     })?;
+    let in_pod = |remote: &GitUrl| pod_remote(git, &template, remote);
+    refuse(session, fleet, refusals(plan, &in_pod))?;
     let text = format!("connecting to the fleet {}", fleet.name);
     session.events.emit(Event::stage(text));
     let connected = async {
@@ -65,15 +68,18 @@ pub async fn start(
         run: nonce(),
         platform: format!("linux/{}", facts.architecture),
         insecure_registries: facts.insecure_registries.clone(),
-        is_locked,
     };
     Ok(Fleet::new(connected?, settings))
 }
 
-/// Fails if units of the plan cannot be built on a fleet.
-fn refuse(session: &Session, fleet: &manifest::Fleet, plan: &Plan) -> Result<(), Failure> {
+/// Fails if there are reasons not to build on a fleet.
+fn refuse(
+    session: &Session,
+    fleet: &manifest::Fleet,
+    refusals: Vec<Refusal>,
+) -> Result<(), Failure> {
     let mut missing = Vec::new();
-    for refusal in refusals(plan) {
+    for refusal in refusals {
         let message = format!(
             "cannot be built on the fleet `{}`: {}",
             fleet.name, refusal.message

@@ -203,6 +203,10 @@ async fn prepared(
     let mut git_environment = settings.git.clone();
     // The image of xp may have no git.
     git_environment.stored_logins = Some(file.with_file_name(GIT_CREDENTIALS));
+    let rules = document.url_rules.iter();
+    let rules = rules.map(|it| (format!("url.{}.insteadOf", it.base), it.instead_of.clone()));
+    // Of equal settings, the last one wins: that of the template.
+    git_environment.configuration.splice(0..0, rules);
     let git = GitClient::new(http, git_environment, runtime)?;
     let context = ExecuteContext {
         engine,

@@ -21,8 +21,7 @@ use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
 use crate::client::kubectl::{ClusterApi, Kind};
-pub use crate::execute::fleet::contents::unpack;
-
+pub use crate::execute::fleet::contents::{pod_remote, unpack};
 use crate::execute::fleet::claim::Claim;
 use crate::execute::fleet::follow::{Followed, Follower};
 use crate::execute::fleet::watch::ObjectWatch;
@@ -59,8 +58,6 @@ pub struct FleetSettings {
     pub platform: String,
     /// The registries without TLS.
     pub insecure_registries: Vec<String>,
-    /// Whether remotes were not contacted, because a lock has the commits.
-    pub is_locked: bool,
 }
 
 impl Fleet {

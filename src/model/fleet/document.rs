@@ -14,6 +14,7 @@ use crate::model::image::{Digest, ImageReference};
 use crate::model::layout::Layout;
 use crate::model::manifest::SecretSource;
 use crate::model::plan::{Step, UnitPlan};
+use crate::model::source::UrlRule;
 use crate::model::trace::RunTrace;
 
 /// The version of the document. A worker runs documents of exactly this version.
@@ -35,6 +36,9 @@ pub struct WorkerDocument {
     /// The registries that are used without TLS: hosts and networks
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub insecure_registries: Vec<String>,
+    /// The rules of git's `insteadOf` for the servers of its remotes
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub url_rules: Vec<UrlRule>,
     /// The trace that the run belongs to
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<RunTrace>,
@@ -147,6 +151,7 @@ impl WorkerDocument {
             xp: env!("CARGO_PKG_VERSION").to_owned(),
             platform: None,
             insecure_registries: Vec::new(),
+            url_rules: Vec::new(),
             trace: None,
             builder: None,
             unit,
