@@ -1,5 +1,6 @@
 //! Prepares builds on a fleet: checks that it can build a plan, before anything is built.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -14,9 +15,10 @@ use crate::base::redact::SharedRedactor;
 use crate::client::git::GitClient;
 use crate::client::kubectl::{Cluster, ClusterApi, Kind, ProxySettings};
 use crate::execute::fleet::{Fleet, FleetSettings, pod_remote};
+use crate::host::settings::Settings;
 use crate::model::engine::EngineProperties;
 use crate::model::environment;
-use crate::model::event::Event;
+use crate::model::event::{Event, Events};
 use crate::model::fleet::{Refusal, refusals};
 use crate::model::manifest;
 use crate::model::manifest::MissingInput;
@@ -55,7 +57,8 @@ pub async fn start(
     let text = format!("connecting to the fleet {}", fleet.name);
     session.events.emit(Event::stage(text));
     let connected = async {
-        let api = connect(session, fleet).await?;
+        let folder = session.layout.kubectl();
+        let api = connect(&session.settings, fleet, &folder, &session.events).await?;
         check_permissions(&api, fleet).await?;
         Ok::<_, Failure>(api)
     };
@@ -110,18 +113,22 @@ pub fn end(session: &Session) {
     _ = std::fs::remove_dir_all(session.layout.kubectl());
 }
 
-/// Starts `kubectl proxy`.
-async fn connect(session: &Session, fleet: &manifest::Fleet) -> Result<ClusterApi, Failure> {
-    let path = session.variable(environment::PATH.name).unwrap_or_default();
-    let Some(kubectl) = program("kubectl", &path) else {
+/// Starts `kubectl proxy`, with its socket in a folder.
+pub(super) async fn connect(
+    settings: &Settings,
+    fleet: &manifest::Fleet,
+    folder: &Path,
+    events: &Events,
+) -> Result<ClusterApi, Failure> {
+    let path = settings.variables.get(environment::PATH.name);
+    let Some(kubectl) = program("kubectl", path.map_or("", String::as_str)) else {
         return Err(Failure::outside(
             "kubectl is not on PATH, and `--fleet` reaches the cluster through it\n\
              hint: install kubectl",
         ));
     };
-    let kubeconfig = session.settings.kubeconfig();
-    let folder = session.layout.kubectl();
-    let events = session.events.clone();
+    let kubeconfig = settings.kubeconfig();
+    let (lines, retries) = (events.clone(), events.clone());
     let settings = ProxySettings {
         kubectl: &kubectl,
         cluster: Cluster {
@@ -129,13 +136,12 @@ async fn connect(session: &Session, fleet: &manifest::Fleet) -> Result<ClusterAp
             namespace: &fleet.namespace,
         },
         kubeconfig: kubeconfig.as_deref(),
-        folder: &folder,
-        on_line: Arc::new(move |line: &str| events.emit(Event::note(line))),
+        folder,
+        on_line: Arc::new(move |line: &str| lines.emit(Event::note(line))),
         secrets: SharedRedactor::default(),
     };
-    let events = session.events.clone();
     let on_retry = Arc::new(move |retrying| {
-        events.emit(Event::Retrying {
+        retries.emit(Event::Retrying {
             unit: None,
             retrying,
         });

@@ -93,30 +93,13 @@ impl UnitRun<'_> {
         if self.fleet.settings.template.sets("DOCKER_CONFIG") {
             return Ok(None);
         }
-        let mut logins = serde_json::Map::new();
+        let mut logins = Vec::new();
         for registry in registries(self.plan) {
-            let Some(credentials) = credentials_of(self.context, &registry).await? else {
-                continue;
-            };
-            let login = match credentials {
-                Credentials::Password { user, password } => {
-                    json!({"auth": encoded(&user, &password)})
-                }
-                Credentials::IdentityToken(token) => {
-                    json!({"auth": encoded("<token>", ""), "identitytoken": token})
-                }
-            };
-            let server = if registry.is_docker_hub() {
-                "https://index.docker.io/v1/".to_owned()
-            } else {
-                registry.to_string()
-            };
-            logins.insert(server, login);
+            if let Some(credentials) = credentials_of(self.context, &registry).await? {
+                logins.push((registry, credentials));
+            }
         }
-        if logins.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(json!({"auths": logins}).to_string().into_bytes()))
+        Ok(docker_config(logins))
     }
 
     /// Returns the login of the unit's remote, as git's `store` helper reads it.
@@ -155,6 +138,29 @@ pub fn pod_remote(git: &GitClient, template: &PodTemplate, remote: &GitUrl) -> P
         return PodRemote::as_written(remote);
     }
     PodRemote::new(remote, git.effective_url(remote), git.url_rules(remote))
+}
+
+/// Returns Docker's configuration with logins; `None` if there are none.
+pub fn docker_config(logins: Vec<(Registry, Credentials)>) -> Option<Vec<u8>> {
+    if logins.is_empty() {
+        return None;
+    }
+    let auths = logins.into_iter().map(|(registry, credentials)| {
+        let login = match credentials {
+            Credentials::Password { user, password } => json!({"auth": encoded(&user, &password)}),
+            Credentials::IdentityToken(token) => {
+                json!({"auth": encoded("<token>", ""), "identitytoken": token})
+            }
+        };
+        let server = if registry.is_docker_hub() {
+            "https://index.docker.io/v1/".to_owned()
+        } else {
+            registry.to_string()
+        };
+        (server, login)
+    });
+    let auths: serde_json::Map<_, _> = auths.collect();
+    Some(json!({"auths": auths}).to_string().into_bytes())
 }
 
 fn encoded(user: &str, password: &str) -> String {

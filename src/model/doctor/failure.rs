@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::error::{Diagnostic, Exit, chain};
+use crate::base::error::{Diagnostic, Exit, Failure, chain};
 use crate::base::units;
 
 /// Why a check could not be completed: an error in the form of a finding.
@@ -33,6 +33,17 @@ impl CheckFailure {
                 .filter(|hint| !hint.contains("`xp doctor`"))
                 .collect(),
             exit: error.exit(),
+        }
+    }
+
+    /// Converts a failure that was rendered.
+    pub fn of_failure(failure: &Failure) -> Self {
+        let (what, fixes) = failure.parts();
+        Self {
+            what,
+            causes: Vec::new(),
+            fixes,
+            exit: failure.exit,
         }
     }
 

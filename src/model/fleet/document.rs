@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{CACHE_FOLDER, PLATFORM_FOLDER, UNIT_FOLDER};
+use super::{CACHE_FOLDER, PLATFORM_FOLDER, Probe, UNIT_FOLDER};
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::image::{Digest, ImageReference};
 use crate::model::layout::Layout;
@@ -159,6 +159,25 @@ impl WorkerDocument {
         (document, secrets)
     }
 
+    /// Returns the document as text.
+    ///
+    /// # Errors
+    ///
+    /// A path is not UTF-8.
+    pub fn to_text(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+}
+
+/// What a worker is to do.
+pub enum SentWork {
+    /// Run a unit.
+    Unit(Box<WorkerDocument>),
+    /// Check what units need.
+    Probe(Box<Probe>),
+}
+
+impl SentWork {
     /// Parses a document.
     ///
     /// # Errors
@@ -170,6 +189,7 @@ impl WorkerDocument {
             version: u64,
             #[serde(default)]
             xp: String,
+            probe: Option<Box<Probe>>,
         }
         let header: Header = serde_json::from_slice(text).map_err(InvalidDocument::Malformed)?;
         if header.version != DOCUMENT_VERSION {
@@ -178,16 +198,11 @@ impl WorkerDocument {
                 version: header.version,
             });
         }
-        serde_json::from_slice(text).map_err(InvalidDocument::Malformed)
-    }
-
-    /// Returns the document as text.
-    ///
-    /// # Errors
-    ///
-    /// A path is not UTF-8.
-    pub fn to_text(&self) -> serde_json::Result<String> {
-        serde_json::to_string(self)
+        if let Some(probe) = header.probe {
+            return Ok(Self::Probe(probe));
+        }
+        let unit = serde_json::from_slice(text).map_err(InvalidDocument::Malformed)?;
+        Ok(Self::Unit(unit))
     }
 }
 

@@ -394,8 +394,16 @@ fn what_needs_this_machine_is_refused(t: &Context) {
     t.xp(["build", "--fleet", "ci", "--local"])
         .failure(2)
         .stderr_contains("--local");
-    fs::remove_file(t.dir().join("k8s/pod.yaml")).expect("the template");
     platform.set_script("echo text > made");
+    let manifest = t.read("x-platform.yml");
+    t.manifest(&manifest.replace("services:\n", "supply: {provenance: true}\nservices:\n"));
+    t.xp(["build", "--fleet", "ci"])
+        .failure(2)
+        .stderr_contains("`--fleet` does not attach or sign anything, but `supply` in the manifest")
+        .stderr_contains("requires it for ")
+        .stderr_contains("hint: build without `--fleet`, or remove `supply` from the manifest");
+    t.manifest(&manifest);
+    fs::remove_file(t.dir().join("k8s/pod.yaml")).expect("the template");
     t.xp(["build", "--fleet", "ci"])
         .failure(2)
         .stderr_contains("fleet `ci`: cannot read the pod template k8s/pod.yaml");
