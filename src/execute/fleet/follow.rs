@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use super::UnitRun;
 use super::claim::Claim;
-use super::{PAUSE, problems};
 use super::watch::Observed;
+use super::{PAUSE, problems};
 use crate::base::units;
 use crate::client::kubectl::{ApiError, ClusterApi, Kind, LineStream};
 use crate::client::retry::{Policy, random};

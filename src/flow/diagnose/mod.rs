@@ -36,9 +36,7 @@ use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
 use crate::host::settings::Settings;
 use crate::model::doctor;
-use crate::model::doctor::{
-    CheckFailure, DoctorReport, Finding, ManifestFacts, Section, Severity,
-};
+use crate::model::doctor::{CheckFailure, DoctorReport, Finding, ManifestFacts, Section, Severity};
 use crate::model::manifest::{Manifest, Service, ServiceName};
 
 use fleet_pod::ProbeJobs;

@@ -57,11 +57,15 @@ fn a_pod_is_checked_from_inside(t: &Context) {
     output
         .stdout_contains("ci: the pod xp-doctor-")
         .stdout_contains("ci: in the pod: http://")
-        .stdout_contains(&format!("ci: in the pod: pull and push access to {host}/{image}"))
+        .stdout_contains(&format!(
+            "ci: in the pod: pull and push access to {host}/{image}"
+        ))
         .stdout_contains("ci: in the pod: http://127.0.0.1:")
         .stdout_contains("origin/master is ");
     assert_removed(&platform);
-    let output = t.xp(["doctor", "--fleet", "ci", "--format", "json"]).success();
+    let output = t
+        .xp(["doctor", "--fleet", "ci", "--format", "json"])
+        .success();
     let report: Value = serde_json::from_str(&output.stdout).expect("JSON");
     let subjects = report["subjects"].as_array().expect("subjects");
     let fleets = subjects.iter().find(|it| it["subject"] == "fleets");
@@ -109,7 +113,9 @@ fn a_registry_that_refuses_the_pod_is_an_error(t: &Context) {
     let host = platform.registry.host();
     doctor(t)
         .success()
-        .stdout_contains(&format!("ci: in the pod: http://{host} is reachable; credentials: {USER}, from "))
+        .stdout_contains(&format!(
+            "ci: in the pod: http://{host} is reachable; credentials: {USER}, from "
+        ))
         .does_not_contain(PASSWORD);
     // The template has its own logins: none.
     platform.write_template("      env: [{name: DOCKER_CONFIG, value: /nowhere}]\n");
@@ -154,7 +160,11 @@ fn an_image_with_another_version_is_an_error(t: &Context) {
 fn an_image_without_xp_is_an_error(t: &Context) {
     let platform = FleetPlatform::new(t);
     // Something else is called xp there.
-    change_template(t, "    - name: xp\n", "    - name: xp\n      command: [sh, -c, 'echo no xp; exit 4']\n");
+    change_template(
+        t,
+        "    - name: xp\n",
+        "    - name: xp\n      command: [sh, -c, 'echo no xp; exit 4']\n",
+    );
     doctor(t)
         .failure(3)
         .stdout_contains("ended with exit code 4 and no result")
@@ -186,19 +196,22 @@ fn a_missing_permission_is_an_error(t: &Context) {
         .stdout_contains("fix: bind the Role in docs/fleet.md to the user of the context");
     assert!(platform.jobs().is_empty());
     // Without `--fleet`, the fleet may not be needed.
-    t.xp(["doctor"])
-        .success()
-        .stdout_contains("warning: ci: ");
+    t.xp(["doctor"]).success().stdout_contains("warning: ci: ");
 }
 
 fn an_exhausted_quota_is_an_error(t: &Context) {
     let platform = FleetPlatform::new(t);
     let quota = "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: builds}\nspec: {hard: {count/jobs.batch: 0}}\n";
     let namespace = format!("--namespace={}", platform.namespace.name());
-    t.kubectl(["apply", "--server-side", "--filename=-", "--context=ci-cluster"])
-        .arg(namespace)
-        .stdin(quota)
-        .success();
+    t.kubectl([
+        "apply",
+        "--server-side",
+        "--filename=-",
+        "--context=ci-cluster",
+    ])
+    .arg(namespace)
+    .stdin(quota)
+    .success();
     doctor(t)
         .failure(3)
         .stdout_contains("error: ci: cannot create the Job xp-doctor-")

@@ -79,9 +79,7 @@ fn the_role_of_the_page_is_exactly_enough(t: &Context) {
         ["Namespace", "Role", "ServiceAccount", "RoleBinding"]
     );
     apply(t, &setup);
-    let kubeconfig = platform
-        .namespace
-        .account_kubeconfig("ci-cluster", "xp-ci");
+    let kubeconfig = platform.namespace.account_kubeconfig("ci-cluster", "xp-ci");
     t.write_kubeconfig(&kubeconfig);
     t.xp(["build", "--fleet", "ci"]).success();
     t.xp(["doctor", "--fleet", "ci", "-v"])
@@ -104,7 +102,10 @@ fn the_role_of_the_page_is_exactly_enough(t: &Context) {
             let verbs = role["rules"][position]["verbs"].as_array_mut();
             verbs.expect("verbs").retain(|it| it != verb);
             if role["rules"][position]["verbs"] == json!([]) {
-                role["rules"].as_array_mut().expect("rules").remove(position);
+                role["rules"]
+                    .as_array_mut()
+                    .expect("rules")
+                    .remove(position);
             }
             apply(t, &[role]);
             t.write_kubeconfig(&kubeconfig);

@@ -38,6 +38,7 @@ mod fleet_faults;
 mod fleet_features;
 mod fleet_page;
 mod fleet_proxy;
+mod fleet_scale;
 mod foreign_cluster;
 mod foreign_images;
 mod git_attributes;
@@ -159,6 +160,7 @@ pub fn all() -> Vec<Case> {
         fleet_features::CASES,
         fleet_page::CASES,
         fleet_proxy::CASES,
+        fleet_scale::CASES,
         foreign_cluster::CASES,
         foreign_images::CASES,
         git_attributes::CASES,

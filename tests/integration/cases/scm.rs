@@ -725,7 +725,9 @@ fn a_plugin_that_cannot_run_is_an_error(t: &Context) {
     t.xp(["plan"]).run();
     let failed = t.xp(["plan"]).run();
     assert!(failed.status.code() != Some(0), "{failed}");
-    failed.stderr_contains("a plugin of this kind is an image whose entrypoint accepts the command `resolve`");
+    failed.stderr_contains(
+        "a plugin of this kind is an image whose entrypoint accepts the command `resolve`",
+    );
     assert!(t.containers().is_empty());
 }
 

@@ -148,7 +148,10 @@ impl BuilderContainer {
         };
         match tokio::time::timeout(RESPONSE_TIMEOUT, sent).await {
             Ok(sent) => sent.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no response for {}", units::limit(RESPONSE_TIMEOUT))),
+            Err(_) => Err(format!(
+                "no response for {}",
+                units::limit(RESPONSE_TIMEOUT)
+            )),
         }
     }
 

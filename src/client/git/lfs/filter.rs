@@ -356,12 +356,7 @@ impl LfsProcess {
     }
 
     /// Returns the error for a file, with the last lines of the program's output.
-    async fn explain(
-        &mut self,
-        client: &GitClient,
-        files: &LfsFiles<'_>,
-        path: &str,
-    ) -> GitError {
+    async fn explain(&mut self, client: &GitClient, files: &LfsFiles<'_>, path: &str) -> GitError {
         self.end().await;
         let stderr = self.stderr.wait(END_TIMEOUT).await;
         let error = GitError::new(
