@@ -167,9 +167,7 @@ impl<'a> DoctorContext<'a> {
         );
         let mut findings = Vec::new();
         if has_engine {
-            let section = doctor::engine(&engine);
-            findings.push(Finding::ok(section.summary));
-            findings.extend(section.findings);
+            findings.extend(doctor::engine(&engine).findings);
         }
         let registries = registries.iter().map(doctor::registry);
         findings.extend(registries.flat_map(|section| section.findings));

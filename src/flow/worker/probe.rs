@@ -20,7 +20,10 @@ pub(super) async fn findings(
     file: &Path,
 ) -> Result<Vec<Finding>, Failure> {
     let name = Path::new(PLATFORM_FOLDER).join(manifest::DEFAULT_NAME);
-    let manifest = manifest::parse(&probe.manifest, &name)?;
+    let manifest = manifest::parse(&probe.manifest, &name);
+    let manifest = manifest.map_err(|error| {
+        Failure::outside(format!("cannot read the manifest that was sent: {error}"))
+    })?;
     let timeouts = settings.timeout_settings.clone();
     let timeouts = timeouts.map_err(Failure::usage)?.timeouts;
     let retries = Retries::silent(Policy::INTERACTIVE);

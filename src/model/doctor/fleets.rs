@@ -69,14 +69,15 @@ pub struct FleetAccess {
 /// Evaluates the fleets. Without `--fleet`, no finding is an error: builds do not need one.
 pub fn fleets(facts: &FleetsFacts) -> Section {
     let mut findings = Vec::new();
+    let severity = severity(facts.fleets.iter().any(|it| it.is_required));
     if facts.has_kubectl {
         findings.push(Finding::ok("kubectl is on PATH"));
     } else {
-        let finding = Finding::warning("kubectl is not on PATH: `xp build --fleet` cannot work");
-        findings.push(finding.fix("install kubectl"));
+        let text = "kubectl is not on PATH: `xp build --fleet` cannot work";
+        findings.push(Finding::new(severity, text).fix("install kubectl"));
     }
     if let Err(failure) = &facts.kubeconfig {
-        findings.push(warning_of("the kubeconfig", failure));
+        findings.push(failed(severity, "the kubeconfig", failure));
     }
     findings.extend(facts.fleets.iter().flat_map(fleet));
     let is_queried = |it: &&FleetFacts| matches!(it.check, FleetCheck::Queried(Ok(_)));
@@ -101,17 +102,8 @@ fn fleet(facts: &FleetFacts) -> Vec<Finding> {
         ..
     } = facts;
     let mut findings = Vec::new();
-    let problem = |what: String| {
-        if facts.is_required {
-            Finding::error(what)
-        } else {
-            Finding::warning(what)
-        }
-    };
-    let failed = |place: &str, failure: &CheckFailure| Finding {
-        severity: problem(String::new()).severity,
-        ..warning_of(place, failure)
-    };
+    let severity = severity(facts.is_required);
+    let problem = |what: String| Finding::new(severity, what);
     let place = format!("{name}: namespace {namespace} in {context}");
     match &facts.check {
         FleetCheck::NotQueried => {}
@@ -123,7 +115,7 @@ fn fleet(facts: &FleetFacts) -> Vec<Finding> {
             let fix = near.unwrap_or_else(|| "set KUBECONFIG to use another kubeconfig".to_owned());
             findings.push(finding.fix(fix));
         }
-        FleetCheck::Queried(Err(failure)) => findings.push(failed(&place, failure)),
+        FleetCheck::Queried(Err(failure)) => findings.push(failed(severity, &place, failure)),
         FleetCheck::Queried(Ok(access)) => {
             if access.missing.is_empty() {
                 findings.push(Finding::ok(format!(
@@ -155,7 +147,9 @@ fn fleet(facts: &FleetFacts) -> Vec<Finding> {
             ))
             .fix("push xp's image, or correct `image` of the fleet"),
         ),
-        Some(Err(failure)) => findings.push(failed(&format!("{name}: {image}"), failure)),
+        Some(Err(failure)) => {
+            findings.push(failed(severity, &format!("{name}: {image}"), failure));
+        }
     }
     match &facts.template {
         Ok(true) => {}
@@ -169,10 +163,7 @@ fn fleet(facts: &FleetFacts) -> Vec<Finding> {
     }
     match &facts.pod {
         None => {}
-        Some(Err(failure)) => findings.push(Finding {
-            severity: Severity::Error,
-            ..warning_of(name, failure)
-        }),
+        Some(Err(failure)) => findings.push(failed(Severity::Error, name, failure)),
         Some(Ok(pod)) => findings.extend(in_pod(name, image, pod)),
     }
     findings
@@ -202,11 +193,20 @@ fn in_pod(name: &str, image: &str, pod: &PodFacts) -> Vec<Finding> {
     findings
 }
 
-/// Converts a failure to a warning.
-fn warning_of(place: &str, failure: &CheckFailure) -> Finding {
+/// Returns the severity of a problem.
+fn severity(is_required: bool) -> Severity {
+    if is_required {
+        Severity::Error
+    } else {
+        Severity::Warning
+    }
+}
+
+/// Converts a failure to a finding.
+fn failed(severity: Severity, place: &str, failure: &CheckFailure) -> Finding {
     let finding = Finding::of(failure);
     Finding {
-        severity: Severity::Warning,
+        severity,
         what: format!("{place}: {}", finding.what),
         ..finding
     }
@@ -277,7 +277,7 @@ mod tests {
             .findings
             .iter()
             .filter(|it| it.severity == Severity::Error);
-        assert_eq!(errors.count(), 3);
+        assert_eq!(errors.count(), 4);
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl Finding {
         }
     }
 
-    pub fn ok(what: impl Into<String>) -> Self {
+    fn ok(what: impl Into<String>) -> Self {
         Self::new(Severity::Ok, what)
     }
 

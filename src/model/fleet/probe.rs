@@ -40,3 +40,32 @@ impl Probe {
         document.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::fleet::SentWork;
+
+    #[test]
+    fn a_probe_is_the_same_after_it_was_sent() {
+        let probe = Probe {
+            manifest: "services: {}\n".to_owned(),
+            services: BTreeSet::from(["a".parse().unwrap()]),
+            limit: Duration::from_secs(20),
+            insecure_registries: vec!["10.0.0.0/8".to_owned()],
+            url_rules: vec![UrlRule {
+                instead_of: "git@h:".to_owned(),
+                base: "https://t@h/".to_owned(),
+            }],
+        };
+        let text = probe.to_text();
+        let SentWork::Probe(received) = SentWork::parse(text.as_bytes()).unwrap() else {
+            panic!("it is not a unit");
+        };
+        assert_eq!(received.to_text(), text);
+        let other = text.replace("\"version\":1", "\"version\":2");
+        assert!(SentWork::parse(other.as_bytes()).is_err());
+        // Such as the document of an xp without probes.
+        assert!(SentWork::parse(b"{\"version\":1}").is_err());
+    }
+}

@@ -384,7 +384,9 @@ fn replaced_urls_of_remotes_reach_jobs(t: &Context) {
             .env("GIT_CONFIG_COUNT", "1")
             .env("GIT_CONFIG_KEY_0", key)
             .env("GIT_CONFIG_VALUE_0", "git@git.example.com:team/");
-        command.args(arguments.iter().copied())
+        arguments
+            .iter()
+            .fold(command, |command, it| command.arg(*it))
     };
     let mut running = xp(&["--verbose"]).spawn();
     running.wait_for_output("running in the pod");

@@ -48,12 +48,22 @@ fn setup(platform: &FleetPlatform<'_>) -> Vec<Value> {
         };
         assert_eq!(*namespace, NAMESPACE);
         *namespace = name.into();
-        for subject in object["subjects"].as_array_mut().into_iter().flatten() {
+        let subjects = object.get_mut("subjects").and_then(Value::as_array_mut);
+        for subject in subjects.into_iter().flatten() {
             subject["namespace"] = name.into();
         }
         object
     });
     objects.collect()
+}
+
+/// Returns the claim of the cache volume, in the namespace of the test.
+fn claim(platform: &FleetPlatform<'_>) -> Value {
+    let block = block("kind: PersistentVolumeClaim");
+    let mut claim: Value = serde_saphyr::from_str(&block).expect("YAML");
+    assert_eq!(claim["metadata"]["namespace"], NAMESPACE);
+    claim["metadata"]["namespace"] = platform.namespace.name().into();
+    claim
 }
 
 fn apply(t: &Context, objects: &[Value]) {
@@ -143,7 +153,17 @@ fn write_template(t: &Context) {
         // The servers of the tests listen on this machine only, which has its own engine with a bridge and rules.
         .replace("\nspec:\n", "\nspec:\n  hostNetwork: true\n")
         .replace(arguments, "--tls=false, --bridge=none, --iptables=false]");
-    t.write("k8s/pod.yaml", &template);
+    t.write("k8s/pod.yaml", &with_cache(&template));
+}
+
+/// Adds the cache volume of the page to its template.
+fn with_cache(template: &str) -> String {
+    let cache = block("claimName: xp-cache");
+    let (mount, volume) = cache.split_once("  volumes:\n").expect("two parts");
+    let mount = mount.replacen("      volumeMounts:\n", "", 1);
+    let work = "        - {name: work, mountPath: /xp/work}\n";
+    assert_eq!(template.matches(work).count(), 2);
+    template.replace(work, &format!("{work}{mount}")) + volume
 }
 
 fn the_engine_of_the_page_builds(t: &Context) {
@@ -151,6 +171,7 @@ fn the_engine_of_the_page_builds(t: &Context) {
         return;
     }
     let platform = FleetPlatform::new(t);
+    apply(t, &[claim(&platform)]);
     write_template(t);
     // The engine of the pod has no images.
     let busybox = format!("{}/{}", platform.registry.host(), t.image("busybox:1"));
@@ -161,7 +182,8 @@ fn the_engine_of_the_page_builds(t: &Context) {
         .base
         .commit(&[("Dockerfile", &dockerfile)], "Use the registry");
     let script = format!(
-        "    dockerBuilder: {{image: '{busybox}', network: none}}\n    scripts: {{build: ['echo text > made; ls /.dockerenv']}}\n"
+        "    dockerBuilder: {{image: '{busybox}', network: none, cache: [/cache]}}\n    \
+         scripts: {{build: ['cat /cache/kept > made || echo first > made', 'echo kept > /cache/kept']}}\n"
     );
     let args = ", args: {BASE: '${{ services.base.image }}'}";
     platform.set_services(&format!(
@@ -175,8 +197,14 @@ fn the_engine_of_the_page_builds(t: &Context) {
     let build = t.xp(["build", "--fleet", "ci"]).success();
     assert!(build.row("base").contains("built"), "{build}");
     assert!(build.row("top").contains("built"), "{build}");
-    let made = t.engine().run(&platform.image("top"), ["cat", "/made"]);
-    assert_eq!(made.trim(), "text");
+    let made = |service: &str| {
+        let image = platform.image(service);
+        t.engine().run(&image, ["cat", "/made"]).trim().to_owned()
+    };
+    assert_eq!(made("top"), "first");
+    platform.base.commit(&[("more", "new")], "Later");
+    t.xp(["build", "base", "--fleet", "ci"]).success();
+    assert_eq!(made("base"), "kept");
     // The engines end with their pods, and nothing of them is left.
     wait_until("the pods have ended", || {
         let pods = platform.namespace.objects("pods");

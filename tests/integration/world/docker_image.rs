@@ -12,7 +12,7 @@ pub fn import(engine: &Engine, root: &Path) -> String {
     process::succeed(Command::new(PROGRAM).arg("docker-root").arg(root));
     let image = format!("{}/docker:1", super::run_prefix());
     let changes = [
-        "ENV PATH=/usr/sbin:/usr/bin:/bin",
+        "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "ENTRYPOINT [\"/entrypoint\"]",
     ];
     base_image::import_root(engine, root, &image, &changes);
