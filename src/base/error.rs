@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::sanitize::sanitized;
 use crate::base::seconds;
+use crate::base::units;
 
 /// The exit code of a command; see [`Exit::CODES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,10 +99,10 @@ impl fmt::Display for Retrying {
             attempt,
             attempts,
         } = self;
-        let seconds = wait.as_secs_f64();
+        let wait = units::limit(*wait);
         write!(
             f,
-            "{host}: {request}: {why}; trying again in {seconds:.1}s ({attempt} of {attempts})"
+            "{host}: {request}: {why}; trying again in {wait} ({attempt} of {attempts})"
         )
     }
 }

@@ -31,9 +31,13 @@ pub fn elapsed(duration: Duration) -> String {
     }
 }
 
-/// Formats a limit as it is set: `3s`, `5m`, `1h30m`.
+/// Formats a limit or a pause as one would write it: `3s`, `0.5s`, `5m`, `1h30m`.
 pub fn limit(duration: Duration) -> String {
     let seconds = duration.as_secs();
+    if seconds < 10 && duration.subsec_millis() >= 50 {
+        let text = format!("{:.1}", duration.as_secs_f64());
+        return format!("{}s", text.trim_end_matches(".0"));
+    }
     let parts = [
         (seconds / 3600, "h"),
         (seconds / 60 % 60, "m"),
@@ -66,6 +70,9 @@ mod tests {
         assert_eq!(limit(Duration::from_secs(3)), "3s");
         assert_eq!(limit(Duration::from_secs(5400)), "1h30m");
         assert_eq!(limit(Duration::ZERO), "0s");
+        assert_eq!(limit(Duration::from_millis(450)), "0.5s");
+        assert_eq!(limit(Duration::from_millis(2999)), "3s");
+        assert_eq!(limit(Duration::from_millis(12_500)), "12s");
     }
 
     #[test]

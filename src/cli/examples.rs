@@ -159,6 +159,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("xp doctor", "Check everything a build needs"),
             ("xp doctor -v zbackend", "List all checks for a service"),
+            (
+                "xp doctor --fleet ci",
+                "Check a fleet from inside one of its pods",
+            ),
             ("xp doctor --format json", "Print the findings as JSON"),
         ],
     ),

@@ -197,6 +197,11 @@ pub struct DoctorArgs {
     /// Which services; their dependencies are included
     #[command(flatten)]
     pub selection: Selection,
+    /// Also check from inside a pod of this fleet: engine, registries and git remotes
+    ///
+    /// A Job is started for it, and removed afterwards.
+    #[arg(long, value_name = "FLEET", conflicts_with = "offline")]
+    pub fleet: Option<String>,
     /// Do not contact git remotes or registries
     #[arg(long)]
     pub offline: bool,

@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use super::retry::Retries;
 use super::timeouts::Timeouts;
 use crate::base::error::{Diagnostic, Exit, innermost};
+use crate::base::units;
 
 const MAXIMUM_REDIRECTS: usize = 10;
 
@@ -170,11 +171,11 @@ impl Http {
     pub fn reason(&self, error: &reqwest::Error) -> String {
         let timeouts = self.timeouts();
         if error.is_timeout() && error.is_connect() {
-            let seconds = timeouts.connect.as_secs();
-            return format!("the connection timed out after {seconds} s");
+            let limit = units::limit(timeouts.connect);
+            return format!("the connection timed out after {limit}");
         }
         if error.is_timeout() {
-            return format!("no data received for {} s", timeouts.stall.as_secs());
+            return format!("no data received for {}", units::limit(timeouts.stall));
         }
         let cause = innermost(error);
         match cause.downcast_ref::<reqwest::Error>() {

@@ -53,7 +53,6 @@ pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
         detail: request::detail(session, &args.plan),
         metadata_file: metadata_file.as_ref(),
         fleet: request::fleet(session, &args.plan)?,
-        is_locked: args.plan.locked.locked,
     };
     build::carry_out(session, planned, options).await
 }

@@ -22,9 +22,12 @@ use crate::report::{Reporter, columns, severity_painted};
 /// The interval for updating the progress text.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Checks everything that a build needs, without changing anything.
+/// Checks everything that a build needs. Nothing is changed, except that `--fleet` starts a Job.
 pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> {
     let (facts, manifest) = read_manifest(settings);
+    if let (Some(manifest), Some(name)) = (&manifest, &args.fleet) {
+        manifest::fleet(&manifest.fleets, name)?;
+    }
     let facts = match &manifest {
         Some(manifest) => selected(facts, manifest, &args.selection)?,
         None => facts,
@@ -47,7 +50,8 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
     let interrupts = Interrupts::listen()?;
     interrupts.show_with(Some(reporter.clone()));
     let cancel = interrupts.cancel;
-    let context = doctor_context(settings, manifest.as_ref(), args)?;
+    let mut context = doctor_context(settings, manifest.as_ref(), args)?;
+    context.fleet.clone_from(&args.fleet);
     let report = tokio::select! {
         // In this order, so that the checks have started when `show_waiting` first reads their names.
         biased;
@@ -55,7 +59,9 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
         report = context.run_checks(&facts) => Some(report),
         () = show_waiting(&context.waiting, &events) => None,
     };
-    context.close().await;
+    for text in context.close().await {
+        events.emit(Event::warning(text));
+    }
     reporter.finish();
     let Some(report) = report else {
         return Err(Failure::silent(Exit::Interrupted));

@@ -80,7 +80,7 @@ fn missing(step: &AwaitStep) -> StepError {
         limit,
         ..
     } = step;
-    let limit = units::elapsed(*limit);
+    let limit = units::limit(*limit);
     StepError::plain(format!("{owner} has not pushed {image} within {limit}"))
         .hint(format!(
             "check the log of {owner}, and run this part again after it has pushed the image"

@@ -9,6 +9,7 @@ use super::refused_transfer::RefusedTransfer;
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::used_images::UsedImages;
+use crate::base::units;
 use crate::client::engine::{EngineError, TransferWatcher};
 use crate::client::registry::{Credentials, RegistryError};
 use crate::client::retry::TransientFailure;
@@ -409,8 +410,9 @@ async fn transfer(
     let engine_tried = AtomicBool::new(false);
     let retrying = |seconds| {
         engine_tried.store(seconds >= LAST_COUNTDOWN, Ordering::Relaxed);
+        let wait = units::limit(Duration::from_secs(seconds));
         print(format!(
-            "transfer interrupted: the engine retries in {seconds} s\n"
+            "transfer interrupted: the engine retries in {wait}\n"
         ));
     };
     let watcher = TransferWatcher {

@@ -3,6 +3,7 @@
 use super::ExecuteContext;
 use super::step_error::Stop;
 use crate::base::error::Retrying;
+use crate::base::units;
 use crate::model::event::{Event, Phase, Unit};
 
 /// Reports a failure that will be retried, and waits for the retry delay.
@@ -14,9 +15,9 @@ pub async fn wait(
 ) -> Result<(), Stop> {
     let wait = retrying.wait;
     let line = format!(
-        "{}; trying again in {:.1}s ({} of {})\n",
+        "{}; trying again in {} ({} of {})\n",
         retrying.why,
-        wait.as_secs_f64(),
+        units::limit(wait),
         retrying.attempt,
         retrying.attempts
     );

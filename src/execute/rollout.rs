@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::error::chain;
 use crate::base::shell::quoted;
+use crate::base::units;
 use crate::client::kubectl::{Cluster, Kubectl, KubectlError};
 use crate::model::deploy::Workload;
 use crate::model::event::{Event, Events, FailedStep, Outcome, Phase, Unit, UnitSummary};
@@ -106,8 +107,8 @@ impl Rollout<'_> {
             }
             Some(Ok(Err(error))) => self.failed(workload, chain(&error)).await,
             Some(Err(_)) => {
-                let seconds = self.timeout.as_secs();
-                let message = format!("cannot roll out {name}: no response within {seconds} s");
+                let limit = units::limit(self.timeout);
+                let message = format!("cannot roll out {name}: no response within {limit}");
                 self.failed(workload, message).await
             }
         };

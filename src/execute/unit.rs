@@ -14,6 +14,7 @@ use super::turn::{Halt, Turn};
 use super::{
     ExecuteContext, attest, awaited, fleet, image, in_place, publish, results, scm, secrets, source,
 };
+use crate::base::units;
 use crate::execute::reproduce;
 use crate::model::event::{Event, ImageResult, Outcome, Phase, UnitSummary};
 use crate::model::fleet::UnitEnd;
@@ -540,8 +541,8 @@ async fn stopped(context: &ExecuteContext, deadline: Option<(Instant, Duration)>
     tokio::select! {
         () = context.cancel.cancelled() => Stop::Cancelled,
         timeout = late => {
-            let seconds = timeout.as_secs();
-            StepError::plain(format!("timed out after {seconds} s (the service's `timeout`)"))
+            let limit = units::limit(timeout);
+            StepError::plain(format!("timed out after {limit} (the service's `timeout`)"))
                 .hint("raise `timeout` if it needs more time; the end of its log shows where it stopped")
                 .into()
         }

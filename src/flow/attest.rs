@@ -30,7 +30,7 @@ pub fn refuse_on_fleet(plan: &Plan) -> Result<(), Failure> {
     match units.find(|unit| unit.steps.iter().any(is_step)) {
         Some(unit) => Err(Failure::usage(format!(
             "`--fleet` does not attach or sign anything, but `supply` in the manifest requires it for {}\n\
-             hint: build without `--fleet`",
+             hint: build without `--fleet`, or remove `supply` from the manifest",
             unit.unit
         ))),
         None => Ok(()),

@@ -43,8 +43,6 @@ pub struct BuildOptions<'a> {
     pub metadata_file: Option<&'a MetadataFile>,
     /// The fleet that builds.
     pub fleet: Option<&'a manifest::Fleet>,
-    /// Whether a lock has the commits.
-    pub is_locked: bool,
 }
 
 impl BuildOptions<'_> {
@@ -56,7 +54,6 @@ impl BuildOptions<'_> {
             detail,
             metadata_file: None,
             fleet: None,
-            is_locked: false,
         }
     }
 }
@@ -83,6 +80,7 @@ pub async fn carry_out(
         clients.registry.allow_insecure(&facts.insecure_registries);
         // The lock is held, so any remaining container of this folder belongs to a run that was killed.
         let jobs = options.jobs.or(options.fleet.map(|fleet| fleet.jobs));
+        let git = clients.git.clone();
         let mut context = plan::context(session, clients, facts.clone(), jobs, options.fail_fast);
         if options.fleet.is_some() {
             attest::refuse_on_fleet(&plan)?;
@@ -103,7 +101,7 @@ pub async fn carry_out(
         if let Some(fleet) = options.fleet
             && plan.work().any(|unit| unit.remote.is_some())
         {
-            let started = fleet::start(session, fleet, &plan, &facts, options.is_locked);
+            let started = fleet::start(session, fleet, &plan, &facts, &git);
             context.fleet = Some(session.unless_interrupted(started).await?);
         }
         let may_push = may_push(session, &context.registry, plan.built_for());

@@ -1,5 +1,6 @@
 //! Prepares builds on a fleet: checks that it can build a plan, before anything is built.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -11,15 +12,18 @@ use super::session::Session;
 use crate::base::error::{Exit, Failure};
 use crate::base::nonce::nonce;
 use crate::base::redact::SharedRedactor;
+use crate::client::git::GitClient;
 use crate::client::kubectl::{Cluster, ClusterApi, Kind, ProxySettings};
-use crate::execute::fleet::{Fleet, FleetSettings};
+use crate::execute::fleet::{Fleet, FleetSettings, pod_remote};
+use crate::host::settings::Settings;
 use crate::model::engine::EngineProperties;
 use crate::model::environment;
-use crate::model::event::Event;
-use crate::model::fleet::refusals;
+use crate::model::event::{Event, Events};
+use crate::model::fleet::{Refusal, refusals};
 use crate::model::manifest;
 use crate::model::manifest::MissingInput;
 use crate::model::plan::Plan;
+use crate::model::source::GitUrl;
 
 /// The permissions that a fleet needs.
 pub(super) const PERMISSIONS: [(Kind, &[&str]); 4] = [
@@ -38,9 +42,8 @@ pub async fn start(
     fleet: &manifest::Fleet,
     plan: &Plan,
     facts: &EngineProperties,
-    is_locked: bool,
+    git: &GitClient,
 ) -> Result<Fleet, Failure> {
-    refuse(session, fleet, plan)?;
     let template = fleet_template::read(&session.manifest, fleet);
     let template = template.map_err(|problem| {
         let error = session.manifest.rejected(vec![problem]);
@@ -49,10 +52,13 @@ pub async fn start(
             |error| manifest_failure(session, &error),
         )
     })?;
+    let in_pod = |remote: &GitUrl| pod_remote(git, &template, remote);
+    refuse(session, fleet, refusals(plan, &in_pod))?;
     let text = format!("connecting to the fleet {}", fleet.name);
     session.events.emit(Event::stage(text));
     let connected = async {
-        let api = connect(session, fleet).await?;
+        let folder = session.layout.kubectl();
+        let api = connect(&session.settings, fleet, &folder, &session.events).await?;
         check_permissions(&api, fleet).await?;
         Ok::<_, Failure>(api)
     };
@@ -65,15 +71,18 @@ pub async fn start(
         run: nonce(),
         platform: format!("linux/{}", facts.architecture),
         insecure_registries: facts.insecure_registries.clone(),
-        is_locked,
     };
     Ok(Fleet::new(connected?, settings))
 }
 
-/// Fails if units of the plan cannot be built on a fleet.
-fn refuse(session: &Session, fleet: &manifest::Fleet, plan: &Plan) -> Result<(), Failure> {
+/// Fails if there are reasons not to build on a fleet.
+fn refuse(
+    session: &Session,
+    fleet: &manifest::Fleet,
+    refusals: Vec<Refusal>,
+) -> Result<(), Failure> {
     let mut missing = Vec::new();
-    for refusal in refusals(plan) {
+    for refusal in refusals {
         let message = format!(
             "cannot be built on the fleet `{}`: {}",
             fleet.name, refusal.message
@@ -104,18 +113,22 @@ pub fn end(session: &Session) {
     _ = std::fs::remove_dir_all(session.layout.kubectl());
 }
 
-/// Starts `kubectl proxy`.
-async fn connect(session: &Session, fleet: &manifest::Fleet) -> Result<ClusterApi, Failure> {
-    let path = session.variable(environment::PATH.name).unwrap_or_default();
-    let Some(kubectl) = program("kubectl", &path) else {
+/// Starts `kubectl proxy`, with its socket in a folder.
+pub(super) async fn connect(
+    settings: &Settings,
+    fleet: &manifest::Fleet,
+    folder: &Path,
+    events: &Events,
+) -> Result<ClusterApi, Failure> {
+    let path = settings.variables.get(environment::PATH.name);
+    let Some(kubectl) = program("kubectl", path.map_or("", String::as_str)) else {
         return Err(Failure::outside(
             "kubectl is not on PATH, and `--fleet` reaches the cluster through it\n\
              hint: install kubectl",
         ));
     };
-    let kubeconfig = session.settings.kubeconfig();
-    let folder = session.layout.kubectl();
-    let events = session.events.clone();
+    let kubeconfig = settings.kubeconfig();
+    let (lines, retries) = (events.clone(), events.clone());
     let settings = ProxySettings {
         kubectl: &kubectl,
         cluster: Cluster {
@@ -123,13 +136,12 @@ async fn connect(session: &Session, fleet: &manifest::Fleet) -> Result<ClusterAp
             namespace: &fleet.namespace,
         },
         kubeconfig: kubeconfig.as_deref(),
-        folder: &folder,
-        on_line: Arc::new(move |line: &str| events.emit(Event::note(line))),
+        folder,
+        on_line: Arc::new(move |line: &str| lines.emit(Event::note(line))),
         secrets: SharedRedactor::default(),
     };
-    let events = session.events.clone();
     let on_retry = Arc::new(move |retrying| {
-        events.emit(Event::Retrying {
+        retries.emit(Event::Retrying {
             unit: None,
             retrying,
         });

@@ -1,5 +1,7 @@
 //! The worker of a fleet: runs one unit in a pod, and decides nothing.
 
+mod probe;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::error::{Diagnostic as _, Exit, Failure};
 use crate::client::engine::{Engine, EngineError};
-use crate::client::git::GitClient;
+use crate::client::git::{GitClient, GitEnvironment};
 use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
@@ -20,10 +22,11 @@ use crate::execute::{self, ExecuteContext, RefreshedBases, Sources, Uploads};
 use crate::host::settings::Settings;
 use crate::model::event::{Event, Events, FailedStep, Outcome, Phase, UnitSummary};
 use crate::model::fleet::{
-    CACHE_FOLDER, GIT_CREDENTIALS, LineWriter, PLATFORM_FOLDER, STREAM_VERSION, UnitEnd,
+    CACHE_FOLDER, GIT_CREDENTIALS, LineWriter, PLATFORM_FOLDER, STREAM_VERSION, SentWork, UnitEnd,
     WorkerDocument, WorkerMessage,
 };
 use crate::model::layout::Layout;
+use crate::model::source::UrlRule;
 use crate::store::claim;
 use crate::store::claim::FolderLock;
 use crate::store::step_results::{KEPT_RESULT_BYTES, StepStore};
@@ -96,8 +99,23 @@ pub async fn run(
         let sink = sink.clone();
         Events::new(move |event| sink.emit(event))
     };
-    let end = match prepared(settings, file, &events, cancel.clone()).await {
-        Ok((context, document, _lock)) => execute::run_alone(&context, &document.unit).await,
+    let done = async {
+        match read(file)? {
+            SentWork::Probe(probe) => {
+                let findings = probe::findings(settings, &probe, file).await?;
+                sink.send(WorkerMessage::Findings(findings));
+                Ok(None)
+            }
+            SentWork::Unit(document) => {
+                let (context, _lock) =
+                    prepared(settings, &document, file, &events, cancel.clone()).await?;
+                Ok::<_, Failure>(Some(execute::run_alone(&context, &document.unit).await))
+            }
+        }
+    };
+    let end = match done.await {
+        Ok(Some(end)) => end,
+        Ok(None) => return Ok(()),
         Err(_) if cancel.is_cancelled() => not_run(UnitSummary::new(Outcome::Stopped)),
         Err(failure) => not_run(UnitSummary::failed(failed(&failure))),
     };
@@ -138,20 +156,25 @@ fn exit(summary: &UnitSummary) -> Exit {
     }
 }
 
-/// Reads the document, and connects to everything that its unit needs.
-async fn prepared(
-    settings: &Settings,
-    file: &Path,
-    events: &Events,
-    cancel: CancellationToken,
-) -> Result<(ExecuteContext, WorkerDocument, FolderLock), Failure> {
+/// Reads the document.
+fn read(file: &Path) -> Result<SentWork, Failure> {
     let text = std::fs::read(file).map_err(|error| {
         Failure::outside(format!(
             "cannot read the unit document {}: {error}",
             file.display()
         ))
     })?;
-    let document = WorkerDocument::parse(&text)?;
+    Ok(SentWork::parse(&text)?)
+}
+
+/// Connects to everything that the unit of a document needs.
+async fn prepared(
+    settings: &Settings,
+    document: &WorkerDocument,
+    file: &Path,
+    events: &Events,
+    cancel: CancellationToken,
+) -> Result<(ExecuteContext, FolderLock), Failure> {
     let (folder, layout) = (
         PathBuf::from(PLATFORM_FOLDER),
         Layout::new(PathBuf::from(CACHE_FOLDER)),
@@ -178,7 +201,7 @@ async fn prepared(
         })?;
     }
     let engine = tokio::select! {
-        engine = engine(settings) => engine?,
+        engine = engine(settings, ENGINE_TIMEOUT) => engine?,
         () = cancel.cancelled() => return Err(Failure::silent(Exit::Interrupted)),
     };
     let facts = engine.facts().await?;
@@ -200,9 +223,7 @@ async fn prepared(
     registry.allow_insecure(&facts.insecure_registries);
     registry.allow_insecure(&document.insecure_registries);
     let runtime = tokio::runtime::Handle::current();
-    let mut git_environment = settings.git.clone();
-    // The image of xp may have no git.
-    git_environment.stored_logins = Some(file.with_file_name(GIT_CREDENTIALS));
+    let git_environment = git_environment(settings, file, &document.url_rules);
     let git = GitClient::new(http, git_environment, runtime)?;
     let context = ExecuteContext {
         engine,
@@ -229,16 +250,28 @@ async fn prepared(
         attest: AttestTools::default(),
         fleet: None,
     };
-    Ok((context, document, lock))
+    Ok((context, lock))
+}
+
+/// Returns the settings of git, with the logins next to the document and the rules in it.
+fn git_environment(settings: &Settings, file: &Path, rules: &[UrlRule]) -> GitEnvironment {
+    let mut environment = settings.git.clone();
+    // The image of xp may have no git.
+    environment.stored_logins = Some(file.with_file_name(GIT_CREDENTIALS));
+    let rules = rules.iter();
+    let rules = rules.map(|it| (format!("url.{}.insteadOf", it.base), it.instead_of.clone()));
+    // Of equal settings, the last one wins: that of the template.
+    environment.configuration.splice(0..0, rules);
+    environment
 }
 
 /// Connects to the engine, which may be starting in the same pod.
-async fn engine(settings: &Settings) -> Result<Engine, Failure> {
+async fn engine(settings: &Settings, limit: Duration) -> Result<Engine, Failure> {
     let start = Instant::now();
     loop {
         match Engine::connect(&settings.engine).await {
             Ok(engine) => return Ok(engine),
-            Err(error @ EngineError::Unreachable { .. }) if start.elapsed() > ENGINE_TIMEOUT => {
+            Err(error @ EngineError::Unreachable { .. }) if start.elapsed() > limit => {
                 return Err(unreachable(&error));
             }
             Err(EngineError::Unreachable { .. }) => tokio::time::sleep(ENGINE_PAUSE).await,

@@ -190,6 +190,11 @@ impl Context {
         self.world.hg_base()
     }
 
+    /// Returns the name of an image with this machine's Docker Engine.
+    pub fn docker_image(&self) -> &str {
+        self.world.docker_image()
+    }
+
     /// Returns the log of `hg serve`.
     pub fn hg_requests(&self) -> String {
         self.world.hg_server(false).requests()

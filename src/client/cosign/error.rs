@@ -2,11 +2,13 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use super::process::ProgramOutput;
 use crate::base::error::{Diagnostic, Exit};
+use crate::base::units;
 
 /// `cosign` failed.
 #[derive(Debug, Error)]
@@ -21,8 +23,8 @@ pub enum CosignError {
     #[error("failed to run {}", program.display())]
     NotRun { program: PathBuf, source: io::Error },
     /// It did not end.
-    #[error("{} did not end within {seconds} s", program.display())]
-    Hangs { program: PathBuf, seconds: u64 },
+    #[error("{} did not end within {}", program.display(), units::limit(*.limit))]
+    Hangs { program: PathBuf, limit: Duration },
     /// A key cannot be used.
     #[error("cannot use the key {key}: {why}")]
     Key {

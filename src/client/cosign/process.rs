@@ -93,7 +93,7 @@ pub(super) async fn run(
         }
         Err(_) => Err(CosignError::Hangs {
             program: program.to_owned(),
-            seconds: TIMEOUT.as_secs(),
+            limit: TIMEOUT,
         }),
     }
 }

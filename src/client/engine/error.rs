@@ -1,10 +1,12 @@
 //! Errors of the engine.
 
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::base::error::{Diagnostic, Exit, innermost};
+use crate::base::units;
 use crate::model::image::ImageReference;
 
 use crate::client::engine::build::base_registry;
@@ -65,12 +67,12 @@ pub enum EngineError {
         source: Box<dyn StdError + Send + Sync>,
     },
     /// A push or a pull makes no progress.
-    #[error("the engine cannot {action}: no progress for {seconds} s")]
+    #[error("the engine cannot {action}: no progress for {}", units::limit(*.limit))]
     Stalled {
         /// The action, such as `push r/app:1`.
         action: String,
         /// For how long there was no progress.
-        seconds: u64,
+        limit: Duration,
     },
     /// The engine lacks some platforms of the image.
     #[error(

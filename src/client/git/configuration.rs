@@ -4,13 +4,13 @@
 use git2::{Config, ConfigLevel};
 
 use super::GitEnvironment;
-use crate::model::source::GitUrl;
+use crate::model::source::{GitUrl, UrlRule};
 
 /// The git settings that affect how a remote is accessed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct GitConfiguration {
-    /// `url.<base>.insteadOf`: prefixes of URLs and their replacements.
-    replacements: Vec<(String, String)>,
+    /// `url.<base>.insteadOf`.
+    url_rules: Vec<UrlRule>,
     /// `core.sshCommand`.
     pub(super) ssh_command: Option<String>,
     /// `ssh.variant`.
@@ -62,7 +62,10 @@ impl GitConfiguration {
             .strip_prefix("url.")
             .and_then(|rest| rest.strip_suffix(".insteadof"))
         {
-            self.replacements.push((value.to_owned(), base.to_owned()));
+            self.url_rules.push(UrlRule {
+                instead_of: value.to_owned(),
+                base: base.to_owned(),
+            });
         }
         if name.starts_with("credential.") && name.ends_with("usehttppath") {
             self.credentials_use_path |= Config::parse_bool(value).unwrap_or(false);
@@ -73,13 +76,26 @@ impl GitConfiguration {
     ///
     /// A replacement that yields an invalid URL is ignored.
     pub(super) fn effective_url(&self, url: &GitUrl) -> GitUrl {
-        let text = url.expose();
-        self.replacements
-            .iter()
-            .filter(|(start, _)| text.starts_with(start.as_str()))
-            .max_by_key(|(start, _)| start.len())
-            .and_then(|(start, base)| format!("{base}{}", &text[start.len()..]).parse().ok())
+        let rule = self.url_rule(url);
+        rule.and_then(|rule| rule.apply(url))
             .unwrap_or_else(|| url.clone())
+    }
+
+    /// Returns the rule that applies to a URL, and the others with the same base.
+    pub(super) fn url_rules(&self, url: &GitUrl) -> Vec<UrlRule> {
+        let Some(applied) = self.url_rule(url) else {
+            return Vec::new();
+        };
+        let same_base = self.url_rules.iter().filter(|it| it.base == applied.base);
+        same_base.cloned().collect()
+    }
+
+    fn url_rule(&self, url: &GitUrl) -> Option<&UrlRule> {
+        let matching = self
+            .url_rules
+            .iter()
+            .filter(|it| url.expose().starts_with(&it.instead_of));
+        matching.max_by_key(|it| it.instead_of.len())
     }
 }
 
@@ -130,6 +146,17 @@ mod tests {
             "https://token@Git.example.com/x"
         );
         assert_eq!(effective("git@git.example.com:local/y"), "file:///srv/y");
+        let rules = configuration.url_rules(&"ssh://git@git.example.com/x".parse().unwrap());
+        let prefixes: Vec<&str> = rules.iter().map(|it| it.instead_of.as_str()).collect();
+        assert_eq!(
+            prefixes,
+            ["git@git.example.com:", "ssh://git@git.example.com/"]
+        );
+        assert!(
+            configuration
+                .url_rules(&"https://other.example.com/x".parse().unwrap())
+                .is_empty()
+        );
         assert_eq!(
             effective("git@other.example.com:x"),
             "git@other.example.com:x"

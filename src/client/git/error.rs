@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::unsupported::unsupported;
 use crate::base::error::{Diagnostic, Exit};
+use crate::base::units;
 use crate::client::retry::TransientFailure;
 use crate::model::source::{GitScheme, GitUrl};
 
@@ -188,9 +189,9 @@ impl GitError {
         Self::new(
             GitErrorKind::Unreachable,
             format!(
-                "{} did not respond within {} s for {url}",
+                "{} did not respond within {} for {url}",
                 address(url),
-                timeout.as_secs()
+                units::limit(timeout)
             ),
         )
         .with_hint("set XP_STALL_TIMEOUT=5m to wait longer for a slow server")

@@ -50,7 +50,7 @@ pub use error::{GitError, GitErrorKind};
 use crate::client::git::transport::credentials::GitCredentials;
 use crate::client::git::transport::limits::ConnectionLimits;
 use crate::client::http::Http;
-use crate::model::source::{GitScheme, GitUrl};
+use crate::model::source::{GitReference, GitScheme, GitUrl, UrlRule};
 use configuration::GitConfiguration;
 
 /// The environment variables that the git client uses.
@@ -113,27 +113,23 @@ impl GitClient {
     }
 
     /// Returns the login of an http(s) remote as git's `store` helper reads it: a URL with user and password. It is the
-    /// one that the server has accepted or, if the server was not contacted and `asks` is set, the one that would be
-    /// tried. `None` if none is needed.
-    pub async fn login(&self, url: &GitUrl, asks: bool) -> Option<String> {
+    /// one that the server has accepted; `None` if it requested none.
+    pub async fn login(&self, remote: &GitUrl) -> Option<String> {
         let GitClientState {
             configuration,
-            environment,
             credentials,
             ..
         } = &*self.shared;
-        let url = self.effective_url(url);
+        let url = self.effective_url(remote);
         // The remote's own URL has it already.
         if !matches!(url.scheme(), GitScheme::Http | GitScheme::Https) || url.password().is_some() {
             return None;
         }
-        let login = match credentials.accepted_login(configuration, &url).await {
-            None if asks => {
-                let next = credentials.next_login(configuration, environment, &url, None);
-                next.await.ok()
-            }
-            login => login,
-        }?;
+        if !credentials.was_contacted(&url).await {
+            // A commit is built without a request to its remote. If this one fails, so does the fetch, with an error.
+            _ = self.list_refs(remote, &[GitReference::DefaultBranch]).await;
+        }
+        let login = credentials.accepted_login(configuration, &url).await?;
         let (scheme, address) = url
             .without_credentials()
             .split_once("://")
@@ -145,6 +141,12 @@ impl GitClient {
     /// Returns the effective URL of a remote, after applying `url.<base>.insteadOf`.
     pub fn effective_url(&self, url: &GitUrl) -> GitUrl {
         self.shared.configuration.effective_url(url)
+    }
+
+    /// Returns the rules of `url.<base>.insteadOf` for the server of a remote: the one that applies to it, and others
+    /// with the same base, for its submodules.
+    pub fn url_rules(&self, url: &GitUrl) -> Vec<UrlRule> {
+        self.shared.configuration.url_rules(url)
     }
 }
 

@@ -6,24 +6,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
-use thiserror::Error;
 
 use super::KubectlError;
+use super::api_error::{ApiError, shown};
+use super::kind::Kind;
+use super::line_stream::LineStream;
 use super::proxy::{KubectlProxy, ProxySettings};
-use crate::base::error::{Diagnostic, Exit, Retrying, innermost};
-use crate::client::retry::{Policy, is_transient_status, random};
+use crate::base::error::{Retrying, innermost};
+use crate::client::retry::{Policy, random};
 
 /// The time limit of a request that is answered at once.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a stream may be silent. A connection that is lost without notice is opened again.
-const SILENCE: Duration = Duration::from_secs(300);
-
-/// The maximum length of a line of a stream; the rest of a longer one is dropped.
-const LONGEST_LINE: usize = 4 * 1024 * 1024;
 
 /// The maximum length of an error in a response.
 const LONGEST_ERROR: usize = 1000;
@@ -35,117 +30,6 @@ pub struct ClusterApi {
     context: String,
     namespace: String,
     on_retry: Arc<dyn Fn(Retrying) + Send + Sync>,
-}
-
-/// A request failed.
-#[derive(Debug, Clone, Error)]
-pub enum ApiError {
-    /// The cluster refused it.
-    #[error("cannot {action}: {}", shown(.reason, .message))]
-    Refused {
-        action: String,
-        /// The HTTP status.
-        code: u16,
-        /// The reason, such as `Forbidden`.
-        reason: String,
-        /// The message.
-        message: String,
-    },
-    /// The cluster does not respond.
-    #[error("cannot {action}: the cluster of the context {context} does not respond: {cause}")]
-    Unreachable {
-        action: String,
-        /// The context of the kubeconfig.
-        context: String,
-        cause: String,
-    },
-    /// `kubectl proxy` no longer runs.
-    #[error("cannot {action}: {cause}")]
-    NoProxy { action: String, cause: String },
-}
-
-fn shown(reason: &str, message: &str) -> String {
-    match (reason, message) {
-        ("", message) => message.to_owned(),
-        (reason, "") => reason.to_owned(),
-        (reason, message) => format!("{reason}: {message}"),
-    }
-}
-
-impl ApiError {
-    /// Returns whether the object does not exist.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { code: 404, .. })
-    }
-
-    /// Returns whether the object exists.
-    pub fn is_existing(&self) -> bool {
-        matches!(self, Self::Refused { code: 409, reason, .. } if reason == "AlreadyExists")
-    }
-
-    /// Returns whether the object is being changed or deleted, so that the request may succeed later.
-    pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Refused { code: 409, .. })
-    }
-
-    /// Returns whether a quota of the namespace is used up.
-    pub fn is_quota(&self) -> bool {
-        matches!(self, Self::Refused { code: 403, message, .. } if message.contains("exceeded quota"))
-    }
-
-    /// Returns whether the user lacks a permission.
-    pub fn is_forbidden(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused {
-                code: 401 | 403,
-                ..
-            }
-        ) && !self.is_quota()
-    }
-
-    /// Returns whether a watch has to start over.
-    pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Refused { code: 410, .. })
-    }
-
-    /// Returns whether the cluster may respond later.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } => true,
-            Self::Refused { code, .. } => is_transient_status(*code),
-            Self::NoProxy { .. } => false,
-        }
-    }
-}
-
-impl Diagnostic for ApiError {
-    fn exit(&self) -> Exit {
-        Exit::Outside
-    }
-
-    fn hints(&self) -> Vec<String> {
-        let hint = match self {
-            Self::Unreachable { context, .. } => {
-                format!("run `kubectl --context {context} cluster-info` for details")
-            }
-            Self::Refused { code: 401, .. } => {
-                "check the credentials of the context with `kubectl auth whoami`".to_owned()
-            }
-            Self::Refused { code: 404, message, .. } if message.contains("namespaces \"") => {
-                "create it with `kubectl create namespace`".to_owned()
-            }
-            Self::NoProxy { .. } => {
-                "run xp again; it reuses the Jobs of this run that succeeded".to_owned()
-            }
-            _ if self.is_forbidden() => {
-                "the Role in docs/fleet.md has the permissions that a fleet needs; `kubectl auth can-i --list` lists yours"
-                    .to_owned()
-            }
-            _ => return Vec::new(),
-        };
-        vec![hint]
-    }
 }
 
 impl ClusterApi {
@@ -303,11 +187,7 @@ impl ClusterApi {
         if !response.status().is_success() {
             return Err(self.refusal(response, action).await);
         }
-        Ok(LineStream {
-            response,
-            buffer: BytesMut::new(),
-            is_dropping: false,
-        })
+        Ok(LineStream::new(response))
     }
 
     fn path(&self, kind: Kind, name: &str) -> String {
@@ -447,148 +327,5 @@ impl ClusterApi {
             context: self.context.clone(),
             cause: cause.to_owned(),
         }
-    }
-}
-
-/// The kinds of objects that a fleet uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Job,
-    Pod,
-    PodLog,
-    Secret,
-    Event,
-}
-
-impl Kind {
-    /// Returns the API group, the resource and the subresource.
-    fn resource(self) -> (&'static str, &'static str, &'static str) {
-        match self {
-            Self::Job => ("batch", "jobs", ""),
-            Self::Pod => ("", "pods", ""),
-            Self::PodLog => ("", "pods", "log"),
-            Self::Secret => ("", "secrets", ""),
-            Self::Event => ("", "events", ""),
-        }
-    }
-
-    /// Returns whether a rule allows something for all objects of the kind.
-    pub(super) fn is_allowed_by(self, rule: &Value, verb: &str) -> bool {
-        let (group, resource, subresource) = self.resource();
-        let has = |key: &str, wanted: &[&str]| {
-            let values = rule[key].as_array().into_iter().flatten();
-            values
-                .filter_map(Value::as_str)
-                .any(|it| it == "*" || wanted.contains(&it))
-        };
-        let any_subresource = format!("*/{subresource}");
-        let resources = [self.plural(), any_subresource.as_str()];
-        let resources = if subresource.is_empty() {
-            &[resource][..]
-        } else {
-            &resources[..]
-        };
-        let names = rule["resourceNames"].as_array();
-        has("verbs", &[verb])
-            && has("apiGroups", &[group])
-            && has("resources", resources)
-            && names.is_none_or(Vec::is_empty)
-    }
-
-    /// Returns the question whether the user may do something.
-    fn access_review(self, namespace: &str, verb: &str) -> Value {
-        let (group, resource, subresource) = self.resource();
-        json!({
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": {
-                "namespace": namespace,
-                "verb": verb,
-                "group": group,
-                "resource": resource,
-                "subresource": subresource,
-            }},
-        })
-    }
-
-    /// Returns the resource as in a Role.
-    pub fn plural(self) -> &'static str {
-        match self {
-            Self::Job => "jobs",
-            Self::Pod => "pods",
-            Self::PodLog => "pods/log",
-            Self::Secret => "secrets",
-            Self::Event => "events",
-        }
-    }
-
-    fn shown(self) -> &'static str {
-        match self {
-            Self::Job => "Job",
-            Self::Pod | Self::PodLog => "pod",
-            Self::Secret => "Secret",
-            Self::Event => "event",
-        }
-    }
-}
-
-/// A stream of lines.
-pub struct LineStream {
-    response: Response,
-    buffer: BytesMut,
-    /// Whether the rest of a line that is too long is dropped.
-    is_dropping: bool,
-}
-
-impl LineStream {
-    /// Returns the next line without its end; `None` at the end of the stream. Can be canceled without losing bytes.
-    ///
-    /// # Errors
-    ///
-    /// The connection was lost, or has been silent for minutes.
-    pub async fn next(&mut self) -> Result<Option<String>, String> {
-        loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-                self.buffer.advance(end + 1);
-                if std::mem::take(&mut self.is_dropping) {
-                    continue;
-                }
-                return Ok(Some(line));
-            }
-            if self.buffer.len() > LONGEST_LINE {
-                self.buffer.clear();
-                self.is_dropping = true;
-            }
-            let chunk = tokio::time::timeout(SILENCE, self.response.chunk()).await;
-            match chunk {
-                Err(_) => return Err("silent for too long".to_owned()),
-                Ok(Err(error)) => return Err(innermost(&error).to_string()),
-                Ok(Ok(Some(chunk))) => self.buffer.extend_from_slice(&chunk),
-                Ok(Ok(None)) if self.buffer.is_empty() || self.is_dropping => return Ok(None),
-                Ok(Ok(None)) => {
-                    let rest = self.buffer.split();
-                    return Ok(Some(String::from_utf8_lossy(&rest).into_owned()));
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_allow_verbs_on_resources() {
-        let rule = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods", "pods/log"]});
-        assert!(Kind::Pod.is_allowed_by(&rule, "get"));
-        assert!(Kind::PodLog.is_allowed_by(&rule, "get"));
-        assert!(!Kind::Pod.is_allowed_by(&rule, "list"));
-        assert!(!Kind::Job.is_allowed_by(&rule, "get"));
-        let all = json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]});
-        assert!(Kind::Job.is_allowed_by(&all, "create"));
-        let some = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["a"]});
-        assert!(!Kind::Secret.is_allowed_by(&some, "get"));
     }
 }

@@ -5,7 +5,10 @@
 //! comparisons never read the contents of objects.
 
 mod api;
+mod api_error;
 mod error;
+mod kind;
+mod line_stream;
 mod process;
 mod proxy;
 mod stderr;
@@ -17,8 +20,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-pub use api::{ApiError, ClusterApi, Kind, LineStream};
+pub use api::ClusterApi;
+pub use api_error::ApiError;
 pub use error::{KubectlError, KubectlErrorKind};
+pub use kind::Kind;
+pub use line_stream::LineStream;
 pub use proxy::ProxySettings;
 
 use crate::base::redact::SharedRedactor;

@@ -51,6 +51,7 @@ pub use error::RegistryError;
 pub use host::RegistryScheme;
 pub use stored::StoredManifest;
 
+use crate::base::units;
 use crate::client::http::Http;
 use crate::model::image::{Digest, ImageReference, ImageRepository, Registry, Tag};
 use certificates::certificates;
@@ -324,8 +325,8 @@ impl RegistryClient {
                     helper: credentials::helper_of(settings_folder.as_deref(), &registry),
                     registry,
                     what: format!(
-                        "did not respond within {} s",
-                        CREDENTIAL_HELPER_TIMEOUT.as_secs()
+                        "did not respond within {}",
+                        units::limit(CREDENTIAL_HELPER_TIMEOUT)
                     ),
                 }),
             };

@@ -17,6 +17,7 @@ use super::push_check::{cancel, push_refusal};
 use super::resource::{Access, Resource};
 use super::response::RegistryResponse;
 use super::{RegistryClient, RegistryError};
+use crate::base::units;
 use crate::client::retry::{TransientFailure, is_transient, is_transient_status, retry_after};
 use crate::model::image::{Digest, ImageRepository};
 
@@ -156,7 +157,7 @@ impl BlobUpload<'_> {
             (self.on_progress)(now.saturating_sub(reported));
             reported = now;
             if idle >= limit {
-                let why = format!("no progress for {} s", limit.as_secs());
+                let why = format!("no progress for {}", units::limit(limit));
                 let error = target.unexpected(&format!("an upload made {why}"));
                 return (Err(error), Some(TransientFailure::new(why)));
             }

@@ -9,13 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::UnitRun;
+use super::{PAUSE, UnitRun};
 use crate::client::kubectl::{ApiError, Kind};
 use crate::execute::step_error::{StepError, Stop};
 use crate::model::fleet::{JobEnd, JobObject, JobState, PodState, SecretObject, by_annotation};
-
-/// The pause between attempts to create a Job while an earlier one is being deleted.
-const PAUSE: Duration = Duration::from_millis(300);
 
 /// How long deleting an earlier Job may take.
 const DELETION_TIMEOUT: Duration = Duration::from_secs(120);
@@ -115,7 +112,7 @@ impl UnitRun<'_> {
     ) -> Result<Claim, StepError> {
         let secret = SecretObject {
             name: self.name,
-            unit: &self.plan.unit,
+            unit: Some(&self.plan.unit),
             job: &job.uid,
             files,
         };

@@ -11,15 +11,18 @@ use walkdir::WalkDir;
 
 use super::UnitRun;
 use crate::base::task::joined;
+use crate::client::git::GitClient;
 use crate::client::registry::Credentials;
 use crate::execute::publish::credentials_of;
 use crate::execute::secrets;
 use crate::execute::step_error::{StepError, Stop};
 use crate::model::event::Unit;
-use crate::model::fleet::{BuilderFiles, GIT_CREDENTIALS, UNIT_FILE, WorkerDocument};
+use crate::model::fleet::{
+    BuilderFiles, GIT_CREDENTIALS, PodRemote, PodTemplate, UNIT_FILE, WorkerDocument,
+};
 use crate::model::image::Registry;
 use crate::model::plan::{Step, UnitPlan};
-use crate::model::source::GitUrl;
+use crate::model::source::{GitUrl, UrlRule};
 
 /// The archive of a builder's folder.
 const BUILDER_ARCHIVE: &str = "builder.tar.zst";
@@ -39,6 +42,7 @@ impl UnitRun<'_> {
             .insecure_registries
             .clone_from(&settings.insecure_registries);
         document.trace.clone_from(&context.trace);
+        document.url_rules = self.url_rules();
         let is_staged = |step: &Step| matches!(step, Step::Keep(_) | Step::Restore(_));
         let has_results = self.plan.remote_steps().iter().any(is_staged);
         document.platform = has_results.then(|| settings.platform.clone());
@@ -89,30 +93,13 @@ impl UnitRun<'_> {
         if self.fleet.settings.template.sets("DOCKER_CONFIG") {
             return Ok(None);
         }
-        let mut logins = serde_json::Map::new();
+        let mut logins = Vec::new();
         for registry in registries(self.plan) {
-            let Some(credentials) = credentials_of(self.context, &registry).await? else {
-                continue;
-            };
-            let login = match credentials {
-                Credentials::Password { user, password } => {
-                    json!({"auth": encoded(&user, &password)})
-                }
-                Credentials::IdentityToken(token) => {
-                    json!({"auth": encoded("<token>", ""), "identitytoken": token})
-                }
-            };
-            let server = if registry.is_docker_hub() {
-                "https://index.docker.io/v1/".to_owned()
-            } else {
-                registry.to_string()
-            };
-            logins.insert(server, login);
+            if let Some(credentials) = credentials_of(self.context, &registry).await? {
+                logins.push((registry, credentials));
+            }
         }
-        if logins.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(json!({"auths": logins}).to_string().into_bytes()))
+        Ok(docker_config(logins))
     }
 
     /// Returns the login of the unit's remote, as git's `store` helper reads it.
@@ -122,15 +109,58 @@ impl UnitRun<'_> {
         }
         let mut lines = String::new();
         for remote in remotes(self.plan) {
-            let git = &self.context.sources.git;
-            let login = git.login(remote, self.fleet.settings.is_locked).await;
-            if let Some(line) = login {
+            if let Some(line) = self.context.sources.git.login(remote).await {
                 lines.push_str(&line);
                 lines.push('\n');
             }
         }
         (!lines.is_empty()).then(|| lines.into_bytes())
     }
+
+    /// Returns the rules of git's `insteadOf` that the unit's remotes need.
+    fn url_rules(&self) -> Vec<UrlRule> {
+        let (git, template) = (&self.context.sources.git, &self.fleet.settings.template);
+        let mut rules = Vec::new();
+        for remote in remotes(self.plan) {
+            for rule in pod_remote(git, template, remote).rules {
+                if !rules.contains(&rule) {
+                    rules.push(rule);
+                }
+            }
+        }
+        rules
+    }
+}
+
+/// Returns how a pod reaches a remote: as this machine does, unless the template has its own git configuration.
+pub fn pod_remote(git: &GitClient, template: &PodTemplate, remote: &GitUrl) -> PodRemote {
+    if template.sets("GIT_CONFIG_COUNT") {
+        return PodRemote::as_written(remote);
+    }
+    PodRemote::new(remote, git.effective_url(remote), git.url_rules(remote))
+}
+
+/// Returns Docker's configuration with logins; `None` if there are none.
+pub fn docker_config(logins: Vec<(Registry, Credentials)>) -> Option<Vec<u8>> {
+    if logins.is_empty() {
+        return None;
+    }
+    let auths = logins.into_iter().map(|(registry, credentials)| {
+        let login = match credentials {
+            Credentials::Password { user, password } => json!({"auth": encoded(&user, &password)}),
+            Credentials::IdentityToken(token) => {
+                json!({"auth": encoded("<token>", ""), "identitytoken": token})
+            }
+        };
+        let server = if registry.is_docker_hub() {
+            "https://index.docker.io/v1/".to_owned()
+        } else {
+            registry.to_string()
+        };
+        (server, login)
+    });
+    let auths: serde_json::Map<_, _> = auths.collect();
+    Some(json!({"auths": auths}).to_string().into_bytes())
 }
 
 fn encoded(user: &str, password: &str) -> String {

@@ -7,14 +7,14 @@ use tokio::sync::watch;
 use super::UnitRun;
 use super::claim::Claim;
 use super::watch::Observed;
+use super::{PAUSE, problems};
 use crate::base::units;
-use crate::client::kubectl::{Kind, LineStream};
+use crate::client::kubectl::{ApiError, ClusterApi, Kind, LineStream};
 use crate::client::retry::{Policy, random};
 use crate::execute::step_error::StepError;
 use crate::model::event::{Event, Outcome, Phase, UnitSummary};
 use crate::model::fleet::{
-    CACHE_FOLDER, CONTAINER, JobEnd, LineReader, PLATFORM_FOLDER, PodEnd, PodState, UnitEnd,
-    WorkerMessage,
+    CACHE_FOLDER, CONTAINER, JobEnd, LineReader, PLATFORM_FOLDER, PodState, UnitEnd, WorkerMessage,
 };
 
 /// How long an image may not be pulled for a reason that may pass.
@@ -31,9 +31,6 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// How often the log of a pod that has ended is opened if its node does not respond.
 const LOST_ATTEMPTS: u32 = 3;
-
-/// The pause before a log is opened again.
-const PAUSE: Duration = Duration::from_millis(300);
 
 /// How a Job that was followed ended.
 pub(super) enum Followed {
@@ -248,23 +245,16 @@ impl<'a> Follower<'a> {
             return None;
         };
         self.show_state(waiting.text.clone());
-        let name = &pod.name;
         if waiting.is_final {
-            let error = StepError::plain(format!("the pod {name} cannot start: {}", waiting.text));
-            let hint = if waiting.is_pull {
-                "check `image` of the fleet, the images of its template, and `imagePullSecrets`"
-            } else {
-                "check the template of the fleet"
-            };
-            return Some(Followed::Failed(error.hint(hint).outside()));
+            return Some(Followed::Failed(problems::cannot_start(pod, waiting)));
         }
         if waiting.is_pull {
             let since = *self.pull_failing.get_or_insert_with(Instant::now);
             if since.elapsed() > PULL_TIMEOUT {
                 let limit = units::limit(PULL_TIMEOUT);
                 let text = format!(
-                    "the pod {name} has not started within {limit}: {}",
-                    waiting.text
+                    "the pod {} has not started within {limit}: {}",
+                    pod.name, waiting.text
                 );
                 return Some(Followed::Failed(StepError::plain(text).outside()));
             }
@@ -280,10 +270,7 @@ impl<'a> Follower<'a> {
         if self.claimed.elapsed() < wait {
             return None;
         }
-        let limit = units::limit(wait);
-        let error = StepError::plain(format!("its pod has not started within {limit}: {state}"));
-        let error = error.hint("`wait` of the fleet sets the limit").outside();
-        Some(Followed::Failed(error))
+        Some(Followed::Failed(problems::not_started(wait, state)))
     }
 
     /// Looks for the reason why a Job has no pod.
@@ -306,7 +293,7 @@ impl<'a> Follower<'a> {
         let is_late = self.claimed.elapsed() >= self.unit.fleet.settings.wait;
         if is_late || self.look <= Instant::now() {
             self.look = Instant::now() + POD_TIMEOUT * 3;
-            if let Some(text) = self.job_events().await {
+            if let Some(text) = problems::of_job(&self.unit.fleet.api, self.unit.name).await {
                 self.show_state(text);
             }
         }
@@ -316,24 +303,6 @@ impl<'a> Follower<'a> {
             self.shown.clone()
         };
         self.is_late(&state)
-    }
-
-    /// Returns the last problem that the cluster reports about the Job, such as a quota.
-    async fn job_events(&self) -> Option<String> {
-        let query = format!("fieldSelector=involvedObject.name%3D{}", self.unit.name);
-        let (events, _) = self.unit.fleet.api.list(Kind::Event, &query).await.ok()?;
-        let problems = events.iter().filter(|it| it["type"] == "Warning");
-        let last = problems.max_by_key(|it| {
-            let times = [
-                &it["lastTimestamp"],
-                &it["eventTime"],
-                &it["metadata"]["creationTimestamp"],
-            ];
-            let time = times.into_iter().find_map(|time| time.as_str());
-            time.unwrap_or_default().to_owned()
-        })?;
-        let text = |key: &str| last[key].as_str().unwrap_or_default();
-        Some(format!("{}: {}", text("reason"), text("message")))
     }
 
     /// Returns the result of a complete Job whose log is gone.
@@ -375,45 +344,7 @@ impl<'a> Follower<'a> {
         if pod.is_deleted && end.reason != "OOMKilled" {
             return Followed::Lost(format!("the pod {} was deleted", pod.name));
         }
-        Followed::Failed(self.crashed(pod, end))
-    }
-
-    /// Returns the error of a worker that ended without an outcome.
-    fn crashed(&self, pod: &PodState, end: &PodEnd) -> StepError {
-        let PodEnd {
-            code,
-            reason,
-            message,
-        } = end;
-        if reason == "OOMKilled" {
-            return StepError::plain(format!(
-                "the worker in the pod {} ran out of memory (OOMKilled)",
-                pod.name
-            ))
-            .hint("raise `resources.limits.memory` of the container `xp` in the fleet's template")
-            .outside();
-        }
-        let mut text = format!(
-            "the worker in the pod {} ended with exit code {code} and no result",
-            pod.name
-        );
-        if !matches!(reason.as_str(), "" | "Error") {
-            text.push_str(&format!(" ({reason})"));
-        }
-        if !message.is_empty() {
-            text.push_str(&format!(": {message}"));
-        }
-        for line in self.reader.stray_lines() {
-            text.push_str(&format!("\n  {line}"));
-        }
-        let error = StepError::plain(text).outside();
-        if self.reader.has_begun() {
-            error.hint("run xp again; finished work is kept")
-        } else {
-            error.hint(
-                "check that `image` of the fleet is xp's image, of the same version as this xp",
-            )
-        }
+        Followed::Failed(problems::crashed(pod, end, &self.reader))
     }
 
     /// Returns the error of a Job that failed without a pod's outcome.
@@ -434,17 +365,11 @@ impl<'a> Follower<'a> {
         StepError::plain(format!("the Job {name} failed: {reason}{state}")).outside()
     }
 
-    async fn open_log(&mut self) -> Result<(), crate::client::kubectl::ApiError> {
+    async fn open_log(&mut self) -> Result<(), ApiError> {
         let Some(pod) = &self.pod else {
             return Ok(());
         };
-        let mut query = format!("container={CONTAINER}&follow=true&timestamps=true");
-        if let Some(since) = self.reader.since() {
-            query.push_str(&format!("&sinceTime={}", since.replace(':', "%3A")));
-        }
-        let action = format!("read the log of the pod {}", pod.name);
-        let api = &self.unit.fleet.api;
-        let stream = api.stream(Kind::PodLog, &pod.name, &query, &action).await?;
+        let stream = open_log(&self.unit.fleet.api, &pod.name, &self.reader).await?;
         self.log = LogState::Open {
             stream: Box::new(stream),
             is_complete: pod.is_over(),
@@ -528,6 +453,20 @@ impl<'a> Follower<'a> {
             self.shown = state;
         }
     }
+}
+
+/// Opens the log of a pod's worker, from where it was read last.
+pub(super) async fn open_log(
+    api: &ClusterApi,
+    pod: &str,
+    reader: &LineReader,
+) -> Result<LineStream, ApiError> {
+    let mut query = format!("container={CONTAINER}&follow=true&timestamps=true");
+    if let Some(since) = reader.since() {
+        query.push_str(&format!("&sinceTime={}", since.replace(':', "%3A")));
+    }
+    let action = format!("read the log of the pod {pod}");
+    api.stream(Kind::PodLog, pod, &query, &action).await
 }
 
 fn pod_is_over(pod: &Option<PodState>) -> bool {

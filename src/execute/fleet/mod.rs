@@ -5,11 +5,15 @@
 //! | `claim` | creates the Job of a unit, or attaches to an existing one |
 //! | `contents` | the unit document, and the credentials that the unit needs |
 //! | `follow` | the log of a Job's pod, and what happens to the pod |
+//! | `probe` | a Job that only checks what units need |
+//! | `problems` | what goes wrong with a pod |
 //! | `watch` | the state of all Jobs and pods |
 
 mod claim;
 mod contents;
 mod follow;
+mod probe;
+mod problems;
 mod watch;
 
 use std::collections::HashMap;
@@ -21,10 +25,10 @@ use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
 use crate::client::kubectl::{ClusterApi, Kind};
-pub use crate::execute::fleet::contents::unpack;
-
 use crate::execute::fleet::claim::Claim;
+pub use crate::execute::fleet::contents::{docker_config, pod_remote, unpack};
 use crate::execute::fleet::follow::{Followed, Follower};
+pub use crate::execute::fleet::probe::{ProbeJob, ProbeRequest};
 use crate::execute::fleet::watch::ObjectWatch;
 use crate::model::event::{Event, Outcome, Phase, UnitSummary};
 use crate::model::fleet::{JobIdentity, PodTemplate, UnitEnd, job_name};
@@ -33,6 +37,9 @@ use crate::model::plan::UnitPlan;
 
 /// How often a unit is done again after its pod was evicted or its node was lost.
 const MAX_REPEATS: usize = 2;
+
+/// The pause before something is looked at again.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// How long removing what this run started may take.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -59,8 +66,6 @@ pub struct FleetSettings {
     pub platform: String,
     /// The registries without TLS.
     pub insecure_registries: Vec<String>,
-    /// Whether remotes were not contacted, because a lock has the commits.
-    pub is_locked: bool,
 }
 
 impl Fleet {

@@ -94,11 +94,11 @@ impl Readiness {
 
     /// Returns why the container is not ready: its last probe.
     pub fn reason(&self, command: &str) -> String {
-        let waited = units::elapsed(self.timeout);
+        let waited = units::limit(self.timeout);
         let last = match &self.last {
             None => "no probe ended".to_owned(),
             Some(ProbeResult::Hanging(limit)) => {
-                format!("`{command}` did not end within {}", units::elapsed(*limit))
+                format!("`{command}` did not end within {}", units::limit(*limit))
             }
             Some(ProbeResult::NotStarted(error)) => format!("cannot run `{command}`: {error}"),
             Some(ProbeResult::Exited(0, _)) => {
@@ -185,12 +185,12 @@ mod tests {
         let mut readiness = Readiness::new(Duration::from_secs(2));
         assert_eq!(
             readiness.reason("ping"),
-            "not ready after 2.0s: no probe ended"
+            "not ready after 2s: no probe ended"
         );
         readiness.add(failure(), ms(0), ms(10));
         assert_eq!(
             readiness.reason("ping"),
-            "not ready after 2.0s: `ping` exited with 2: no response"
+            "not ready after 2s: `ping` exited with 2: no response"
         );
         assert_eq!(readiness.probe_limit(ms(1500)), Some(ms(500)));
         let hanging = ProbeResult::Hanging(ms(500));
@@ -200,7 +200,7 @@ mod tests {
         );
         assert_eq!(
             readiness.reason("ping"),
-            "not ready after 2.0s: `ping` exited with 2: no response"
+            "not ready after 2s: `ping` exited with 2: no response"
         );
         let mut readiness = Readiness::new(ms(500));
         readiness.add(ProbeResult::Hanging(ms(500)), ms(0), ms(500));

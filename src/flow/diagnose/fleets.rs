@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use super::DoctorContext;
+use super::{DoctorContext, fleet_pod};
 use crate::base::redact::SharedRedactor;
 use crate::base::suggest;
 use crate::client::kubectl::{Cluster, Kind, Kubectl, KubectlError, ToolLocation};
@@ -13,11 +13,12 @@ use crate::flow::fleet_template;
 use crate::flow::programs::program;
 use crate::model::doctor::{FleetAccess, FleetCheck, FleetFacts, FleetsFacts};
 use crate::model::environment::PATH;
-use crate::model::manifest::{Fleet, Manifest};
+use crate::model::manifest::Fleet;
 
 /// Queries the permissions and quotas of each fleet; `None` if the manifest has none.
 pub(super) async fn fleets(context: &DoctorContext<'_>) -> Option<FleetsFacts> {
-    let manifest = context.platform.as_ref()?.manifest;
+    let platform = context.platform.as_ref()?;
+    let manifest = platform.manifest;
     if manifest.fleets.is_empty() {
         return None;
     }
@@ -54,14 +55,28 @@ pub(super) async fn fleets(context: &DoctorContext<'_>) -> Option<FleetsFacts> {
             }
         };
         let (check, has_image) = tokio::join!(check, image(context, fleet));
+        let is_required = context.fleet.as_deref() == Some(fleet.name.as_str());
+        let template = fleet_template::read(manifest, fleet);
+        let pod = match (&check, &template) {
+            (FleetCheck::Queried(Ok(access)), Ok(template))
+                if is_required && access.missing.is_empty() =>
+            {
+                Some(fleet_pod::check(context, platform, fleet, template).await)
+            }
+            _ => None,
+        };
         FleetFacts {
             name: fleet.name.to_string(),
             context: fleet.context.clone(),
             namespace: fleet.namespace.clone(),
             image: fleet.image.to_string(),
             has_image,
-            template: template(manifest, fleet),
+            template: template
+                .map(|template| template.has_engine())
+                .map_err(|problem| problem.into_text().0),
             check,
+            is_required,
+            pod,
         }
     });
     let fleets = join_all(queries).await;
@@ -70,13 +85,6 @@ pub(super) async fn fleets(context: &DoctorContext<'_>) -> Option<FleetsFacts> {
         kubeconfig,
         fleets,
     })
-}
-
-fn template(manifest: &Manifest, fleet: &Fleet) -> Result<bool, String> {
-    let template = fleet_template::read(manifest, fleet);
-    template
-        .map(|template| template.has_engine())
-        .map_err(|problem| problem.into_text().0)
 }
 
 async fn query(

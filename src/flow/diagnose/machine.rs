@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use super::{DoctorContext, files};
 use crate::base::redact::without_credentials;
 use crate::base::task::joined;
+use crate::base::units;
 use crate::client::http::Proxies;
 use crate::flow::programs::program;
 use crate::model::clean::cache_plan;
@@ -117,10 +118,8 @@ pub(super) async fn machine(context: &DoctorContext<'_>) -> MachineFacts {
 /// Returns the facts for a file system that does not respond.
 fn unresponsive(context: &DoctorContext<'_>, folder: &Path) -> MachineFacts {
     let folder = context.shown(folder);
-    let why = format!(
-        "its file system did not respond within {} s",
-        context.limit.as_secs()
-    );
+    let limit = units::limit(context.limit);
+    let why = format!("its file system did not respond within {limit}");
     let state = CacheState::Denied {
         folder: folder.clone(),
         why,

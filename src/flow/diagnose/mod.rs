@@ -1,14 +1,15 @@
 //! Gathers the facts that `xp doctor` evaluates. All checks run concurrently, each with a timeout, so that a
 //! slow or broken service delays nothing else.
 //!
-//! Read-only: no folder is created, no image is pulled. The only exception is an upload that is opened in each
-//! repository to check push access, and canceled immediately.
+//! Read-only: no folder is created, no image is pulled. The only exceptions are an upload that is opened in each
+//! repository to check push access, and canceled immediately, and a Job for `--fleet`, which is removed.
 
 mod builders;
 mod clusters;
 mod compose;
 mod engine;
 mod files;
+mod fleet_pod;
 mod fleets;
 mod leftovers;
 mod machine;
@@ -35,8 +36,10 @@ use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
 use crate::host::settings::Settings;
 use crate::model::doctor;
-use crate::model::doctor::{CheckFailure, DoctorReport, ManifestFacts, Section};
+use crate::model::doctor::{CheckFailure, DoctorReport, Finding, ManifestFacts, Section, Severity};
 use crate::model::manifest::{Manifest, Service, ServiceName};
+
+use fleet_pod::ProbeJobs;
 
 /// How long registry checks wait for the engine's list of insecure registries.
 const ENGINE_STATE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -55,8 +58,13 @@ pub struct DoctorContext<'a> {
     pub limit: Duration,
     /// Whether to skip git remotes, registries and clusters.
     pub offline: bool,
+    /// The registries that are used without TLS, besides those of the engine's list.
+    pub insecure_registries: Vec<String>,
+    /// The fleet of which a pod is started.
+    pub fleet: Option<String>,
     /// The checks in progress.
     pub waiting: PendingChecks,
+    probes: ProbeJobs,
     registry: OnceCell<RegistryClient>,
     engine: watch::Sender<Option<EngineState>>,
 }
@@ -94,7 +102,10 @@ impl<'a> DoctorContext<'a> {
             http,
             limit,
             offline,
+            insecure_registries: Vec::new(),
+            fleet: None,
             waiting: PendingChecks::default(),
+            probes: ProbeJobs::default(),
             registry: OnceCell::new(),
             engine: watch::Sender::new(None),
         }
@@ -146,11 +157,34 @@ impl<'a> DoctorContext<'a> {
         DoctorReport { sections }
     }
 
-    /// Cancels the uploads that are still open.
-    pub async fn close(&self) {
-        if let Some(registry) = self.registry.get() {
-            registry.close_uploads(UPLOAD_CLOSE_TIMEOUT).await;
+    /// Runs and evaluates the checks of what a unit needs in the pod of a fleet. Without `has_engine`, the engine was
+    /// checked already, and does not respond.
+    pub async fn run_pod_checks(&self, has_engine: bool) -> Vec<Finding> {
+        let (engine, registries, remotes) = tokio::join!(
+            engine::engine(self),
+            registries::registries(self),
+            remotes::remotes(self),
+        );
+        let mut findings = Vec::new();
+        if has_engine {
+            findings.extend(doctor::engine(&engine).findings);
         }
+        let registries = registries.iter().map(doctor::registry);
+        findings.extend(registries.flat_map(|section| section.findings));
+        findings.extend(doctor::remotes(&remotes.0, remotes.1.as_ref()).findings);
+        findings.retain(|finding| finding.severity != Severity::Note);
+        findings
+    }
+
+    /// Cancels the uploads that are still open, and removes Jobs. Returns a text for each Job that may still exist.
+    pub async fn close(&self) -> Vec<String> {
+        let uploads = async {
+            if let Some(registry) = self.registry.get() {
+                registry.close_uploads(UPLOAD_CLOSE_TIMEOUT).await;
+            }
+        };
+        let ((), left) = tokio::join!(uploads, self.probes.remove());
+        left
     }
 
     /// Runs a check with the timeout.
@@ -182,6 +216,7 @@ impl<'a> DoctorContext<'a> {
             let settings = self.settings.registry.clone();
             let client = RegistryClient::new(self.http.clone(), settings);
             client.allow_insecure(&insecure);
+            client.allow_insecure(&self.insecure_registries);
             client
         };
         self.registry.get_or_init(make).await

@@ -19,6 +19,7 @@ pub use published::describe;
 pub use push_permission::check_push_permission;
 
 use crate::base::error::{Diagnostic as _, chain};
+use crate::base::units;
 use crate::client::registry::{RegistryClient, RegistryError, RegistryScheme};
 use crate::model::image::{ImageReference, Labels};
 use crate::model::layout::Layout;
@@ -167,7 +168,7 @@ async fn registries_within(
         tokio::time::timeout(limit, single)
             .await
             .unwrap_or_else(|_| {
-                let why = format!("no response within {} s", limit.as_secs());
+                let why = format!("no response within {}", units::limit(limit));
                 let hints = Vec::new();
                 BTreeMap::from([(image, Presence::Unknown(QueryFailure { why, hints }))])
             })

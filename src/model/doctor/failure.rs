@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::base::error::{Diagnostic, Exit, chain};
+use crate::base::error::{Diagnostic, Exit, Failure, chain};
+use crate::base::units;
 
 /// Why a check could not be completed: an error in the form of a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,10 +36,21 @@ impl CheckFailure {
         }
     }
 
+    /// Converts a failure that was rendered.
+    pub fn of_failure(failure: &Failure) -> Self {
+        let (what, fixes) = failure.parts();
+        Self {
+            what,
+            causes: Vec::new(),
+            fixes,
+            exit: failure.exit,
+        }
+    }
+
     /// Creates one for a timeout.
     pub fn timeout(what: &str, limit: Duration) -> Self {
         Self {
-            what: format!("{what} did not respond within {} s", limit.as_secs()),
+            what: format!("{what} did not respond within {}", units::limit(limit)),
             causes: Vec::new(),
             fixes: vec![
                 "check that it is reachable from here; `--timeout SECONDS` waits longer".to_owned(),

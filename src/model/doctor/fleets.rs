@@ -28,6 +28,23 @@ pub struct FleetFacts {
     pub template: Result<bool, String>,
     /// The result of the check.
     pub check: FleetCheck,
+    /// Whether it must work: `--fleet` names it.
+    pub is_required: bool,
+    /// What was found in a pod; `None` if none was started.
+    pub pod: Option<Result<PodFacts, CheckFailure>>,
+}
+
+/// What a worker found in a pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodFacts {
+    pub name: String,
+    /// The node that it ran on.
+    pub node: Option<String>,
+    /// The version of xp in its image.
+    pub xp: Option<String>,
+    /// The version of xp that started it.
+    pub own_xp: &'static str,
+    pub findings: Vec<Finding>,
 }
 
 /// Result of querying a fleet's cluster.
@@ -49,17 +66,18 @@ pub struct FleetAccess {
     pub quotas: Vec<(String, String, String)>,
 }
 
-/// Evaluates the fleets. No finding is an error: only `--fleet` needs one.
+/// Evaluates the fleets. Without `--fleet`, no finding is an error: builds do not need one.
 pub fn fleets(facts: &FleetsFacts) -> Section {
     let mut findings = Vec::new();
+    let severity = severity(facts.fleets.iter().any(|it| it.is_required));
     if facts.has_kubectl {
         findings.push(Finding::ok("kubectl is on PATH"));
     } else {
-        let finding = Finding::warning("kubectl is not on PATH: `xp build --fleet` cannot work");
-        findings.push(finding.fix("install kubectl"));
+        let text = "kubectl is not on PATH: `xp build --fleet` cannot work";
+        findings.push(Finding::new(severity, text).fix("install kubectl"));
     }
     if let Err(failure) = &facts.kubeconfig {
-        findings.push(warning_of("the kubeconfig", failure));
+        findings.push(failed(severity, "the kubeconfig", failure));
     }
     findings.extend(facts.fleets.iter().flat_map(fleet));
     let is_queried = |it: &&FleetFacts| matches!(it.check, FleetCheck::Queried(Ok(_)));
@@ -84,18 +102,20 @@ fn fleet(facts: &FleetFacts) -> Vec<Finding> {
         ..
     } = facts;
     let mut findings = Vec::new();
+    let severity = severity(facts.is_required);
+    let problem = |what: String| Finding::new(severity, what);
     let place = format!("{name}: namespace {namespace} in {context}");
     match &facts.check {
         FleetCheck::NotQueried => {}
         FleetCheck::NoContext(near) => {
-            let finding = Finding::warning(format!(
+            let finding = problem(format!(
                 "the kubeconfig has no context `{context}`, which fleet {name} uses"
             ));
             let near = near.clone();
             let fix = near.unwrap_or_else(|| "set KUBECONFIG to use another kubeconfig".to_owned());
             findings.push(finding.fix(fix));
         }
-        FleetCheck::Queried(Err(failure)) => findings.push(warning_of(&place, failure)),
+        FleetCheck::Queried(Err(failure)) => findings.push(failed(severity, &place, failure)),
         FleetCheck::Queried(Ok(access)) => {
             if access.missing.is_empty() {
                 findings.push(Finding::ok(format!(
@@ -103,7 +123,7 @@ fn fleet(facts: &FleetFacts) -> Vec<Finding> {
                 )));
             } else {
                 let missing = access.missing.join(", ");
-                let finding = Finding::warning(format!("{place}: missing permissions: {missing}"));
+                let finding = problem(format!("{place}: missing permissions: {missing}"));
                 findings
                     .push(finding.fix("bind the Role in docs/fleet.md to the user of the context"));
             }
@@ -122,29 +142,71 @@ fn fleet(facts: &FleetFacts) -> Vec<Finding> {
         None => {}
         Some(Ok(true)) => findings.push(Finding::ok(format!("{name}: {image} is in its registry"))),
         Some(Ok(false)) => findings.push(
-            Finding::warning(format!(
+            problem(format!(
                 "{name}: {image}, the image of its workers, is not in its registry"
             ))
             .fix("push xp's image, or correct `image` of the fleet"),
         ),
-        Some(Err(failure)) => findings.push(warning_of(&format!("{name}: {image}"), failure)),
+        Some(Err(failure)) => {
+            findings.push(failed(severity, &format!("{name}: {image}"), failure));
+        }
     }
     match &facts.template {
         Ok(true) => {}
+        // The pod says more.
+        Ok(false) if facts.pod.is_some() => {}
         Ok(false) => findings.push(
-            Finding::warning(format!("{name}: its pods have no container engine"))
+            problem(format!("{name}: its pods have no container engine"))
                 .fix("add one to `template`, and set DOCKER_HOST in its container `xp`; docs/fleet.md has an example"),
         ),
-        Err(why) => findings.push(Finding::warning(why.clone())),
+        Err(why) => findings.push(problem(why.clone())),
+    }
+    match &facts.pod {
+        None => {}
+        Some(Err(failure)) => findings.push(failed(Severity::Error, name, failure)),
+        Some(Ok(pod)) => findings.extend(in_pod(name, image, pod)),
     }
     findings
 }
 
-/// Converts a failure to a warning.
-fn warning_of(place: &str, failure: &CheckFailure) -> Finding {
+/// Evaluates what a worker found in a pod.
+fn in_pod(name: &str, image: &str, pod: &PodFacts) -> Vec<Finding> {
+    let node = pod.node.as_deref().unwrap_or("a node");
+    let mut findings = vec![Finding::ok(format!(
+        "{name}: the pod {} has started on {node}",
+        pod.name
+    ))];
+    if let Some(xp) = pod.xp.as_deref().filter(|xp| *xp != pod.own_xp) {
+        let own = pod.own_xp;
+        let finding = Finding::error(format!("{name}: {image} has xp {xp}, and this is xp {own}"));
+        let fix = format!("set `image` of the fleet to the image of xp {own}");
+        findings.push(finding.fix(fix));
+    }
+    findings.extend(pod.findings.iter().cloned().map(|finding| {
+        let what = finding.what.strip_prefix("the pod has ");
+        let what = what.unwrap_or(&finding.what);
+        Finding {
+            what: format!("{name}: in the pod: {what}"),
+            ..finding
+        }
+    }));
+    findings
+}
+
+/// Returns the severity of a problem.
+fn severity(is_required: bool) -> Severity {
+    if is_required {
+        Severity::Error
+    } else {
+        Severity::Warning
+    }
+}
+
+/// Converts a failure to a finding.
+fn failed(severity: Severity, place: &str, failure: &CheckFailure) -> Finding {
     let finding = Finding::of(failure);
     Finding {
-        severity: Severity::Warning,
+        severity,
         what: format!("{place}: {}", finding.what),
         ..finding
     }
@@ -166,6 +228,8 @@ mod tests {
                 has_image: Some(Ok(true)),
                 template: Ok(true),
                 check: FleetCheck::Queried(Ok(access)),
+                is_required: false,
+                pod: None,
             }],
         }
     }
@@ -207,5 +271,40 @@ mod tests {
             .filter(|it| it.severity == Severity::Warning)
             .count();
         assert_eq!(count, 4);
+        facts.fleets[0].is_required = true;
+        let section = fleets(&facts);
+        let errors = section
+            .findings
+            .iter()
+            .filter(|it| it.severity == Severity::Error);
+        assert_eq!(errors.count(), 4);
+    }
+
+    #[test]
+    fn what_a_pod_found_is_reported() {
+        let mut facts = facts(FleetAccess::default());
+        facts.fleets[0].pod = Some(Ok(PodFacts {
+            name: "p".to_owned(),
+            node: Some("n".to_owned()),
+            xp: Some("0.1".to_owned()),
+            own_xp: "0.2",
+            findings: vec![Finding::error("no engine")],
+        }));
+        let found = fleets(&facts).findings;
+        let found: Vec<_> = { found.iter() }
+            .map(|it| (it.severity, it.what.as_str()))
+            .skip(3)
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (Severity::Ok, "ci: the pod p has started on n"),
+                (
+                    Severity::Error,
+                    "ci: r.example.com/xp:1 has xp 0.1, and this is xp 0.2"
+                ),
+                (Severity::Error, "ci: in the pod: no engine"),
+            ]
+        );
     }
 }

@@ -21,6 +21,8 @@ mod working_copies;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::error::Exit;
 use crate::base::plural::{abbreviated, count_of, join_with_and};
 
@@ -30,7 +32,7 @@ pub use clusters::{ClusterFacts, EnvironmentCheck, EnvironmentFacts, KubectlLoca
 pub use compose::{ComposeFacts, compose};
 pub use document::schema;
 pub use engine::{EngineConnectionFacts, OwnContainerFacts, Socket, engine};
-pub use fleets::{FleetAccess, FleetCheck, FleetFacts, FleetsFacts, fleets};
+pub use fleets::{FleetAccess, FleetCheck, FleetFacts, FleetsFacts, PodFacts, fleets};
 pub use leftovers::{LeftoverFacts, leftovers};
 pub use machine::{CacheContents, CacheState, DiskSpace, MachineFacts, RequiredProgram, machine};
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
@@ -115,7 +117,8 @@ impl Subject {
 }
 
 /// Severity of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Check passed.
     Ok,
@@ -139,7 +142,7 @@ impl Severity {
 }
 
 /// Result of one check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub severity: Severity,
     /// What was found, and where.
@@ -183,7 +186,7 @@ impl Finding {
     }
 
     /// Converts a failed check to an error.
-    fn of(failure: &CheckFailure) -> Self {
+    pub fn of(failure: &CheckFailure) -> Self {
         Self {
             causes: failure.causes.clone(),
             fixes: failure.fixes.clone(),

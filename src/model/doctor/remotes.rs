@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{CheckFailure, Finding, Section, Subject, count_of, list};
+use crate::base::units;
 
 /// Slower remotes are reported.
 const SLOW: Duration = Duration::from_secs(5);
@@ -87,7 +88,7 @@ fn remote(facts: &RemoteFacts, agent: Option<&AgentFacts>) -> Vec<Finding> {
         }
         findings.push(finding);
     }
-    let took = format!("{:.1} s", facts.took.as_secs_f64());
+    let took = units::elapsed(facts.took);
     for (reference, commit) in facts.found.iter().flatten() {
         let short = commit.get(..8).unwrap_or(commit);
         let text = format!("{}{via}: {reference} is {short} ({took})", facts.url);

@@ -344,13 +344,13 @@ fn remotes_have_their_response_time() {
     let ok = lines(&section, Severity::Ok);
     assert_eq!(
         ok[0],
-        "git@git.example.com:x/a.git: origin/master is aaaaaaaa (0.2 s)"
+        "git@git.example.com:x/a.git: origin/master is aaaaaaaa (0.2s)"
     );
     let slow = RemoteFacts {
         took: Duration::from_secs(7),
         ..remote("a")
     };
-    assert!(only(&remotes(&[slow], None), Severity::Warning).contains("took 7.0 s"));
+    assert!(only(&remotes(&[slow], None), Severity::Warning).contains("took 7.0s"));
     let not_queried = RemoteFacts {
         found: None,
         ..remote("a")
@@ -695,7 +695,7 @@ fn errors_are_converted_to_failures() {
     let timeout = CheckFailure::timeout("the registry r.example.com", Duration::from_secs(20));
     assert_eq!(
         timeout.what,
-        "the registry r.example.com did not respond within 20 s"
+        "the registry r.example.com did not respond within 20s"
     );
 }
 

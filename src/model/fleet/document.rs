@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{CACHE_FOLDER, PLATFORM_FOLDER, UNIT_FOLDER};
+use super::{CACHE_FOLDER, PLATFORM_FOLDER, Probe, UNIT_FOLDER};
 use crate::base::error::{Diagnostic, Exit};
 use crate::model::image::{Digest, ImageReference};
 use crate::model::layout::Layout;
 use crate::model::manifest::SecretSource;
 use crate::model::plan::{Step, UnitPlan};
+use crate::model::source::UrlRule;
 use crate::model::trace::RunTrace;
 
 /// The version of the document. A worker runs documents of exactly this version.
@@ -35,6 +36,9 @@ pub struct WorkerDocument {
     /// The registries that are used without TLS: hosts and networks
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub insecure_registries: Vec<String>,
+    /// The rules of git's `insteadOf` for the servers of its remotes
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub url_rules: Vec<UrlRule>,
     /// The trace that the run belongs to
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<RunTrace>,
@@ -147,6 +151,7 @@ impl WorkerDocument {
             xp: env!("CARGO_PKG_VERSION").to_owned(),
             platform: None,
             insecure_registries: Vec::new(),
+            url_rules: Vec::new(),
             trace: None,
             builder: None,
             unit,
@@ -154,6 +159,25 @@ impl WorkerDocument {
         (document, secrets)
     }
 
+    /// Returns the document as text.
+    ///
+    /// # Errors
+    ///
+    /// A path is not UTF-8.
+    pub fn to_text(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+}
+
+/// What a worker is to do.
+pub enum SentWork {
+    /// Run a unit.
+    Unit(Box<WorkerDocument>),
+    /// Check what units need.
+    Probe(Box<Probe>),
+}
+
+impl SentWork {
     /// Parses a document.
     ///
     /// # Errors
@@ -165,6 +189,7 @@ impl WorkerDocument {
             version: u64,
             #[serde(default)]
             xp: String,
+            probe: Option<Box<Probe>>,
         }
         let header: Header = serde_json::from_slice(text).map_err(InvalidDocument::Malformed)?;
         if header.version != DOCUMENT_VERSION {
@@ -173,16 +198,11 @@ impl WorkerDocument {
                 version: header.version,
             });
         }
-        serde_json::from_slice(text).map_err(InvalidDocument::Malformed)
-    }
-
-    /// Returns the document as text.
-    ///
-    /// # Errors
-    ///
-    /// A path is not UTF-8.
-    pub fn to_text(&self) -> serde_json::Result<String> {
-        serde_json::to_string(self)
+        if let Some(probe) = header.probe {
+            return Ok(Self::Probe(probe));
+        }
+        let unit = serde_json::from_slice(text).map_err(InvalidDocument::Malformed)?;
+        Ok(Self::Unit(unit))
     }
 }
 

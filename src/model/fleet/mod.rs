@@ -9,6 +9,8 @@
 //! | `job_name` | the name of a unit's Job: equal for equal images |
 //! | `objects` | the Job and its Secret |
 //! | `pod_template` | the user's pod template, and the worker's container in it |
+//! | `pod_remote` | how a pod reaches a git remote |
+//! | `probe` | what `xp doctor --fleet` checks in a pod |
 //! | `pod` | what the status of a pod says |
 //! | `job` | what a Job says |
 //! | `stream` | the worker's messages as lines of a log |
@@ -19,17 +21,21 @@ mod job;
 mod job_name;
 mod objects;
 mod pod;
+mod pod_remote;
 mod pod_template;
+mod probe;
 mod refusal;
 mod stream;
 
-pub use document::{BuilderFiles, WorkerDocument, schema};
+pub use document::{BuilderFiles, SentWork, WorkerDocument, schema};
 pub use job::{JobEnd, JobState};
 pub use job_name::{JobIdentity, job_name};
-pub use objects::{JobObject, MANAGED_BY, SecretObject, by_annotation};
-pub use pod::{PodEnd, PodState};
+pub use objects::{JobObject, MANAGED_BY, ProbeObject, SecretObject, by_annotation};
+pub use pod::{PodEnd, PodState, Waiting};
+pub use pod_remote::PodRemote;
 pub use pod_template::{GIT_CREDENTIALS, PodTemplate};
-pub use refusal::refusals;
+pub use probe::Probe;
+pub use refusal::{Refusal, refusals};
 pub use stream::{LineReader, LineWriter, STREAM_VERSION, UnitEnd, WorkerMessage};
 
 /// The name of the worker's container.

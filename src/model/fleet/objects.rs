@@ -51,11 +51,25 @@ pub struct JobObject<'a> {
     pub timeout: Option<Duration>,
 }
 
-/// The Secret of a unit.
+/// The Job of a probe.
+#[derive(Debug)]
+pub struct ProbeObject<'a> {
+    pub name: &'a str,
+    pub template: &'a PodTemplate,
+    /// The image of xp.
+    pub worker: &'a str,
+    /// The keys of its Secret.
+    pub keys: &'a [String],
+    /// How long it may take at most.
+    pub limit: Duration,
+}
+
+/// The Secret of a unit or probe.
 #[derive(Debug)]
 pub struct SecretObject<'a> {
     pub name: &'a str,
-    pub unit: &'a Unit,
+    /// `None` for a probe.
+    pub unit: Option<&'a Unit>,
     /// The unique id of the Job, with which the Secret is deleted.
     pub job: &'a str,
     pub files: &'a BTreeMap<String, Vec<u8>>,
@@ -69,7 +83,7 @@ pub fn by_annotation(run: &str) -> String {
 impl JobObject<'_> {
     /// Returns the object.
     pub fn to_value(&self) -> Value {
-        let labels = labels(self.unit);
+        let labels = labels(Some(self.unit));
         let limit = self.timeout.map_or(DEFAULT_LIMIT, |it| it + EXTRA) + self.wait;
         let mut annotations = Map::from_iter([
             ("x-platform.run/unit".to_owned(), json!(self.unit)),
@@ -87,20 +101,38 @@ impl JobObject<'_> {
             .template
             .of_job(self.worker, self.name, self.keys, metadata);
         annotations.insert(by_annotation(self.run), json!(""));
-        json!({
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": self.name, "labels": labels, "annotations": annotations},
-            "spec": {
-                "backoffLimit": 0,
-                "completions": 1,
-                "parallelism": 1,
-                "activeDeadlineSeconds": limit.as_secs(),
-                "ttlSecondsAfterFinished": KEPT.as_secs(),
-                "template": worker,
-            },
-        })
+        let metadata = json!({"name": self.name, "labels": labels, "annotations": annotations});
+        job(&metadata, limit, &worker)
     }
+}
+
+impl ProbeObject<'_> {
+    /// Returns the object.
+    pub fn to_value(&self) -> Value {
+        let labels = labels(None);
+        let metadata = (&labels, &json!({}));
+        let worker = self
+            .template
+            .of_job(self.worker, self.name, self.keys, metadata);
+        let metadata = json!({"name": self.name, "labels": labels});
+        job(&metadata, self.limit, &worker)
+    }
+}
+
+fn job(metadata: &Value, limit: Duration, template: &Value) -> Value {
+    json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "activeDeadlineSeconds": limit.as_secs(),
+            "ttlSecondsAfterFinished": KEPT.as_secs(),
+            "template": template,
+        },
+    })
 }
 
 impl SecretObject<'_> {
@@ -130,11 +162,11 @@ impl SecretObject<'_> {
     }
 }
 
-/// Returns the labels of all objects of a unit.
-fn labels(unit: &Unit) -> Value {
+/// Returns the labels of all objects of a unit or probe.
+fn labels(unit: Option<&Unit>) -> Value {
     let mut labels = json!({MANAGED_BY.0: MANAGED_BY.1});
     // The name of a service may end with characters that a label must not end with.
-    if let Unit::Service(service) = unit
+    if let Some(Unit::Service(service)) = unit
         && service
             .as_str()
             .ends_with(|c: char| c.is_ascii_alphanumeric())
@@ -172,7 +204,7 @@ mod tests {
         let files = BTreeMap::from([("unit.json".to_owned(), b"{}".to_vec())]);
         let secret = SecretObject {
             name: "xp-zbackend-1",
-            unit: &unit,
+            unit: Some(&unit),
             job: "uid",
             files: &files,
         };
@@ -184,6 +216,6 @@ mod tests {
     #[test]
     fn labels_are_valid() {
         let unit = Unit::Service("a_".parse().unwrap());
-        assert!(labels(&unit).get(SERVICE).is_none());
+        assert!(labels(Some(&unit)).get(SERVICE).is_none());
     }
 }

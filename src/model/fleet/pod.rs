@@ -151,7 +151,11 @@ fn waiting(pod: &Value) -> Option<Waiting> {
         let Some(reason) = waiting["reason"].as_str() else {
             continue;
         };
-        let found = of_container(&name, reason, &waiting["message"]);
+        let mut found = of_container(&name, reason, &waiting["message"]);
+        let last = &container["lastState"]["terminated"]["exitCode"];
+        if let Some(code) = last.as_i64() {
+            found.text.push_str(&format!("; it exited with {code}"));
+        }
         if found.is_problem {
             return Some(found);
         }
@@ -276,5 +280,16 @@ mod tests {
             {"name": "engine", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}]}}),
         );
         assert!(sidecar.waiting.unwrap().is_final);
+        let restarted = PodState::of(
+            &json!({"status": {"phase": "Pending", "initContainerStatuses": [{"name": "engine",
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+            "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}}]}}),
+        );
+        let waiting = restarted.waiting.unwrap();
+        assert_eq!(
+            waiting.text,
+            "engine: CrashLoopBackOff: back-off 10s; it exited with 1"
+        );
+        assert!(!waiting.is_final);
     }
 }

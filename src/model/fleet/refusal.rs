@@ -1,5 +1,6 @@
 //! What cannot be built on a fleet, found before anything is built.
 
+use super::PodRemote;
 use crate::model::event::Unit;
 use crate::model::manifest::ServiceName;
 use crate::model::plan::{ContainerStep, Plan, Step, UnitPlan};
@@ -16,13 +17,13 @@ pub struct Refusal {
     pub help: String,
 }
 
-/// Returns why units of a plan cannot be built on a fleet.
-pub fn refusals(plan: &Plan) -> Vec<Refusal> {
+/// Returns why units of a plan cannot be built on a fleet. `in_pod` returns how a pod reaches a remote.
+pub fn refusals(plan: &Plan, in_pod: &impl Fn(&GitUrl) -> PodRemote) -> Vec<Refusal> {
     let remote = plan.units.iter().filter(|unit| unit.remote.is_some());
-    remote.flat_map(of_unit).collect()
+    remote.flat_map(|unit| of_unit(unit, in_pod)).collect()
 }
 
-fn of_unit(plan: &UnitPlan) -> Vec<Refusal> {
+fn of_unit(plan: &UnitPlan, in_pod: &impl Fn(&GitUrl) -> PodRemote) -> Vec<Refusal> {
     let service = match &plan.unit {
         Unit::Service(name) => Some(name.clone()),
         _ => None,
@@ -46,8 +47,13 @@ fn of_unit(plan: &UnitPlan) -> Vec<Refusal> {
         refuse("docker.image", message, "set `registry` in the manifest");
     }
     for step in plan.remote_steps() {
-        if let Some(remote) = local_remote(step) {
-            let message = format!("the repository {remote} is on this machine, not on the fleet's");
+        if let Step::Sync(sync) = step
+            && in_pod(&sync.remote).url.scheme() == GitScheme::File
+        {
+            let message = format!(
+                "the repository {} is on this machine, not on the fleet's",
+                sync.remote
+            );
             let help = "set a remote that the fleet's pods can reach, such as an https URL";
             refuse("git.remote", message, help);
         }
@@ -81,13 +87,4 @@ fn containers(step: &Step) -> Vec<&ContainerStep> {
         Step::Restore(step) => step.otherwise.iter().flat_map(containers).collect(),
         step => step.container().into_iter().collect(),
     }
-}
-
-/// Returns the remote of a step that only this machine has.
-fn local_remote(step: &Step) -> Option<&GitUrl> {
-    let remote = match step {
-        Step::Sync(step) => &step.remote,
-        _ => return None,
-    };
-    (remote.scheme() == GitScheme::File).then_some(remote)
 }

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::model::doctor::Finding;
 use crate::model::event::{Event, Phase, Unit, UnitSummary};
 use crate::model::image::{Digest, ImageReference};
 
@@ -54,6 +55,8 @@ pub enum WorkerMessage {
     },
     /// The last message: the outcome.
     End(Box<UnitEnd>),
+    /// The last message of a probe.
+    Findings(Vec<Finding>),
 }
 
 /// The outcome of a unit on the worker.
@@ -159,7 +162,7 @@ impl WorkerMessage {
                 copy: String::new(),
                 bytes: bytes.into(),
             }),
-            Self::Begin { .. } | Self::End(_) => None,
+            Self::Begin { .. } | Self::End(_) | Self::Findings(_) => None,
         }
     }
 }

@@ -55,7 +55,7 @@ pub struct AwaitStep {
 
 impl AwaitStep {
     pub(super) fn describe(&self) -> String {
-        let (owner, limit) = (&self.owner, units::elapsed(self.limit));
+        let (owner, limit) = (&self.owner, units::limit(self.limit));
         format!("wait up to {limit} until {owner} has pushed {}", self.image)
     }
 }

@@ -271,7 +271,14 @@ impl Decided<'_> {
             }
             BuilderImage::External(external) => self.external_identity(external, inputs),
         };
-        let identity = identity.ok_or_else(unknown)?;
+        let identity = identity.ok_or_else(|| {
+            let unknown = unknown();
+            if self.draft.options.fleet.is_some() {
+                format!("{unknown}: no registry reports it, and a fleet does not use this machine's engine")
+            } else {
+                unknown
+            }
+        })?;
         parts.plain(&image.to_string(), &identity);
         if matches!(image, BuilderImage::External(_)) {
             parts.images.push((name, identity));

@@ -16,6 +16,7 @@ mod service;
 mod summary;
 mod tree;
 mod url;
+mod url_rule;
 
 pub use commit::CommitId;
 pub use exclude_pattern::ExcludePattern;
@@ -34,3 +35,4 @@ pub use service::{ReferenceOrigin, ServiceSource};
 pub use summary::CommitSummary;
 pub use tree::{TreeChanges, TreeDigest, TreeHasher, WorkingTree};
 pub use url::{GitScheme, GitUrl, exposed as exposed_url};
+pub use url_rule::UrlRule;

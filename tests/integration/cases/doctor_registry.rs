@@ -386,7 +386,7 @@ fn a_slow_registry_does_not_delay_others(t: &Context) {
     let xp = t.xp(["doctor", "--timeout", "2", "-v"]).failure(3);
     assert!(begun.elapsed() < Duration::from_secs(15), "{xp}");
     xp.stdout_contains(&format!(
-        "the registry {} did not respond within 2 s\n",
+        "the registry {} did not respond within 2s\n",
         slow.host()
     ))
     .stdout_contains("`--timeout SECONDS` waits longer")
@@ -428,7 +428,7 @@ fn concurrent_queries_of_a_registry_are_limited(t: &Context) {
     let begun = Instant::now();
     let xp = t.xp(["doctor", "--timeout", "1"]).failure(3);
     assert!(begun.elapsed() < Duration::from_secs(12), "{xp}");
-    xp.stdout_contains("did not respond within 1 s")
+    xp.stdout_contains("did not respond within 1s")
         .stdout_contains("was not queried because 8 other requests to the server timed out");
 }
 

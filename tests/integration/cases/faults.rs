@@ -89,7 +89,7 @@ const FAILURES: &[Failure] = &[
 ];
 
 /// The error for a server that stops responding.
-const SILENCE: &[&str] = &["no data received for 2 s", "did not respond within 2 s"];
+const SILENCE: &[&str] = &["no data received for 2s", "did not respond within 2s"];
 
 /// Only if the digest of the data is known.
 const CHANGED: Failure = failure(

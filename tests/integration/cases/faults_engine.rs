@@ -394,7 +394,7 @@ fn hanging(
         .stderr_contains(&format!(
             "error: zbackend: {phase}: the engine cannot {phase} {name}"
         ))
-        .stderr_contains("no progress for 2 s")
+        .stderr_contains("no progress for 2s")
         .stderr_contains("XP_TRANSFER_TIMEOUT");
     assert!(output.elapsed.as_secs() < 60, "{output}");
     // With the classic image store, a hanging upload continues in the engine, and later pushes of the layer

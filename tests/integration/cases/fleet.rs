@@ -2,11 +2,9 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use serde_json::Value;
 
 use super::contained::image_for_pods;
 use super::small;
@@ -14,7 +12,7 @@ use crate::case::Case;
 use crate::context::Context;
 use crate::repository::GitRepository;
 use crate::wait::wait_until;
-use crate::world::{Access, Namespace, Registry, RegistryKind, SimulatedRun};
+use crate::world::{Access, Namespace, Registry, RegistryKind};
 
 pub const CASES: &[Case] = cases![
     a_platform_is_built_in_jobs,
@@ -29,7 +27,6 @@ pub const CASES: &[Case] = cases![
     what_needs_this_machine_is_refused,
     a_plan_shows_where_units_run,
     doctor_checks_fleets,
-    many_units_need_few_requests_and_little_memory,
 ];
 
 /// The services `base` and `top`, which is built from it.
@@ -394,8 +391,16 @@ fn what_needs_this_machine_is_refused(t: &Context) {
     t.xp(["build", "--fleet", "ci", "--local"])
         .failure(2)
         .stderr_contains("--local");
-    fs::remove_file(t.dir().join("k8s/pod.yaml")).expect("the template");
     platform.set_script("echo text > made");
+    let manifest = t.read("x-platform.yml");
+    t.manifest(&manifest.replace("services:\n", "supply: {provenance: true}\nservices:\n"));
+    t.xp(["build", "--fleet", "ci"])
+        .failure(2)
+        .stderr_contains("`--fleet` does not attach or sign anything, but `supply` in the manifest")
+        .stderr_contains("requires it for ")
+        .stderr_contains("hint: build without `--fleet`, or remove `supply` from the manifest");
+    t.manifest(&manifest);
+    fs::remove_file(t.dir().join("k8s/pod.yaml")).expect("the template");
     t.xp(["build", "--fleet", "ci"])
         .failure(2)
         .stderr_contains("fleet `ci`: cannot read the pod template k8s/pod.yaml");
@@ -448,89 +453,4 @@ fn doctor_checks_fleets(t: &Context) {
             .contains("the kubeconfig has no context `ci-cluster`"),
         "{doctor}"
     );
-}
-
-/// Puts an empty index into a registry, as if a worker had pushed an image, and returns its digest.
-fn put_index(image: &str) -> String {
-    let index = json!({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [],
-        "annotations": {"of": image},
-    });
-    let body = index.to_string();
-    let (repository, tag) = image.rsplit_once(':').expect("a tag");
-    let (host, repository) = repository.split_once('/').expect("a registry");
-    let commit = tag.split_once('-').map_or(tag, |(commit, _)| commit);
-    for tag in [commit, tag] {
-        let put = Command::new("curl")
-            .args(["--silent", "--fail", "--noproxy", "*", "--request", "PUT"])
-            .args([
-                "--header",
-                "Content-Type: application/vnd.oci.image.index.v1+json",
-            ])
-            .args(["--data-binary", &body])
-            .arg(format!("http://{host}/v2/{repository}/manifests/{tag}"))
-            .status();
-        assert!(put.expect("curl").success(), "{image}");
-    }
-    format!("sha256:{}", hex::encode(Sha256::digest(body)))
-}
-
-/// A cluster that finishes Jobs at once.
-fn many_units_need_few_requests_and_little_memory(t: &Context) {
-    let is_full = std::env::var_os("XP_SCALE").is_some_and(|it| it == "full");
-    let count: usize = if is_full { 500 } else { 40 };
-    let platform = FleetPlatform::new(t);
-    let names: Vec<String> = (0..count).map(|number| format!("s{number}")).collect();
-    let files: Vec<String> = names
-        .iter()
-        .map(|name| format!("{name}/Dockerfile"))
-        .collect();
-    let files: Vec<(&str, &str)> = files
-        .iter()
-        .map(|file| (file.as_str(), "FROM scratch\n"))
-        .collect();
-    platform.base.commit(&files, "Many services");
-    let services = names.iter().map(|name| {
-        format!(
-            "  {name}:\n    dir: src/base\n    git: {{remote: '{}', path: {name}}}\n    docker: {{image: {}}}\n",
-            platform.base.url_http(),
-            t.image(name)
-        )
-    });
-    platform.set_services(&services.collect::<String>());
-    platform.namespace.simulate_pods(|pod| {
-        let image = pod["metadata"]["annotations"]["x-platform.run/image"].as_str();
-        let image = image.expect("the image");
-        let digest = put_index(image);
-        let begin = json!({"seq": 0, "message": {"begin": {"version": 1, "xp": "0"}}});
-        let summary = json!({"outcome": "done", "seconds": 0.1});
-        let end = json!({"seq": 1, "message": {"end": {
-            "summary": summary, "digest": digest, "identity": image,
-        }}});
-        SimulatedRun {
-            log: format!("{begin}\n{end}\n"),
-            exit_code: 0,
-            time: Duration::ZERO,
-        }
-    });
-    let running = t
-        .xp(["build", "--fleet", "ci", "--jobs", "40", "--quiet"])
-        .spawn();
-    let status = format!("/proc/{}/status", running.pid());
-    let mut peak = 0;
-    while let Ok(text) = fs::read_to_string(&status) {
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let Some(kib) = line.and_then(|it| it.split_whitespace().next()) else {
-            break;
-        };
-        peak = kib.parse().unwrap_or(peak);
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let build = running.wait();
-    assert!(build.status.success(), "{build}");
-    let requests = platform.namespace.request_counts();
-    let total: usize = requests.values().sum();
-    println!("{count} units: {total} requests {requests:?}, {peak} KiB");
-    assert!(total <= 6 * count + 60, "{requests:?}");
-    assert!(peak < 100 * 1024, "{peak} KiB");
 }

@@ -27,8 +27,6 @@ pub const CASES: &[Case] = cases![
     an_exhausted_quota_for_pods_is_waited_for,
     an_exhausted_quota_is_reported_after_the_limit,
     missing_permission_to_create_jobs_is_reported,
-    missing_permission_to_create_secrets_is_reported,
-    a_role_with_few_permissions_is_enough,
     a_pending_pod_shows_why,
     a_pod_that_stays_pending_is_reported,
     an_interrupt_removes_pending_jobs,
@@ -292,63 +290,6 @@ fn missing_permission_to_create_jobs_is_reported(t: &Context) {
         .stderr_contains("jobs")
         .stderr_contains("hint: ");
     assert!(platform.jobs().is_empty() && platform.namespace.objects("secrets").is_empty());
-}
-
-const ROLE: &str = "\
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: coordinator}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: builds}
-rules:
-  - {apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, patch, delete]}
-  - {apiGroups: [''], resources: [secrets], verbs: [get, create, delete]}
-  - {apiGroups: [''], resources: [pods], verbs: [list, watch]}
-  - {apiGroups: [''], resources: [pods/log], verbs: [get]}
-  - {apiGroups: [''], resources: [events], verbs: [list]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: builds}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: builds}
-subjects: [{kind: ServiceAccount, name: coordinator}]
-";
-
-fn missing_permission_to_create_secrets_is_reported(t: &Context) {
-    let platform = FleetPlatform::new(t);
-    create(
-        t,
-        &platform,
-        &ROLE.replace("[get, create, delete]", "[get, delete]"),
-    );
-    t.write_kubeconfig(
-        &platform
-            .namespace
-            .account_kubeconfig("ci-cluster", "coordinator"),
-    );
-    build(t)
-        .failure(3)
-        .stderr_contains("create")
-        .stderr_contains("secrets");
-    assert_nothing_waits(&platform);
-    assert!(platform.jobs().is_empty());
-}
-
-fn a_role_with_few_permissions_is_enough(t: &Context) {
-    let platform = FleetPlatform::new(t);
-    create(t, &platform, ROLE);
-    t.write_kubeconfig(
-        &platform
-            .namespace
-            .account_kubeconfig("ci-cluster", "coordinator"),
-    );
-    let running = build(t).spawn();
-    assert_built(t, &platform, running);
-    let requests = platform.namespace.requests();
-    let refused: Vec<_> = requests.iter().filter(|it| it.status == 403).collect();
-    assert!(refused.is_empty(), "{refused:?}");
 }
 
 fn a_pending_pod_shows_why(t: &Context) {

@@ -26,6 +26,9 @@ pub const CASES: &[Case] = cases![
     a_forced_build_gets_its_own_job,
     locked_images_need_no_jobs,
     logins_of_remotes_reach_jobs,
+    a_pinned_commit_is_fetched_with_a_login,
+    replaced_urls_of_remotes_reach_jobs,
+    local_mirrors_are_not_used_by_jobs,
 ];
 
 /// Returns the service `base` with these lines.
@@ -169,7 +172,7 @@ fn a_timeout_ends_a_unit(t: &Context) {
     platform.set_services(&base(t, &platform, keys));
     t.xp(["build", "--fleet", "ci"])
         .failure(1)
-        .stderr_contains("error: base: build: timed out after 2 s (the service's `timeout`)")
+        .stderr_contains("error: base: build: timed out after 2s (the service's `timeout`)")
         .stderr_contains("hint: raise `timeout` if it needs more time");
     let jobs = platform.jobs();
     // The Job's own deadline only ends a worker that hangs.
@@ -344,4 +347,90 @@ fn logins_of_remotes_reach_jobs(t: &Context) {
     t.xp(["build", "--fleet", "ci"])
         .failure(3)
         .stderr_contains("the server requires a user and a password for http://127.0.0.1:");
+}
+
+fn a_pinned_commit_is_fetched_with_a_login(t: &Context) {
+    let platform = FleetPlatform::new(t);
+    let url = platform.base.url_http_auth();
+    platform.set_services(&small::service(t, "base", &url, "", ""));
+    let files = [("Dockerfile", small::DOCKERFILE), ("content", "x")];
+    platform.base.commit(&files, "Without scripts");
+    // The remote is not contacted for the plan.
+    let manifest = t.read("x-platform.yml");
+    t.manifest(&manifest.replace("origin/master", &platform.base.head()));
+    let netrc = format!("machine 127.0.0.1 login {USER} password {PASSWORD}\n");
+    fs::write(t.home().join(".netrc"), netrc).expect("a file of the home folder");
+    let build = t.xp(["build", "--fleet", "ci"]).success();
+    assert!(build.row("base").contains("built"), "{build}");
+    build.does_not_contain(PASSWORD);
+}
+
+fn replaced_urls_of_remotes_reach_jobs(t: &Context) {
+    let platform = FleetPlatform::new(t);
+    let url = platform.base.url_http_auth();
+    let (folder, name) = url.rsplit_once('/').expect("a path");
+    let manifest_url = format!("git@git.example.com:team/{name}");
+    let more = format!(
+        "    dockerBuilder: {{image: {}, network: none}}\n    scripts: {{build: ['grep url .git/config > made; sleep 2']}}\n",
+        t.engine().busybox()
+    );
+    platform.set_services(&small::service(t, "base", &manifest_url, "", &more));
+    // As in CI: a login for all remotes of a server, in the environment.
+    let with_login = folder.replace("://", &format!("://{USER}:{PASSWORD}@"));
+    let xp = |arguments: &[&str]| {
+        let key = format!("url.{with_login}/.insteadOf");
+        let command = t
+            .xp(["build", "--fleet", "ci"])
+            .env("GIT_CONFIG_COUNT", "1")
+            .env("GIT_CONFIG_KEY_0", key)
+            .env("GIT_CONFIG_VALUE_0", "git@git.example.com:team/");
+        arguments
+            .iter()
+            .fold(command, |command, it| command.arg(*it))
+    };
+    let mut running = xp(&["--verbose"]).spawn();
+    running.wait_for_output("running in the pod");
+    let others = [platform.jobs(), platform.namespace.objects("pods")].concat();
+    let build = running.wait();
+    assert!(build.status.success(), "{build}");
+    let build = build.does_not_contain(PASSWORD);
+    assert!(build.row("base").contains("built"), "{build}");
+    // What the builder and the image see is the URL of the manifest.
+    let made = t.engine().run(&platform.image("base"), ["cat", "/made"]);
+    assert!(made.contains(&manifest_url), "{made}");
+    let login = format!("{USER}:{PASSWORD}");
+    let events = platform.namespace.objects("events");
+    for object in others.iter().chain(&events) {
+        assert!(!object.to_string().contains(&login), "{object}");
+    }
+    assert!(platform.namespace.objects("secrets").is_empty());
+    t.assert_secret_is_nowhere(PASSWORD);
+    xp(&[]).success().stdout_contains("Nothing to do");
+    // Without the rule, the recipe is the same.
+    let services = small::service(t, "base", &manifest_url, "", &more);
+    platform.set_services(&services.replace("origin/master", &platform.base.head()));
+    t.xp(["plan", "--fleet", "ci"])
+        .success()
+        .stdout_contains("Nothing to do");
+}
+
+fn local_mirrors_are_not_used_by_jobs(t: &Context) {
+    let platform = FleetPlatform::new(t);
+    let url = platform.base.url_http();
+    let mirror = platform.base.url_file();
+    let key = format!("url.{mirror}.insteadOf");
+    t.git("", &["config", "--global", &key, &url]);
+    platform.set_services(&small::service(t, "base", &url, "", ""));
+    platform.base.commit(
+        &[("Dockerfile", small::DOCKERFILE), ("content", "x")],
+        "Mirrored",
+    );
+    t.xp(["build", "--fleet", "ci"]).success();
+    // Another machine has no such folder, and a rule can replace it.
+    t.git("", &["config", "--global", "--unset", &key]);
+    let key = format!("url.{url}.insteadOf");
+    t.git("", &["config", "--global", &key, &mirror]);
+    platform.set_services(&small::service(t, "base", &mirror, "", ""));
+    platform.base.commit(&[("content", "y")], "Later");
+    t.xp(["build", "--fleet", "ci"]).success();
 }

@@ -33,9 +33,12 @@ mod faults_base;
 mod faults_engine;
 mod first_hour;
 mod fleet;
+mod fleet_doctor;
 mod fleet_faults;
 mod fleet_features;
+mod fleet_page;
 mod fleet_proxy;
+mod fleet_scale;
 mod foreign_cluster;
 mod foreign_images;
 mod git_attributes;
@@ -152,9 +155,12 @@ pub fn all() -> Vec<Case> {
         faults_engine::CASES,
         first_hour::CASES,
         fleet::CASES,
+        fleet_doctor::CASES,
         fleet_faults::CASES,
         fleet_features::CASES,
+        fleet_page::CASES,
         fleet_proxy::CASES,
+        fleet_scale::CASES,
         foreign_cluster::CASES,
         foreign_images::CASES,
         git_attributes::CASES,

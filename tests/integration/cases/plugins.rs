@@ -249,7 +249,7 @@ fn a_plugin_ends_with_its_timeout_an_interrupt_and_a_kill(t: &Context) {
     let app = App::new(t, &[], &format!("timeout: 2s\n{}", keys(&plugin, "")));
     app.build()
         .failure(1)
-        .stderr_contains("timed out after 2 s (the service's `timeout`)");
+        .stderr_contains("timed out after 2s (the service's `timeout`)");
     assert!(t.containers().is_empty());
     app.set_keys(&keys(&plugin, ""));
     let mut running = app.build().spawn();

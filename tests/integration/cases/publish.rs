@@ -52,7 +52,7 @@ fn a_registry_crash_during_a_push_fails_only_the_push(t: &Context) {
     let build = t.xp(["build"]).failure(1);
     // With Docker's classic store, the engine retries for a while before xp does.
     let again = match t.engine().product().store {
-        Store::Classic => "the engine retries in 5 s",
+        Store::Classic => "the engine retries in 5s",
         Store::Containerd | Store::Podman => "trying again in",
     };
     build

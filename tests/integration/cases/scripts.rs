@@ -181,7 +181,7 @@ fn timeout_ends_a_script_and_an_image_build(t: &Context) {
     let app = App::new(t, &[], &scripts);
     let output = app.build().failure(1);
     output
-        .stderr_contains("error: app: build: timed out after 2 s (the service's `timeout`)")
+        .stderr_contains("error: app: build: timed out after 2s (the service's `timeout`)")
         .stderr_contains("hint: raise `timeout` if it needs more time");
     assert!(t.containers().is_empty());
 
@@ -190,6 +190,6 @@ fn timeout_ends_a_script_and_an_image_build(t: &Context) {
         .commit(&[("Dockerfile", &dockerfile)], "Hang");
     app.set_keys("timeout: 2s");
     let output = app.build().failure(1);
-    output.stderr_contains("error: app: image: timed out after 2 s (the service's `timeout`)");
+    output.stderr_contains("error: app: image: timed out after 2s (the service's `timeout`)");
     assert!(!app.is_built());
 }

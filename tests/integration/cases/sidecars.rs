@@ -235,19 +235,19 @@ fn a_probe_that_hangs_or_fails_ends_at_the_timeout(t: &Context) {
     let app = App::new(t, &[], &keys(t, &[("db", &fails)], &["true"]));
     let output = app.build().failure(1);
     let output = output.stderr_contains(
-        "app: sidecars: sidecar `db` is not ready after 5.0s: `echo no response; exit 4` exited with 4: no response",
+        "app: sidecars: sidecar `db` is not ready after 5s: `echo no response; exit 4` exited with 4: no response",
     );
     output.stderr_contains("    starting");
     app.set_keys(&keys(t, &[("db", &sidecar("sleep 1000"))], &["true"]));
     let output = app.build().failure(1);
-    output.stderr_contains("is not ready after 5.0s: `sleep 1000` did not end within ");
+    output.stderr_contains("is not ready after 5s: `sleep 1000` did not end within ");
     app.set_keys(&keys(
         t,
         &[("db", &sidecar("[/no/such/program]"))],
         &["true"],
     ));
     let output = app.build().failure(1);
-    output.stderr_contains("is not ready after 5.0s: ");
+    output.stderr_contains("is not ready after 5s: ");
     nothing_is_left(t);
 }
 

@@ -12,35 +12,24 @@ use crate::process::{self, succeed};
 pub fn import(engine: &Engine, root: &Path) -> String {
     let name = format!("{}/busybox:1", super::run_prefix());
     lay_out(root);
-    let archive = process::run(
-        Command::new("tar")
-            .args([
-                "--create",
-                "--owner=0",
-                "--group=0",
-                "--numeric-owner",
-                "--directory",
-            ])
-            .arg(root)
-            .arg("."),
-    );
-    assert!(
-        archive.status.success(),
-        "{}",
-        process::text(&archive.stderr)
-    );
-
-    let mut import = engine.client();
-    import.args([
-        "import",
-        "--change",
-        "ENV PATH=/bin",
-        "--change",
-        "CMD [\"/bin/sh\"]",
-        "-",
-    ]);
-    process::succeed_with_input(import.arg(&name), &archive.stdout);
+    let changes = ["ENV PATH=/bin", "CMD [\"/bin/sh\"]"];
+    import_root(engine, root, &name, &changes);
     name
+}
+
+/// Imports the root of an image, with these instructions of a Dockerfile.
+pub fn import_root(engine: &Engine, root: &Path, name: &str, changes: &[&str]) {
+    let mut tar = Command::new("tar");
+    tar.args(["--create", "--owner=0", "--group=0", "--numeric-owner"]);
+    let archive = process::run(tar.arg("--directory").arg(root).arg("."));
+    let message = process::text(&archive.stderr);
+    assert!(archive.status.success(), "{message}");
+    let mut import = engine.client();
+    import.arg("import");
+    for change in changes {
+        import.args(["--change", change]);
+    }
+    process::succeed_with_input(import.args(["-", name]), &archive.stdout);
 }
 
 /// Writes busybox and the usual folders.

@@ -4,6 +4,7 @@ mod access_log;
 mod base_image;
 mod cluster;
 mod debian_image;
+mod docker_image;
 mod engine;
 mod folder;
 mod gateway;
@@ -76,6 +77,7 @@ pub struct World {
     git_servers: [Lazy<GitServer>; GitServerKind::COUNT],
     hg_servers: [Lazy<HgServer>; 2],
     hg_base: Lazy<String>,
+    docker_image: Lazy<String>,
     sshd: Lazy<Sshd>,
     cluster: Lazy<Cluster>,
     foreign_cluster: Lazy<Option<Arc<ForeignCluster>>>,
@@ -115,6 +117,7 @@ impl World {
             git_servers: [const { Lazy::new() }; GitServerKind::COUNT],
             hg_servers: [const { Lazy::new() }; 2],
             hg_base: Lazy::new(),
+            docker_image: Lazy::new(),
             sshd: Lazy::new(),
             cluster: Lazy::new(),
             foreign_cluster: Lazy::new(),
@@ -204,6 +207,14 @@ impl World {
         self.hg_base.get(|| {
             let root = self.directory("hg-image");
             Ok(hg_image::import(self.engine(), &root))
+        })
+    }
+
+    /// Returns the name of an image with this machine's Docker Engine.
+    pub fn docker_image(&self) -> &str {
+        self.docker_image.get(|| {
+            let root = self.directory("docker-image");
+            Ok(docker_image::import(self.engine(), &root))
         })
     }
 

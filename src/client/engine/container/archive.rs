@@ -18,6 +18,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::copy_back::{CopyBackReport, CopyBackTarget};
 use super::main_shell::CONFIRM;
 use super::pipe;
+use crate::base::units;
 use crate::client::engine::connect::endpoint::EngineEndpoint;
 use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};
 use crate::client::engine::container::copy_back;
@@ -147,7 +148,10 @@ impl BuilderContainer {
         };
         match tokio::time::timeout(RESPONSE_TIMEOUT, sent).await {
             Ok(sent) => sent.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no response for {} s", RESPONSE_TIMEOUT.as_secs())),
+            Err(_) => Err(format!(
+                "no response for {}",
+                units::limit(RESPONSE_TIMEOUT)
+            )),
         }
     }
 

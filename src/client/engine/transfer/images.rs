@@ -267,7 +267,7 @@ async fn follow(
             Err(_) => {
                 return Err(EngineError::Stalled {
                     action: action.to_owned(),
-                    seconds: watcher.silence.as_secs(),
+                    limit: watcher.silence,
                 });
             }
         };

@@ -81,7 +81,7 @@ async fn fetch_all(
             Ok(())
         }
         Err(FetchFailure::Known(error)) => Err(error),
-        Err(FetchFailure::Broken(path)) => Err(process.explain(files, &path).await),
+        Err(FetchFailure::Broken(path)) => Err(process.explain(client, files, &path).await),
     }
 }
 
@@ -356,7 +356,7 @@ impl LfsProcess {
     }
 
     /// Returns the error for a file, with the last lines of the program's output.
-    async fn explain(&mut self, files: &LfsFiles<'_>, path: &str) -> GitError {
+    async fn explain(&mut self, client: &GitClient, files: &LfsFiles<'_>, path: &str) -> GitError {
         self.end().await;
         let stderr = self.stderr.wait(END_TIMEOUT).await;
         let error = GitError::new(
@@ -364,6 +364,8 @@ impl LfsProcess {
             format!("cannot fetch `{path}` from Git LFS of {}", files.url),
         );
         let output = files.url.redactor().text(&last_lines(&stderr));
+        // `insteadOf` may add a login.
+        let output = client.effective_url(files.url).redactor().text(&output);
         let error = error.with_hint(hint(&output));
         if output.is_empty() {
             error.because("git-lfs exited without an error message")

@@ -3,7 +3,7 @@
 //! They are looked up only after a server requests them, and once per host regardless of the number of
 //! remotes. They are never printed: the `Debug` output of a [`Login`] contains only the user.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use super::netrc;
+use crate::base::units;
 use crate::client::git::{GitConfiguration, GitEnvironment};
 use crate::model::source::{GitScheme, GitUrl};
 
@@ -55,6 +56,8 @@ impl fmt::Debug for Login {
 #[derive(Default)]
 pub struct GitCredentials {
     entries: Mutex<HashMap<String, Arc<Mutex<HostEntry>>>>,
+    /// The remotes that were contacted: these request a login if they require one.
+    contacted: Mutex<HashSet<GitUrl>>,
 }
 
 #[derive(Default)]
@@ -75,6 +78,19 @@ enum LoginSource {
 }
 
 impl GitCredentials {
+    /// Records that a request is sent to a remote.
+    pub async fn record_contact(&self, url: &GitUrl) {
+        let mut contacted = self.contacted.lock().await;
+        if !contacted.contains(url) {
+            contacted.insert(url.clone());
+        }
+    }
+
+    /// Returns whether a request was sent to a remote.
+    pub async fn was_contacted(&self, url: &GitUrl) -> bool {
+        self.contacted.lock().await.contains(url)
+    }
+
     /// Returns a login that the server accepted for another remote of the same host.
     pub async fn accepted_login(
         &self,
@@ -228,8 +244,8 @@ async fn run_helper(
     }
     match tokio::time::timeout(HELPER_TIMEOUT, child.wait_with_output()).await {
         Err(_) => Err(Some(format!(
-            "git's credential helper did not respond within {} s",
-            HELPER_TIMEOUT.as_secs()
+            "git's credential helper did not respond within {}",
+            units::limit(HELPER_TIMEOUT)
         ))),
         Ok(Err(cause)) => Err(Some(format!("git's credential helper failed: {cause}"))),
         Ok(Ok(output)) if output.status.success() => {

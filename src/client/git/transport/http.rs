@@ -125,6 +125,7 @@ impl HttpRemote {
                 .accepted_login(&shared.configuration, &self.current)
                 .await;
         }
+        shared.credentials.record_contact(&self.url).await;
         let mut redirects = 0;
         // Each rejection uses up a source of credentials, so the loop terminates.
         loop {

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::Operation;
 use super::ssh::{self, SshProcess};
+use crate::base::units;
 use crate::client::git::error::address;
 use crate::client::git::{GitClient, GitError};
 use crate::client::timeouts::Timeouts;
@@ -48,8 +49,8 @@ impl StreamConnection {
         let connect = TcpStream::connect((url.host(), url.port().unwrap_or(GIT_PORT)));
         let stream = match timeout(timeouts.connect, connect).await {
             Err(_) => {
-                let seconds = timeouts.connect.as_secs();
-                let why = format!("the connection timed out after {seconds} s");
+                let limit = units::limit(timeouts.connect);
+                let why = format!("the connection timed out after {limit}");
                 return Err(GitError::unreachable(url).because(why).transient());
             }
             Ok(Err(cause)) => return Err(GitError::unreachable(url).because(cause).transient()),

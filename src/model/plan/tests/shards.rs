@@ -54,7 +54,7 @@ fn a_needed_image_of_another_shard_is_awaited() {
     assert!(back.after.contains(&plan.units[1].unit));
     let text = plan.units[1].steps[0].describe(Path::new("/p"));
     assert!(
-        text.starts_with("wait up to 1h00m until shard 2/2 has pushed"),
+        text.starts_with("wait up to 1h until shard 2/2 has pushed"),
         "{text}"
     );
     // Only the engine gets the other names: the other shard sets the tags in the registry.

@@ -9,6 +9,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::environment::expand;
+use super::privileged;
 use crate::world::cluster::quantity;
 use crate::world::cluster::store::now;
 
@@ -235,10 +236,12 @@ fn secure(container: &Value, of_pod: &Value, spec: &mut Value, host: &mut Value)
     let groups = groups.iter().chain([&of_pod["fsGroup"]]);
     let groups = groups.filter(|group| group.is_u64());
     host["GroupAdd"] = groups.map(|group| Value::from(group.to_string())).collect();
-    host["Privileged"] = (own["privileged"] == true).into();
     host["ReadonlyRootfs"] = (own["readOnlyRootFilesystem"] == true).into();
     host["CapAdd"] = own["capabilities"]["add"].clone();
     host["CapDrop"] = own["capabilities"]["drop"].clone();
+    if own["privileged"] == true {
+        privileged::allow(host);
+    }
 }
 
 fn limit(limits: &Value, host: &mut Value) {

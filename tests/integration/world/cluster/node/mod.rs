@@ -5,6 +5,7 @@ mod ending;
 mod engine;
 mod environment;
 mod images;
+mod privileged;
 mod probes;
 mod starting;
 mod status;
