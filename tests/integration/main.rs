@@ -29,6 +29,8 @@ mod repository;
 mod schema;
 mod services;
 mod siege;
+mod stored_images;
+mod supply_platform;
 mod terminal;
 mod wait;
 mod working_copy;

@@ -8,6 +8,9 @@ mod canaries;
 mod check;
 mod ci;
 mod clean;
+mod clean_faults;
+mod clean_local;
+mod clean_registry;
 mod cluster;
 mod cluster_faults;
 mod cluster_pods;
@@ -90,6 +93,7 @@ mod reproduce;
 mod requests;
 mod run;
 mod run_terminal;
+mod sbom;
 mod scale;
 mod scm;
 mod scripts;
@@ -102,6 +106,7 @@ mod step_artifacts;
 mod step_failures;
 mod step_results;
 mod supply;
+mod supply_verify;
 mod terminal;
 mod test_reports;
 mod trains;
@@ -127,6 +132,9 @@ pub fn all() -> Vec<Case> {
         check::CASES,
         ci::CASES,
         clean::CASES,
+        clean_faults::CASES,
+        clean_local::CASES,
+        clean_registry::CASES,
         cluster::CASES,
         cluster_faults::CASES,
         cluster_pods::CASES,
@@ -219,7 +227,9 @@ pub fn all() -> Vec<Case> {
         step_artifacts::CASES,
         step_failures::CASES,
         step_results::CASES,
+        sbom::CASES,
         supply::CASES,
+        supply_verify::CASES,
         terminal::CASES,
         test_reports::CASES,
         trains::CASES,
