@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::compose_project::path as compose_path;
 use crate::context::Context;
+use crate::output::Output;
 use crate::repository::GitRepository;
-use crate::world::Registry;
+use crate::world::{Gateway, Registry, Reply};
 use crate::xp::Xp;
 
 pub const PASSWORD: &str = "correct horse";
@@ -48,6 +49,56 @@ pub fn run<const N: usize>(t: &Context, program: &str, arguments: [&str; N]) -> 
 pub fn create_keys(t: &Context, name: &str) {
     let create = ["generate-key-pair", "--output-key-prefix", name];
     run(t, "cosign", create).success();
+}
+
+/// Options of `cosign verify` for a registry and keys of a test.
+const VERIFY_OPTIONS: [&str; 6] = [
+    "--key",
+    "cosign.pub",
+    "--insecure-ignore-tlog=true",
+    "--private-infrastructure=true",
+    "--allow-insecure-registry=true",
+    "--allow-http-registry=true",
+];
+
+/// Signs an image with the real cosign.
+pub fn cosign_sign(t: &Context, key: &str, image: &str) {
+    let sign = run(t, "cosign", ["sign", "--key", key]).args([
+        "--yes",
+        "--tlog-upload=false",
+        "--allow-insecure-registry=true",
+        "--allow-http-registry=true",
+    ]);
+    sign.arg(image).success();
+}
+
+/// Verifies an image with the real cosign, by the key `cosign.pub`.
+pub fn cosign_verify(t: &Context, image: &str) -> Output {
+    let verify = run(t, "cosign", ["verify"]).args(VERIFY_OPTIONS);
+    verify.arg(image).success()
+}
+
+/// Verifies the provenance of an image with the real cosign, by the key `cosign.pub`.
+pub fn cosign_verify_provenance(t: &Context, image: &str) -> Output {
+    let command = ["verify-attestation", "--type", "slsaprovenance1"];
+    let verify = run(t, "cosign", command).args(VERIFY_OPTIONS);
+    verify.arg(image).success()
+}
+
+/// Attaches a file to an image with the real oras, and returns the digest of the attachment.
+pub fn oras_attach(t: &Context, image: &str, kind: &str) -> String {
+    t.write("note.txt", kind);
+    let attach = [
+        "attach",
+        "--plain-http",
+        "--format",
+        "json",
+        "--artifact-type",
+        kind,
+    ];
+    let attached = run(t, "oras", attach).args([image, "note.txt"]).success();
+    let attached: Value = serde_json::from_str(&attached.stdout).expect("JSON");
+    attached["digest"].as_str().expect("a digest").to_owned()
 }
 
 /// Writes a manifest with the service `a` and these keys.
@@ -129,8 +180,27 @@ pub fn verify(t: &Context) -> Xp {
     xp(t, ["verify"])
 }
 
-/// Returns the referrers that a registry stores, as the API of OCI 1.1 lists them. Debian's registry lacks it.
-pub fn referrers(files: &Path, blobs: &Path, subject: &str) -> String {
+/// Returns a gateway that adds the referrers API of OCI 1.1 for a repository, which Debian's registry lacks.
+pub fn with_referrers_api(registry: &Registry, repository: &str) -> Gateway {
+    let files = registry.files(repository);
+    let repositories = registry.files("");
+    let data = repositories.parent().expect("a folder");
+    let blobs = data.join("blobs/sha256");
+    Gateway::before(registry.host(), move |incoming| {
+        match incoming.path.rsplit_once("/referrers/") {
+            Some((_, subject)) => {
+                let subject = subject.split('?').next().unwrap_or_default();
+                let media_type = "application/vnd.oci.image.index.v1+json".to_owned();
+                let body = referrers(&files, &blobs, subject);
+                Reply::Response(200, vec![("Content-Type", media_type)], body)
+            }
+            None => Reply::Forward,
+        }
+    })
+}
+
+/// Returns the referrers that a registry stores, as the API lists them.
+fn referrers(files: &Path, blobs: &Path, subject: &str) -> String {
     let revisions = fs::read_dir(files.join("_manifests/revisions/sha256"));
     let mut manifests = Vec::new();
     for entry in revisions.into_iter().flatten().flatten() {

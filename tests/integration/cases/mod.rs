@@ -11,6 +11,7 @@ mod clean;
 mod clean_faults;
 mod clean_local;
 mod clean_registry;
+mod clean_signed;
 mod cluster;
 mod cluster_faults;
 mod cluster_pods;
@@ -18,6 +19,7 @@ mod completions;
 mod compose_deploy;
 mod contained;
 mod copy;
+mod copy_signed;
 mod credentials;
 mod decisions;
 mod deploy;
@@ -135,6 +137,7 @@ pub fn all() -> Vec<Case> {
         clean_faults::CASES,
         clean_local::CASES,
         clean_registry::CASES,
+        clean_signed::CASES,
         cluster::CASES,
         cluster_faults::CASES,
         cluster_pods::CASES,
@@ -142,6 +145,7 @@ pub fn all() -> Vec<Case> {
         compose_deploy::CASES,
         contained::CASES,
         copy::CASES,
+        copy_signed::CASES,
         credentials::CASES,
         decisions::CASES,
         deploy::CASES,

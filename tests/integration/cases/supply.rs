@@ -1,16 +1,16 @@
 //! Provenance and signatures, with the real cosign, oras and skopeo.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::Value;
 
 use crate::case::Case;
 use crate::context::Context;
 use crate::supply_platform::{
-    PASSWORD, Platform, SIGNED, create_keys, path, referrers, run, statement, verify, xp,
+    PASSWORD, Platform, SIGNED, cosign_verify, cosign_verify_provenance, create_keys, path,
+    statement, verify, with_referrers_api, xp,
 };
-use crate::world::{Gateway, Registry, RegistryKind, Reply};
+use crate::world::{Registry, RegistryKind};
 
 pub const CASES: &[Case] = cases![
     provenance_is_attached_without_a_rebuild,
@@ -219,27 +219,12 @@ fn images_and_provenance_are_signed(t: &Context) {
     fs::remove_file(t.dir().join("cosign.key")).expect("the key");
     verify(t).env_remove("COSIGN_PASSWORD").success();
     let image = platform.image(registry);
-    let options = [
-        "--key",
-        "cosign.pub",
-        "--insecure-ignore-tlog=true",
-        "--private-infrastructure=true",
-        "--allow-insecure-registry=true",
-        "--allow-http-registry=true",
-    ];
-    let mut cosign = run(t, "cosign", ["verify"]).args(options);
-    cosign = cosign.arg(&image);
-    let verified = cosign.success();
+    let verified = cosign_verify(t, &image);
     assert!(
         verified.stdout.contains(&platform.digest(registry)),
         "{verified}"
     );
-    let attestation = run(
-        t,
-        "cosign",
-        ["verify-attestation", "--type", "slsaprovenance1"],
-    );
-    let attestation = attestation.args(options).arg(&image).success();
+    let attestation = cosign_verify_provenance(t, &image);
     let envelope: Value = serde_json::from_str(attestation.stdout.trim()).expect("JSON");
     assert_eq!(envelope["payloadType"], "application/vnd.in-toto+json");
     // The same envelope is a referrer.
@@ -259,23 +244,7 @@ fn images_and_provenance_are_signed(t: &Context) {
 
 fn a_registry_with_the_referrers_api_is_supported(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
-    let files = registry.files(&t.image("a"));
-    let repositories = registry.files("");
-    let blobs = repositories
-        .parent()
-        .expect("a folder")
-        .join("blobs/sha256");
-    let gateway = Gateway::before(registry.host(), move |incoming| {
-        match incoming.path.rsplit_once("/referrers/") {
-            Some((_, subject)) => {
-                let subject = subject.split('?').next().unwrap_or_default();
-                let media_type = "application/vnd.oci.image.index.v1+json".to_owned();
-                let body = referrers(&files, &blobs, subject);
-                Reply::Response(200, vec![("Content-Type", media_type)], body)
-            }
-            None => Reply::Forward,
-        }
-    });
+    let gateway = with_referrers_api(&registry, &t.image("a"));
     let platform = Platform::new(t, gateway.host(), SIGNED);
     platform.xp(["build"]).success();
     verify(t).success();

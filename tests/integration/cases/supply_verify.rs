@@ -9,7 +9,7 @@ use crate::case::Case;
 use crate::compose_project::ComposePlatform;
 use crate::context::Context;
 use crate::output::Output;
-use crate::supply_platform::{Platform, SIGNED, create_keys, run, verify, with_tools, xp};
+use crate::supply_platform::{Platform, SIGNED, cosign_sign, create_keys, verify, with_tools, xp};
 use crate::world::{Gateway, Incoming, RegistryKind, Reply};
 
 pub const CASES: &[Case] = cases![
@@ -43,13 +43,7 @@ fn several_signatures_are_supported(t: &Context) {
     let image = platform.image(registry);
     // Another key signs it first, then this platform's key, with the real cosign.
     for key in ["other.key", "cosign.key"] {
-        let sign = run(t, "cosign", ["sign", "--key", key]).args([
-            "--yes",
-            "--tlog-upload=false",
-            "--allow-insecure-registry=true",
-            "--allow-http-registry=true",
-        ]);
-        sign.arg(&image).success();
+        cosign_sign(t, key, &image);
     }
     platform.set("{sign: {key: cosign.key, publicKey: cosign.pub}}");
     verify(t).success();
@@ -76,13 +70,7 @@ fn a_wrong_key_is_recognized(t: &Context) {
     output.stderr_contains("signed with another key");
     // The signature is right, but not that of the provenance.
     let image = platform.image(registry);
-    let sign = run(t, "cosign", ["sign", "--key", "other.key"]).args([
-        "--yes",
-        "--tlog-upload=false",
-        "--allow-insecure-registry=true",
-        "--allow-http-registry=true",
-    ]);
-    sign.arg(&image).success();
+    cosign_sign(t, "other.key", &image);
     verify(t).success();
     platform.set("{provenance: true, sign: {key: other.key, publicKey: other.pub}}");
     verify(t)
@@ -213,13 +201,7 @@ fn an_index_is_verified_with_its_platforms(t: &Context) {
     assert_eq!(result(&output), "unsigned");
     let results: Value = serde_json::from_str(&output.stdout).expect("JSON");
     assert_eq!(results["images"][0]["platforms"][0]["result"], "verified");
-    let sign = run(t, "cosign", ["sign", "--key", "cosign.key"]).args([
-        "--yes",
-        "--tlog-upload=false",
-        "--allow-insecure-registry=true",
-        "--allow-http-registry=true",
-    ]);
-    sign.arg(platform.image(registry)).success();
+    cosign_sign(t, "cosign.key", &platform.image(registry));
     verify(t).success().stdout_contains(&format!("  {child}"));
     // The index vouches for its images, unless their own signatures contradict it.
     registry.delete_tag(&repository, &format!("{}.sig", child.replace(':', "-")));
