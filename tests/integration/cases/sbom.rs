@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::remote::{assert_nothing_left, far};
 use crate::case::Case;
 use crate::context::Context;
 use crate::process;
@@ -10,6 +11,7 @@ use crate::supply_platform::{Platform, statement, tool, verify};
 
 pub const CASES: &[Case] = cases![
     a_bill_of_materials_is_attached,
+    an_engine_on_another_machine_gets_the_image,
     an_invalid_bill_of_materials_is_an_error,
 ];
 
@@ -138,4 +140,32 @@ fn an_invalid_bill_of_materials_is_an_error(t: &Context) {
         .xp(["build"])
         .failure(2)
         .stderr_contains("`supply.sbom` has no `plugin`");
+}
+
+/// Checks that the image is complete, and writes a document with the digest of its manifest.
+const COMPLETE: &str = r#"#!/bin/sh
+set -eu
+[ "$1" = sbom ]
+cd /image/blobs/sha256
+for file in *; do echo "$file  $file"; done | sha256sum -c >/dev/null
+[ "$(ls | wc -l)" -ge 3 ]
+manifest=$(sed 's/.*"digest":"sha256:\([0-9a-f]*\)".*/\1/' /image/index.json)
+[ -f "$manifest" ]
+echo "{\"spdxVersion\": \"SPDX-2.3\", \"name\": \"sha256:$manifest\"}" >/out/sbom.json
+"#;
+
+fn an_engine_on_another_machine_gets_the_image(t: &Context) {
+    let registry = t.registry();
+    let dockerfile = format!(
+        "FROM {}\nCOPY plugin /\nENTRYPOINT [\"sh\", \"/plugin\"]\n",
+        t.engine().busybox()
+    );
+    let plugin = t.builder("sbom", &dockerfile, &[("plugin", COMPLETE)]);
+    let platform = Platform::new(t, registry.host(), "{}");
+    platform.set(&format!("{{sbom: {{plugin: {plugin}}}}}"));
+    far(t, platform.xp(["build"])).success();
+    let document = statement(t, &platform.image(registry), "application/spdx+json");
+    assert_eq!(document["name"], platform.digest(registry).as_str());
+    assert_nothing_left(t);
+    assert!(!t.exists(".xp/sbom/a"));
 }
