@@ -32,6 +32,7 @@ mod siege;
 mod stored_images;
 mod supply_platform;
 mod terminal;
+mod token_server;
 mod wait;
 mod working_copy;
 mod world;

@@ -17,6 +17,8 @@ pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
 /// A time that is long ago, and a later one.
 pub const OLD: &str = "2024-01-01T00:00:00Z";
 
@@ -54,10 +56,12 @@ impl<'t> Shop<'t> {
         ));
     }
 
+    /// Puts the configuration of an image, which was built with the result of [`Shop::step_result`].
     pub fn config(&self, commit: &str, branch: &str, created: &str) -> Value {
         let labels = json!({
             "x-platform.service": "app",
             "x-platform.recipe": "{\"version\":1,\"inputs\":{}}",
+            "x-platform.steps": json!({"build": step_key(commit)}).to_string(),
             "org.opencontainers.image.revision": commit,
             "org.opencontainers.image.version": branch,
             "org.opencontainers.image.created": created,
@@ -105,6 +109,40 @@ impl<'t> Shop<'t> {
         self.image(&commit, "master", OLD, &[&commit, &identity(&commit)])
     }
 
+    /// Puts the old result of a phase of a commit.
+    pub fn step_result(&self, commit: &str) -> String {
+        let key = step_key(commit);
+        let document = json!({
+            "version": 1, "key": key, "service": "app", "phase": "build", "commit": commit,
+            "savedAt": 1_704_067_200, "seconds": 1.0, "parts": [],
+        });
+        let kind = "application/vnd.x-platform.step.v1";
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": kind,
+            "config": self.blob(&format!("{kind}+json"), &document.to_string()),
+            "layers": [self.blob(EMPTY, "{}")],
+        });
+        self.put(&manifest, &[&format!("step-{key}")])
+    }
+
+    /// Puts something that describes an image, without a tag.
+    pub fn referrer(&self, subject: &str, what: &str) -> String {
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/x-sbom",
+            "config": self.blob(EMPTY, "{}"),
+            "layers": [self.blob("application/x-sbom", what)],
+            "subject": {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1},
+        });
+        self.put(&manifest, &[])
+    }
+
+    /// Puts the index that lists a referrer where the registry does not.
+    pub fn referrers_index(&self, subject: &str, referrer: &str) -> String {
+        let listed = json!({"mediaType": OCI_MANIFEST, "digest": referrer, "size": 1});
+        let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [listed]});
+        self.put(&index, &[&subject.replace(':', "-")])
+    }
+
     pub fn clean<const N: usize>(&self, arguments: [&str; N]) -> Xp {
         self.t.xp(["clean", "--registry"]).args(arguments)
     }
@@ -137,6 +175,10 @@ impl<'t> Shop<'t> {
 
 pub fn commit(number: usize) -> String {
     format!("{number:040x}")
+}
+
+fn step_key(commit: &str) -> String {
+    format!("{commit:0>64}")
 }
 
 pub fn identity(commit: &str) -> String {
@@ -179,7 +221,7 @@ pub fn signed_index(shop: &Shop<'_>, number: usize, shared: &Value) -> [String; 
     let digest = shop.put(&index, &[&commit, &identity(&commit)]);
     let signature = json!({
         "schemaVersion": 2, "mediaType": OCI_MANIFEST,
-        "config": shop.blob("application/vnd.oci.empty.v1+json", "{}"),
+        "config": shop.blob(EMPTY, "{}"),
         "layers": [shop.blob("application/x-signature", &format!("of {digest}"))],
     });
     let tag = format!("{}.sig", digest.replace(':', "-"));

@@ -8,7 +8,7 @@ use super::needed_images::Platform;
 use crate::case::Case;
 use crate::context::Context;
 use crate::schema::assert_follows;
-use crate::stored_images::{OLD, Shop, commit, identity, items, reason};
+use crate::stored_images::{OLD, Shop, commit, items, reason};
 use crate::world::{Access, Gateway, Refusal, Reply};
 
 pub const CASES: &[Case] = cases![
@@ -16,6 +16,7 @@ pub const CASES: &[Case] = cases![
     images_that_xp_built_are_kept_with_what_they_need,
     locks_of_all_branches_and_tags_keep_images,
     an_incomplete_clone_of_the_platform_stops,
+    a_shallow_clone_of_the_platform_stops,
     clusters_keep_what_they_run_and_ran,
     a_cluster_that_does_not_respond_stops,
     a_saved_plan_is_carried_out_or_refused,
@@ -216,6 +217,38 @@ fn an_incomplete_clone_of_the_platform_stops(t: &Context) {
         .failure(3)
         .stderr_contains("cannot list the branches and tags of the platform's remote origin");
     assert_eq!(shop.everything(), before);
+}
+
+fn a_shallow_clone_of_the_platform_stops(t: &Context) {
+    let shop = Shop::new(t, t.registry());
+    let [_, locked, unlocked] = shop.stocked();
+    let before = shop.everything();
+    t.write("remote/x-platform.lock", &format!("digest: {locked}\n"));
+    t.git("remote", &["init", "--quiet", "--initial-branch", "master"]);
+    let commit = |message: &str| {
+        t.git("remote", &["add", "--force", "x-platform.lock"]);
+        t.git("remote", &["commit", "--quiet", "--message", message]);
+    };
+    commit("With a lock");
+    t.write("remote/x-platform.lock", "services: {}\n");
+    commit("Without it");
+    let remote = format!("file://{}", t.dir().join("remote").display());
+    let fetch = |option: &str| {
+        let branches = "+refs/heads/*:refs/remotes/origin/*";
+        t.git(".", &["fetch", "--quiet", option, "origin", branches]);
+    };
+    t.git(".", &["init", "--quiet", "--initial-branch", "master"]);
+    t.git(".", &["remote", "add", "origin", &remote]);
+    fetch("--depth=1");
+    let refused = shop.clean(["--delete"]).failure(3);
+    refused
+        .stderr_contains("is shallow: it does not have the commits before ")
+        .stderr_contains("nothing was removed")
+        .stderr_contains("hint: `git fetch --unshallow` fetches the rest");
+    assert_eq!(shop.everything(), before);
+    fetch("--unshallow");
+    shop.clean(["--delete"]).success();
+    assert!(shop.has(&locked) && !shop.has(&unlocked));
 }
 
 fn clusters_keep_what_they_run_and_ran(t: &Context) {

@@ -10,7 +10,7 @@ use super::kill::{Kill, number};
 use crate::case::Case;
 use crate::context::Context;
 use crate::random::Random;
-use crate::stored_images::{Shop, shared_part, signed_index};
+use crate::stored_images::{OLD, Shop, commit, shared_part, signed_index};
 use crate::world::{Gateway, Reply};
 
 pub const CASES: &[Case] = cases![
@@ -30,20 +30,22 @@ impl<'t> Siege<'t> {
         let shop = Shop::new(t, t.registry());
         let [tip, _, _] = shop.stocked();
         let shared = shared_part(&shop);
-        let kept = signed_index(&shop, 3, &shared);
-        signed_index(&shop, 4, &shared);
-        t.write("x-platform.lock", &format!("digest: {}\n", kept[0]));
-        let kept = kept
-            .into_iter()
-            .chain([tip, shared["digest"].as_str().unwrap().to_owned()]);
+        let mut kept = BTreeSet::from([tip, shared["digest"].as_str().unwrap().to_owned()]);
+        for number in [3, 4] {
+            let index = signed_index(&shop, number, &shared);
+            let referrer = shop.referrer(&index[0], &number.to_string());
+            let list = shop.referrers_index(&index[0], &referrer);
+            let result = shop.step_result(&commit(number));
+            if number == 3 {
+                t.write("x-platform.lock", &format!("digest: {}\n", index[0]));
+                kept.extend(index.into_iter().chain([referrer, list, result]));
+            }
+        }
+        kept.insert(shop.image(&commit(5), "master", OLD, &[&commit(5), "v1.0"]));
         let saved = t.folder().join("saved");
         let files = shop.registry.files(&shop.repository);
         copy(&files, &saved);
-        Self {
-            kept: kept.collect(),
-            shop,
-            saved,
-        }
+        Self { kept, shop, saved }
     }
 
     fn reset(&self) {

@@ -9,11 +9,13 @@ use crate::context::Context;
 use crate::stored_images::{
     OCI_INDEX, OCI_MANIFEST, OLD, Shop, commit, identity, items, reason, shared_part, signed_index,
 };
+use crate::token_server::TokenServer;
 use crate::world::{Fault, Gateway, RegistryKind, Reply};
 
 pub const CASES: &[Case] = cases![
     a_registry_without_deletion_is_reported,
     a_login_without_permission_is_reported,
+    a_token_without_permission_to_delete_is_reported,
     tags_are_listed_in_pages,
     a_missing_page_stops,
     indexes_and_signatures_share_the_fate_of_images,
@@ -61,6 +63,35 @@ fn a_login_without_permission_is_reported(t: &Context) {
         .failure(3)
         .stderr_contains("to delete images of");
     assert_eq!(shop.everything(), before);
+}
+
+/// The registry itself compares each request with what its token permits.
+fn a_token_without_permission_to_delete_is_reported(t: &Context) {
+    let contents = t.own_registry(RegistryKind::Open);
+    let shop = Shop::new(t, &contents);
+    let [tip, first, second] = shop.stocked();
+    let before = shop.everything();
+    let clean = |permitted: &'static [&'static str]| {
+        let tokens = TokenServer::new(t.folder(), permitted);
+        let registry = t.token_registry(&contents, &tokens);
+        shop.manifest(registry.host(), "");
+        t.log_in_host(registry.host(), "ci", "password");
+        shop.clean([]).success().stdout_contains("2 to remove");
+        let output = shop.clean(["--delete"]).run();
+        registry.stop();
+        output
+    };
+    let refused = clean(&["pull", "push"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused}");
+    refused
+        .stderr_contains("does not allow the user `ci`")
+        .stderr_contains("to delete images of 127.0.0.1:")
+        .stderr_contains("nothing was removed")
+        .stderr_contains("or with a token that includes this permission");
+    assert_eq!(shop.everything(), before);
+    let output = clean(&["pull", "push", "delete"]);
+    output.stdout_contains("registry: 2 removed");
+    assert!(shop.has(&tip) && !shop.has(&first) && !shop.has(&second));
 }
 
 /// Adds many tags to an image directly, and returns all tags of the repository.
@@ -219,18 +250,8 @@ fn indexes_and_signatures_share_the_fate_of_images(t: &Context) {
 fn what_the_referrers_api_lists_goes_with_its_image(t: &Context) {
     let shop = Shop::new(t, t.registry());
     let [kept, removed, also_removed] = shop.stocked();
-    let describe = |subject: &str, what: &str| {
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": OCI_MANIFEST,
-            "artifactType": "application/x-sbom",
-            "config": shop.blob("application/vnd.oci.empty.v1+json", "{}"),
-            "layers": [shop.blob("application/x-sbom", what)],
-            "subject": {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1},
-        });
-        shop.put(&manifest, &[])
-    };
-    let of_kept = describe(&kept, "kept");
-    let of_removed = ["one", "two"].map(|what| describe(&removed, what));
+    let of_kept = shop.referrer(&kept, "kept");
+    let of_removed = ["one", "two"].map(|what| shop.referrer(&removed, what));
     let (subject, listed) = (removed.clone(), of_removed.clone());
     let gateway = Gateway::before(shop.registry.host(), move |incoming| {
         let Some((list, of)) = incoming.path.split_once("/referrers/") else {
