@@ -14,6 +14,7 @@ use crate::case::skip;
 use crate::hg_repository::HgRepository;
 use crate::process;
 use crate::repository::{GitRepository, git_command, write_file};
+use crate::token_server::TokenServer;
 use crate::world::{
     self, Access, Cluster, Engine, GitServer, GitServerKind, Namespace, PASSWORD, Registry,
     RegistryKind, Request, Sshd, USER, World, closed_port,
@@ -261,12 +262,23 @@ impl Context {
 
     /// Starts a registry for this test alone, which may stop it or count its requests.
     pub fn own_registry(&self, kind: RegistryKind) -> Registry {
+        self.world
+            .start_registry(kind, &self.registry_folder())
+            .unwrap_or_else(|message| panic!("{message}"))
+    }
+
+    /// Starts a registry with the contents of another one, which only accepts the tokens of a server.
+    pub fn token_registry(&self, contents: &Registry, tokens: &TokenServer) -> Registry {
+        let (folder, realm) = (self.registry_folder(), tokens.realm());
+        self.world
+            .start_token_registry(&folder, contents, &realm, tokens.certificate())
+            .unwrap_or_else(|message| panic!("{message}"))
+    }
+
+    fn registry_folder(&self) -> PathBuf {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let directory = self.folder.join(format!("registry-{number}"));
-        self.world
-            .start_registry(kind, &directory)
-            .unwrap_or_else(|message| panic!("{message}"))
+        self.folder.join(format!("registry-{number}"))
     }
 
     /// Stores the valid credentials of a registry.

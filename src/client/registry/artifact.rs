@@ -14,7 +14,6 @@ use futures_util::stream::BoxStream;
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
-use super::error::is_not_found_message;
 use super::host::RegistryHost;
 use super::resource::{Access, Resource};
 use super::upload::{Attempt, BlobContent, BlobUpload};
@@ -96,19 +95,10 @@ impl RegistryClient {
     ) -> Result<Option<Artifact>, RegistryError> {
         let host = self.host_of_repository(repository).await?;
         let name = repository.tagged(tag.clone());
-        let resource = Resource::Manifest(&name);
-        let reply = host.send(Method::GET, resource, Access::Pull, None).await?;
-        match reply.status {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND if is_not_found_message(&reply.text()) => return Ok(None),
-            StatusCode::NOT_FOUND => {
-                let what = "the 404 does not come from a registry, perhaps from a proxy";
-                return Err(host.unexpected(what));
-            }
-            _ => return Err(host.refusal(None, &reply)),
-        }
-        let bytes = host.body(&reply)?;
-        let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else {
+        let Some(found) = host.find_manifest(&name).await? else {
+            return Ok(None);
+        };
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(&found.bytes) else {
             return Ok(None);
         };
         let is_kind = manifest.artifact_type.as_deref() == Some(kind)
@@ -120,11 +110,10 @@ impl RegistryClient {
             Some(document) => document,
             None => read_document(&host, repository, &manifest.config.digest).await?,
         };
-        let digest = sha256(&bytes).parse();
         let blob = manifest.layers.into_iter().next();
         let blob = blob.filter(|blob| blob.media_type != EMPTY.0);
         Ok(Some(Artifact {
-            digest: digest.map_err(|_| host.unexpected("its digest is invalid"))?,
+            digest: found.digest,
             document,
             blob: blob.map(|blob| (blob.digest, blob.size)),
         }))
@@ -276,18 +265,9 @@ async fn put_manifest(
     let name = repository.tagged(tag.clone());
     // Only maps with other keys than text cannot be serialized.
     let bytes = Bytes::from(serde_json::to_vec(manifest).unwrap_or_default());
-    let digest = sha256(&bytes);
-    let (resource, body) = (Resource::Manifest(&name), Some((MANIFEST, bytes)));
-    let reply = host.send(Method::PUT, resource, Access::Push, body).await?;
-    if !reply.status.is_success() {
-        return Err(host.refusal(Some(&name), &reply));
-    }
-    let stored = reply.header("docker-content-digest");
-    let what = "it stored the manifest under another digest";
-    if stored.is_some_and(|stored| stored != digest) {
-        return Err(host.unexpected(what));
-    }
-    digest.parse().map_err(|_| host.unexpected(what))
+    let digest = sha256(&bytes).parse();
+    host.put_manifest(&name, MANIFEST, bytes).await?;
+    digest.map_err(|_| host.unexpected("its digest is invalid"))
 }
 
 /// Returns the content of a blob from its start.

@@ -1,7 +1,6 @@
 //! Attachments: manifests that describe an image, such as provenance, by naming it as their subject.
 //!
-//! Registries list them by the referrers API of OCI 1.1. Where it is missing, they are in an index with the tag
-//! `sha256-<digits>`, which clients update. Signatures are found by tags as cosign sets them, in every registry.
+//! Signatures are found by tags as cosign sets them, in every registry; everything else by `referrers`.
 
 use std::collections::BTreeMap;
 
@@ -11,23 +10,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::artifact::{Descriptor, EMPTY, MANIFEST, bytes_stream};
-use super::error::is_not_found_message;
 use super::host::RegistryHost;
+use super::manifest::RawManifest;
+use super::referrers::ROUNDS;
 use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError, sha256};
 use crate::model::image::{Digest, ImageReference, ImageRepository, Tag};
 
-/// The media type of an index.
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
 /// The media type of an image's configuration.
 const CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
-
-/// How often an index or manifest that others write too is read and written.
-const ROUNDS: usize = 5;
-
-/// The largest number of attachments of an image that are read.
-const MAX_ATTACHMENTS: usize = 200;
 
 /// A manifest that describes an image, or that contains its signatures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,19 +75,9 @@ impl RegistryClient {
         repository: &ImageRepository,
         subject: &Digest,
     ) -> Result<Vec<Attachment>, RegistryError> {
-        let listed = match self.referrers(repository, subject).await? {
-            Some(listed) => listed,
-            None => {
-                let Some(tag) = referrers_tag(subject) else {
-                    return Ok(Vec::new());
-                };
-                let index = self.stored(&repository.tagged(tag)).await?;
-                let children = index.into_iter().flat_map(|index| index.children);
-                children.map(|child| child.digest).collect()
-            }
-        };
+        let listed = self.listed_referrers(repository, subject).await?;
         let mut found = Vec::new();
-        for digest in listed.into_iter().take(MAX_ATTACHMENTS) {
+        for digest in listed {
             // One that was deleted meanwhile is none.
             found.extend(self.attachment(&repository.with_digest(digest)).await?);
         }
@@ -115,16 +96,15 @@ impl RegistryClient {
         image: &ImageReference,
     ) -> Result<Option<Attachment>, RegistryError> {
         let host = self.host(image).await?;
-        let Some(bytes) = manifest_bytes(&host, image).await? else {
+        let Some(found) = host.find_manifest(image).await? else {
             return Ok(None);
         };
-        let Ok(manifest) = serde_json::from_slice::<AttachedManifest>(&bytes) else {
+        let Ok(manifest) = serde_json::from_slice::<AttachedManifest>(&found.bytes) else {
             return Ok(None);
         };
-        let digest = sha256(&bytes).parse();
         let config = manifest.config.map(|config| config.media_type);
         Ok(Some(Attachment {
-            digest: digest.map_err(|_| host.unexpected("its digest is invalid"))?,
+            digest: found.digest,
             kind: manifest.artifact_type.or(config).unwrap_or_default(),
             subject: manifest.subject.map(|subject| subject.digest),
             layers: manifest.layers,
@@ -140,7 +120,7 @@ impl RegistryClient {
         &self,
         image: &ImageReference,
     ) -> Result<(String, Bytes), RegistryError> {
-        let (manifest, _) = self.manifest(image).await?;
+        let manifest = self.manifest(image).await?;
         Ok((manifest.media_type, manifest.bytes))
     }
 
@@ -181,7 +161,7 @@ impl RegistryClient {
         new: NewAttachment<'_>,
     ) -> Result<Digest, RegistryError> {
         let host = self.host_of_repository(repository).await?;
-        let (image, _) = self
+        let image = host
             .manifest(&repository.with_digest(subject.clone()))
             .await?;
         let layer = self.upload_bytes(&host, repository, new.media_type, new.content);
@@ -208,23 +188,16 @@ impl RegistryClient {
             .parse()
             .map_err(|_| host.unexpected("its digest is invalid"))?;
         let name = repository.with_digest(digest.clone());
-        let listed = put(&host, &name, MANIFEST, bytes.clone()).await?;
+        let reply = host.put_manifest(&name, MANIFEST, bytes.clone()).await?;
         // A registry that lists it says so, or lists it.
-        if listed.as_deref() == Some(subject.as_str())
-            || matches!(self.referrers(repository, subject).await?, Some(listed) if listed.contains(&digest))
-        {
-            return Ok(digest);
+        if reply.header("oci-subject") != Some(subject.as_str()) {
+            let manifest = RawManifest {
+                digest: digest.clone(),
+                media_type: MANIFEST.to_owned(),
+                bytes,
+            };
+            self.list_referrer(repository, subject, &manifest).await?;
         }
-        let entry = json!({
-            "mediaType": MANIFEST,
-            "digest": digest,
-            "size": bytes.len(),
-            "artifactType": new.media_type,
-            "annotations": new.annotations,
-        });
-        let tag = referrers_tag(subject);
-        let tag = tag.ok_or_else(|| host.unexpected("its digest is invalid"))?;
-        list(&host, &repository.tagged(tag), entry).await?;
         Ok(digest)
     }
 
@@ -244,17 +217,30 @@ impl RegistryClient {
             .upload_bytes(&host, repository, new.media_type, new.content)
             .await?;
         let layer = descriptor(&layer, Some(new.annotations));
+        self.add_layers(repository, tag, vec![layer]).await
+    }
+
+    /// Adds layers that the registry has to the manifest of a tag, as cosign stores signatures; keeps those that are there.
+    pub(super) async fn add_layers(
+        &self,
+        repository: &ImageRepository,
+        tag: &Tag,
+        new: Vec<Value>,
+    ) -> Result<(), RegistryError> {
+        let host = self.host_of_repository(repository).await?;
         let name = repository.tagged(tag.clone());
         for _ in 0..ROUNDS {
-            let mut layers = match manifest_bytes(&host, &name).await? {
-                Some(bytes) => layers_of(&host, &name, &bytes)?,
+            let mut layers = match host.find_manifest(&name).await? {
+                Some(found) => layers_of(&host, &name, &found.bytes)?,
                 None => Vec::new(),
             };
             // Also looks again after writing: another run may have replaced it.
-            if layers.contains(&layer) {
+            let missing = new.iter().filter(|layer| !layers.contains(layer));
+            let missing: Vec<Value> = missing.cloned().collect();
+            if missing.is_empty() {
                 return Ok(());
             }
-            layers.push(layer.clone());
+            layers.extend(missing);
             let digests: Vec<&Value> = layers.iter().map(|layer| &layer["digest"]).collect();
             let configuration = json!({
                 "architecture": "",
@@ -272,7 +258,8 @@ impl RegistryClient {
                 "config": descriptor(&config.await?, None),
                 "layers": layers,
             });
-            put(&host, &name, MANIFEST, Bytes::from(manifest.to_string())).await?;
+            let bytes = Bytes::from(manifest.to_string());
+            host.put_manifest(&name, MANIFEST, bytes).await?;
         }
         Err(host.unexpected(&format!("{name} was replaced each time it was written")))
     }
@@ -292,12 +279,6 @@ impl RegistryClient {
     }
 }
 
-/// Returns the tag of the index that lists what describes an image.
-fn referrers_tag(subject: &Digest) -> Option<Tag> {
-    let (algorithm, digits) = subject.as_str().split_once(':')?;
-    format!("{algorithm}-{digits}").parse().ok()
-}
-
 fn descriptor(blob: &Descriptor, annotations: Option<&BTreeMap<String, String>>) -> Value {
     let mut value = json!({
         "mediaType": blob.media_type,
@@ -311,7 +292,7 @@ fn descriptor(blob: &Descriptor, annotations: Option<&BTreeMap<String, String>>)
 }
 
 /// Returns the layers of a manifest that cosign wrote.
-fn layers_of(
+pub(super) fn layers_of(
     host: &RegistryHost,
     name: &ImageReference,
     bytes: &[u8],
@@ -321,60 +302,4 @@ fn layers_of(
     layers
         .cloned()
         .ok_or_else(|| host.unexpected(&format!("{name} is not an image manifest")))
-}
-
-/// Adds an entry to the index of a tag, and looks again afterwards: another run may have replaced it.
-async fn list(
-    host: &RegistryHost,
-    name: &ImageReference,
-    entry: Value,
-) -> Result<(), RegistryError> {
-    for _ in 0..ROUNDS {
-        let mut index = match manifest_bytes(host, name).await? {
-            Some(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
-            None => json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [] }),
-        };
-        let Some(manifests) = index["manifests"].as_array_mut() else {
-            return Err(host.unexpected(&format!("{name} is not an index")));
-        };
-        if manifests.iter().any(|it| it["digest"] == entry["digest"]) {
-            return Ok(());
-        }
-        manifests.push(entry.clone());
-        put(host, name, INDEX, Bytes::from(index.to_string())).await?;
-    }
-    Err(host.unexpected(&format!("{name} was replaced each time it was written")))
-}
-
-/// Returns a manifest; `None` if the registry itself reports that it does not exist.
-async fn manifest_bytes(
-    host: &RegistryHost,
-    image: &ImageReference,
-) -> Result<Option<Bytes>, RegistryError> {
-    let resource = Resource::Manifest(image);
-    let reply = host.send(Method::GET, resource, Access::Pull, None).await?;
-    match reply.status {
-        StatusCode::OK => Ok(Some(host.body(&reply)?)),
-        StatusCode::NOT_FOUND if is_not_found_message(&reply.text()) => Ok(None),
-        StatusCode::NOT_FOUND => {
-            let what = "the 404 does not come from a registry, perhaps from a proxy";
-            Err(host.unexpected(what))
-        }
-        _ => Err(host.refusal(None, &reply)),
-    }
-}
-
-/// Stores a manifest, and returns the image that the registry lists it for.
-async fn put(
-    host: &RegistryHost,
-    name: &ImageReference,
-    media_type: &str,
-    bytes: Bytes,
-) -> Result<Option<String>, RegistryError> {
-    let (resource, body) = (Resource::Manifest(name), Some((media_type, bytes)));
-    let reply = host.send(Method::PUT, resource, Access::Push, body).await?;
-    if !reply.status.is_success() {
-        return Err(host.refusal(Some(name), &reply));
-    }
-    Ok(reply.header("oci-subject").map(str::to_owned))
 }

@@ -1,20 +1,20 @@
-//! Copies images between repositories, without an engine.
+//! Copies images between repositories, without an engine, with what describes them, such as signatures.
 //!
 //! Manifests are sent byte for byte, so that digests stay the same. A blob is skipped if the repository has it, mounted
 //! if another repository of the same registry has it, and otherwise streamed from one registry to the other.
 
 mod blob;
 mod content;
+mod descriptions;
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::StreamExt as _;
-use reqwest::{Method, StatusCode};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
+use reqwest::StatusCode;
 
-use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError};
 use crate::model::image::{Digest, ImageReference, ImageRepository};
 use blob::BlobCopy;
@@ -62,7 +62,8 @@ impl ImageCopier {
         }
     }
 
-    /// Copies an image, given by its digest, with everything that it refers to. Sets no tags.
+    /// Copies an image, given by its digest, with everything that it refers to and everything that describes it. Sets
+    /// no tags, except for those of signatures.
     ///
     /// `report` is called with the transferred bytes and the total.
     ///
@@ -80,7 +81,8 @@ impl ImageCopier {
             total: AtomicU64::new(0),
             report,
         };
-        self.copy_manifest(from, to, &progress).await
+        self.copy_manifest(from, to, &progress).await?;
+        self.copy_descriptions(from, to, 0, &progress).await
     }
 
     /// Copies a manifest after everything that it refers to.
@@ -89,12 +91,12 @@ impl ImageCopier {
         from: &'a ImageReference,
         to: &'a ImageRepository,
         progress: &'a CopyProgress<'a>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), RegistryError>> + Send + 'a>> {
-        Box::pin(async move {
+    ) -> BoxFuture<'a, Result<(), RegistryError>> {
+        async move {
             let host = self.client.host(from).await?;
             let unreadable = || host.unexpected("invalid image manifest");
             let digest = from.digest().cloned().ok_or_else(unreadable)?;
-            let (manifest, _) = self.client.manifest(from).await?;
+            let manifest = self.client.manifest(from).await?;
             let content = Content::parse(&manifest.bytes).ok_or_else(unreadable)?;
             let incomplete = |part: &Digest| RegistryError::Incomplete {
                 image: from.to_string(),
@@ -131,19 +133,12 @@ impl ImageCopier {
             let copied: Vec<Result<(), RegistryError>> = copied.collect().await;
             copied.into_iter().collect::<Result<(), _>>()?;
             let target = self.client.host(&copy).await?;
-            let body = Some((manifest.media_type.as_str(), manifest.bytes.clone()));
-            let reply = target
-                .send(Method::PUT, Resource::Manifest(&copy), Access::Push, body)
+            target
+                .put_manifest(&copy, &manifest.media_type, manifest.bytes)
                 .await?;
-            if !reply.status.is_success() {
-                return Err(target.refusal(Some(&copy), &reply));
-            }
-            let stored = reply.header("docker-content-digest");
-            if stored.is_some_and(|stored| stored != digest.as_str()) {
-                return Err(target.unexpected("it stored the manifest under another digest"));
-            }
             Ok(())
-        })
+        }
+        .boxed()
     }
 
     async fn copy_blob(

@@ -142,7 +142,7 @@ impl RegistryClient {
         host: &RegistryHost,
         image: &ImageReference,
     ) -> Result<RegistryManifest, RegistryError> {
-        let (manifest, _) = self.manifest(image).await?;
+        let manifest = self.manifest(image).await?;
         serde_json::from_slice(&manifest.bytes)
             .map_err(|_| host.unexpected("invalid image manifest"))
     }

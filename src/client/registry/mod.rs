@@ -19,6 +19,7 @@ pub mod fuzzing;
 mod host;
 mod insecure;
 mod labels;
+mod manifest;
 mod page;
 mod push_check;
 mod referrers;
@@ -35,7 +36,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt as _;
 use reqwest::{Client, Method, StatusCode};
 use sha2::{Digest as _, Sha256};
@@ -53,7 +53,7 @@ pub use stored::StoredManifest;
 
 use crate::base::units;
 use crate::client::http::Http;
-use crate::model::image::{Digest, ImageReference, ImageRepository, Registry, Tag};
+use crate::model::image::{Digest, ImageReference, ImageRepository, Registry};
 use certificates::certificates;
 use host::{CONNECTIONS, RegistryHost, Trust};
 use insecure::InsecureRegistries;
@@ -75,13 +75,6 @@ pub struct RegistrySettings {
     pub docker_config: Option<PathBuf>,
     /// The `certs.d` folders, with a folder of certificates per registry.
     pub certificates: Vec<PathBuf>,
-}
-
-/// An image manifest as the registry stores it: its digest covers exactly these bytes.
-#[derive(Debug, Clone)]
-pub struct ImageManifest {
-    media_type: String,
-    bytes: Bytes,
 }
 
 /// A client for all registries. Cheap to clone.
@@ -177,7 +170,7 @@ impl RegistryClient {
             Some(Ok(digest)) => Ok(Some(digest)),
             Some(Err(_)) => Err(host.unexpected("it returned an invalid digest")),
             // The header is optional: compute the digest from the manifest.
-            None => self.manifest(image).await.map(|manifest| Some(manifest.1)),
+            None => Ok(Some(host.manifest(image).await?.digest)),
         }
     }
 
@@ -232,72 +225,10 @@ impl RegistryClient {
         host: &RegistryHost,
         image: &ImageReference,
     ) -> Result<Option<Digest>, RegistryError> {
-        let answer = host
-            .send(Method::GET, Resource::Manifest(image), Access::Pull, None)
-            .await?;
-        match answer.status {
-            StatusCode::NOT_FOUND => {}
-            StatusCode::OK => {
-                return Err(host.unexpected("HEAD returned 404, but GET returned the image"));
-            }
-            _ => return Err(host.refusal(None, &answer)),
+        match host.find_manifest(image).await? {
+            None => Ok(None),
+            Some(_) => Err(host.unexpected("HEAD returned 404, but GET returned the image")),
         }
-        if error::is_not_found_message(&answer.text()) {
-            Ok(None)
-        } else {
-            Err(host.unexpected("the 404 does not come from a registry, perhaps from a proxy"))
-        }
-    }
-
-    /// Returns a manifest and its digest.
-    async fn manifest(
-        &self,
-        image: &ImageReference,
-    ) -> Result<(ImageManifest, Digest), RegistryError> {
-        let host = self.host(image).await?;
-        let answer = host
-            .send(Method::GET, Resource::Manifest(image), Access::Pull, None)
-            .await?;
-        if answer.status != StatusCode::OK {
-            return Err(host.refusal(None, &answer));
-        }
-        let media_type = answer.header("content-type").unwrap_or_default().to_owned();
-        let bytes = host.body(&answer)?;
-        // The header is optional.
-        let stated = answer.header("docker-content-digest").map(str::to_owned);
-        let digest = stated.unwrap_or_else(|| sha256(&bytes));
-        let digest = digest
-            .parse()
-            .map_err(|_| host.unexpected("it returned an invalid digest"))?;
-        Ok((ImageManifest { media_type, bytes }, digest))
-    }
-
-    /// Adds tags to an image that the registry has; transfers no layers.
-    ///
-    /// # Errors
-    ///
-    /// If the registry does not have the image, or refuses.
-    pub async fn set_tags(
-        &self,
-        image: &ImageReference,
-        tags: &[Tag],
-    ) -> Result<(), RegistryError> {
-        if tags.is_empty() {
-            return Ok(());
-        }
-        let (manifest, _) = self.manifest(image).await?;
-        let host = self.host(image).await?;
-        for tag in tags {
-            let name = image.repository().tagged(tag.clone());
-            let body = Some((manifest.media_type.as_str(), manifest.bytes.clone()));
-            let answer = host
-                .send(Method::PUT, Resource::Manifest(&name), Access::Push, body)
-                .await?;
-            if !answer.status.is_success() {
-                return Err(host.refusal(Some(&name), &answer));
-            }
-        }
-        Ok(())
     }
 
     /// Returns the credentials for a registry, for the engine to use.

@@ -5,9 +5,8 @@ use base64::prelude::BASE64_STANDARD;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::error::is_not_found_message;
 use super::resource::{Access, Resource};
-use super::{RegistryClient, RegistryError, sha256};
+use super::{RegistryClient, RegistryError};
 use crate::model::image::{Digest, ImageReference, ImageRepository, Labels};
 
 /// A manifest of any kind.
@@ -113,31 +112,17 @@ impl RegistryClient {
         image: &ImageReference,
     ) -> Result<Option<StoredManifest>, RegistryError> {
         let host = self.host(image).await?;
-        let resource = Resource::Manifest(image);
-        let reply = host.send(Method::GET, resource, Access::Pull, None).await?;
-        match reply.status {
-            StatusCode::OK => {}
-            StatusCode::NOT_FOUND if is_not_found_message(&reply.text()) => return Ok(None),
-            StatusCode::NOT_FOUND => {
-                let what = "the 404 does not come from a registry, perhaps from a proxy";
-                return Err(host.unexpected(what));
-            }
-            _ => return Err(host.refusal(None, &reply)),
-        }
-        let bytes = host.body(&reply)?;
-        let digest = match reply.header("docker-content-digest") {
-            Some(digest) => digest.parse(),
-            None => sha256(&bytes).parse(),
+        let Some(found) = host.find_manifest(image).await? else {
+            return Ok(None);
         };
-        let digest = digest.map_err(|_| host.unexpected("it returned an invalid digest"))?;
-        let manifest: Manifest = serde_json::from_slice(&bytes)
+        let manifest: Manifest = serde_json::from_slice(&found.bytes)
             .map_err(|_| host.unexpected(&format!("invalid manifest of {image}")))?;
         let children = manifest.manifests.into_iter().map(|it| ListedManifest {
             is_image: it.platform.is_none_or(|platform| platform.os != "unknown"),
             digest: it.digest,
         });
         Ok(Some(StoredManifest {
-            digest,
+            digest: found.digest,
             config: manifest.config,
             layers: manifest.layers,
             children: children.collect(),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::AttestError;
 use crate::base::task::joined;
-use crate::client::engine::{Bind, HeldContainer};
+use crate::client::engine::{Bind, HeldContainer, UploadItem};
 use crate::client::git::remove_tree;
 use crate::client::registry::{NewAttachment, RegistryClient, RegistryError, StoredManifest};
 use crate::execute::path_mapping::PathMapping;
@@ -92,18 +92,21 @@ async fn document(
 ) -> Result<(&'static str, Vec<u8>), Stop> {
     let repository = step.image.repository();
     let mapping = context.path_mapping().await.map_err(StepError::from)?;
-    if matches!(mapping, PathMapping::Remote(_)) {
-        let error = StepError::plain(
-            "the engine is on another machine, where the plugin cannot read the image",
-        );
-        return Err(error
-            .hint("build on the engine's machine, or without `supply.sbom`")
-            .into());
-    }
     download(&context.registry, repository, digest, folder)
         .await
         .map_err(StepError::from)?;
-    let (source, _) = mapping.source(folder).map_err(StepError::from)?;
+    let (binds, uploads) = match mapping {
+        PathMapping::Remote(_) => (Vec::new(), vec![upload(folder)]),
+        mapping => {
+            let (source, _) = mapping.source(folder).map_err(StepError::from)?;
+            let bind = Bind {
+                source,
+                target: IMAGE.to_owned(),
+                read_only: true,
+            };
+            (vec![bind], Vec::new())
+        }
+    };
     let config = json!({
         "with": step.call.with,
         "image": { "name": step.image.to_string(), "digest": digest },
@@ -113,11 +116,8 @@ async fn document(
         plugin: &step.call,
         command: "sbom",
         config: config.to_string().into_bytes(),
-        binds: vec![Bind {
-            source,
-            target: IMAGE.to_owned(),
-            read_only: true,
-        }],
+        binds,
+        uploads,
         labels: HashMap::from([
             (
                 LABEL_FOLDER.to_owned(),
@@ -154,6 +154,18 @@ async fn document(
         }
     };
     call.run(context, output, read).await
+}
+
+/// Returns the upload of the image to an engine on another machine.
+fn upload(folder: &Path) -> UploadItem {
+    UploadItem::Tree {
+        from: folder.to_owned(),
+        to: PathBuf::from(IMAGE),
+        owner: Some((0, 0)),
+        excluded: Vec::new(),
+        is_copied_back: false,
+        may_be_missing: false,
+    }
 }
 
 /// Downloads an image as an OCI layout; the first platform of an index.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::base::units::elapsed;
 use crate::client::engine::{
     Bind, CreatedHeld, EngineError, HeldContainer, HeldFile, HeldSpec, Holder, MountSource,
+    UploadItem,
 };
 use crate::execute::ExecuteContext;
 use crate::execute::secrets::{PluginFiles, of_scm_plugin};
@@ -40,6 +41,8 @@ pub(in crate::execute) struct Call<'c> {
     /// The content of the configuration file.
     pub config: Vec<u8>,
     pub binds: Vec<Bind>,
+    /// Files that are copied into the container, because an engine on another machine cannot mount them.
+    pub uploads: Vec<UploadItem>,
     pub labels: HashMap<String, String>,
 }
 
@@ -72,6 +75,12 @@ impl Call<'_> {
         let spec = self.spec(secrets.files);
         let created = CreatedHeld::create(&context.engine, &spec, holder);
         let created = created.await.map_err(|error| self.not_started(error))?;
+        if !self.uploads.is_empty()
+            && let Err(error) = created.send_items(self.uploads.clone()).await
+        {
+            created.remove().await;
+            return Err(StepError::from(error).into());
+        }
         let tail = Arc::new(Mutex::new(Vec::new()));
         let (last_output, kept) = (watch::Sender::new(Instant::now()), tail.clone());
         let silence = last_output.subscribe();

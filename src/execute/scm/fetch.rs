@@ -54,6 +54,7 @@ pub async fn run_fetch(
         command: "fetch",
         config: fetch_config(&plugin.with, step.commit),
         binds: vec![cache],
+        uploads: Vec::new(),
         labels: HashMap::from([
             (LABEL_FOLDER.to_owned(), folder),
             (LABEL_SERVICE.to_owned(), unit.to_string()),

@@ -69,6 +69,7 @@ async fn run(
         command: "resolve",
         config: resolve_config(queries),
         binds: Vec::new(),
+        uploads: Vec::new(),
         labels: HashMap::from([(LABEL_SESSION.to_owned(), label)]),
     };
     let invalid = |problem: String| {

@@ -80,14 +80,7 @@ pub async fn remove(session: &Session, items: &[&CleanItem]) -> (usize, Vec<(Cle
 }
 
 fn kind_of(item: &CleanItem) -> CacheKind {
-    let kinds = [
-        CacheKind::Export,
-        CacheKind::Cache,
-        CacheKind::Logs,
-        CacheKind::StepResult,
-        CacheKind::Store,
-    ];
-    let mut kinds = kinds.into_iter();
+    let mut kinds = CacheKind::ALL.into_iter();
     let found = kinds.find(|kind| kind.as_str() == item.group);
     found.unwrap_or(CacheKind::Leftover)
 }

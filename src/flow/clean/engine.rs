@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::environments;
-use super::images::{self, BuilderTags};
+use super::images::{self, BuilderTags, PlatformContext};
+use super::{environments, locks};
 use crate::base::error::{Diagnostic as _, Failure, chain};
 use crate::client::engine::{Engine, ListedImage};
 use crate::flow::session::Session;
 use crate::model::clean::{
-    CleanItem, ImageContent, Repository, RepositoryKind, Roots, StoredImage, Untagging,
+    CleanItem, CleanPlan, Contents, ImageContent, OpenReferences, Place, Repository,
+    RepositoryKind, Roots, StoredImage, Untagging, plan,
 };
 use crate::model::event::Event;
 use crate::model::image::{Digest, ImageReference, ImageRepository, Tag};
+use crate::model::manifest::CleanKeep;
 use crate::model::recipe::{InputDigest, LABEL_LOCAL};
 
 /// What Podman adds to names without a registry.
@@ -32,20 +34,73 @@ pub async fn read(
         .events
         .emit(Event::stage("reading the images of the engine"));
     let read = async {
-        environments::in_engine(session, engine, roots).await?;
-        let patterns = names.keys().flat_map(|name| {
-            let name = name.familiar_name();
-            [format!("{PODMAN}{name}"), name]
-        });
-        Ok::<_, Failure>(engine.images_in(patterns).await?)
+        environments::in_engine(&session.manifest, engine, roots).await?;
+        list(engine, names).await
     };
     let listed = session.unless_interrupted(read).await;
     session.events.emit(Event::StageFinished);
     let listed = listed?;
-    let builders = builder_tags(names, &listed);
+    let platform = PlatformContext::of(session);
+    Ok(repositories(platform, names, &listed))
+}
+
+/// Returns about what a clean-up would remove, without other machines: branches may exist, and locks in the history of
+/// the platform's repository are not read.
+///
+/// # Errors
+///
+/// The engine does not respond, or the folder of a builder cannot be read.
+pub async fn estimate(
+    platform: PlatformContext<'_>,
+    engine: &Engine,
+    now: i64,
+) -> Result<CleanPlan, Failure> {
+    let manifest = platform.manifest;
+    let names = super::repositories(manifest)?;
+    let mut roots = Roots::default();
+    locks::working_files(&manifest.folder, &mut roots);
+    super::current_builders(manifest, &mut roots)?;
+    environments::in_engine(manifest, engine, &mut roots).await?;
+    for name in manifest.services.keys() {
+        let references = OpenReferences::default();
+        roots.services.insert(name.clone(), references);
+    }
+    let listed = list(engine, &names).await?;
+    let keep = manifest.clean.keep;
+    let contents = Contents {
+        repositories: repositories(platform, &names, &listed),
+        roots,
+        // The last commit of a branch is probably its tip.
+        keep: CleanKeep {
+            commits: keep.commits.max(1),
+            ..keep
+        },
+        now,
+    };
+    Ok(plan(&contents, Place::Engine))
+}
+
+/// Returns the images with a name in one of the repositories.
+async fn list(
+    engine: &Engine,
+    names: &BTreeMap<ImageRepository, RepositoryKind>,
+) -> Result<Vec<ListedImage>, Failure> {
+    let patterns = names.keys().flat_map(|name| {
+        let name = name.familiar_name();
+        [format!("{PODMAN}{name}"), name]
+    });
+    Ok(engine.images_in(patterns).await?)
+}
+
+fn repositories(
+    platform: PlatformContext<'_>,
+    names: &BTreeMap<ImageRepository, RepositoryKind>,
+    listed: &[ListedImage],
+) -> Vec<Repository> {
+    let builders = builder_tags(names, listed);
     let repositories = names.iter().map(|(name, kind)| {
         let images = listed.iter();
-        let images = images.filter_map(|image| stored(session, name, kind, image, &builders));
+        let images = images.filter_map(|image| stored(platform, name, kind, image, &builders));
         Repository {
             name: name.clone(),
             kind: kind.clone(),
@@ -54,7 +109,7 @@ pub async fn read(
             untagging: Untagging::Works,
         }
     });
-    Ok(repositories.collect())
+    repositories.collect()
 }
 
 /// Returns the tags of an image in one repository.
@@ -79,7 +134,7 @@ fn builder_tags(
 }
 
 fn stored(
-    session: &Session,
+    platform: PlatformContext<'_>,
     name: &ImageRepository,
     kind: &RepositoryKind,
     image: &ListedImage,
@@ -95,11 +150,11 @@ fn stored(
     let digest = images::id_digest(&image.id)?;
     let content = match kind {
         RepositoryKind::Builder => ImageContent::Builder,
-        RepositoryKind::Service(_) => images::content(session, &image.labels, builders),
+        RepositoryKind::Service(_) => images::content(platform, &image.labels, builders),
     };
     // An image of a working copy belongs to the platform that built it.
     let owner = image.labels.get(LABEL_LOCAL);
-    let own = session.layout.root().display().to_string();
+    let own = platform.cache_dir.display().to_string();
     let content = match owner {
         Some(owner) if *owner != own => {
             ImageContent::Foreign(format!("built from working copies of {owner}"))

@@ -8,7 +8,7 @@ use crate::model::clean::{Reason, Roots, Rule};
 use crate::model::deploy::Record;
 use crate::model::event::Event;
 use crate::model::image::ImageReference;
-use crate::model::manifest::{ClusterEnvironment, ComposeEnvironment, Environment};
+use crate::model::manifest::{ClusterEnvironment, ComposeEnvironment, Environment, Manifest};
 
 use super::images::id_digest;
 
@@ -23,10 +23,10 @@ pub struct Environments<'m> {
 }
 
 impl<'m> Environments<'m> {
-    /// Returns the environments of the session's manifest.
-    pub fn of(session: &'m Session) -> Self {
+    /// Returns the environments of a manifest.
+    pub fn of(manifest: &'m Manifest) -> Self {
         let mut found = Self::default();
-        let deploy = session.manifest.deploy.iter();
+        let deploy = manifest.deploy.iter();
         for environment in deploy.flat_map(|deploy| deploy.environments.values()) {
             match environment {
                 Environment::Cluster(cluster) => found.clusters.push(cluster),
@@ -47,7 +47,12 @@ impl<'m> Environments<'m> {
                 let reason = Reason::new(Rule::Running, format!("running in {}", found.name));
                 add_image(image, &reason, roots);
             }
-            add_record(session, &found.record, found.name.as_str(), roots);
+            let (record, name) = (&found.record, found.name.as_str());
+            add_record(&session.manifest, record, name, roots);
+            if record.deploys.is_empty() {
+                let text = format!("nothing was deployed to {name} by xp");
+                session.events.emit(Event::note(text));
+            }
         }
         if let Some(first) = self.compose.first() {
             let engine = session.unless_interrupted(async { Ok(session.connect().await?) });
@@ -59,7 +64,7 @@ impl<'m> Environments<'m> {
                 failure.map_message(|message| format!("{message}\nhint: {hint}"))
             })?;
             session
-                .unless_interrupted(in_engine(session, &engine, roots))
+                .unless_interrupted(in_engine(&session.manifest, &engine, roots))
                 .await?;
         }
         Ok(())
@@ -67,8 +72,12 @@ impl<'m> Environments<'m> {
 }
 
 /// Adds what the containers of an engine run, and what its records name, of any project.
+///
+/// # Errors
+///
+/// The engine does not respond, or a record of the manifest's environments cannot be read.
 pub async fn in_engine(
-    session: &Session,
+    manifest: &Manifest,
     engine: &Engine,
     roots: &mut Roots,
 ) -> Result<(), Failure> {
@@ -78,18 +87,20 @@ pub async fn in_engine(
             roots.digest(digest, Reason::new(Rule::Running, text));
         }
     }
-    let own = Environments::of(session).compose;
+    let own = Environments::of(manifest).compose;
     for (name, text) in engine.documents(RECORD).await? {
         let name = name.strip_prefix(RECORD).unwrap_or(&name);
         // Other platforms have records, too.
-        let is_own = own
-            .iter()
-            .any(|it| name.ends_with(&format!("-{}", it.name)));
+        let own = own.iter().find_map(|it| {
+            let project = name.strip_suffix(it.name.as_str())?.strip_suffix('-')?;
+            Some(format!("{} (compose project {project})", it.name))
+        });
+        let shown = own.as_deref().unwrap_or(name);
         match Record::parse(&text) {
-            Ok(record) => add_record(session, &record, name, roots),
-            Err(why) if is_own => {
+            Ok(record) => add_record(manifest, &record, shown, roots),
+            Err(why) if own.is_some() => {
                 return Err(Failure::outside(format!(
-                    "the deploy record of {name} in the engine cannot be read: {why}\n\
+                    "the deploy record of {shown} in the engine cannot be read: {why}\n\
                      hint: if a newer xp wrote it, use that version"
                 )));
             }
@@ -100,8 +111,8 @@ pub async fn in_engine(
 }
 
 /// Adds the images of the last deploys, and in any case those of the last successful one.
-fn add_record(session: &Session, record: &Record, environment: &str, roots: &mut Roots) {
-    let count = session.manifest.clean.keep.deploys as usize;
+fn add_record(manifest: &Manifest, record: &Record, environment: &str, roots: &mut Roots) {
+    let count = manifest.clean.keep.deploys as usize;
     let last = record.deploys.iter().take(count);
     for deploy in last.chain(record.last_deployed()) {
         let text = format!("deploy {} of {environment}", deploy.number);
@@ -121,10 +132,6 @@ fn add_record(session: &Session, record: &Record, environment: &str, roots: &mut
         for id in deploy.ids.values().filter_map(|id| id_digest(id)) {
             roots.digest(id, reason.clone());
         }
-    }
-    if record.deploys.is_empty() {
-        let text = format!("nothing was deployed to {environment} by xp");
-        session.events.emit(Event::note(text));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Turns labels and manifests into what the decision needs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::str::FromStr as _;
 
 use time::OffsetDateTime;
@@ -9,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::flow::session::Session;
 use crate::model::clean::{BuiltImage, ImageContent};
 use crate::model::image::{Digest, Labels, Tag};
-use crate::model::manifest::{PlaceholderValues, ServiceName};
+use crate::model::manifest::{Manifest, PlaceholderValues, ServiceName};
 use crate::model::recipe::{
     InputDigest, LABEL_BASES, LABEL_CREATED, LABEL_LOCAL, LABEL_NEEDED_IMAGES, LABEL_RECIPE,
     LABEL_REVISION, LABEL_SERVICE, LABEL_STEPS, LABEL_VERSION, Recipe,
@@ -23,8 +24,33 @@ const EARLIEST: i64 = 1_356_998_400;
 /// The tags of the builder images, by what recipes record of them.
 pub type BuilderTags = HashMap<InputDigest, Tag>;
 
+/// What decisions about images need of the platform.
+#[derive(Clone, Copy)]
+pub struct PlatformContext<'p> {
+    pub manifest: &'p Manifest,
+    /// xp's own folder.
+    pub cache_dir: &'p Path,
+    /// The environment, for the manifest's placeholders.
+    pub variables: &'p BTreeMap<String, String>,
+}
+
+impl<'p> PlatformContext<'p> {
+    /// Returns that of a session.
+    pub fn of(session: &'p Session) -> Self {
+        Self {
+            manifest: &session.manifest,
+            cache_dir: session.layout.root(),
+            variables: &session.settings.variables,
+        }
+    }
+}
+
 /// Returns what an image is, by its labels.
-pub fn content(session: &Session, labels: &Labels, builders: &BuilderTags) -> ImageContent {
+pub fn content(
+    platform: PlatformContext<'_>,
+    labels: &Labels,
+    builders: &BuilderTags,
+) -> ImageContent {
     let foreign = |what: &str| ImageContent::Foreign(what.to_owned());
     let (Some(service), Some(commit), Some(recipe)) = (
         labels.get(LABEL_SERVICE),
@@ -51,7 +77,7 @@ pub fn content(session: &Session, labels: &Labels, builders: &BuilderTags) -> Im
     let steps = steps.values().filter_map(|key| key.parse::<StepKey>().ok());
     let used = recipe.inputs().filter_map(|(_, input)| builders.get(input));
     ImageContent::Built(Box::new(BuiltImage {
-        own_tags: own_tags(session, service, commit, &reference),
+        own_tags: own_tags(platform, service, commit, &reference),
         service: service.clone(),
         commit,
         reference,
@@ -97,9 +123,15 @@ pub fn known_time(seconds: i64) -> Option<i64> {
 }
 
 /// Returns the tags that `docker.tags` gives to the image of one commit.
-fn own_tags(session: &Session, service: &str, commit: CommitId, reference: &str) -> Vec<Tag> {
+fn own_tags(
+    platform: PlatformContext<'_>,
+    service: &str,
+    commit: CommitId,
+    reference: &str,
+) -> Vec<Tag> {
+    let manifest = platform.manifest;
     let name = service.parse::<ServiceName>().ok();
-    let service = name.and_then(|name| session.manifest.services.get(&name));
+    let service = name.and_then(|name| manifest.services.get(&name));
     let Some(service) = service else {
         return Vec::new();
     };
@@ -109,11 +141,11 @@ fn own_tags(session: &Session, service: &str, commit: CommitId, reference: &str)
         commit,
         branch: is_named.then_some(reference),
         services: &|_| None,
-        env: &|name| session.variable(name),
+        env: &|name| platform.variables.get(name).cloned(),
     };
     // A tag without the commit or branch moves on to the next image.
     let templates = service.docker.tags.iter().filter(|it| it.names_source());
-    let tags = templates.map(|template| session.manifest.render_tag(template, &values));
+    let tags = templates.map(|template| manifest.render_tag(template, &values));
     tags.filter_map(Result::ok).collect()
 }
 

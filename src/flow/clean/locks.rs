@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::task::spawn_blocking;
 
@@ -30,7 +30,7 @@ pub async fn add(
     since: i64,
     roots: &mut Roots,
 ) -> Result<(), Failure> {
-    working_files(session, roots);
+    working_files(&session.manifest.folder, roots);
     let folder = session.manifest.folder.clone();
     let remotes = {
         let folder = folder.clone();
@@ -91,8 +91,7 @@ pub async fn add(
 }
 
 /// Adds what the locks next to the manifest name, committed or not.
-fn working_files(session: &Session, roots: &mut Roots) {
-    let folder = &session.manifest.folder;
+pub fn working_files(folder: &Path, roots: &mut Roots) {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     files.retain(|path| path.to_str().is_some_and(|path| path.ends_with(EXTENSION)));

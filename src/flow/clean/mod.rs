@@ -14,6 +14,9 @@ mod registry;
 mod state;
 mod untagged;
 
+pub use engine::estimate;
+pub use images::PlatformContext;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
@@ -31,6 +34,7 @@ use crate::model::clean::{
 };
 use crate::model::engine::EngineProperties;
 use crate::model::image::{ImageRepository, Tag};
+use crate::model::manifest::Manifest;
 use crate::store::claim::lock;
 use delete::{Deletion, PlannedRepository};
 use environments::Environments;
@@ -107,7 +111,7 @@ impl PlannedClean {
         places: &[Place],
         now: i64,
     ) -> Result<(), Failure> {
-        let names = repositories(session)?;
+        let names = repositories(&session.manifest)?;
         let with_registry: BTreeMap<ImageRepository, RepositoryKind> = names
             .iter()
             .filter(|(name, _)| name.registry().is_some())
@@ -292,8 +296,7 @@ fn planned_of(repository: &Repository) -> PlannedRepository {
 }
 
 /// Returns the repositories that the manifest names: of services, and of the builders in its folder.
-fn repositories(session: &Session) -> Result<BTreeMap<ImageRepository, RepositoryKind>, Failure> {
-    let manifest = &session.manifest;
+fn repositories(manifest: &Manifest) -> Result<BTreeMap<ImageRepository, RepositoryKind>, Failure> {
     let mut names = BTreeMap::new();
     for builder in survey::builder_names(manifest) {
         let (_, folder) = survey::folder_builder(manifest, &builder)?;
@@ -312,18 +315,26 @@ async fn roots(session: &Session, now: i64) -> Result<Roots, Failure> {
     let git = session.git()?;
     let since = now - i64::from(session.manifest.clean.keep.days) * 86_400;
     locks::add(session, &git, since, &mut roots).await?;
-    Environments::of(session).add(session, &mut roots).await?;
-    for builder in survey::builder_names(&session.manifest) {
-        let (_, folder) = survey::folder_builder(&session.manifest, &builder)?;
+    Environments::of(&session.manifest)
+        .add(session, &mut roots)
+        .await?;
+    current_builders(&session.manifest, &mut roots)?;
+    let found = references::add(session, &git, &mut roots);
+    session.unless_interrupted(found).await?;
+    Ok(roots)
+}
+
+/// Adds the current images of the builders in the manifest's folder.
+fn current_builders(manifest: &Manifest, roots: &mut Roots) -> Result<(), Failure> {
+    for builder in survey::builder_names(manifest) {
+        let (_, folder) = survey::folder_builder(manifest, &builder)?;
         let text = format!("current image of builders/{builder}");
         let reason = Reason::new(Rule::CurrentBuilder, text);
         for name in folder.newest().into_iter().chain([folder.image]) {
             roots.name(name, reason.clone());
         }
     }
-    let found = references::add(session, &git, &mut roots);
-    session.unless_interrupted(found).await?;
-    Ok(roots)
+    Ok(())
 }
 
 /// Returns the repositories of former services with their numbers of tags, as far as they can be listed.

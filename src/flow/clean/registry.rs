@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
-use super::images::{self, BuilderTags};
+use super::images::{self, BuilderTags, PlatformContext};
 use super::state::CleanState;
 use crate::base::error::Failure;
 use crate::base::plural::count_of;
@@ -250,7 +250,8 @@ impl ManifestReader<'_> {
                 match self.kind {
                     RepositoryKind::Builder => ImageContent::Builder,
                     RepositoryKind::Service(_) => {
-                        images::content(self.registry.session, &found.labels, self.builders)
+                        let platform = PlatformContext::of(self.registry.session);
+                        images::content(platform, &found.labels, self.builders)
                     }
                 }
             }

@@ -3,15 +3,23 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
+use time::OffsetDateTime;
 
 use super::machine::proxies;
 use super::{DoctorContext, EngineState, files};
 use crate::client::engine::Engine;
 use crate::execute::path_mapping::PathMapping;
-use crate::model::doctor::{CheckFailure, EngineConnectionFacts, OwnContainerFacts, Socket};
+use crate::flow::clean::{self, PlatformContext};
+use crate::model::doctor::{
+    CheckFailure, EngineConnectionFacts, EngineImageFacts, OwnContainerFacts, Socket, StoragePart,
+};
 use crate::model::environment;
+
+/// How long the images of the platform are counted.
+const IMAGES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Queries the engine, and inspects its socket.
 pub(super) async fn engine(context: &DoctorContext<'_>) -> EngineConnectionFacts {
@@ -26,6 +34,7 @@ pub(super) async fn engine(context: &DoctorContext<'_>) -> EngineConnectionFacts
         description.map(|description| (engine, description, path_mapping))
     });
     let queried = queried.await;
+    let connected = queried.as_ref().ok().map(|(engine, _, _)| engine.clone());
     let (info, state, path_mapping) = match queried {
         Ok((engine, description, path_mapping)) => {
             let state = EngineState {
@@ -37,6 +46,10 @@ pub(super) async fn engine(context: &DoctorContext<'_>) -> EngineConnectionFacts
         Err(failure) => (Err(failure), EngineState::default(), None),
     };
     context.engine.send_replace(Some(state));
+    let images = match &connected {
+        Some(engine) => images(context, engine).await,
+        None => None,
+    };
     let path = address.strip_prefix("unix://").map(Path::new);
     let root = info.as_ref().ok().and_then(|info| info.root.clone());
     let variable = |name: &str| settings.variables.get(name).map(String::as_str);
@@ -54,6 +67,7 @@ pub(super) async fn engine(context: &DoctorContext<'_>) -> EngineConnectionFacts
         space: root
             .filter(|_| path.is_some())
             .and_then(|root| files::space(Path::new(&root))),
+        images,
         architecture: std::env::consts::ARCH,
         limited: context.services_with(|service| {
             let builder = service.builder.as_ref();
@@ -62,6 +76,25 @@ pub(super) async fn engine(context: &DoctorContext<'_>) -> EngineConnectionFacts
         proxies: proxies(&settings.proxies),
         address,
         info,
+    }
+}
+
+/// Counts the images of the platform.
+async fn images(context: &DoctorContext<'_>, engine: &Engine) -> Option<EngineImageFacts> {
+    let platform = context.platform.as_ref()?;
+    let platform = PlatformContext {
+        manifest: platform.manifest,
+        cache_dir: &platform.cache_dir,
+        variables: &context.settings.variables,
+    };
+    let _waiting = context.waiting.begin("the images of the engine");
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let estimate = clean::estimate(platform, engine, now);
+    match tokio::time::timeout(IMAGES_TIMEOUT, estimate).await {
+        Ok(Ok(plan)) => Some(EngineImageFacts::Known(StoragePart::images(&plan))),
+        // Other checks report what is wrong with the engine or a builder.
+        Ok(Err(_)) => None,
+        Err(_) => Some(EngineImageFacts::Slow),
     }
 }
 

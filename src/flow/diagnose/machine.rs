@@ -161,9 +161,5 @@ fn contents(layout: &Layout, manifest: &Manifest) -> Option<CacheContents> {
     let found = cache_entries(layout, &services, Some(MAX_FILES));
     let now = OffsetDateTime::now_utc().unix_timestamp();
     let plan = cache_plan(&found.entries, manifest.clean.cache, now);
-    Some(CacheContents {
-        bytes: found.entries.iter().map(|it| it.bytes).sum(),
-        removable: plan.freed_bytes(),
-        is_partial: found.is_partial,
-    })
+    Some(CacheContents::of(&plan, found.is_partial))
 }

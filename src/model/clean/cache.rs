@@ -41,6 +41,16 @@ pub enum CacheKind {
 }
 
 impl CacheKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [
+        Self::Export,
+        Self::Cache,
+        Self::Logs,
+        Self::StepResult,
+        Self::Store,
+        Self::Leftover,
+    ];
+
     /// Returns the name of the kind.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -75,11 +75,6 @@ impl CleanPlan {
         self.items.iter().filter(|it| it.action != Action::Keep)
     }
 
-    /// Returns the bytes that are freed.
-    pub fn freed_bytes(&self) -> u64 {
-        self.freed.values().sum()
-    }
-
     /// Adds the items of another plan.
     pub fn extend(&mut self, other: Self) {
         self.items.extend(other.items);

@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{DoctorReport, Finding, Section, Severity, Subject};
+use super::{DoctorReport, Finding, Section, Severity, StoragePart, Subject};
 
 /// The version of the format. New fields do not change it.
 const VERSION: u64 = 1;
@@ -108,6 +108,23 @@ struct FindingDocument {
     concerns: Vec<String>,
     /// Possible fixes
     fixes: Vec<String>,
+    /// The sizes of what xp keeps on this machine, by part
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    storage: Vec<StorageDocument>,
+}
+
+/// A part of what xp keeps on this machine
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct StorageDocument {
+    /// `exports`, `caches`, `logs`, `results`, `stores` or `leftovers` in xp's own folder; `images` in the engine
+    part: String,
+    /// Number of entries or images
+    items: usize,
+    /// Size in bytes. Layers that images share are counted with each of them
+    bytes: u64,
+    /// What `xp clean` would remove of it, in bytes; an estimate for images
+    removable_bytes: u64,
 }
 
 impl DoctorReport {
@@ -170,6 +187,16 @@ fn finding(finding: &Finding) -> FindingDocument {
         causes: finding.causes.clone(),
         concerns: finding.concerns.clone(),
         fixes: finding.fixes.clone(),
+        storage: finding.storage.iter().map(storage).collect(),
+    }
+}
+
+fn storage(part: &StoragePart) -> StorageDocument {
+    StorageDocument {
+        part: part.name.clone(),
+        items: part.items,
+        bytes: part.bytes,
+        removable_bytes: part.removable,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checks of the container engine.
 
 use super::machine::DiskSpace;
-use super::{CheckFailure, Finding, Section, Subject, list};
+use super::{CheckFailure, EngineImageFacts, Finding, Section, Subject, list};
 use crate::base::units::disk_size;
 use crate::model::engine::{EngineDescription, ProxyFacts};
 
@@ -27,6 +27,8 @@ pub struct EngineConnectionFacts {
     pub info: Result<EngineDescription, CheckFailure>,
     /// Free space on the file system of its images, if visible from here.
     pub space: Option<DiskSpace>,
+    /// The images of the platform; `None` without a manifest, or if the engine does not list them.
+    pub images: Option<EngineImageFacts>,
     /// The architecture of this machine, such as `x86_64`.
     pub architecture: &'static str,
     /// The services whose builder has a memory limit.
@@ -85,11 +87,13 @@ fn summary(facts: &EngineConnectionFacts, info: &EngineDescription) -> String {
     let free = facts
         .space
         .map(|space| format!("{} free", disk_size(space.free)));
+    let removable = facts.images.as_ref().and_then(EngineImageFacts::summary);
     list([
         format!("{} {}", info.product, info.version),
         builder.to_owned(),
         rootless.to_owned(),
         free.unwrap_or_default(),
+        removable.unwrap_or_default(),
     ])
 }
 
@@ -183,6 +187,7 @@ fn reachable(facts: &EngineConnectionFacts, info: &EngineDescription) -> Vec<Fin
             "the engine's free space cannot be determined from here",
         ));
     }
+    findings.extend(facts.images.as_ref().map(EngineImageFacts::finding));
     if !same_architecture(&info.facts.architecture, facts.architecture) {
         findings.push(
             Finding::warning(format!(

@@ -1,6 +1,6 @@
 //! Checks of this machine: xp's own folder, programs and proxies.
 
-use super::{Finding, Section, Subject, list};
+use super::{CacheContents, Finding, Section, Subject, list};
 use crate::base::units::disk_size;
 use crate::model::engine::ProxyFacts;
 
@@ -13,35 +13,10 @@ const LOW_SPACE: u64 = 10 << 30;
 /// Fewer free inodes than this may be used up by one large source tree.
 const LOW_INODES: u64 = 50_000;
 
-/// Free space of a file system.
 /// The free space below which a build warns.
 const NEARLY_FULL: u64 = 2 << 30;
 
-/// The size of xp's own folder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheContents {
-    pub bytes: u64,
-    /// What `xp clean` would remove.
-    pub removable: u64,
-    /// Whether there are more files than were counted.
-    pub is_partial: bool,
-}
-
-impl CacheContents {
-    fn finding(self, folder: &str) -> Finding {
-        let least = if self.is_partial { "at least " } else { "" };
-        let what = format!("{folder} has {least}{}", disk_size(self.bytes));
-        match self.removable {
-            0 => Finding::ok(what),
-            removable => Finding::note(format!(
-                "{what}, of which {} can be removed",
-                disk_size(removable)
-            ))
-            .fix("`xp clean --cache` shows it, and `--delete` removes it"),
-        }
-    }
-}
-
+/// Free space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskSpace {
     /// Bytes available to the user.
@@ -109,7 +84,9 @@ pub fn machine(facts: &MachineFacts) -> Section {
             summary.push(format!("{} free for {folder}", disk_size(space.free)));
             findings.extend(space.findings(&format!("the file system of {folder}")));
         }
-        findings.extend(facts.contents.map(|contents| contents.finding(folder)));
+        let contents = facts.contents.as_ref();
+        findings.extend(contents.map(|contents| contents.finding(folder)));
+        summary.extend(contents.and_then(CacheContents::summary));
     }
     if facts.ignores_case {
         let text = "the platform's file system is case-insensitive";

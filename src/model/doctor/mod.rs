@@ -14,6 +14,7 @@ mod manifest;
 mod registry;
 mod remotes;
 mod signing;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -34,11 +35,12 @@ pub use document::schema;
 pub use engine::{EngineConnectionFacts, OwnContainerFacts, Socket, engine};
 pub use fleets::{FleetAccess, FleetCheck, FleetFacts, FleetsFacts, PodFacts, fleets};
 pub use leftovers::{LeftoverFacts, leftovers};
-pub use machine::{CacheContents, CacheState, DiskSpace, MachineFacts, RequiredProgram, machine};
+pub use machine::{CacheState, DiskSpace, MachineFacts, RequiredProgram, machine};
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
 pub use registry::{CredentialOrigin, PushAccess, RegistryFacts, RepositoryFacts, registry};
 pub use remotes::{AgentFacts, RemoteFacts, remotes};
 pub use signing::{SigningFacts, signing};
+pub use storage::{CacheContents, EngineImageFacts, StoragePart};
 pub use text::DetailLevel;
 pub use working_copies::{WorkingCopyFacts, working_copies};
 
@@ -155,6 +157,8 @@ pub struct Finding {
     pub fixes: Vec<String>,
     /// Whether an error is in the manifest or the command line rather than outside.
     pub is_usage: bool,
+    /// The sizes of what xp keeps.
+    pub storage: Vec<StoragePart>,
 }
 
 impl Finding {
@@ -166,6 +170,7 @@ impl Finding {
             concerns: Vec::new(),
             fixes: Vec::new(),
             is_usage: false,
+            storage: Vec::new(),
         }
     }
 

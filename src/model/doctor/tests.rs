@@ -79,6 +79,7 @@ fn engine_facts() -> EngineConnectionFacts {
             free: 41 << 30,
             files: Some(1_000_000),
         }),
+        images: None,
         architecture: "x86_64",
         limited: Vec::new(),
         proxies: ProxyFacts::default(),

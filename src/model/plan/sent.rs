@@ -77,51 +77,79 @@ impl From<SentUnit> for UnitPlan {
     }
 }
 
+/// What in a unit differs on another machine.
+enum LocalValue<'v> {
+    Path(&'v mut PathBuf),
+    Secret(&'v mut SecretSource),
+}
+
+/// Receives each of them.
+type Visit<'v> = &'v mut dyn FnMut(LocalValue<'_>);
+
 impl UnitPlan {
     /// Calls `change` for each path of this machine in the steps.
     pub fn for_each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf)) {
-        for step in &mut self.steps {
-            step.for_each_path(change);
-        }
+        self.visit(&mut |value| {
+            if let LocalValue::Path(path) = value {
+                change(path);
+            }
+        });
     }
 
     /// Calls `change` for the source of each secret in the steps.
     pub fn for_each_secret(&mut self, change: &mut dyn FnMut(&mut SecretSource)) {
+        self.visit(&mut |value| {
+            if let LocalValue::Secret(source) = value {
+                change(source);
+            }
+        });
+    }
+
+    fn visit(&mut self, visit: Visit<'_>) {
         for step in &mut self.steps {
-            step.for_each_secret(change);
+            step.visit(visit);
         }
     }
 }
 
 impl Step {
-    fn for_each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf)) {
+    fn visit(&mut self, visit: Visit<'_>) {
         match self {
-            Self::Sync(step) => change(&mut step.dir),
-            Self::Export(step) => step.for_each_path(change),
-            Self::Fetch(step) => change(&mut step.export),
-            Self::Container(step) => step.for_each_path(change),
-            Self::Plugin(step) => step.container.for_each_path(change),
-            Self::Stage(step) => {
-                step.export.for_each_path(change);
-                change(&mut step.script_dir);
+            Self::Sync(step) => path(visit, &mut step.dir),
+            Self::Export(step) => step.visit(visit),
+            Self::Fetch(step) => {
+                path(visit, &mut step.export);
+                secrets(visit, step.call.secrets.values_mut());
             }
-            Self::Keep(step) => change(&mut step.files),
+            Self::Container(step) => step.visit(visit),
+            Self::Plugin(step) => {
+                step.container.visit(visit);
+                secrets(visit, step.item.secrets.values_mut());
+            }
+            Self::Stage(step) => {
+                step.export.visit(visit);
+                path(visit, &mut step.script_dir);
+            }
+            Self::Keep(step) => path(visit, &mut step.files),
             Self::Restore(step) => {
-                change(&mut step.files);
+                path(visit, &mut step.files);
                 for step in &mut step.otherwise {
-                    step.for_each_path(change);
+                    step.visit(visit);
                 }
                 for unit in &mut step.images {
-                    unit.for_each_path(change);
+                    unit.visit(visit);
                 }
             }
-            Self::Place(step) => change(&mut step.export),
+            Self::Place(step) => path(visit, &mut step.export),
             Self::Image(step) => {
-                change(&mut step.root);
-                change(&mut step.folder);
-                change(&mut step.context);
-                step.excluded.iter_mut().for_each(&mut *change);
-                change(&mut step.dockerfile);
+                path(visit, &mut step.root);
+                path(visit, &mut step.folder);
+                path(visit, &mut step.context);
+                if let Some(excluded) = &mut step.excluded {
+                    path(visit, excluded);
+                }
+                path(visit, &mut step.dockerfile);
+                secrets(visit, step.secrets.values_mut());
             }
             Self::Sidecars(_)
             | Self::Script(_)
@@ -136,63 +164,38 @@ impl Step {
             | Self::Pull { .. } => {}
         }
     }
-
-    fn for_each_secret(&mut self, change: &mut dyn FnMut(&mut SecretSource)) {
-        match self {
-            Self::Fetch(step) => step.call.secrets.values_mut().for_each(change),
-            Self::Container(step) => step.secrets.values_mut().for_each(change),
-            Self::Plugin(step) => {
-                step.container.secrets.values_mut().for_each(&mut *change);
-                step.item.secrets.values_mut().for_each(change);
-            }
-            Self::Restore(step) => {
-                for step in &mut step.otherwise {
-                    step.for_each_secret(change);
-                }
-                for unit in &mut step.images {
-                    unit.for_each_secret(change);
-                }
-            }
-            Self::Image(step) => step.secrets.values_mut().for_each(change),
-            Self::Sync(_)
-            | Self::Export(_)
-            | Self::Sidecars(_)
-            | Self::Script(_)
-            | Self::Stage(_)
-            | Self::Keep(_)
-            | Self::Place(_)
-            | Self::NameImage { .. }
-            | Self::EngineTag { .. }
-            | Self::Push(_)
-            | Self::Sbom(_)
-            | Self::Provenance(_)
-            | Self::Sign(_)
-            | Self::RegistryTag { .. }
-            | Self::Await(_)
-            | Self::Pull { .. } => {}
-        }
-    }
 }
 
 impl ExportStep {
-    fn for_each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf)) {
-        change(&mut self.dir);
-        change(&mut self.modules);
-        change(&mut self.lfs);
-        change(&mut self.export);
-        change(&mut self.git_dir);
+    fn visit(&mut self, visit: Visit<'_>) {
+        path(visit, &mut self.dir);
+        path(visit, &mut self.modules);
+        path(visit, &mut self.lfs);
+        path(visit, &mut self.export);
+        path(visit, &mut self.git_dir);
     }
 }
 
 impl ContainerStep {
-    fn for_each_path(&mut self, change: &mut dyn FnMut(&mut PathBuf)) {
-        change(&mut self.source);
+    fn visit(&mut self, visit: Visit<'_>) {
+        path(visit, &mut self.source);
         for mount in &mut self.git {
-            change(&mut mount.source);
+            path(visit, &mut mount.source);
         }
         for (folder, _) in &mut self.caches {
-            change(folder);
+            path(visit, folder);
         }
+        secrets(visit, self.secrets.values_mut());
+    }
+}
+
+fn path(visit: Visit<'_>, path: &mut PathBuf) {
+    visit(LocalValue::Path(path));
+}
+
+fn secrets<'s>(visit: Visit<'_>, sources: impl Iterator<Item = &'s mut SecretSource>) {
+    for source in sources {
+        visit(LocalValue::Secret(source));
     }
 }
 

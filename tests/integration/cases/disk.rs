@@ -22,6 +22,7 @@ pub const CASES: &[Case] = cases![
     a_full_cache_disk_is_reported_and_a_rerun_recovers,
     exhausted_inodes_are_reported_and_a_rerun_recovers,
     a_full_platform_folder_loses_no_data,
+    a_nearly_full_disk_is_a_warning,
     a_full_engine_disk_is_reported_and_a_rerun_recovers,
     read_only_commands_work_on_a_read_only_platform,
     clock_jumps_have_no_effect,
@@ -164,6 +165,27 @@ fn forget(t: &Context) -> String {
         "docker image ls --quiet --filter reference='{}/*' | sort -u | xargs -r docker image rm --force >/dev/null 2>&1; true",
         t.prefix()
     )
+}
+
+fn a_nearly_full_disk_is_a_warning(t: &Context) {
+    let _platform = platform_with_weight(t);
+    let script = r#"
+export XP_CACHE_DIR="$disk/own"
+for size in 64m 4g; do
+    mount -t tmpfs -o "size=$size" tmpfs "$disk" || exit 90
+    echo "$size:" >&2
+    "$xp" build --force || exit 91
+    umount "$disk" || umount -l "$disk"
+done
+"#;
+    let output = on_a_small_disk(t, &t.folder().join("disk"), script);
+    assert!(output.status.success(), "{output}");
+    let (small, large) = output.stderr.split_once("4g:").expect("two builds");
+    let warning = "warning: the file system of own has ";
+    let advice = " MiB free; `xp clean --engine --cache` shows what can be removed";
+    let line = small.lines().find(|line| line.starts_with(warning));
+    assert!(line.is_some_and(|line| line.ends_with(advice)), "{output}");
+    assert!(!large.contains(warning), "{output}");
 }
 
 fn a_full_engine_disk_is_reported_and_a_rerun_recovers(t: &Context) {

@@ -8,6 +8,10 @@ mod canaries;
 mod check;
 mod ci;
 mod clean;
+mod clean_faults;
+mod clean_local;
+mod clean_registry;
+mod clean_signed;
 mod cluster;
 mod cluster_faults;
 mod cluster_pods;
@@ -15,6 +19,7 @@ mod completions;
 mod compose_deploy;
 mod contained;
 mod copy;
+mod copy_signed;
 mod credentials;
 mod decisions;
 mod deploy;
@@ -93,6 +98,7 @@ mod reproduce;
 mod requests;
 mod run;
 mod run_terminal;
+mod sbom;
 mod scale;
 mod scm;
 mod scripts;
@@ -105,6 +111,7 @@ mod step_artifacts;
 mod step_failures;
 mod step_results;
 mod supply;
+mod supply_verify;
 mod terminal;
 mod test_reports;
 mod trains;
@@ -130,6 +137,10 @@ pub fn all() -> Vec<Case> {
         check::CASES,
         ci::CASES,
         clean::CASES,
+        clean_faults::CASES,
+        clean_local::CASES,
+        clean_registry::CASES,
+        clean_signed::CASES,
         cluster::CASES,
         cluster_faults::CASES,
         cluster_pods::CASES,
@@ -137,6 +148,7 @@ pub fn all() -> Vec<Case> {
         compose_deploy::CASES,
         contained::CASES,
         copy::CASES,
+        copy_signed::CASES,
         credentials::CASES,
         decisions::CASES,
         deploy::CASES,
@@ -225,7 +237,9 @@ pub fn all() -> Vec<Case> {
         step_artifacts::CASES,
         step_failures::CASES,
         step_results::CASES,
+        sbom::CASES,
         supply::CASES,
+        supply_verify::CASES,
         terminal::CASES,
         test_reports::CASES,
         trains::CASES,

@@ -171,6 +171,18 @@ impl World {
         Registry::start(&self.starter, kind, directory, htpasswd, certificates)
     }
 
+    /// Starts a registry with the contents of another one, which only accepts tokens of a server.
+    pub fn start_token_registry(
+        &self,
+        directory: &Path,
+        contents: &Registry,
+        realm: &str,
+        certificate: &Path,
+    ) -> Result<Registry, String> {
+        let starter = &self.starter;
+        Registry::start_with_tokens(starter, directory, contents, realm, certificate)
+    }
+
     /// Returns the git server of a kind. All kinds serve the same repositories.
     pub fn git_server(&self, kind: GitServerKind) -> &GitServer {
         self.git_servers[kind as usize].get(|| {

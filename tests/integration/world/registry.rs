@@ -71,7 +71,34 @@ impl Registry {
         if kind == RegistryKind::NoDeletion {
             arguments.push("--no-delete".to_owned());
         }
-        let (server, port) = Server::start_on_port(starter, "registry", directory, &arguments)?;
+        let data = directory.join("data");
+        Self::launch(starter, directory, &arguments, &data, certificates)
+    }
+
+    /// Starts a registry with the contents of another one, which only accepts tokens of the server at `realm` with this
+    /// certificate.
+    pub(super) fn start_with_tokens(
+        starter: &Starter,
+        directory: &Path,
+        contents: &Registry,
+        realm: &str,
+        certificate: &Path,
+    ) -> Result<Self, String> {
+        let text = |path: &Path| path.display().to_string();
+        let data = contents.data.ancestors().nth(3).expect("it has four parts");
+        let arguments = ["--tokens", realm, &text(certificate), &text(data)];
+        let arguments = arguments.map(str::to_owned);
+        Self::launch(starter, directory, &arguments, data, None)
+    }
+
+    fn launch(
+        starter: &Starter,
+        directory: &Path,
+        arguments: &[String],
+        data: &Path,
+        certificates: Option<&Certificates>,
+    ) -> Result<Self, String> {
+        let (server, port) = Server::start_on_port(starter, "registry", directory, arguments)?;
         let host = format!("127.0.0.1:{port}");
         let scheme = if certificates.is_some() {
             "https"
@@ -83,7 +110,7 @@ impl Registry {
         let log = AccessLog::new(log, format!("{scheme}://{host}"), authority);
         Ok(Self {
             server,
-            data: directory.join("data/docker/registry/v2"),
+            data: data.join("docker/registry/v2"),
             host,
             log,
         })

@@ -24,7 +24,8 @@ impl Random {
     }
 }
 
-/// Two services, a builder and a phase's results, with locks, clusters, indexes, descriptions and foreign tags.
+/// Two services, a builder and a phase's results, with locks, clusters, indexes, descriptions of images and of
+/// descriptions, and foreign tags.
 fn world(random: &mut Random) -> Contents {
     let mut contents = contents(Vec::new());
     contents.keep.commits = random.below(3) as u32;
@@ -146,7 +147,44 @@ fn images(random: &mut Random, service: &str, first: usize) -> Vec<StoredImage> 
             ..image(first + 50 + number)
         });
     }
+    for number in 0..random.below(4) {
+        images.extend(descriptions(random, first, first + 60 + 3 * number));
+    }
     images
+}
+
+/// A description of an image, which may be missing: a signature as cosign stores it, or a referrer, which an index with a
+/// tag may list, and which may be signed.
+fn descriptions(random: &mut Random, first: usize, number: usize) -> Vec<StoredImage> {
+    let of = first + random.below(9);
+    let named = |subject: usize, suffix: &str| tag(&format!("sha256-{subject:064x}{suffix}"));
+    let description = |number: usize, subject: usize| StoredImage {
+        subject: Some(digest(subject)),
+        ..part(number)
+    };
+    let signature = |random: &mut Random, number: usize, subject: usize| {
+        let mut signature = description(number, subject);
+        let suffix = [".sig", ".att", ".sbom"][random.below(3)];
+        signature.tags.push(named(subject, suffix));
+        if random.one_in(6) {
+            signature.tags.push(tag(&format!("v{number}")));
+        }
+        signature
+    };
+    if random.one_in(2) {
+        return vec![signature(random, number, of)];
+    }
+    let mut all = vec![description(number, of)];
+    if random.one_in(2) {
+        let mut list = description(number + 1, of);
+        list.tags.push(named(of, ""));
+        list.children.push(digest(number));
+        all.push(list);
+    }
+    if random.one_in(2) {
+        all.push(signature(random, number + 2, number));
+    }
+    all
 }
 
 /// What must stay, found in another way than the plan does: by asking for each image, over and over, whether it must.
@@ -183,9 +221,14 @@ fn reachable(contents: &Contents) -> BTreeSet<(usize, Digest)> {
             });
         let is_other = matches!(image.content, ImageContent::Foreign(_))
             || image.tags.iter().any(|tag| tag.as_str().starts_with('v'));
-        let is_young =
-            image.created.is_none_or(|created| created > NOW - 10 * DAY) && !image.tags.is_empty();
-        if is_root || is_tip || is_open || is_other || is_young {
+        let is_young = image.created.is_none_or(|created| created > NOW - 10 * DAY)
+            && !image.tags.is_empty()
+            && image.subject.is_none();
+        let describes_unlisted = image.subject.as_ref().is_some_and(|subject| {
+            let mut listed = all.iter().filter(|(of, _)| of == repository);
+            !listed.any(|(_, other)| is_named(other, subject))
+        });
+        if is_root || is_tip || is_open || is_other || is_young || describes_unlisted {
             kept.insert((*repository, image.digest.clone()));
         }
     }
@@ -244,6 +287,7 @@ fn kept(plan: &CleanPlan) -> BTreeMap<(String, String), String> {
 #[test]
 fn nothing_that_a_root_reaches_is_removed() {
     let (mut removed, mut stayed) = (0, 0);
+    let mut descriptions = BTreeSet::new();
     for seed in 0..WORLDS {
         let mut contents = world(&mut Random(seed));
         let original = contents.clone();
@@ -263,6 +307,10 @@ fn nothing_that_a_root_reaches_is_removed() {
         let count: usize = contents.repositories.iter().map(|it| it.images.len()).sum();
         let fates = before.items.iter().filter(|it| it.action != Action::Untag);
         assert_eq!(fates.count(), count, "seed {seed}");
+        descriptions.extend(before.items.iter().filter_map(|item| {
+            let suffix = item.tags.iter().find_map(|tag| tag.strip_prefix("sha256-"));
+            Some((item.action, suffix?.get(64..)?.to_owned()))
+        }));
         removed += removals.len();
         stayed += kept(&before).len();
         // Interrupted anywhere, what is kept stays complete, and the next plan is the rest of this one.
@@ -294,6 +342,14 @@ fn nothing_that_a_root_reaches_is_removed() {
         removed > WORLDS as usize && stayed > WORLDS as usize,
         "{removed} {stayed}"
     );
+    for action in [Action::Keep, Action::Remove] {
+        for suffix in ["", ".sig", ".att", ".sbom"] {
+            assert!(
+                descriptions.contains(&(action, suffix.to_owned())),
+                "{action:?} {suffix}"
+            );
+        }
+    }
 }
 
 /// Nothing that is listed refers to something that was removed before it.

@@ -7,7 +7,7 @@ fn an_old_image_is_removed() {
     let contents = contents(vec![image(1)]);
     assert_eq!(fate(&contents, 1), "remove older than 14 days");
     let plan = plan(&contents, Place::Registry);
-    assert_eq!(plan.freed_bytes(), 1010);
+    assert_eq!(plan.freed[&Place::Registry], 1010);
     assert_eq!(plan.items[0].tags.len(), 2);
 }
 
@@ -17,7 +17,7 @@ fn blobs_of_kept_images_are_not_freed() {
     young.created = Some(NOW - DAY);
     let contents = contents(vec![image(1), young]);
     assert_eq!(fate(&contents, 2), "keep younger than 14 days");
-    assert_eq!(plan(&contents, Place::Registry).freed_bytes(), 10);
+    assert_eq!(plan(&contents, Place::Registry).freed[&Place::Registry], 10);
 }
 
 #[test]
