@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::Finding;
 use crate::base::plural::count_of;
 use crate::base::units::disk_size;
@@ -11,7 +13,7 @@ use crate::model::clean::{Action, CacheKind, CleanPlan};
 const WORTHWHILE: u64 = 1 << 30;
 
 /// A part of what xp keeps, such as the logs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoragePart {
     pub name: String,
     /// The number of entries or images.
