@@ -13,12 +13,10 @@ use serde_json::{Value, json};
 use super::artifact::{Descriptor, EMPTY, MANIFEST, bytes_stream};
 use super::error::is_not_found_message;
 use super::host::RegistryHost;
+use super::index::INDEX;
 use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError, sha256};
 use crate::model::image::{Digest, ImageReference, ImageRepository, Tag};
-
-/// The media type of an index.
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The media type of an image's configuration.
 const CONFIGURATION: &str = "application/vnd.oci.image.config.v1+json";
