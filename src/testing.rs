@@ -145,6 +145,7 @@ impl Known {
             let published = PublishedImage {
                 labels,
                 config: None,
+                ..PublishedImage::default()
             };
             inventory.published.insert(digest, Ok(published));
         }

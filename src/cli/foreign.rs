@@ -205,7 +205,7 @@ const OPTIONS: &[ForeignOption] = &[
     (
         PLANS,
         &["--platform", "--platforms", "--arch", "--os"],
-        "xp builds for the platform of the engine: set `DOCKER_HOST` or `DOCKER_CONTEXT` to an engine of that platform",
+        "the manifest has the platforms of an image: `docker: {platforms: [linux/amd64, linux/arm64]}`",
     ),
     (
         PLANS,
@@ -440,7 +440,7 @@ mod tests {
             ),
             (
                 "xp build --platform linux/arm64",
-                "the platform of the engine",
+                "the manifest has the platforms",
             ),
             ("xp build -t x:1", "`--tag TAG`"),
             ("xp build --build-arg A=1", "docker.args"),

@@ -7,11 +7,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ExecuteContext;
-use super::publish::{may_refuse_tag_move, pull, transfer_as};
+use super::publish::{may_refuse_tag_move, pull, tag_engine, transfer_as};
 use super::step_error::{StepError, Stop};
 use super::used_images::UsedImages;
 use crate::model::event::{Event, Unit};
-use crate::model::image::{Digest, ImageReference, Tag};
+use crate::model::image::{Digest, ImageReference, Labels, Tag};
 use crate::model::plan::{Equivalence, PushStep};
 
 /// The maximum number of attempts to set the tag; only runs that keep replacing each other's images need more than two.
@@ -58,8 +58,17 @@ impl Publication<'_> {
             return true;
         }
         let by_digest = self.step.image.repository().with_digest(digest.clone());
-        let found = self.context.registry.describe(&by_digest).await;
-        found.is_ok_and(|it| wanted.accepts(&it.labels) && self.used.matches_labels(&it.labels))
+        let Ok(found) = self.context.registry.describe(&by_digest).await else {
+            return false;
+        };
+        let accepts = |labels: &Labels| wanted.accepts(labels) && self.used.matches_labels(labels);
+        match &self.step.index {
+            Some(index) => index.images.iter().all(|entry| {
+                let image = found.for_platform(digest, &entry.platform);
+                image.is_some_and(|(_, labels)| accepts(labels))
+            }),
+            None => accepts(&found.labels),
+        }
     }
 
     /// Pulls the registry's image of that digest, and gives it all names of the engine's own image.
@@ -78,8 +87,23 @@ impl Publication<'_> {
         context.events.emit(Event::note(format!(
             "{unit}: another run pushed {image} first, from the same inputs; using its image"
         )));
-        pull(context, unit, image, Some(digest)).await?;
-        super::publish::tag_engine(context, image, &step.concurrent.names).await
+        self.provide(digest).await
+    }
+
+    /// Pulls the registry's image of that digest under all names of the engine's own image, unless it is not for the
+    /// engine's platform.
+    pub async fn provide(&self, digest: &Digest) -> Result<(), Stop> {
+        let Self {
+            context,
+            unit,
+            step,
+            ..
+        } = self;
+        if step.index.as_ref().is_some_and(|index| !index.is_pulled) {
+            return Ok(());
+        }
+        pull(context, unit, &step.image, Some(digest)).await?;
+        tag_engine(context, &step.image, &step.concurrent.names).await
     }
 
     /// Sets the identity tag to the image that was pushed with its commit tag, or adopts the image of the run that was
@@ -129,7 +153,7 @@ impl Publication<'_> {
         let own = self.step.image.to_string();
         let tagged = engine.tag(&own, identity).await;
         tagged.map_err(StepError::from)?;
-        let pushed = transfer_as(context, unit, identity).await;
+        let pushed = transfer_as(context, unit, engine, identity).await;
         // The engine finds the image by its commit tag; a second name would only clutter its list.
         _ = engine.remove_name(identity).await;
         pushed

@@ -12,18 +12,19 @@ use super::ExecuteContext;
 use super::bases;
 use super::dockerfile_hint::{dockerfile_hint, line_of_missing_image};
 use super::other_dockerfiles;
+use super::platforms;
 use super::publish::credentials_of;
 use super::secrets;
 use super::state::UnitState;
 use super::step_error::{StepError, Stop};
 use super::used_images::UsedImages;
-use crate::client::engine::{BuildWatcher, ImageBuild, dockerfile_in};
+use crate::client::engine::{BuildWatcher, Engine, ImageBuild, dockerfile_in};
 use crate::client::retry::TransientFailure;
 use crate::execute::retry;
-use crate::model::dockerfile::{base_image, registries};
+use crate::model::dockerfile::{base_image, registries, target_images};
 use crate::model::event::{DockerfileLine, Event, Measure, Phase, Unit};
 use crate::model::image::ImageReference;
-use crate::model::plan::{ImageStep, bases_label};
+use crate::model::plan::{BaseUse, ImageStep, bases_label};
 use crate::model::recipe::{LABEL_CREATED, LABEL_SOURCE};
 
 /// How much of a Dockerfile is searched for registries, in bytes.
@@ -55,6 +56,13 @@ pub async fn build(
     }
     let file = dockerfile_in(&step.context, &step.dockerfile);
     let dockerfile = dockerfile(&file);
+    let engine = context.engine_of(step.platform.as_ref());
+    if let Some(platform) = &step.platform {
+        let located = |line| located(context, step, &file, line);
+        let bases = target_images(&dockerfile, &step.args, step.target.as_deref());
+        platforms::check_bases(context, platform, bases, located).await?;
+        platforms::check_emulation(context, platform, &dockerfile, located).await?;
+    }
     let bases = bases::provide(context, unit, step, &dockerfile).await?;
     labels.extend(bases.iter().map(bases_label));
     let registries = registries(&dockerfile, &step.args);
@@ -104,6 +112,10 @@ pub async fn build(
         target: step.target.as_deref(),
         args: &step.args,
         labels: &labels,
+        platform: step.platform.as_ref(),
+        // The engine's base images may be older, and are for one platform.
+        pulls: matches!(step.bases, BaseUse::Tracked | BaseUse::Refreshed)
+            && !context.is_own_platform(step.platform.as_ref()),
         fresh: step.fresh,
         layers: step.layers.as_deref(),
         credentials,
@@ -126,7 +138,7 @@ pub async fn build(
         failed: &failed,
     };
     let id = loop {
-        let built = context.engine.build(&build, watcher).await;
+        let built = engine.build(&build, watcher).await;
         show(redacted.end());
         let error = match built {
             Ok(id) => break id,
@@ -162,22 +174,23 @@ pub async fn build(
         }
     };
     attempts.record_success();
+    if let Some(platform) = &step.platform {
+        platforms::check_built(engine, &id, platform).await?;
+    }
     let base = base_image(&dockerfile, &step.args, step.target.as_deref());
+    // The layers of the base image are known for the engine's own platform only.
+    let base = base.filter(|_| context.is_own_platform(step.platform.as_ref()));
     used.check(context, name, &id, base.as_ref()).await?;
     if !step.is_verified {
-        name_image(context, &id, &step.names).await?;
+        name_image(engine, &id, &step.names).await?;
     }
     Ok(BuiltImage { used, id: Some(id) })
 }
 
 /// Gives an image its names.
-pub async fn name_image(
-    context: &ExecuteContext,
-    id: &str,
-    names: &[ImageReference],
-) -> Result<(), Stop> {
+pub async fn name_image(engine: &Engine, id: &str, names: &[ImageReference]) -> Result<(), Stop> {
     for name in names {
-        if let Err(error) = context.engine.tag(id, name).await {
+        if let Err(error) = engine.tag(id, name).await {
             // The containerd image store removes an image as soon as another run gives its only name to another one.
             let is_removed = error.status() == Some(404);
             let failed = StepError::from(error);

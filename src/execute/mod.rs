@@ -15,6 +15,7 @@ mod limit;
 mod milestones;
 mod other_dockerfiles;
 pub mod path_mapping;
+mod platforms;
 mod plugin;
 mod publish;
 mod refused_transfer;
@@ -48,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use bases::RefreshedBases;
 pub use commits::{CommitsRequest, commits_between};
+pub use platforms::PlatformEngines;
 pub use results::Uploads;
 pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
@@ -73,6 +75,8 @@ pub struct ExecuteContext {
     pub engine: Engine,
     /// Facts about the engine.
     pub facts: EngineProperties,
+    /// The engines that build images of other platforms.
+    pub engines: PlatformEngines,
     /// How the engine accesses this machine's files, once known.
     pub path_mapping: OnceCell<PathMapping>,
     /// Held while git objects are sent to a remote engine.

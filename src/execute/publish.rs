@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use super::ExecuteContext;
 use super::identity::{CommitTag, Publication, ROUNDS};
+use super::platforms::{push_index, remove_names};
 use super::refused_transfer::RefusedTransfer;
 use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::used_images::UsedImages;
 use crate::base::units;
-use crate::client::engine::{EngineError, TransferWatcher};
+use crate::client::engine::{Engine, EngineError, TransferWatcher};
 use crate::client::registry::{Credentials, RegistryError};
 use crate::client::retry::TransientFailure;
 use crate::execute::retry;
 use crate::model::event::{Event, Measure, Phase, Unit};
 use crate::model::image::{Digest, ImageReference, Registry, Tag};
-use crate::model::plan::{PushStep, TransferRefusal};
+use crate::model::plan::{IndexStep, PushStep, TransferRefusal};
 
 /// The time limit of the check before a push. After that, the push itself reports what is wrong with the registry.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -54,15 +55,24 @@ pub async fn pull(
     digest: Option<&Digest>,
 ) -> Result<(), Stop> {
     let Some(digest) = digest else {
-        return transfer(context, unit, image, TransferDirection::Pull).await;
+        return pull_named(context, unit, image).await;
     };
     let facts = context.engine.facts().await.map_err(StepError::from)?;
     if facts.containerd_store && pull_by_tag(context, unit, image, digest).await? {
         return Ok(());
     }
     let found = image.repository().with_digest(digest.clone());
-    transfer(context, unit, &found, TransferDirection::Pull).await?;
+    pull_named(context, unit, &found).await?;
     tag_engine(context, &found, std::slice::from_ref(image)).await
+}
+
+async fn pull_named(
+    context: &ExecuteContext,
+    unit: &Unit,
+    image: &ImageReference,
+) -> Result<(), Stop> {
+    let engine = &context.engine;
+    transfer(context, unit, engine, image, TransferDirection::Pull).await
 }
 
 /// Pulls an image by tag if the tag points at that digest; returns whether the engine then has it by that tag.
@@ -82,7 +92,7 @@ async fn pull_by_tag(
     if named.as_ref() != Some(digest) {
         return Ok(false);
     }
-    transfer(context, unit, image, TransferDirection::Pull).await?;
+    pull_named(context, unit, image).await?;
     let pulled = context.engine.image(image).await.map_err(StepError::from)?;
     // The tag may have moved meanwhile. In that store, the image id is the digest of the manifest.
     Ok(pulled.is_some_and(|pulled| pulled.id == digest.as_str()))
@@ -155,12 +165,13 @@ async fn publish(it: Publication<'_>) -> Result<(Option<Published>, CommitTag), 
         .await
         .ok()
         .flatten();
-    let pushed = match found {
-        Some(found) => {
+    let pushed = match (found, &step.index) {
+        (Some(found), _) => {
             it.adopt(&found).await?;
             found
         }
-        None => {
+        (None, Some(index)) => push_parts(it, identity, index).await?,
+        (None, None) => {
             (it.on_upload)();
             push_by_commit(it, identity).await?
         }
@@ -169,12 +180,35 @@ async fn publish(it: Publication<'_>) -> Result<(Option<Published>, CommitTag), 
         return Err(error.superseded().into());
     }
     let (digest, commit_tag) = it.move_commit_tag(identity, pushed).await?;
+    if let Some(index) = &step.index {
+        it.provide(&digest).await?;
+        remove_names(context, index).await;
+    }
     let published = Published {
         identity: Some(identity.clone()),
         digest,
         is_adopted: it.is_adopted.load(Ordering::Relaxed),
     };
     Ok((Some(published), commit_tag))
+}
+
+/// Pushes an index with its images, and returns its digest; or that of the index that another run pushed meanwhile.
+async fn push_parts(
+    it: Publication<'_>,
+    identity: &ImageReference,
+    index: &IndexStep,
+) -> Result<Digest, Stop> {
+    match push_index(it, index).await {
+        // A registry with immutable tags rejects the second push of a platform's image.
+        Err(Stop::Failed(error)) => {
+            let found = tokio::time::timeout(RECHECK_TIMEOUT, it.find(identity)).await;
+            match found.ok().flatten() {
+                Some(found) => it.adopt(&found).await.map(|()| found),
+                None => Err(error.into()),
+            }
+        }
+        pushed => pushed,
+    }
 }
 
 /// Pushes a builder image and returns its digest, if the registry reports it. Its tag is a content hash, so an image that
@@ -237,22 +271,19 @@ async fn transfer_push(it: Publication<'_>) -> Result<(), Stop> {
     let direction = TransferDirection::Push {
         replaces: it.step.replaces.as_ref(),
     };
-    transfer(it.context, it.unit, &it.step.image, direction).await
+    let engine = &it.context.engine;
+    transfer(it.context, it.unit, engine, &it.step.image, direction).await
 }
 
-/// Pushes an image of the engine with another of its names, which is new to the registry.
+/// Pushes an image of an engine with another of its names, which is new to the registry.
 pub async fn transfer_as(
     context: &ExecuteContext,
     unit: &Unit,
+    engine: &Engine,
     name: &ImageReference,
 ) -> Result<(), Stop> {
-    transfer(
-        context,
-        unit,
-        name,
-        TransferDirection::Push { replaces: None },
-    )
-    .await
+    let direction = TransferDirection::Push { replaces: None };
+    transfer(context, unit, engine, name, direction).await
 }
 
 /// Returns whether a registry may have rejected only moving the commit tag, so that another tag would be accepted.
@@ -378,6 +409,7 @@ pub async fn credentials_of(
 async fn transfer(
     context: &ExecuteContext,
     unit: &Unit,
+    engine: &Engine,
     image: &ImageReference,
     direction: TransferDirection<'_>,
 ) -> Result<(), Stop> {
@@ -428,10 +460,8 @@ async fn transfer(
         let credentials = credentials.clone();
         let attempt = async {
             match direction {
-                TransferDirection::Pull => context.engine.pull(image, credentials, watcher).await,
-                TransferDirection::Push { .. } => {
-                    context.engine.push(image, credentials, watcher).await
-                }
+                TransferDirection::Pull => engine.pull(image, credentials, watcher).await,
+                TransferDirection::Push { .. } => engine.push(image, credentials, watcher).await,
             }
         };
         let result = tokio::select! {

@@ -142,16 +142,24 @@ pub fn image(
     secret: impl Fn(&str) -> PathBuf,
 ) -> String {
     let path = |path: &Path| quoted(&typed(path).display().to_string()).into_owned();
-    // Without it, the docker command 20.10 supports neither secrets nor ssh agents.
-    let needs_buildkit = step.ssh || !step.secrets.is_empty();
+    // Without it, the docker command 20.10 supports neither secrets, ssh agents nor other platforms.
+    let needs_buildkit = step.ssh || !step.secrets.is_empty() || step.platform.is_some();
     let mut words = needs_buildkit
         .then(|| "DOCKER_BUILDKIT=1".to_owned())
         .into_iter()
         .collect::<Vec<_>>();
-    words.push("docker build".to_owned());
+    words.push("docker".to_owned());
+    words.extend(
+        step.engine
+            .iter()
+            .map(|engine| format!("--context {}", quoted(engine))),
+    );
+    words.push("build".to_owned());
     if step.dockerfile != step.context.join("Dockerfile") {
         words.push(format!("--file {}", path(&step.dockerfile)));
     }
+    let platform = step.platform.iter();
+    words.extend(platform.map(|platform| format!("--platform {platform}")));
     words.extend(step.fresh.then(|| "--no-cache".to_owned()));
     let target = step.target.as_deref();
     words.extend(target.map(|target| format!("--target {}", quoted(target))));
@@ -320,6 +328,8 @@ mod tests {
             args_for_shell: BTreeMap::new(),
             secrets,
             ssh: true,
+            platform: None,
+            engine: None,
             labels: BTreeMap::new(),
             commit_time: None,
             fresh: false,

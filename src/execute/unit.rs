@@ -12,7 +12,8 @@ use super::state::{Published, UnitState};
 use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
 use super::{
-    ExecuteContext, attest, awaited, fleet, image, in_place, publish, results, scm, secrets, source,
+    ExecuteContext, attest, awaited, fleet, image, in_place, platforms, publish, results, scm,
+    secrets, source,
 };
 use crate::base::units;
 use crate::execute::reproduce;
@@ -127,7 +128,8 @@ async fn run_steps(
         deadline: None,
     };
     let mut working_copy = None;
-    if let Err(error) = secrets::check(context, steps) {
+    let checked = secrets::check(context, steps).and_then(|()| platforms::check(context, steps));
+    if let Err(error) = checked {
         return UnitSummary::failed(error.in_phase(Phase::Image, None));
     }
     let mut ended = UnitSummary::new(Outcome::Done);
@@ -378,7 +380,10 @@ impl UnitRunner<'_> {
                 let built = image::build(context, unit, step, self.state);
                 let BuiltImage { used, id } = self.bounded(built).await?;
                 self.state.used = Some(used);
-                self.state.built = id;
+                // The image of another platform cannot run beside the scripts.
+                if context.is_own_platform(step.platform.as_ref()) {
+                    self.state.built = id;
+                }
                 Ok(())
             }
             Step::Push(step) => {
@@ -405,7 +410,7 @@ impl UnitRunner<'_> {
                 publish::pull(context, unit, image, digest).await
             }
             Step::NameImage { names } => match &self.state.built {
-                Some(id) => image::name_image(context, id, names).await,
+                Some(id) => image::name_image(&context.engine, id, names).await,
                 None => Err(StepError::plain("no image was built").into()),
             },
             Step::EngineTag { image, names } => publish::tag_engine(context, image, names).await,

@@ -11,6 +11,7 @@ use super::fleet;
 use super::metadata_file::MetadataFile;
 use super::plan;
 use super::plan::Planned;
+use super::platform_engines;
 use super::session::Session;
 use super::sources::unpushed;
 use super::survey;
@@ -85,6 +86,7 @@ pub async fn carry_out(
         if options.fleet.is_some() {
             attest::refuse_on_fleet(&plan)?;
         }
+        context.engines = platform_engines::connect(session, &plan).await?;
         context.attest = attest::tools(session, &plan).await?;
         let missing = secrets::missing(&context, &plan);
         if !missing.is_empty() {

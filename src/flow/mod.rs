@@ -19,6 +19,7 @@ pub mod interrupts;
 pub mod lock;
 pub mod metadata_file;
 pub mod plan;
+pub mod platform_engines;
 pub mod platform_schema;
 pub mod programs;
 pub mod request;

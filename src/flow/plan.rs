@@ -16,7 +16,7 @@ use crate::client::engine::Engine;
 use crate::client::git::GitClient;
 use crate::client::retry::Retries;
 use crate::execute::attest::AttestTools;
-use crate::execute::{ExecuteContext, RefreshedBases, Sources, Uploads};
+use crate::execute::{ExecuteContext, PlatformEngines, RefreshedBases, Sources, Uploads};
 use crate::flow::sources::commits::{narrow, resolve};
 use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::local_sources;
@@ -271,6 +271,10 @@ pub async fn inventory(
         count_of(images.len(), "image")
     )));
     let mut inventory = Inventory::default();
+    if draft.has_platforms() {
+        let facts = resolved.clients.engine.facts().await?;
+        inventory.engine_platform = facts.platform();
+    }
     if draft.queries_registries_first() {
         inventory.registry = in_registries(resolved, images).await;
     } else {
@@ -362,6 +366,7 @@ pub fn context(
     ExecuteContext {
         engine: clients.engine,
         facts,
+        engines: PlatformEngines::default(),
         path_mapping: OnceCell::new(),
         sending: Mutex::default(),
         bases: RefreshedBases::default(),

@@ -18,7 +18,7 @@ use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
 use crate::execute::attest::AttestTools;
 use crate::execute::fleet::unpack;
-use crate::execute::{self, ExecuteContext, RefreshedBases, Sources, Uploads};
+use crate::execute::{self, ExecuteContext, PlatformEngines, RefreshedBases, Sources, Uploads};
 use crate::host::settings::Settings;
 use crate::model::event::{Event, Events, FailedStep, Outcome, Phase, UnitSummary};
 use crate::model::fleet::{
@@ -228,6 +228,7 @@ async fn prepared(
     let context = ExecuteContext {
         engine,
         facts,
+        engines: PlatformEngines::default(),
         path_mapping: OnceCell::new(),
         sending: AsyncMutex::default(),
         registry,

@@ -1,5 +1,7 @@
 //! Facts that a container engine reports about itself.
 
+use crate::model::image::Platform;
+
 /// Facts that the engine reports about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineProperties {
@@ -12,6 +14,13 @@ pub struct EngineProperties {
     pub architecture: String,
     /// Whether it uses the containerd image store.
     pub containerd_store: bool,
+}
+
+impl EngineProperties {
+    /// Returns the platform of its machine.
+    pub fn platform(&self) -> Option<Platform> {
+        Platform::of_machine(&self.architecture)
+    }
 }
 
 /// The engine's version and configuration.

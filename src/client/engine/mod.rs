@@ -21,7 +21,7 @@ use tokio::sync::OnceCell;
 pub use crate::client::engine::build::context::dockerfile_in;
 pub use crate::client::engine::build::session::SecretValue;
 pub use crate::client::engine::connect::docker_context::{
-    DockerContextError, current as docker_context,
+    DockerContextError, current as docker_context, of_manifest as docker_context_of_manifest,
 };
 pub use crate::client::engine::connect::own_container::{NotMounted, OwnContainer};
 pub use crate::client::engine::connect::raw::ProgramInput;

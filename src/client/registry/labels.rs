@@ -6,7 +6,9 @@ use serde::Deserialize;
 use super::host::RegistryHost;
 use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError};
-use crate::model::image::{Digest, ImageReference, Labels, PublishedImage};
+use crate::model::image::{
+    Digest, ImageReference, Labels, Platform, PlatformImage, PublishedImage,
+};
 
 /// The media types of image configurations: Docker's and OCI's. Others belong to artifacts.
 const CONFIGURATIONS: [&str; 2] = [
@@ -50,21 +52,31 @@ impl RegistryManifest {
 impl Descriptor {
     /// Returns whether an index entry is an image: BuildKit lists attestations as images for an unknown OS.
     fn is_image(&self) -> bool {
-        let system = self.platform.as_ref().map(|platform| &platform.os);
-        system.is_none_or(|system| system != "unknown")
+        let system = self.platform.as_ref().and_then(|it| it.os.as_deref());
+        system != Some("unknown")
     }
 }
 
 #[derive(Debug, Deserialize)]
 struct ManifestPlatform {
-    #[serde(default)]
-    os: String,
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+impl ManifestPlatform {
+    fn platform(&self) -> Option<Platform> {
+        let variant = self.variant.as_deref().unwrap_or_default();
+        Platform::new(self.os.as_deref()?, self.architecture.as_deref()?, variant)
+    }
 }
 
 #[derive(Debug, Deserialize)]
 struct Configuration {
     #[serde(default)]
     config: Option<ContainerConfiguration>,
+    #[serde(flatten)]
+    platform: ManifestPlatform,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,8 +86,7 @@ struct ContainerConfiguration {
 }
 
 impl RegistryClient {
-    /// Describes an image given by digest, with two requests. A multi-platform image takes one more, and one per
-    /// platform; it is described by its first platform, because xp labels all of them alike.
+    /// Describes an image given by digest, with two requests. An index takes one more, and two per platform.
     ///
     /// # Errors
     ///
@@ -84,32 +95,90 @@ impl RegistryClient {
     pub async fn describe(&self, image: &ImageReference) -> Result<PublishedImage, RegistryError> {
         let host = self.host(image).await?;
         let mut manifest = self.image_manifest(&host, image).await?;
+        match manifest.manifests.take() {
+            Some(listed) => self.describe_index(&host, image, &listed).await,
+            None => self.describe_image(&host, image, manifest).await,
+        }
+    }
+
+    /// Returns the platforms of an image, with one request for an index and two for other images.
+    ///
+    /// # Errors
+    ///
+    /// Any result other than a clear response of the registry itself; anything that is not an image.
+    pub async fn platforms(&self, image: &ImageReference) -> Result<Vec<Platform>, RegistryError> {
+        let host = self.host(image).await?;
+        let mut manifest = self.image_manifest(&host, image).await?;
         if let Some(listed) = manifest.manifests.take() {
             let images = listed.iter().filter(|it| it.is_image());
-            let images = images.map(|it| digest(&host, it));
-            let images: Vec<Digest> = images.collect::<Result<_, _>>()?;
-            let Some(first) = images.first() else {
-                return Err(RegistryError::NotAnImage {
-                    image: image.to_string(),
-                    what: if listed.is_empty() {
-                        "an empty index".to_owned()
-                    } else {
-                        "an index with only attestations".to_owned()
-                    },
-                });
-            };
-            for part in &images {
-                let part = image.repository().with_digest(part.clone());
-                if self.digest(&part).await?.is_none() {
-                    return Err(RegistryError::Incomplete {
-                        image: image.to_string(),
-                        part: part.digest().map(ToString::to_string).unwrap_or_default(),
-                    });
-                }
-            }
-            let one = image.repository().with_digest(first.clone());
-            manifest = self.image_manifest(&host, &one).await?;
+            let platforms = images.filter_map(|it| it.platform.as_ref()?.platform());
+            return Ok(platforms.collect());
         }
+        let found = self.describe_image(&host, image, manifest).await?;
+        Ok(found.platform.into_iter().collect())
+    }
+
+    /// Describes an index by its first image, with what distinguishes the others.
+    async fn describe_index(
+        &self,
+        host: &RegistryHost,
+        index: &ImageReference,
+        listed: &[Descriptor],
+    ) -> Result<PublishedImage, RegistryError> {
+        let mut described: Option<PublishedImage> = None;
+        let mut images = Vec::new();
+        for descriptor in listed.iter().filter(|it| it.is_image()) {
+            let digest = digest(host, descriptor)?;
+            let image = index.repository().with_digest(digest.clone());
+            let manifest = self.image_manifest(host, &image).await;
+            if manifest.is_err() && self.digest(&image).await?.is_none() {
+                return Err(RegistryError::Incomplete {
+                    image: index.to_string(),
+                    part: digest.to_string(),
+                });
+            }
+            let found = match self.describe_image(host, &image, manifest?).await {
+                // Other tools list what belongs to the images, too.
+                Err(RegistryError::NotAnImage { .. }) if described.is_some() => continue,
+                found => found?,
+            };
+            let platform = descriptor.platform.as_ref();
+            let platform = platform.and_then(ManifestPlatform::platform);
+            images.extend(
+                platform
+                    .or(found.platform.clone())
+                    .map(|platform| PlatformImage {
+                        platform,
+                        digest,
+                        config: found.config.clone(),
+                        labels: found.labels.clone(),
+                    }),
+            );
+            described.get_or_insert(found);
+        }
+        match described {
+            Some(first) => Ok(PublishedImage {
+                platform: None,
+                images,
+                ..first
+            }),
+            None => Err(RegistryError::NotAnImage {
+                image: index.to_string(),
+                what: if listed.is_empty() {
+                    "an empty index".to_owned()
+                } else {
+                    "an index with only attestations".to_owned()
+                },
+            }),
+        }
+    }
+
+    async fn describe_image(
+        &self,
+        host: &RegistryHost,
+        image: &ImageReference,
+        manifest: RegistryManifest,
+    ) -> Result<PublishedImage, RegistryError> {
         if let Some(artifact) = manifest.artifact() {
             let shown: String = artifact.chars().take(SHOWN).collect();
             return Err(RegistryError::NotAnImage {
@@ -121,7 +190,7 @@ impl RegistryClient {
         let Some(descriptor) = manifest.config else {
             return Ok(PublishedImage::default());
         };
-        let blob = digest(&host, &descriptor)?;
+        let blob = digest(host, &descriptor)?;
         let resource = Resource::Configuration(image.repository(), &blob);
         let response = host.send(Method::GET, resource, Access::Pull, None).await?;
         if response.status != StatusCode::OK {
@@ -134,6 +203,8 @@ impl RegistryClient {
         Ok(PublishedImage {
             labels: labels.unwrap_or_default(),
             config: Some(blob),
+            platform: configuration.platform.platform(),
+            images: Vec::new(),
         })
     }
 

@@ -17,6 +17,7 @@ mod error;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod host;
+mod index;
 mod insecure;
 mod labels;
 mod manifest;

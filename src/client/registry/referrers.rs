@@ -11,13 +11,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::host::RegistryHost;
+use super::index::INDEX;
 use super::manifest::RawManifest;
 use super::page::next_page;
 use super::{RegistryClient, RegistryError};
 use crate::model::image::{Digest, ImageReference, ImageRepository, Tag};
-
-/// The media type of an index.
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// How often an index or manifest that others write too is read and written.
 pub(super) const ROUNDS: usize = 5;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::AttestError;
+use super::{AttestError, platforms};
 use crate::base::task::joined;
 use crate::client::engine::{Bind, HeldContainer, UploadItem};
 use crate::client::git::remove_tree;
@@ -35,7 +35,7 @@ const LARGEST: u64 = 64 * 1024 * 1024;
 /// The largest layer that is downloaded, in bytes.
 const LARGEST_LAYER: u64 = 64 * 1024 * 1024 * 1024;
 
-/// Attaches the bill of materials that a plugin makes of the image that was pushed.
+/// Attaches the bill of materials that a plugin makes of the image that was pushed; that of each platform to its image.
 pub async fn sbom(
     context: &ExecuteContext,
     unit: &Unit,
@@ -49,11 +49,31 @@ pub async fn sbom(
     if published.is_adopted {
         return Ok(());
     }
-    let digest = published.digest.clone();
+    let (repository, digest) = (step.image.repository(), published.digest.clone());
+    let images = platforms(&context.registry, repository, &digest).await;
+    let images = images.map_err(StepError::from)?.unwrap_or_default();
+    if images.is_empty() {
+        return attach(context, unit, step, &digest, state).await;
+    }
+    // Each platform has its own packages.
+    for image in images {
+        attach(context, unit, step, &image, state).await?;
+    }
+    Ok(())
+}
+
+/// Attaches the bill of materials of one image.
+async fn attach(
+    context: &ExecuteContext,
+    unit: &Unit,
+    step: &SbomStep,
+    digest: &Digest,
+    state: &mut UnitState,
+) -> Result<(), Stop> {
     let folder = context.layout.sbom(&unit.to_string());
     remove_tree(&folder).map_err(StepError::from)?;
     let written = tokio::select! {
-        written = document(context, unit, step, &digest, &folder) => written,
+        written = document(context, unit, step, digest, &folder) => written,
         () = context.cancel.cancelled() => Err(Stop::Cancelled),
     };
     _ = remove_tree(&folder);
@@ -66,7 +86,7 @@ pub async fn sbom(
     };
     let attached = context
         .registry
-        .attach(step.image.repository(), &digest, new);
+        .attach(step.image.repository(), digest, new);
     tokio::select! {
         attached = attached => {
             attached.map_err(StepError::from)?;
@@ -168,19 +188,14 @@ fn upload(folder: &Path) -> UploadItem {
     }
 }
 
-/// Downloads an image as an OCI layout; the first platform of an index.
+/// Downloads an image as an OCI layout.
 async fn download(
     registry: &RegistryClient,
     repository: &ImageRepository,
     digest: &Digest,
     folder: &Path,
 ) -> Result<(), AttestError> {
-    let mut digest = digest.clone();
-    let mut stored = stored(registry, repository, &digest).await?;
-    if let Some(first) = stored.children.iter().find(|child| child.is_image) {
-        digest = first.digest.clone();
-        stored = self::stored(registry, repository, &digest).await?;
-    }
+    let stored = stored(registry, repository, digest).await?;
     let blobs = folder.join("blobs/sha256");
     let prepared = prepare(folder.to_owned(), blobs.clone());
     prepared.await.map_err(RegistryError::File)?;
@@ -188,7 +203,7 @@ async fn download(
         .manifest_bytes(&repository.with_digest(digest.clone()))
         .await?;
     let size = bytes.len();
-    write(&blobs, &digest, bytes.to_vec())
+    write(&blobs, digest, bytes.to_vec())
         .await
         .map_err(RegistryError::File)?;
     for blob in stored.config.iter().chain(&stored.layers) {

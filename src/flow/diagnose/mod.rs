@@ -15,6 +15,7 @@ mod leftovers;
 mod machine;
 mod pending;
 pub mod per_host_limit;
+mod platform_engines;
 mod registries;
 mod remotes;
 mod signing;
@@ -116,6 +117,7 @@ impl<'a> DoctorContext<'a> {
         let (
             machine,
             engine,
+            engines,
             registries,
             remotes,
             builders,
@@ -128,6 +130,7 @@ impl<'a> DoctorContext<'a> {
         ) = tokio::join!(
             machine::machine(self),
             engine::engine(self),
+            platform_engines::engines(self),
             registries::registries(self),
             remotes::remotes(self),
             builders::builders(self),
@@ -140,6 +143,7 @@ impl<'a> DoctorContext<'a> {
         );
         let mut sections = vec![doctor::manifest(manifest), doctor::machine(&machine)];
         sections.push(doctor::engine(&engine));
+        sections.push(doctor::platform_engines(&engines));
         sections.extend(registries.iter().map(doctor::registry));
         if self.platform.is_some() {
             sections.push(doctor::remotes(&remotes.0, remotes.1.as_ref()));

@@ -130,7 +130,7 @@ pub async fn complete(
     }
     let found = registries(client, identities.clone()).await;
     inventory.registry.extend(found);
-    let undescribed = inventory.undescribed(identities);
+    let undescribed = draft.undescribed_among(inventory, identities);
     describe(client, layout, undescribed, inventory).await;
 }
 

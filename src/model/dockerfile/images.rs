@@ -65,6 +65,29 @@ pub fn external_images(
     args: &BTreeMap<String, String>,
     target: Option<&str>,
 ) -> BTreeSet<ImageReference> {
+    let used = target_uses(dockerfile, args, target);
+    used.filter_map(|it| it.image_use.image.parse().ok())
+        .collect()
+}
+
+/// Returns those of the [`external_images`] that must exist for the platform that the image is built for, with the
+/// lines that use them: stages with `FROM --platform=` choose another one.
+pub fn target_images(
+    dockerfile: &str,
+    args: &BTreeMap<String, String>,
+    target: Option<&str>,
+) -> BTreeMap<ImageReference, usize> {
+    let used = target_uses(dockerfile, args, target).filter(|it| it.is_for_target);
+    used.filter_map(|it| Some((it.image_use.image.parse().ok()?, it.line)))
+        .collect()
+}
+
+/// Returns the images that the target stage needs.
+fn target_uses(
+    dockerfile: &str,
+    args: &BTreeMap<String, String>,
+    target: Option<&str>,
+) -> impl Iterator<Item = StageImage> + use<> {
     let images = DockerfileImages::of(dockerfile, args);
     let last = match target {
         Some(target) => images.stage_before(target, images.stages.len()),
@@ -78,9 +101,16 @@ pub fn external_images(
             open.extend(links.map(|(_, to)| *to));
         }
     }
-    let used = images.uses.iter().filter(|it| reached.contains(&it.stage));
-    used.filter_map(|it| it.image_use.image.parse().ok())
-        .collect()
+    let used = images.uses.into_iter();
+    used.filter(move |it| reached.contains(&it.stage))
+}
+
+/// Returns whether a stage is for the platform of the image that is built.
+pub(super) fn is_for_target(from: &Instruction) -> bool {
+    let mut platform = from.flag("platform");
+    platform
+        .next()
+        .is_none_or(|it| it.contains("TARGETPLATFORM"))
 }
 
 /// A stage of a Dockerfile.
@@ -98,6 +128,8 @@ struct StageImage {
     stage: usize,
     /// The line of the instruction.
     line: usize,
+    /// Whether its platform is that of the image that is built.
+    is_for_target: bool,
 }
 
 struct DockerfileImages<'a> {
@@ -107,6 +139,8 @@ struct DockerfileImages<'a> {
     /// The values of `ARG` in the current stage.
     values: BTreeMap<String, String>,
     stages: Vec<Stage>,
+    /// Whether the current stage is for the platform of the image that is built.
+    is_for_target: bool,
     found: BTreeSet<Registry>,
     uses: Vec<StageImage>,
     /// The stages that each stage uses.
@@ -120,6 +154,7 @@ impl<'a> DockerfileImages<'a> {
             globals: BTreeMap::new(),
             values: BTreeMap::new(),
             stages: Vec::new(),
+            is_for_target: true,
             found: BTreeSet::new(),
             uses: Vec::new(),
             links: Vec::new(),
@@ -146,6 +181,7 @@ impl<'a> DockerfileImages<'a> {
                 let Some(image) = words.next() else { return };
                 // Arguments of a stage are unknown to the next ones.
                 self.values.clone_from(&self.globals);
+                self.is_for_target = is_for_target(instruction);
                 self.add(image, self.stages.len(), instruction.line);
                 let is_named = words
                     .next()
@@ -202,6 +238,7 @@ impl<'a> DockerfileImages<'a> {
                 image_use,
                 stage,
                 line,
+                is_for_target: self.is_for_target,
             });
         }
         if let (false, Ok(image)) = (is_stage, image.parse::<ImageReference>()) {
@@ -284,6 +321,17 @@ mod tests {
             .map(|(name, value)| (name.to_string(), value.to_string()));
         let found = registries(dockerfile, &args.collect());
         found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn images_of_other_platforms_are_not_for_the_target() {
+        let dockerfile = "FROM --platform=$BUILDPLATFORM golang AS build\nCOPY --from=tools /t /\n\
+            FROM --platform=$TARGETPLATFORM debian AS base\nFROM base\nCOPY --from=build /a /\n\
+            COPY --from=certs /c /\n";
+        let images = target_images(dockerfile, &BTreeMap::new(), None);
+        let images = images.iter().map(|(image, line)| format!("{image}:{line}"));
+        assert_eq!(images.collect::<Vec<_>>(), ["certs:6", "debian:3"]);
+        assert_eq!(external_images(dockerfile, &BTreeMap::new(), None).len(), 4);
     }
 
     #[test]

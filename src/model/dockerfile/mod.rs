@@ -7,13 +7,17 @@ mod images;
 mod inputs;
 mod labels;
 mod name;
+mod platform;
 mod words;
 
 pub use failed::FailedInstruction;
-pub use images::{ImageUse, base_image, external_images, image_uses, line_of_image, registries};
+pub use images::{
+    ImageUse, base_image, external_images, image_uses, line_of_image, registries, target_images,
+};
 pub use inputs::{DockerfileInputs, inputs};
 pub use labels::label;
 pub use name::{DockerfileName, file_name, is_dockerfile};
+pub use platform::first_run;
 
 use words::{split_word, unquoted, words};
 

@@ -75,6 +75,8 @@ enum SubjectKind {
     Machine,
     /// The container engine
     Engine,
+    /// The engines that build images of other platforms
+    Engines,
     /// A registry
     Registry,
     /// The git remotes
@@ -164,6 +166,7 @@ fn subject(section: &Section) -> SubjectDocument {
         Subject::Clusters => SubjectKind::Clusters,
         Subject::Compose => SubjectKind::Compose,
         Subject::Fleets => SubjectKind::Fleets,
+        Subject::PlatformEngines => SubjectKind::Engines,
         Subject::Signing => SubjectKind::Signing,
         Subject::Leftovers => SubjectKind::Leftovers,
     };

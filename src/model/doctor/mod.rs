@@ -11,6 +11,7 @@ mod fleets;
 mod leftovers;
 mod machine;
 mod manifest;
+mod platform_engines;
 mod registry;
 mod remotes;
 mod signing;
@@ -37,6 +38,7 @@ pub use fleets::{FleetAccess, FleetCheck, FleetFacts, FleetsFacts, PodFacts, fle
 pub use leftovers::{LeftoverFacts, leftovers};
 pub use machine::{CacheState, DiskSpace, MachineFacts, RequiredProgram, machine};
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
+pub use platform_engines::{PlatformEngineFacts, platform_engines};
 pub use registry::{CredentialOrigin, PushAccess, RegistryFacts, RepositoryFacts, registry};
 pub use remotes::{AgentFacts, RemoteFacts, remotes};
 pub use signing::{SigningFacts, signing};
@@ -70,6 +72,8 @@ pub enum Subject {
     Machine,
     /// The container engine.
     Engine,
+    /// The engines that build images of other platforms.
+    PlatformEngines,
     /// A registry, by its host.
     Registry(String),
     /// The git remotes.
@@ -105,6 +109,7 @@ impl Subject {
             Self::Manifest => "manifest",
             Self::Machine => "machine",
             Self::Engine => "engine",
+            Self::PlatformEngines => "engines",
             Self::Registry(_) => "registry",
             Self::Remotes => "git remotes",
             Self::Builders => "builders",

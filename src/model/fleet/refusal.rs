@@ -67,6 +67,11 @@ fn of_unit(plan: &UnitPlan, in_pod: &impl Fn(&GitUrl) -> PodRemote) -> Vec<Refus
                 refuse("dockerBuilder.mounts", message, help);
             }
         }
+        if matches!(step, Step::Image(image) if image.platform.is_some()) {
+            let message = "a worker of a fleet builds for its own platform only".to_owned();
+            let help = "build this service without `--fleet`, or remove `docker.platforms`";
+            refuse("docker.platforms", message, help);
+        }
         if matches!(step, Step::Image(image) if image.ssh) {
             refuse_agent(&mut refuse, "docker.ssh");
         }

@@ -6,14 +6,16 @@ mod digest;
 mod engine;
 mod ids;
 mod name;
+mod platform;
 mod reference;
 mod registry;
 mod repository;
 mod tag;
 
 pub use digest::Digest;
-pub use engine::{EngineImage, EngineImages, ImageQuery, Labels, PublishedImage};
+pub use engine::{EngineImage, EngineImages, ImageQuery, Labels, PlatformImage, PublishedImage};
 pub use ids::ImageIds;
+pub use platform::Platform;
 pub use reference::ImageReference;
 pub use registry::{Registry, RegistryPrefix};
 pub use repository::ImageRepository;

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use sha1::{Digest as _, Sha1};
 
-use super::Digest;
 use super::name::{InvalidImageName, invalid};
+use super::{Digest, Platform};
 use crate::model::source::{CommitId, ServiceSource, TreeDigest};
 
 /// An image tag: at most 128 characters of `[A-Za-z0-9_.-]`, not starting with `.` or `-`.
@@ -38,6 +38,12 @@ impl Tag {
         let digits = digest.as_str().split_once(':').map_or("", |(_, it)| it);
         let digits: String = digits.chars().take(Self::IDENTITY_DIGITS).collect();
         Self(format!("{self}-{digits}"))
+    }
+
+    /// Returns the tag with which the image of one platform is pushed, before the index that has this tag:
+    /// `<identity>-linux-arm64`.
+    pub fn for_platform(&self, platform: &Platform) -> Self {
+        Self(format!("{self}-{}", platform.slug()))
     }
 
     /// Returns the tag of a dirty working copy: `<commit>-dirty-<digest>`.
@@ -242,6 +248,10 @@ mod tests {
         let digest = format!("sha256:{}", "f".repeat(64)).parse().unwrap();
         let superseded = identity.superseded(&digest).to_string();
         assert_eq!(superseded, format!("{identity}-ffffffffffff"));
+        let platform = "linux/arm/v7".parse().unwrap();
+        let of_platform = identity.for_platform(&platform);
+        assert_eq!(of_platform.to_string(), format!("{identity}-linux-arm-v7"));
+        assert_eq!(of_platform.named_commit(), Some(commit));
         let long = Tag("t".repeat(128)).with_variant(&"x".repeat(128));
         assert!(long.as_str().parse::<Tag>().is_ok(), "{long}");
         assert_ne!(long, Tag("t".repeat(127)).with_variant(&"x".repeat(128)));

@@ -28,6 +28,8 @@ pub struct Build {
     pub ssh: bool,
     /// Whether layers of earlier images are reused.
     pub cache: bool,
+    /// The platforms of the image, as written.
+    pub platforms: Vec<String>,
     /// Tags in addition to the one of `image`.
     pub tags: Vec<String>,
     /// Keys that have no equivalent in a manifest.
@@ -52,6 +54,7 @@ impl Build {
             secrets: Vec::new(),
             ssh: false,
             cache: false,
+            platforms: Vec::new(),
             tags: Vec::new(),
             unsupported: BTreeSet::new(),
             todos: Vec::new(),

@@ -73,6 +73,8 @@ pub struct DraftService {
     pub ssh: bool,
     /// `docker.cache`
     pub cache: bool,
+    /// `docker.platforms`
+    pub platforms: Vec<String>,
     /// `docker.tags`
     pub tags: Vec<String>,
     /// `needs`

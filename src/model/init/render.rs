@@ -184,8 +184,33 @@ fn service(page: &mut YamlPage, service: &DraftService) {
     if service.cache {
         page.line(3, "cache: true");
     }
+    platforms(page, service);
     page.list(3, "tags", &service.tags);
     page.list(2, "needs", &service.needs);
+}
+
+/// Writes the platforms, unless more must be known first.
+fn platforms(page: &mut YamlPage, service: &DraftService) {
+    if service.platforms.is_empty() {
+        return;
+    }
+    let listed = service.platforms.join(", ");
+    let scripts = service.scripts.as_ref();
+    let mut values = service.args.iter().filter_map(|arg| arg.value.as_ref());
+    if scripts.is_some_and(|it| it.builder_exists) {
+        page.todo(3, &format!(
+            "add `platforms: [{listed}]`, and `once: true` to `scripts` if what they write is the same for all platforms"
+        ));
+    } else if values.any(|value| value.contains("${{ services.")) {
+        page.todo(
+            3,
+            &format!(
+                "add `platforms: [{listed}]` here and to the services whose images it is built from"
+            ),
+        );
+    } else {
+        page.list(3, "platforms", &service.platforms);
+    }
 }
 
 fn args(page: &mut YamlPage, args: &[DraftArgument]) {

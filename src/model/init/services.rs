@@ -84,6 +84,9 @@ impl ImageCandidate {
         }
         own.ssh |= theirs.ssh;
         own.cache |= theirs.cache;
+        if own.platforms.is_empty() {
+            own.platforms = theirs.platforms;
+        }
         own.tags.extend(theirs.tags);
         own.unsupported.extend(theirs.unsupported);
         own.todos.extend(theirs.todos);

@@ -111,6 +111,7 @@ impl SkaffoldReader<'_> {
         profile: Option<&str>,
     ) -> Result<(), ManifestError> {
         yaml.mapping(build, "`build`")?;
+        let platforms = yaml.texts_of(build, "platforms")?;
         for artifact in yaml.list_of(build, "artifacts")? {
             let Some(image) = yaml.text_of(artifact, "image")? else {
                 return Err(yaml.error(artifact, "an artifact has no `image`"));
@@ -120,6 +121,9 @@ impl SkaffoldReader<'_> {
                 continue;
             }
             let mut build = artifact_build(yaml, file, artifact, image)?;
+            if build.platforms.is_empty() {
+                build.platforms = platforms.iter().map(|it| (*it).to_owned()).collect();
+            }
             if let Some(profile) = profile {
                 build.todos.push(format!(
                     "Skaffold builds it only in the profile `{profile}`"
@@ -160,6 +164,8 @@ fn artifact_build(
         ));
     }
     build.unsupported = keys::unknown_in_artifact(artifact).into_iter().collect();
+    let platforms = yaml.texts_of(artifact, "platforms")?;
+    build.platforms = platforms.into_iter().map(str::to_owned).collect();
     for builder in docker::BUILDERS {
         if let Some(node) = get(artifact, builder) {
             docker::read(yaml, builder, node, &mut build)?;

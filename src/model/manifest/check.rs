@@ -9,7 +9,8 @@ use super::error::SourceProblem;
 use super::graph;
 use super::name::{BuilderName, ServiceName};
 use super::service::BuilderImage;
-use crate::model::image::{ImageRepository, RegistryPrefix};
+use super::template::Template;
+use crate::model::image::{ImageRepository, Platform, RegistryPrefix};
 
 /// Reports images shared by services, overlapping working copies, and dependency cycles.
 pub(super) fn services(
@@ -25,6 +26,49 @@ pub(super) fn services(
         problems,
     );
     cycles(services, problems);
+    platforms(services, problems);
+}
+
+/// Reports services whose images cannot be built for all of their platforms.
+fn platforms(services: &[DecodedService], problems: &mut Vec<SourceProblem>) {
+    let of_service = |name: &ServiceName| {
+        let found = services.iter().find(|it| it.service.name == *name);
+        found.map_or(&[] as &[Platform], |it| &it.service.docker.platforms)
+    };
+    for DecodedService { service, spans } in services {
+        let (name, platforms) = (&service.name, &service.docker.platforms);
+        let Some(span) = spans.inputs.get("docker.platforms") else {
+            continue;
+        };
+        if !service.scripts.is_empty() && !service.scripts.once {
+            let message = format!(
+                "service `{name}` has `docker.platforms` and scripts, but not `scripts.once: true`"
+            );
+            problems.push(SourceProblem::at(*span, message).help(
+                "scripts run on the platform of the engine: set `once: true` if what they write is the same for all platforms, or build in the Dockerfile",
+            ));
+        }
+        let needed: BTreeSet<&ServiceName> = service
+            .docker
+            .args
+            .values()
+            .flat_map(Template::images)
+            .collect();
+        for need in needed {
+            let missing = platforms.iter().find(|it| !of_service(need).contains(it));
+            if let Some(missing) = missing {
+                let message = format!(
+                    "service `{name}` is built for {missing}, but the image of `{need}` that it is built from is not"
+                );
+                let listed: Vec<String> = platforms.iter().map(ToString::to_string).collect();
+                let at = spans.needs.get(need).unwrap_or(span);
+                problems.push(SourceProblem::at(*at, message).help(format!(
+                    "add `platforms: [{}]` to `docker` of `{need}`",
+                    listed.join(", ")
+                )));
+            }
+        }
+    }
 }
 
 fn images(

@@ -77,7 +77,7 @@ pub(crate) use self::decode::quantity::duration;
 use self::document::ManifestText;
 use self::error::SourceProblem;
 use self::node::NodeKind;
-use crate::model::image::RegistryPrefix;
+use crate::model::image::{Platform, RegistryPrefix};
 
 /// The default cache folder, next to the manifest.
 pub const DEFAULT_CACHE_DIR: &str = ".xp";
@@ -103,6 +103,8 @@ pub struct Manifest {
     pub deploy: Option<Deploy>,
     /// What `xp clean` keeps.
     pub clean: Clean,
+    /// The docker contexts of the engines that build images of some platforms.
+    pub engines: BTreeMap<Platform, String>,
     /// The fleets of the `fleet` section.
     pub fleets: Fleets,
     /// What is attached to images, and how they are signed and verified.
@@ -237,6 +239,7 @@ fn parse_partially(text: &str, file: &Path) -> Result<PartialManifest, ManifestE
         services,
         deploy: root.deploy,
         clean: root.clean,
+        engines: root.engines,
         fleets: root.fleets,
         supply: root.supply,
         document: Arc::clone(&document),

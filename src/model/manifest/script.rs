@@ -24,6 +24,8 @@ pub struct Scripts {
     pub verify: Vec<ScriptItem>,
     /// The JUnit XML files that they write.
     pub reports: Vec<ReportPattern>,
+    /// Whether they run once for all platforms of the image.
+    pub once: bool,
     /// The phases with `inputs`.
     pub cached: BTreeMap<ScriptPhase, CachedPhase>,
 }

@@ -15,7 +15,7 @@ use super::source::Source;
 use super::source_path::SourcePath;
 use super::supply::ServiceSupply;
 use super::template::Template;
-use crate::model::image::{ImageReference, ImageRepository};
+use crate::model::image::{ImageReference, ImageRepository, Platform};
 
 /// One service: its source, and how its image is built.
 #[derive(Debug, Clone)]
@@ -219,6 +219,8 @@ pub struct Docker {
     pub bases: BaseTracking,
     /// Whether layers of earlier images in the registry are reused.
     pub cache: bool,
+    /// The platforms that the image is for; empty for that of the engine.
+    pub platforms: Vec<Platform>,
 }
 
 /// What moved base images mean for a service.

@@ -58,6 +58,9 @@ pub(super) struct ManifestSchema {
     deploy: Option<DeploySchema>,
     /// What `xp clean` keeps, besides everything that is in use.
     clean: Option<CleanSchema>,
+    /// Engines that build images of other platforms than that of the engine: docker contexts, by platform. Scripts run on the engine.
+    #[schemars(extend("minProperties" = 1, "examples" = [{"linux/arm64": "arm-builder"}], "propertyNames" = {"pattern": "^[Ll]inux/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$", "patternErrorMessage": "A platform such as linux/arm64"}))]
+    engines: Option<BTreeMap<String, String>>,
     /// Kubernetes clusters on which `xp build --fleet NAME` builds, by name: lowercase letters, digits, and `-` between them.
     #[schemars(extend("minProperties" = 1, "examples" = [{"ci": {"context": "ci-cluster", "namespace": "builds", "image": "registry.example.com/x-platform:1.0", "template": "k8s/builder-pod.yaml"}}], "propertyNames" = {"pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", "patternErrorMessage": "At most 40 lowercase letters and digits, and - between them"}))]
     fleet: Option<BTreeMap<String, FleetSchema>>,
@@ -395,6 +398,10 @@ struct DockerSchema {
     /// machines that do not have them.
     #[schemars(extend("default" = false))]
     cache: Option<bool>,
+    /// The platforms of the image. It is built for each of them, and pushed as one index that serves them all. By default, it is
+    /// built for the platform of the engine.
+    #[schemars(extend("examples" = [["linux/amd64", "linux/arm64"]], "minItems" = 1, "uniqueItems" = true), inner(regex(pattern = "^[Ll]inux/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)?$")))]
+    platforms: Option<Vec<String>>,
 }
 
 #[derive(JsonSchema)]
@@ -426,6 +433,10 @@ struct ScriptsSchema {
     /// JUnit XML files that the scripts write, relative to the service's folder. They become the test cases of `xp report --format junit`.
     #[schemars(extend("examples" = [["target/surefire-reports/*.xml"], ["**/junit.xml"]]))]
     reports: Option<Vec<String>>,
+    /// Run the scripts once for all platforms in `docker.platforms`, because their output is the same for each of them. They run on
+    /// the platform of the engine.
+    #[schemars(extend("default" = false))]
+    once: Option<bool>,
 }
 
 /// A phase of the scripts: a list of items, or a mapping with the list in `run`.

@@ -62,6 +62,14 @@ impl Template {
         })
     }
 
+    /// Returns the services whose image the template uses.
+    pub(super) fn images(&self) -> impl Iterator<Item = &ServiceName> {
+        self.parts.iter().filter_map(|part| match part {
+            TemplatePart::Placeholder(Placeholder::ImageOf(name), _) => Some(name),
+            _ => None,
+        })
+    }
+
     /// Returns the service, if the template is exactly the image of one.
     pub(super) fn image_of(&self) -> Option<&ServiceName> {
         match self.parts.as_slice() {

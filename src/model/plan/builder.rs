@@ -197,6 +197,8 @@ impl FolderBuilder {
                     args_for_shell: BTreeMap::new(),
                     secrets: BTreeMap::new(),
                     ssh: false,
+                    platform: None,
+                    engine: None,
                     labels: BTreeMap::new(),
                     commit_time: None,
                     fresh: force,
@@ -256,6 +258,7 @@ fn publish(
             identity: None,
             inconsistent: None,
             force: false,
+            index: None,
             concurrent: ConcurrentPush {
                 names: newest.into_iter().collect(),
                 wanted: Equivalence::Any,

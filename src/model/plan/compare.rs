@@ -8,12 +8,15 @@ use super::former_names::FormerNames;
 use super::recipe::Folders;
 use super::scripts::units;
 use super::{Inventory, Presence, QueryFailure};
-use super::{bases, built_from};
+use super::{bases, built_from, platforms};
 use crate::model::event::Unit;
-use crate::model::image::{Digest, EngineImage, ImageIds, ImageReference, Labels, Tag};
+use crate::model::image::{
+    Digest, EngineImage, ImageIds, ImageReference, ImageRepository, Labels, Platform,
+    PublishedImage, Tag,
+};
 use crate::model::manifest::{ManifestError, ServiceName};
 use crate::model::recipe::{
-    InvalidRecipe, LABEL_RECIPE, LABEL_REVISION, Recipe, RecipeChange, RecipeStatus, is_test_input,
+    InvalidRecipe, LABEL_RECIPE, LABEL_REVISION, Recipe, RecipeChange, RecipeStatus,
 };
 
 /// The result of looking up an image in the engine or its registry.
@@ -72,16 +75,42 @@ pub struct ImageComparison {
     pub former_recipe: Option<Recipe>,
     /// The IDs of the current image; `None` if there is none or they are unknown.
     pub ids: Option<ImageIds>,
+    /// The images in the registry's index that are up to date although the index is not.
+    pub kept: Vec<(Platform, Digest)>,
 }
 
 impl PlanDraft<'_> {
-    /// Returns, by digest, the images without descriptions: those that are only in registries.
+    /// Returns, by digest, the images without descriptions: those that are only in registries, and those that may be
+    /// for several platforms.
     pub fn undescribed(&self, inventory: &Inventory) -> Vec<ImageReference> {
         if self.options.trust_commit {
             return Vec::new();
         }
-        let queried = self.candidates.iter();
-        inventory.undescribed(queried.map(PlanCandidate::registry_image))
+        let candidates = self.candidates.iter();
+        self.undescribed_among(inventory, candidates.map(PlanCandidate::registry_image))
+    }
+
+    /// Like [`PlanDraft::undescribed`], for some images.
+    pub fn undescribed_among(
+        &self,
+        inventory: &Inventory,
+        images: impl IntoIterator<Item = ImageReference>,
+    ) -> Vec<ImageReference> {
+        if !self.has_platforms() {
+            return inventory.undescribed(images);
+        }
+        let with_platforms = self
+            .candidates
+            .iter()
+            .filter(|it| !it.platforms().is_empty());
+        let with_platforms: BTreeSet<&ImageRepository> =
+            with_platforms.map(|it| it.image.repository()).collect();
+        let (indexes, others): (Vec<_>, Vec<_>) = images
+            .into_iter()
+            .partition(|image| with_platforms.contains(image.repository()));
+        let mut undescribed = inventory.undescribed(others);
+        undescribed.extend(inventory.unread(indexes));
+        undescribed
     }
 
     /// Returns the identity tags to query if the images with the commits' tags are not up to date: the image may still
@@ -281,11 +310,24 @@ impl PlanDraft<'_> {
                 Err(invalid) => ImageLookup::UnreadableRecipe(invalid),
             }
         };
-        let in_registry = |image: &ImageReference| match inventory.registry.get(image) {
+        let mut kept = Vec::new();
+        let mut in_registry = |image: &ImageReference| match inventory.registry.get(image) {
             None => (ImageLookup::NotQueried, None),
             Some(Presence::Absent) => (ImageLookup::Absent, None),
             Some(Presence::Unknown(refusal)) => (ImageLookup::Unknown(refusal.clone()), None),
             Some(Presence::Present(digest)) => {
+                let published = inventory.published.get(digest);
+                let index = published.and_then(|it| it.as_ref().ok());
+                let index = index.filter(|_| self.is_index(candidate) && recipe.is_some());
+                if let Some(index) = index {
+                    let look_up = |labels: &Labels| recipe_status(Some(labels));
+                    let compared =
+                        platforms::compare(candidate.platforms(), digest, index, look_up);
+                    if kept.is_empty() {
+                        kept = compared.kept;
+                    }
+                    return (compared.lookup, Some(digest.clone()));
+                }
                 let lookup = match (labels_of(candidate, digest, inventory), recipe) {
                     (_, None) => recipe_status(None),
                     (Some(Ok(labels)), _) => recipe_status(Some(labels)),
@@ -309,6 +351,7 @@ impl PlanDraft<'_> {
             },
             former_recipe: None,
             ids: None,
+            kept: Vec::new(),
         };
         let is_settled = comparison.registry.is_usable() || candidate.pinned.is_some();
         let recipe_to_find = recipe.filter(|_| !is_settled);
@@ -329,6 +372,9 @@ impl PlanDraft<'_> {
                 (_, digest) => comparison.inconsistent = digest,
             }
         }
+        if !comparison.registry.is_usable() {
+            comparison.kept = kept;
+        }
         if let Some(recipe) = recipe {
             let published = comparison.digest.as_ref();
             let is_pinned = candidate.pinned.is_some();
@@ -344,9 +390,8 @@ impl PlanDraft<'_> {
             let of_image = of_image.and_then(|label| label.parse::<Recipe>().ok());
             comparison.former_recipe = of_image.filter(|before| {
                 // Without the tests, it is the current recipe.
-                let mut changes = recipe.changes_since(before).into_iter();
-                changes.any(|change| is_tested || !is_test_input(change.name()))
-                    && !before.is_of_working_copy()
+                let changes = recipe.stale_inputs(before, is_tested);
+                !changes.is_empty() && !before.is_of_working_copy()
             });
             match published {
                 Some(digest) if !candidate.is_local => {
@@ -443,11 +488,16 @@ fn published_ids(
         .published
         .get(digest)
         .and_then(|it| it.as_ref().ok());
-    let config = described
-        .and_then(|it| it.config.as_ref())
-        .map(Digest::as_str);
-    let other = in_engine.or(config)?;
-    Some(ImageIds::new([digest.as_str(), other]))
+    let parts = described.into_iter().flat_map(PublishedImage::digests);
+    let others: Vec<&str> = in_engine
+        .into_iter()
+        .chain(parts.map(Digest::as_str))
+        .collect();
+    if others.is_empty() {
+        return None;
+    }
+    let ids = std::iter::once(digest.as_str()).chain(others);
+    Some(ImageIds::new(ids))
 }
 
 /// Returns the labels of an image in the registry, or why they are unknown; `None` if they were not queried.

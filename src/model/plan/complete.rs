@@ -8,8 +8,9 @@ use super::decide::{Decided, ServiceVerdict, plugin_unit};
 use super::draft::PlanCandidate;
 use super::scripts::{ScriptsAt, script_units};
 use super::{
-    AwaitStep, ConcurrentPush, Decision, Equivalence, ImageStep, InPlace, NeededImage, Plan,
-    PlanError, Presence, PushStep, RemotePart, Step, UnitPlan, UnknownImages, parallel, sidecars,
+    AwaitStep, ConcurrentPush, Decision, Equivalence, ImageStep, InPlace, IndexStep, NeededImage,
+    Plan, PlanError, Presence, PushStep, RemotePart, Step, UnitPlan, UnknownImages, parallel,
+    sidecars,
 };
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Tag};
@@ -162,7 +163,7 @@ impl Decided<'_> {
                 let digest = self.digest(candidate).filter(|_| awaited.is_none());
                 steps.extend(awaited);
                 // A fleet's engines pull it where it is used.
-                if !self.is_on_fleet() {
+                if !self.is_on_fleet() && self.inventory.runs(candidate.platforms()) {
                     let image = image.clone();
                     let if_missing = false;
                     steps.push(Step::Pull {
@@ -328,7 +329,9 @@ impl Decided<'_> {
         let names: Vec<ImageReference> = std::iter::once(candidate.image.clone())
             .chain(self.names(candidate))
             .collect();
-        steps.push(Step::Image(Box::new(ImageStep {
+        let index = self.index(candidate);
+        self.check_platforms(candidate, index.as_ref(), !verification.is_empty())?;
+        let image_step = ImageStep {
             root: root.clone(),
             context: docker.context.below(root, &folder),
             selected,
@@ -340,6 +343,8 @@ impl Decided<'_> {
             args_for_shell,
             secrets: docker.secrets.clone(),
             ssh: docker.ssh,
+            platform: None,
+            engine: None,
             labels,
             commit_time: build_dir.commit_time,
             fresh: draft.options.no_cache && candidate.selected,
@@ -354,8 +359,15 @@ impl Decided<'_> {
             names: names.clone(),
             is_verified: !verification.is_empty(),
             needs: self.needed_images(candidate),
-        })));
-        if !verification.is_empty() {
+        };
+        let names = match &index {
+            Some(index) => self.platform_steps(&image_step, index, steps),
+            None => {
+                steps.push(Step::Image(Box::new(image_step)));
+                names
+            }
+        };
+        if !verification.is_empty() && !names.is_empty() {
             steps.extend(verification);
             steps.push(Step::NameImage { names });
         }
@@ -364,6 +376,34 @@ impl Decided<'_> {
             steps.push(self.push(candidate));
         }
         Ok(())
+    }
+
+    /// Adds the steps that build the images of an index. Returns the names of the one that is verified.
+    fn platform_steps(
+        &self,
+        step: &ImageStep,
+        index: &IndexStep,
+        steps: &mut Vec<Step>,
+    ) -> Vec<ImageReference> {
+        let mut verified = Vec::new();
+        for (platform, image) in index.built() {
+            let label = (recipe::LABEL_PLATFORM.to_owned(), platform.to_string());
+            // Only an image of the engine's own platform can run beside the scripts.
+            let is_own = self.inventory.engine_platform.as_ref() == Some(platform);
+            let is_verified = step.is_verified && is_own;
+            if is_verified {
+                verified.push(image.clone());
+            }
+            steps.push(Step::Image(Box::new(ImageStep {
+                platform: Some(platform.clone()),
+                engine: self.draft.manifest.engines.get(platform).cloned(),
+                labels: step.labels.clone().into_iter().chain([label]).collect(),
+                names: vec![image.clone()],
+                is_verified,
+                ..step.clone()
+            })));
+        }
+        verified
     }
 
     /// Returns the recipe of a service's image.
@@ -394,6 +434,7 @@ impl Decided<'_> {
             inconsistent: comparison.and_then(|it| it.inconsistent.clone()),
             force: self.draft.options.force && candidate.selected,
             rejected: self.inventory.rejected_of(candidate.image.repository()),
+            index: self.index(candidate),
             concurrent: ConcurrentPush {
                 names: self.names(candidate).collect(),
                 wanted: self.wanted(candidate),
@@ -427,7 +468,7 @@ impl Decided<'_> {
     }
 
     /// Returns the recipe of a service's image after the push.
-    fn published_recipe(&self, candidate: &PlanCandidate<'_>) -> Option<Recipe> {
+    pub(super) fn published_recipe(&self, candidate: &PlanCandidate<'_>) -> Option<Recipe> {
         let name = &candidate.service.name;
         match self.verdicts.get(name).map(|verdict| verdict.decision) {
             // It was built by an earlier run, perhaps without tests: the label has the actual recipe.

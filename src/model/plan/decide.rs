@@ -147,7 +147,7 @@ impl<'a> PlanDraft<'a> {
                 };
                 Ok(Choice::build(option.to_owned()))
             } else {
-                self.choose(candidate, is_needed, comparison)
+                self.choose(candidate, is_needed, comparison, inventory)
             };
             let choice = match verdict {
                 Ok(choice) => choice.after_needs(candidate, rebuilt),
@@ -213,10 +213,13 @@ impl<'a> PlanDraft<'a> {
         candidate: &PlanCandidate<'_>,
         is_needed: bool,
         comparison: &ImageComparison,
+        inventory: &Inventory,
     ) -> Result<Choice, DecisionError> {
         let push = self.options.push && !candidate.is_local;
         // Dependents are built from the engine's image, which must be the registry's.
-        let pull = (self.options.pull || is_needed) && self.options.fleet.is_none();
+        let pull = (self.options.pull || is_needed)
+            && self.options.fleet.is_none()
+            && inventory.runs(candidate.platforms());
         let (registry, in_registry) = match &candidate.source.local {
             None => {
                 let registry = candidate.image.repository().registry();
@@ -233,12 +236,18 @@ impl<'a> PlanDraft<'a> {
             (Some(RecipeStatus::Verified | RecipeStatus::Unverified), Err(_)) => None,
             (_, in_engine) => in_engine?,
         };
+        // An engine has the image of one platform, which cannot be pushed instead of the index.
+        let is_part = self.is_index(candidate)
+            && matches!(in_registry, None | Some(RecipeStatus::Stale(_)))
+            && in_engine.is_some();
+        let in_engine = in_engine.filter(|_| !is_part);
         let choice = |decision, reason: &str| Choice {
             decision,
             reason: reason.to_owned(),
             changes: Vec::new(),
         };
         let new_commit = match &candidate.variant {
+            _ if is_part => "in the engine for one platform, not in the registry".to_owned(),
             None => "new commit".to_owned(),
             Some(variant) => format!("new commit with {variant}"),
         };
@@ -379,6 +388,8 @@ impl<'a> PlanDraft<'a> {
         let engine_names: Vec<ImageReference> = match (decision, in_engine) {
             // A fleet's engines keep no images.
             _ if self.options.fleet.is_some() => Vec::new(),
+            // The engine gets no image of an index that has none for its platform.
+            _ if self.is_index(candidate) && !inventory.runs(candidate.platforms()) => Vec::new(),
             (Decision::Build, _) if self.options.all_or_nothing => candidate.names().collect(),
             (Decision::Build, _) => Vec::new(),
             (Decision::Pull, _) => candidate.names().collect(),

@@ -13,7 +13,7 @@ use super::draft::{PlanCandidate, PlanDraft};
 use super::sidecars;
 use crate::model::image::Tag;
 use crate::model::manifest::{ServiceName, Template};
-use crate::model::recipe::{InputDigest, Recipe, is_test_input};
+use crate::model::recipe::{InputDigest, Recipe};
 
 /// The names of needed services that an image was built with, by current name.
 pub(super) type FormerNames = BTreeMap<ServiceName, String>;
@@ -80,10 +80,8 @@ impl PlanDraft<'_> {
                 renamed.add(input, &rendered.ok()?);
             }
         }
-        let mut changes = renamed.changes_since(label).into_iter();
-        changes
-            .all(|change| !is_tested && is_test_input(change.name()))
-            .then_some(former)
+        let changes = renamed.stale_inputs(label, is_tested);
+        changes.is_empty().then_some(former)
     }
 
     /// Returns the digest of a needed service whose image has a recipe with former names itself.
@@ -95,7 +93,7 @@ impl PlanDraft<'_> {
         let former = earlier.get(need)?.former_recipe.as_ref()?;
         let tag = Tag::from_source(self.sources.get(need)?);
         let mut recipe = Recipe::default();
-        recipe.add(NEEDS, &format!("{tag} {former}"));
+        recipe.add(NEEDS, &format!("{tag} {}", former.without_platforms()));
         recipe.input(NEEDS).copied()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::model::image::{
-    Digest, EngineImage, EngineImages, ImageReference, ImageRepository, PublishedImage,
+    Digest, EngineImage, EngineImages, ImageReference, ImageRepository, Platform, PublishedImage,
 };
 
 /// Whether a registry has an image.
@@ -58,6 +58,8 @@ pub struct Inventory {
     /// The names in the engine of images that do not have their own name yet. [`Inventory::engine`] has them under
     /// their own name.
     pub other_names: BTreeMap<ImageReference, ImageReference>,
+    /// The engine's own platform; `None` if it is unknown, or if no image is for several platforms.
+    pub engine_platform: Option<Platform>,
 }
 
 impl Inventory {
@@ -66,17 +68,28 @@ impl Inventory {
         &self,
         images: impl IntoIterator<Item = ImageReference>,
     ) -> Vec<ImageReference> {
+        let mut images = self.unread(images);
+        images.retain(|by_digest| self.in_engine(by_digest).is_none());
+        images
+    }
+
+    /// Like [`Inventory::undescribed`], with those that the engine has: it has only one image of an index.
+    pub fn unread(&self, images: impl IntoIterator<Item = ImageReference>) -> Vec<ImageReference> {
         let images = images.into_iter().filter_map(|image| {
             let Some(Presence::Present(digest)) = self.registry.get(&image) else {
                 return None;
             };
-            let by_digest = image.repository().with_digest(digest.clone());
-            let is_known =
-                self.published.contains_key(digest) || self.in_engine(&by_digest).is_some();
-            (!is_known).then_some(by_digest)
+            let is_known = self.published.contains_key(digest);
+            (!is_known).then(|| image.repository().with_digest(digest.clone()))
         });
         let images: BTreeSet<ImageReference> = images.collect();
         images.into_iter().collect()
+    }
+
+    /// Returns whether the engine runs an image with these platforms: without any, an image is for every engine.
+    pub fn runs(&self, platforms: &[Platform]) -> bool {
+        let own = self.engine_platform.as_ref();
+        platforms.is_empty() || own.is_none_or(|own| platforms.contains(own))
     }
 
     /// Records that an image in a registry, given by its digest, lacks some of its blobs. It cannot be used, so it

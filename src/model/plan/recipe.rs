@@ -12,7 +12,7 @@ use crate::model::manifest::{
     BuilderImage, BuilderName, BuilderUser, CachedPhase, ManifestError, ScriptPhase, ServiceName,
     Template,
 };
-use crate::model::recipe::{ContentId, Recipe};
+use crate::model::recipe::{ContentId, PLATFORMS, Recipe};
 use crate::model::source::ExcludePattern;
 
 /// The builders that are built from folders, by unit.
@@ -68,6 +68,7 @@ impl<'a> Input<'a> {
             InputValue::Rendered(text, _) => recipe.add(self.name.clone(), text),
             InputValue::Content(_, content) => recipe.add(self.name.clone(), &content.to_string()),
             InputValue::Needed(tag, needed) => {
+                let needed = needed.without_platforms();
                 recipe.add(self.name.clone(), &format!("{tag} {needed}"));
             }
             InputValue::List(items) => recipe.add_list(self.name.clone(), items.iter().copied()),
@@ -204,6 +205,12 @@ impl PlanDraft<'_> {
         }
         if service.docker.ssh {
             inputs.push(Input::text("docker.ssh", "true"));
+        }
+        let platforms = candidate.platforms().iter().map(ToString::to_string);
+        let mut platforms: Vec<String> = platforms.collect();
+        if !platforms.is_empty() {
+            platforms.sort_unstable();
+            inputs.push(Input::text(PLATFORMS, platforms.join(", ")));
         }
         for needed in &service.needs {
             let tag = self.sources.get(needed).map(Tag::from_source);

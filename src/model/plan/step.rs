@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AwaitStep, ConcurrentPush, KeepStep, PlaceStep, ProvenanceStep, RestoreStep, SbomStep,
-    SignStep, StageStep,
+    AwaitStep, ConcurrentPush, IndexStep, KeepStep, PlaceStep, ProvenanceStep, RestoreStep,
+    SbomStep, SignStep, StageStep,
 };
 use crate::base::seconds;
 use crate::model::event::Phase;
-use crate::model::image::{Digest, ImageReference, Tag};
+use crate::model::image::{Digest, ImageReference, Platform, Tag};
 use crate::model::manifest::{
     BuilderImage, BuilderUser, Mount, PluginItem, ReportPattern, SecretSource, ServiceName,
 };
@@ -328,6 +328,12 @@ pub struct ImageStep {
     pub secrets: BTreeMap<String, SecretSource>,
     /// Whether the build may use the ssh agent.
     pub ssh: bool,
+    /// The platform to build for; `None` for the engine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// The docker context of the engine that builds it, instead of the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// The labels, without those that are known only after the commit is fetched.
     pub labels: BTreeMap<String, String>,
     /// The commit's Unix time, if no earlier step determines it.
@@ -375,6 +381,9 @@ pub struct PushStep {
     pub force: bool,
     /// The images in the registry that do not verify, and are never used instead.
     pub rejected: Vec<Digest>,
+    /// The index to push; `None` for an image of one platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexStep>,
     /// How to handle an image that another run has pushed in the meantime.
     pub concurrent: ConcurrentPush,
     /// The images of needed services that the image was built from.
@@ -510,10 +519,18 @@ impl Step {
                 )
             }
             Self::Image(step) => {
-                let mut command = vec!["docker build".to_owned()];
+                let mut command = vec!["docker".to_owned()];
+                command.extend(
+                    step.engine
+                        .iter()
+                        .map(|engine| format!("--context {engine}")),
+                );
+                command.push("build".to_owned());
                 if step.dockerfile != step.context.join("Dockerfile") {
                     command.push(format!("--file {}", relative(&step.dockerfile)));
                 }
+                let platform = step.platform.iter();
+                command.extend(platform.map(|platform| format!("--platform {platform}")));
                 if step.fresh {
                     command.push("--no-cache".to_owned());
                 }
@@ -540,7 +557,10 @@ impl Step {
                 )
             }
             Self::RegistryTag { tags, .. } => format!("{} in the registry", join(tags)),
-            Self::Push(step) => step.image.to_string(),
+            Self::Push(step) => match &step.index {
+                Some(index) => format!("{} for {}", step.image, index.describe()),
+                None => step.image.to_string(),
+            },
             Self::Sbom(step) => format!("attach a bill of materials of {}", step.call.plugin),
             Self::Provenance(step) => match &step.keys {
                 Some(keys) => format!("attach provenance, signed with {}", keys.key),

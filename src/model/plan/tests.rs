@@ -14,6 +14,7 @@ mod moves;
 mod names;
 mod parts;
 mod phases;
+mod platforms;
 mod recipes;
 mod shards;
 mod sidecars;
@@ -85,6 +86,7 @@ fn published(labels: Labels) -> PublishedImage {
     PublishedImage {
         labels,
         config: None,
+        ..PublishedImage::default()
     }
 }
 

@@ -23,6 +23,10 @@ const VERSION: u64 = 1;
 /// so it must never pass as the commit's.
 const SOURCE: &str = "source";
 
+/// The input with the platforms of an image. The images of an index are compared one by one, so it distinguishes only
+/// the indexes: a new platform makes the images of the others neither stale nor different.
+pub const PLATFORMS: &str = "docker.platforms";
+
 /// The number of digits of a SHA-1 that are kept.
 const DIGITS: usize = 10;
 
@@ -165,6 +169,15 @@ impl Recipe {
         recipe
     }
 
+    /// Returns the recipe of the image of one platform, which does not depend on the others.
+    pub fn without_platforms(&self) -> Cow<'_, Self> {
+        if self.input(PLATFORMS).is_some() {
+            Cow::Owned(self.without(PLATFORMS))
+        } else {
+            Cow::Borrowed(self)
+        }
+    }
+
     /// Returns the inputs by name.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, &InputDigest)> {
         self.shared
@@ -206,6 +219,17 @@ impl Recipe {
             Some(RecipeChange::new(name.as_ref(), kind))
         };
         names.into_iter().filter_map(change).collect()
+    }
+}
+
+impl Recipe {
+    /// Returns the changes since `earlier` that make an image stale; unless `is_tested`, without the inputs of tests.
+    pub fn stale_inputs(&self, earlier: &Self, is_tested: bool) -> Vec<RecipeChange> {
+        let mut changes = self.changes_since(earlier);
+        changes.retain(|change| {
+            change.name() != PLATFORMS && (is_tested || !is_test_input(change.name()))
+        });
+        changes
     }
 }
 

@@ -4,9 +4,9 @@ mod content;
 mod inputs;
 pub mod status;
 
-pub use crate::model::recipe::status::{RecipeChange, RecipeStatus};
+pub use crate::model::recipe::status::{ChangeKind, RecipeChange, RecipeStatus};
 pub use content::{ContentHasher, ContentId};
-pub use inputs::{InputDigest, InvalidRecipe, Recipe, is_test_input};
+pub use inputs::{InputDigest, InvalidRecipe, PLATFORMS, Recipe, is_test_input};
 
 /// The label with the commit that an image was built from.
 pub const LABEL_REVISION: &str = "org.opencontainers.image.revision";
@@ -22,6 +22,8 @@ pub const LABEL_SERVICE: &str = "x-platform.service";
 pub const LABEL_RECIPE: &str = "x-platform.recipe";
 /// The label with the images of needed services that were used: a JSON object with the engine's image ID by service.
 pub const LABEL_NEEDED_IMAGES: &str = "x-platform.needs";
+/// The label with the platform, of an image that is part of an index.
+pub const LABEL_PLATFORM: &str = "x-platform.platform";
 /// The label with the keys of the phases with `inputs`: a JSON object with the key by phase.
 pub const LABEL_STEPS: &str = "x-platform.steps";
 /// The label with the base images that were used, if all their digests are known: a JSON object with the digest in the

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::inputs::{InvalidRecipe, Recipe, is_test_input, printable};
+use super::inputs::{InvalidRecipe, Recipe, printable};
+use crate::model::image::Platform;
 
 /// A changed input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub enum ChangeKind {
     Moved,
     /// The image does not record it.
     Unknown,
+    /// An index does not have it.
+    Missing,
+    /// Another tool built it.
+    Foreign,
 }
 
 impl RecipeChange {
@@ -60,12 +65,18 @@ impl RecipeChange {
         Self::new("bases", ChangeKind::Unknown)
     }
 
+    /// Creates a change of the image of one platform.
+    pub fn of_platform(platform: &Platform, kind: ChangeKind) -> Self {
+        Self::new(format!("platforms.{platform}"), kind)
+    }
+
     /// Returns the name of the input.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns the kind of change: `changed`, `added`, `removed`, `rebuilt`, `moved` or `unknown`.
+    /// Returns the kind of change: `changed`, `added`, `removed`, `rebuilt`, `moved`, `unknown`,
+    /// `missing` or `foreign`.
     pub fn verb(&self) -> &'static str {
         match self.kind {
             ChangeKind::Changed => "changed",
@@ -74,6 +85,8 @@ impl RecipeChange {
             ChangeKind::Rebuilt => "rebuilt",
             ChangeKind::Moved => "moved",
             ChangeKind::Unknown => "unknown",
+            ChangeKind::Missing => "missing",
+            ChangeKind::Foreign => "foreign",
         }
     }
 }
@@ -88,6 +101,8 @@ impl fmt::Display for RecipeChange {
             ChangeKind::Rebuilt => "was rebuilt",
             ChangeKind::Moved => "moved",
             ChangeKind::Unknown => "are not recorded",
+            ChangeKind::Missing => "is missing",
+            ChangeKind::Foreign => "was not built by xp",
         };
         write!(f, "{} {verb}", printable(&self.name))
     }
@@ -118,8 +133,7 @@ impl RecipeStatus {
         let Some(label) = label else {
             return Ok(Self::Unverified);
         };
-        let mut changes = current.changes_since(&label.parse()?);
-        changes.retain(|change| is_tested || !is_test_input(change.name()));
+        let changes = current.stale_inputs(&label.parse()?, is_tested);
         Ok(if changes.is_empty() {
             Self::Verified
         } else {
@@ -143,6 +157,15 @@ mod tests {
             RecipeStatus::Verified
         );
         assert_eq!(recipe_status(None), RecipeStatus::Unverified);
+        // The images of an index are compared one by one.
+        let mut of_index = now.clone();
+        of_index.add_list("docker.platforms", ["linux/amd64", "linux/arm64"]);
+        assert_eq!(
+            recipe_status(Some(&of_index.to_string())),
+            RecipeStatus::Verified
+        );
+        assert_ne!(of_index.identity(), now.identity());
+        assert_eq!(*of_index.without_platforms(), now);
         let untested = now.without_tests().to_string();
         assert!(matches!(
             recipe_status(Some(&untested)),

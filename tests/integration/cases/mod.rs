@@ -84,6 +84,7 @@ mod needed_images;
 mod otlp;
 mod plain_lines;
 mod plan;
+mod platforms;
 mod plugin_images;
 mod plugins;
 mod publish;
@@ -213,6 +214,7 @@ pub fn all() -> Vec<Case> {
         otlp::CASES,
         plain_lines::CASES,
         plan::CASES,
+        platforms::CASES,
         plugin_images::CASES,
         plugins::CASES,
         publish::CASES,

@@ -29,7 +29,7 @@ use crate::client::engine::build::context::ContextFolder;
 use crate::client::engine::build::session::SecretValue;
 use crate::client::registry::Credentials;
 use crate::model::dockerfile::FailedInstruction;
-use crate::model::image::{ImageReference, Registry};
+use crate::model::image::{ImageReference, Platform, Registry};
 use crate::model::source::PathSelection;
 
 /// The interval at which the progress of sending the context is reported.
@@ -63,6 +63,10 @@ pub struct ImageBuild<'a> {
     pub args: &'a BTreeMap<String, String>,
     /// The labels.
     pub labels: &'a BTreeMap<String, String>,
+    /// The platform to build for; `None` for the engine's own.
+    pub platform: Option<&'a Platform>,
+    /// Whether to pull the base images instead of using those of the engine.
+    pub pulls: bool,
     /// Whether to ignore the build cache of the engine.
     pub fresh: bool,
     /// If set, the image describes its layers for later builds, and layers of these images are reused. Only BuildKit

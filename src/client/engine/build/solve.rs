@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use bollard::moby::buildkit::v1::control_client::ControlClient;
 use bollard::moby::buildkit::v1::{
-    CacheOptions, CacheOptionsEntry, SolveRequest, StatusRequest, StatusResponse,
+    CacheOptions, CacheOptionsEntry, ListWorkersRequest, SolveRequest, StatusRequest,
+    StatusResponse,
 };
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -32,7 +33,7 @@ use crate::client::engine::build::session::{
 use crate::client::engine::connect::raw::EngineStream;
 use crate::client::engine::{Engine, EngineError};
 use crate::model::dockerfile::FailedInstruction;
-use crate::model::image::ImageReference;
+use crate::model::image::{ImageReference, Platform};
 
 const ACTION: &str = "build the image";
 
@@ -141,6 +142,24 @@ impl Engine {
         }
     }
 
+    /// Returns the platforms for which the engine can run instructions of a Dockerfile: its own, and those that it
+    /// emulates.
+    ///
+    /// # Errors
+    ///
+    /// If the engine does not respond.
+    pub async fn build_platforms(&self) -> Result<Vec<Platform>, EngineError> {
+        let mut client = ControlClient::new(self.buildkit_channel().await?);
+        let workers = client.list_workers(ListWorkersRequest::default()).await;
+        let workers = workers
+            .map_err(|status| engine_error(&status))?
+            .into_inner();
+        let platforms = workers.record.into_iter().flat_map(|it| it.platforms);
+        let platforms =
+            platforms.filter_map(|it| Platform::new(&it.os, &it.architecture, &it.variant));
+        Ok(platforms.collect())
+    }
+
     /// Opens a connection to BuildKit's API.
     async fn buildkit_channel(&self) -> Result<Channel, EngineError> {
         let stream = self
@@ -163,11 +182,15 @@ fn attributes(
     context: &ContextFolder,
     method: SolveMethod,
 ) -> HashMap<String, String> {
+    // The plan refers to the images in the engine; pull only missing ones from a registry.
+    let mode = if build.pulls { "pull" } else { "local" };
     let mut attributes = HashMap::from([
         ("filename".to_owned(), context.dockerfile().to_owned()),
-        // The plan refers to the images in the engine; pull only missing ones from a registry.
-        ("image-resolve-mode".to_owned(), "local".to_owned()),
+        ("image-resolve-mode".to_owned(), mode.to_owned()),
     ]);
+    if let Some(platform) = build.platform {
+        attributes.insert("platform".to_owned(), platform.to_string());
+    }
     if method.sending == Sending::Archive {
         attributes.insert("context".to_owned(), ContextArchive::URL.to_owned());
     }

@@ -45,6 +45,16 @@ pub enum DockerContextError {
         /// The reason.
         why: String,
     },
+    /// The context of the manifest does not exist.
+    #[error("docker context `{name}` not found (set by `engines` in {manifest})")]
+    MissingInManifest {
+        /// The name.
+        name: String,
+        /// The file name of the manifest.
+        manifest: String,
+        /// The existing contexts.
+        known: Vec<String>,
+    },
     /// TLS is requested, but its files are not configured.
     #[error("DOCKER_TLS_VERIFY is set, but no certificate folder is configured")]
     NoCertificates,
@@ -68,6 +78,14 @@ impl Diagnostic for DockerContextError {
                     suggestion,
                     "`docker context use default` switches back to the engine of this machine; DOCKER_HOST overrides any context".to_owned(),
                 ]
+            }
+            Self::MissingInManifest { name, known, .. } => {
+                let near = suggest::nearest(name, known.iter().map(String::as_str));
+                let suggestion = near.map(suggest::did_you_mean);
+                let create = format!(
+                    "`docker context create {name} --docker host=ssh://USER@HOST` creates it"
+                );
+                suggestion.into_iter().chain([create]).collect()
             }
             Self::NoCertificates => vec![
                 "set DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem; the default is unknown because neither HOME nor DOCKER_CONFIG is set".to_owned(),
@@ -107,22 +125,50 @@ pub fn current(
     if matches!(name.as_str(), "" | "default") {
         return Ok(None);
     }
+    match named_context(folder, &name)? {
+        Some(context) => Ok(Some(context)),
+        None => Err(DockerContextError::Missing {
+            name,
+            set_by,
+            known: folder.map(known).unwrap_or_default(),
+        }),
+    }
+}
+
+/// Returns a context of the manifest, by its name.
+///
+/// # Errors
+///
+/// The context does not exist or cannot be read.
+pub fn of_manifest(
+    folder: Option<&Path>,
+    name: &str,
+    manifest: &str,
+) -> Result<DockerContext, DockerContextError> {
+    let missing = || DockerContextError::MissingInManifest {
+        name: name.to_owned(),
+        manifest: manifest.to_owned(),
+        known: folder.map(known).unwrap_or_default(),
+    };
+    named_context(folder, name)?.ok_or_else(missing)
+}
+
+/// Returns the context with a name; `None` if there is none.
+fn named_context(
+    folder: Option<&Path>,
+    name: &str,
+) -> Result<Option<DockerContext>, DockerContextError> {
     // Docker names the folder of a context after the digest of its name.
-    let id = hex::encode(Sha256::digest(&name));
+    let id = hex::encode(Sha256::digest(name));
     let contexts = folder.map(|folder| folder.join("contexts"));
     let path = contexts
         .as_ref()
         .map(|folder| folder.join("meta").join(&id).join("meta.json"));
     let Some((contexts, path)) = contexts.zip(path.filter(|path| path.exists())) else {
-        let known = folder.map(known).unwrap_or_default();
-        return Err(DockerContextError::Missing {
-            name,
-            set_by,
-            known,
-        });
+        return Ok(None);
     };
     let unreadable = |why: String| DockerContextError::Unreadable {
-        name: name.clone(),
+        name: name.to_owned(),
         path: path.clone(),
         why,
     };
@@ -143,7 +189,7 @@ pub fn current(
             &contexts.join("tls").join(&id).join("docker"),
             skips == Some(true),
         ),
-        name,
+        name: name.to_owned(),
     }))
 }
 
@@ -223,6 +269,21 @@ mod tests {
         assert_eq!(far.authority, Some(tls.join("ca.pem")));
         assert!(far.verify && far.identity.is_none());
         assert_eq!(read(Some("default")), None);
+    }
+
+    #[test]
+    fn a_context_of_the_manifest_is_found() {
+        let folder = store();
+        let meta = r#"{"Name": "arm", "Endpoints": {"docker": {"Host": "ssh://arm"}}}"#;
+        add(folder.path(), "arm", meta);
+        let read = |name| of_manifest(Some(folder.path()), name, "x-platform.yml");
+        assert_eq!(read("arm").unwrap().address, "ssh://arm");
+        let error = read("bilder").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "docker context `bilder` not found (set by `engines` in x-platform.yml)"
+        );
+        assert_eq!(error.hints()[0], "did you mean `builders`?");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use crate::client::engine::connect::endpoint::EngineEndpoint;
 use crate::client::engine::{Engine, EngineError};
 use crate::model::image::{
-    EngineImage, EngineImages, ImageIds, ImageQuery, ImageReference, Labels,
+    EngineImage, EngineImages, ImageIds, ImageQuery, ImageReference, Labels, Platform,
 };
 use crate::model::recipe::LABEL_RECIPE;
 
@@ -234,6 +234,24 @@ impl Engine {
         let entrypoint = found.config.as_ref().and_then(|it| it.entrypoint.as_ref());
         let has_entrypoint = entrypoint.is_some_and(|it| !it.is_empty());
         Ok(Some((engine_image(found).labels, has_entrypoint)))
+    }
+
+    /// Returns the platform of an image by its id; `None` if the engine does not have it.
+    ///
+    /// # Errors
+    ///
+    /// If the engine does not respond.
+    pub async fn platform_of_id(&self, id: &str) -> Result<Option<Platform>, EngineError> {
+        let Some(found) = self.inspect_named(id).await? else {
+            return Ok(None);
+        };
+        let (system, architecture) = (found.os.unwrap_or_default(), found.architecture);
+        let variant = found.variant.unwrap_or_default();
+        Ok(Platform::new(
+            &system,
+            &architecture.unwrap_or_default(),
+            &variant,
+        ))
     }
 
     async fn inspect(&self, name: ImageReference) -> Result<Option<ImageInspect>, EngineError> {

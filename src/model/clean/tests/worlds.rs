@@ -240,6 +240,33 @@ fn parts_and_descriptions_share_the_fate_of_their_image() {
 }
 
 #[test]
+fn images_of_platforms_are_kept_with_their_index() {
+    let platform = |number: usize, name: &str| {
+        let tags = image(1).tags;
+        StoredImage {
+            tags: vec![tags[1].for_platform(&name.parse().unwrap())],
+            ..image(number)
+        }
+    };
+    let index = StoredImage {
+        children: vec![digest(2), digest(3)],
+        ..image(1)
+    };
+    let (amd, arm) = (platform(2, "linux/amd64"), platform(3, "linux/arm64"));
+    let mut contents = contents(vec![amd, index, arm]);
+    let plan = plan(&contents, Place::Registry);
+    let first = plan.removals().next().unwrap();
+    assert_eq!(first.name, digest(1).as_str());
+    assert_eq!(plan.removals().count(), 3);
+    contents
+        .roots
+        .digest(digest(1), Reason::new(Rule::Lock, "lock"));
+    for kept in [2, 3] {
+        assert_eq!(fate(&contents, kept), "keep part of a@00000000");
+    }
+}
+
+#[test]
 fn a_description_of_an_unlisted_image_is_kept() {
     let name = format!("sha256-{:064x}.sig", 7);
     let signature = StoredImage {

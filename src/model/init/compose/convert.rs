@@ -54,6 +54,12 @@ pub(super) fn build(
         secrets: secrets.collect(),
         ssh: build.ssh,
         cache: build.cache,
+        // Compose builds for `platform` if `platforms` is not set.
+        platforms: if build.platforms.is_empty() {
+            service.platform.into_iter().collect()
+        } else {
+            build.platforms
+        },
         tags: build.tags,
         unsupported: &service.unsupported | &build.unsupported,
         todos,

@@ -10,6 +10,8 @@ use super::super::interpolation::Interpolated;
 pub(super) struct ComposeService {
     pub file: String,
     pub image: Option<Interpolated>,
+    /// `platform`
+    pub platform: Option<String>,
     pub build: Option<PartialBuild>,
     /// Whether `build: !reset null` removes the `build` of earlier files.
     pub resets_build: bool,
@@ -30,6 +32,7 @@ pub(super) struct PartialBuild {
     pub secrets: Vec<(String, String)>,
     pub ssh: bool,
     pub cache: bool,
+    pub platforms: Vec<String>,
     pub tags: Vec<String>,
     /// Keys that were not converted.
     pub unsupported: BTreeSet<String>,
@@ -47,6 +50,7 @@ impl ComposeService {
         Self {
             file: self.file,
             image: self.image.or(earlier.image),
+            platform: self.platform.or(earlier.platform),
             build,
             resets_build: false,
             unsupported: &self.unsupported | &earlier.unsupported,
@@ -65,6 +69,7 @@ impl PartialBuild {
             secrets: merged(self.secrets, earlier.secrets),
             ssh: self.ssh || earlier.ssh,
             cache: self.cache || earlier.cache,
+            platforms: [earlier.platforms, self.platforms].concat(),
             tags: [earlier.tags, self.tags].concat(),
             unsupported: &self.unsupported | &earlier.unsupported,
             todos: [earlier.todos, self.todos].concat(),

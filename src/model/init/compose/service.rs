@@ -27,6 +27,9 @@ pub(super) fn read(
     {
         partial.image = Some(interpolate(text, values));
     }
+    if let Some(text) = source.yaml.text_of(node, "platform")? {
+        partial.platform = Some(interpolate(text, values).text);
+    }
     if let Some(node) = get(node, "build") {
         let replaces = source.yaml.tag(node) == Some("!override");
         partial.resets_build = replaces || is_reset(source.yaml, node);
@@ -94,6 +97,9 @@ fn build(
     }
     for written in yaml.texts_of(node, "tags")? {
         build.tags.push(interpolate(written, values).text);
+    }
+    for written in yaml.texts_of(node, "platforms")? {
+        build.platforms.push(interpolate(written, values).text);
     }
     // Of images in a registry, not of other kinds of caches such as `type=gha`.
     let sources = yaml.texts_of(node, "cache_from")?;

@@ -4,6 +4,7 @@ use super::super::build::{Build, BuildSecret, repository_of};
 use super::super::draft::{DraftKey, DraftService};
 use super::super::interpolation::UNSET;
 use crate::base::plural::join_with_and;
+use crate::model::image::Platform;
 
 /// Adds what a tool file says about a build in addition to its paths and arguments.
 pub(super) fn add(service: &mut DraftService, build: &Build) {
@@ -24,6 +25,17 @@ pub(super) fn add(service: &mut DraftService, build: &Build) {
         }
     }
     service.tags.dedup();
+    for written in &build.platforms {
+        match written.parse::<Platform>() {
+            Ok(platform) if platform.system() == "linux" => {
+                let platform = platform.to_string();
+                if !service.platforms.contains(&platform) {
+                    service.platforms.push(platform);
+                }
+            }
+            _ => unsupported.push(format!("the platform {}", written.replace(UNSET, "…"))),
+        }
+    }
     if !unsupported.is_empty() {
         let what = join_with_and(&unsupported);
         service.todo(

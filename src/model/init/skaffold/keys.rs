@@ -30,6 +30,7 @@ const BUILD: &[&str] = &[
     "googleCloudBuild",
     "insecureRegistries",
     "local",
+    "platforms",
     "tagPolicy",
 ];
 
@@ -45,6 +46,7 @@ const ARTIFACT: &[&str] = &[
     "jib",
     "kaniko",
     "ko",
+    "platforms",
     "requires",
     "runtimeType",
     "sync",

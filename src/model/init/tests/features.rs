@@ -19,6 +19,7 @@ const NOT_INFERRED: &[(&str, &str)] = &[
     ("git.exclude", "other tools do not say what does not matter"),
     ("docker.bases", "other tools always or never pull"),
     ("scripts.reports", "other tools have no scripts"),
+    ("scripts.once", "other tools have no scripts"),
     ("scripts.verify", "other tools have no scripts"),
     ("sidecars", "other tools have no scripts"),
     ("verify.env", "other tools have no scripts"),
@@ -69,6 +70,7 @@ services:
       cache_from: ['r.example.com/x/api:latest']
       tags: ['r.example.com/x/api:stable']
       additional_contexts: {base: 'service:base'}
+  base-arm: {image: 'r.example.com/x/arm', platform: linux/arm64, build: {context: base, target: arm}}
   child: {build: mono/java/child}
 secrets: {npm: {environment: NPM_TOKEN}}
 ";

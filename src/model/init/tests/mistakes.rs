@@ -75,7 +75,7 @@ fn what_was_not_converted_is_marked_once_per_service() {
     let compose = "\
 services:
   a:
-    platform: linux/arm64
+    platform: windows/amd64
     x-mine: 1
     ports: ['1:1']
     build: {context: a, network: host, ssh: [default, key=/k], privileged: false, no_cache: true, future: x}
@@ -101,15 +101,16 @@ build:
     .unwrap();
     let flat = text.replace("\n      # ", " ");
     for part in [
-        "TODO: not converted from compose.yaml: `build.future`, `build.network`, `build.ssh (key)` and `platform`",
+        "TODO: not converted from compose.yaml: `build.future`, `build.network`, `build.ssh (key)` and the platform windows/amd64",
         "TODO: not converted from skaffold.yaml: `docker.cliFlags`, `docker.squash` and `hooks`",
         "# TODO: compose.yaml: `future` was not converted",
-        "# TODO: skaffold.yaml: `build.platforms` was not converted",
     ] {
         assert!(flat.contains(part), "{part}:\n{text}");
     }
     assert!(service(&manifest, "a").docker.ssh && service(&manifest, "b").docker.ssh);
-    assert_eq!(service(&manifest, "b").docker.secrets.len(), 1);
+    let b = &service(&manifest, "b").docker;
+    assert_eq!(b.secrets.len(), 1);
+    assert_eq!(b.platforms, ["linux/arm64".parse().unwrap()]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::error::SourceProblem;
+use super::super::node::NodeKind;
 use super::super::service::{BaseTracking, Docker, SecretSource};
 use super::super::source_path::SourcePath;
 use super::super::span::Span;
@@ -10,7 +11,7 @@ use super::super::template::Template;
 use super::check_variable;
 use super::context::{DecodeContext, DecodedValue};
 use super::secrets::{secrets, ssh};
-use crate::model::image::{ImageRepository, RegistryPrefix, Tag};
+use crate::model::image::{ImageRepository, Platform, RegistryPrefix, Tag};
 
 /// The valid parts of `docker`.
 pub(super) struct DecodedDocker {
@@ -26,6 +27,7 @@ pub(super) struct DecodedDocker {
     pub tags: Vec<Template>,
     bases: BaseTracking,
     cache: bool,
+    pub platforms: Vec<Platform>,
     /// The positions of inputs from the caller's machine, by key.
     pub input_spans: BTreeMap<String, Span>,
 }
@@ -50,6 +52,7 @@ impl DecodedDocker {
             tags,
             bases,
             cache,
+            platforms,
             input_spans: _,
         } = self;
         Some(Docker {
@@ -63,6 +66,7 @@ impl DecodedDocker {
             tags,
             bases,
             cache,
+            platforms,
         })
     }
 }
@@ -104,6 +108,10 @@ pub(super) fn docker(
         .take("bases")
         .and_then(|value| value.parse_with(cx, bases));
     let cache = fields.take("cache").and_then(|value| value.boolean(cx));
+    let platforms = fields.take("platforms").map(|value| {
+        input_spans.insert("docker.platforms".to_owned(), value.key_span);
+        platforms(cx, &value)
+    });
     fields.finish(cx);
     Some(DecodedDocker {
         image,
@@ -117,6 +125,7 @@ pub(super) fn docker(
         tags: tags.unwrap_or_default(),
         bases: bases.unwrap_or_default(),
         cache: cache.unwrap_or(false),
+        platforms: platforms.unwrap_or_default(),
         input_spans,
     })
 }
@@ -126,6 +135,38 @@ fn bases(text: &str) -> Result<BaseTracking, String> {
         "track" => Ok(BaseTracking::Track),
         "ignore" => Ok(BaseTracking::Ignore),
         _ => Err(format!("must be `track` or `ignore`, not `{text}`")),
+    }
+}
+
+/// Decodes the platforms of an image.
+fn platforms(cx: &mut DecodeContext, value: &DecodedValue) -> Vec<Platform> {
+    let mut platforms: Vec<Platform> = Vec::new();
+    let items = value.items(cx);
+    if items.is_empty() && matches!(&value.node.kind, NodeKind::Sequence(_)) {
+        let message = format!("`{}` must not be empty", value.path);
+        cx.report(SourceProblem::at(value.key_span, message));
+    }
+    for item in items {
+        let Some(platform) = item.parse_with(cx, platform) else {
+            continue;
+        };
+        if platforms.contains(&platform) {
+            let message = format!("`{platform}` is listed twice");
+            cx.report(SourceProblem::at(item.span().first_line(cx.text), message));
+        } else {
+            platforms.push(platform);
+        }
+    }
+    platforms
+}
+
+pub(super) fn platform(text: &str) -> Result<Platform, String> {
+    let platform: Platform = text.parse().map_err(|error| format!("{error}"))?;
+    match platform.system() {
+        "linux" => Ok(platform),
+        _ => Err(format!(
+            "invalid platform `{text}`: xp builds images for Linux only, such as linux/arm64"
+        )),
     }
 }
 

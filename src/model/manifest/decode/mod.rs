@@ -7,6 +7,7 @@ mod compose;
 pub(crate) mod context;
 mod deploy;
 mod docker;
+mod engines;
 mod fleet;
 pub(crate) mod path;
 pub(crate) mod quantity;
@@ -34,7 +35,7 @@ use super::node::{Node, NodeEntry, NodeKind};
 use super::span::Span;
 use super::supply::Supply;
 use super::template::is_variable;
-use crate::model::image::RegistryPrefix;
+use crate::model::image::{Platform, RegistryPrefix};
 
 /// The supported format version.
 const VERSION: u64 = 1;
@@ -48,6 +49,7 @@ pub(super) struct Root {
     pub services: Vec<DecodedService>,
     pub deploy: Option<Deploy>,
     pub clean: Clean,
+    pub engines: BTreeMap<Platform, String>,
     pub fleets: Fleets,
     pub supply: Supply,
 }
@@ -61,6 +63,7 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
         services: Vec::new(),
         deploy: None,
         clean: Clean::default(),
+        engines: BTreeMap::new(),
         fleets: Fleets::new(),
         supply: Supply::default(),
     };
@@ -113,6 +116,9 @@ pub(super) fn root(cx: &mut DecodeContext, node: &Node) -> Root {
         .take("clean")
         .and_then(|value| clean::clean(cx, &value))
         .unwrap_or_default();
+    if let Some(value) = fields.take("engines") {
+        root.engines = engines::engines(cx, &value);
+    }
     if let Some(value) = fields.take("fleet") {
         root.fleets = fleet::fleets(cx, &value);
     }

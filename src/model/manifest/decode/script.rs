@@ -61,6 +61,8 @@ pub(super) fn scripts(
     check_outputs(cx, &cached, context);
     let cached = cached.into_iter();
     scripts.cached = cached.map(|(phase, it)| (phase, it.complete())).collect();
+    let once = fields.take("once").and_then(|value| value.boolean(cx));
+    scripts.once = once.unwrap_or(false);
     let reports = fields.take("reports");
     let items = reports.map(|value| value.items(cx)).unwrap_or_default();
     let patterns = items

@@ -7,6 +7,7 @@ mod disk;
 mod fleet;
 mod items;
 mod merging;
+mod platforms;
 mod relations;
 mod rendering;
 mod reports;

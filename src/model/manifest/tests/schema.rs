@@ -103,7 +103,8 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
                 };
             }
             let is_of_root = [
-                "version", "registry", "cacheDir", "builders", "deploy", "clean", "fleet", "supply",
+                "version", "registry", "cacheDir", "builders", "deploy", "clean", "engines",
+                "fleet", "supply",
             ]
             .iter()
             .any(|key| path.starts_with(key));

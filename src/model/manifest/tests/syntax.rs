@@ -128,7 +128,7 @@ fn versions() {
         version("2"),
         ["1:10 the manifest has format version 2, but this xp supports 1 (upgrade xp)"]
     );
-    let unknown = "2:1 unknown key `new` (known keys: `version`, `registry`, `cacheDir`, `builders`, `defaults`, `services`, `deploy`, `clean`, `fleet`, `supply`)";
+    let unknown = "2:1 unknown key `new` (known keys: `version`, `registry`, `cacheDir`, `builders`, `defaults`, `services`, `deploy`, `clean`, `engines`, `fleet`, `supply`)";
     assert_eq!(version("1"), [unknown]);
     assert_eq!(
         version("1.0"),
@@ -177,7 +177,7 @@ fn unknown_keys() {
     refuses(
         "docker: {image: a, dockerfile: x}",
         &[
-            "4:24 unknown key `dockerfile` in `docker` (known keys: `image`, `file`, `context`, `target`, `args`, `secrets`, `ssh`, `tags`, `bases`, `cache`)",
+            "4:24 unknown key `dockerfile` in `docker` (known keys: `image`, `file`, `context`, `target`, `args`, `secrets`, `ssh`, `tags`, `bases`, `cache`, `platforms`)",
         ],
     );
     assert_eq!(

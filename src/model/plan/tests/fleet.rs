@@ -82,3 +82,12 @@ fn a_secret_of_the_environment_cannot_be_sent() {
     let error = serde_json::to_string(&plan).unwrap_err().to_string();
     assert!(error.contains("the secret is in the variable N"), "{error}");
 }
+
+#[test]
+fn platforms_cannot_be_built_on_a_fleet() {
+    let text = MANIFEST.replace("image: other", "image: other, platforms: [linux/arm64]");
+    let refusals = crate::model::fleet::refusals(&on_fleet(&text).plan(&["other"]));
+    assert_eq!(refusals.len(), 1);
+    assert_eq!(refusals[0].key, "docker.platforms");
+    assert!(crate::model::fleet::refusals(&on_fleet(MANIFEST).plan(&["other"])).is_empty());
+}
