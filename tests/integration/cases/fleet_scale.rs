@@ -58,7 +58,10 @@ fn a_unit_in_a_job_takes_little_longer(t: &Context) {
     println!(
         "a unit: {here:.2?} on this machine, {in_job:.2?} in a Job: {more:.2?} more (median of {rounds})"
     );
-    assert!(more < Duration::from_secs(15), "{more:?}");
+    // Times are compared only where nothing else runs.
+    if is_full() {
+        assert!(more < Duration::from_secs(15), "{more:?}");
+    }
 }
 
 /// What a run with many units took.
@@ -102,7 +105,6 @@ fn many_units_need_few_requests_and_little_memory(t: &Context) {
         "{costs:?}"
     );
     assert!(some.is_proportional(more, |it| it.peak as f64), "{costs:?}");
-    // Other tests run at the same time.
     if is_full() {
         assert!(
             some.is_proportional(more, |it| it.time.as_secs_f64()),
