@@ -102,7 +102,7 @@ pub(super) fn compare(
         }
     }
     let status = if unverified.len() == wanted.len() {
-        // Nobody knows what it was built from, so it is accepted as an image without platforms is.
+        // No platform has a recipe to compare with; single images without one are accepted, too.
         RecipeStatus::Unverified
     } else if unverified.is_empty() && others.is_empty() {
         RecipeStatus::Verified
