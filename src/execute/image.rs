@@ -57,9 +57,14 @@ pub async fn build(
     let file = dockerfile_in(&step.context, &step.dockerfile);
     let dockerfile = dockerfile(&file);
     let engine = context.engine_of(step.platform.as_ref());
+    let args = if context.is_own_platform(step.platform.as_ref()) {
+        step.args.clone()
+    } else {
+        used.args_by_digest(context, &step.args).await
+    };
     if let Some(platform) = &step.platform {
         let located = |line| located(context, step, &file, line);
-        let bases = target_images(&dockerfile, &step.args, step.target.as_deref());
+        let bases = target_images(&dockerfile, &args, step.target.as_deref());
         platforms::check_bases(context, platform, bases, located).await?;
         platforms::check_emulation(context, platform, &dockerfile, located).await?;
     }
@@ -110,7 +115,7 @@ pub async fn build(
         excluded: step.excluded.as_deref(),
         dockerfile: &step.dockerfile,
         target: step.target.as_deref(),
-        args: &step.args,
+        args: &args,
         labels: &labels,
         platform: step.platform.as_ref(),
         // The engine's base images may be older, and are for one platform.

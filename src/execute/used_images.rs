@@ -71,6 +71,27 @@ impl UsedImages {
         Some((LABEL_NEEDED_IMAGES.to_owned(), text))
     }
 
+    /// Returns build arguments that name these images by digest, for a platform for which the engine does not have them:
+    /// their tags may be on other indexes than the ones that the engine's images are from.
+    pub async fn args_by_digest(
+        &self,
+        context: &ExecuteContext,
+        args: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let mut args = args.clone();
+        for (need, used) in &self.0 {
+            let name = need.image.to_string();
+            if !args.values().any(|value| *value == name) {
+                continue;
+            }
+            if let Some(digest) = registry_digest(context, need, used).await {
+                let named = args.values_mut().filter(|value| **value == name);
+                named.for_each(|value| *value = format!("{name}@{digest}"));
+            }
+        }
+        args
+    }
+
     /// Returns whether an image with these labels was built from the same images.
     pub fn matches_labels(&self, labels: &Labels) -> bool {
         if self.0.is_empty() {
@@ -160,6 +181,25 @@ async fn is_now(
         .ok()
         .flatten()
         .is_some_and(|found| found.id == used.id && found.ids().contains(digest.as_str()))
+}
+
+/// Returns the digest of a used image in its registry, unless it is unknown or ambiguous: an engine's image can be part of
+/// several indexes.
+async fn registry_digest(
+    context: &ExecuteContext,
+    need: &NeededImage,
+    used: &ImageContent,
+) -> Option<Digest> {
+    let by_identity = published(context, need).await;
+    if let Some(digest) = by_identity.filter(|digest| used.ids().contains(digest.as_str())) {
+        return Some(digest);
+    }
+    let names = used.digests.iter();
+    let names = names.filter_map(|name| name.parse::<ImageReference>().ok());
+    let repository = need.image.repository();
+    let mut own = names.filter(|name| name.repository() == repository);
+    let digest = own.next()?.digest().cloned();
+    digest.filter(|_| own.next().is_none())
 }
 
 /// Returns the digest of a needed image's identity tag. Errors are ignored: the next run compares again.

@@ -251,10 +251,11 @@ fn mixed_images(set: &BTreeMap<ServiceName, (Digest, PublishedImage)>) -> Vec<St
             else {
                 continue;
             };
-            let config = needed.config.as_ref().map(Digest::as_str);
-            let ids = ImageIds::new(config.into_iter().chain([digest.as_str()]));
+            // It was built from the image of the engine's platform, which may be any of an index.
+            let parts = needed.digests().chain([digest]);
+            let ids = ImageIds::new(parts.map(Digest::as_str));
             // Without a configuration, the ID in the engine may be another one.
-            if config.is_some() && !ids.contains(&id) {
+            if needed.config.is_some() && !ids.contains(&id) {
                 problems.push(format!(
                     "\n  {name}: its image was built from another image of `{need}`"
                 ));
@@ -266,5 +267,6 @@ fn mixed_images(set: &BTreeMap<ServiceName, (Digest, PublishedImage)>) -> Vec<St
 
 /// Returns whether a recipe is not that of a lock's entry.
 pub fn is_other(recipe: Recipe, entry: &LockedService) -> bool {
+    let recipe = recipe.without_platforms();
     recipe.digest() != entry.recipe && recipe.without_tests().digest() != entry.recipe
 }

@@ -14,6 +14,7 @@ pub(super) struct ImageIndex<'c> {
     digests: HashMap<&'c Digest, Vec<Position>>,
     tags: HashMap<(usize, &'c Tag), Position>,
     subjects: HashMap<&'c Digest, Vec<Position>>,
+    parents: HashMap<&'c Digest, Vec<Position>>,
 }
 
 impl<'c> ImageIndex<'c> {
@@ -23,6 +24,7 @@ impl<'c> ImageIndex<'c> {
             digests: HashMap::new(),
             tags: HashMap::new(),
             subjects: HashMap::new(),
+            parents: HashMap::new(),
         };
         for position in index.positions().collect::<Vec<_>>() {
             let image = index.image(position);
@@ -34,6 +36,9 @@ impl<'c> ImageIndex<'c> {
             }
             if let Some(subject) = &image.subject {
                 index.subjects.entry(subject).or_default().push(position);
+            }
+            for child in &image.children {
+                index.parents.entry(child).or_default().push(position);
             }
         }
         index
@@ -80,6 +85,13 @@ impl<'c> ImageIndex<'c> {
     pub fn children(&self, of: Position) -> impl Iterator<Item = Position> {
         let children = self.image(of).children.iter();
         let found = children.flat_map(|digest| self.with_digest(digest).iter().copied());
+        found.filter(move |(repository, _)| *repository == of.0)
+    }
+
+    /// Returns the indexes that an image is a part of, in the same repository.
+    pub fn parents(&self, of: Position) -> impl Iterator<Item = Position> {
+        let parents = self.parents.get(&self.image(of).digest);
+        let found = parents.into_iter().flatten().copied();
         found.filter(move |(repository, _)| *repository == of.0)
     }
 

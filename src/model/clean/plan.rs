@@ -268,6 +268,10 @@ impl<'r, 'c> Reachable<'r, 'c> {
         for need in built.needs.values() {
             for found in index.with_digest(need) {
                 self.keep(*found, needed("needed by"));
+                // An engine has only the image of its own platform.
+                for whole in index.parents(*found) {
+                    self.keep(whole, needed("needed by"));
+                }
             }
         }
         for base in &built.bases {

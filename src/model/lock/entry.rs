@@ -18,7 +18,8 @@ impl LockedService {
         folders: &Folders,
         no_test: bool,
     ) -> Option<Self> {
-        let recipe = current.recipes.get(&service.name)?;
+        // The images of an index are compared one by one, and may be from before its other platforms were added.
+        let recipe = current.recipes.get(&service.name)?.without_platforms();
         let comparison = current.comparisons.get(&service.name)?;
         let name = source.build_reference().name.as_deref();
         Some(Self {

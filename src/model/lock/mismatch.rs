@@ -215,7 +215,8 @@ impl Lock {
             };
             // The image may have been locked without its tests.
             let is_locked = |recipe: &Recipe| recipe.digest() == locked.recipe;
-            if is_locked(recipe) || is_locked(&recipe.without_tests()) {
+            let recipe = recipe.without_platforms();
+            if is_locked(&recipe) || is_locked(&recipe.without_tests()) {
                 continue;
             }
             let comparison = current.comparisons.get(name);

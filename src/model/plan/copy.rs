@@ -10,7 +10,7 @@ use super::{Inventory, Presence, QueryFailure};
 use crate::base::plural::abbreviated;
 use crate::model::image::{Digest, ImageReference, ImageRepository, RegistryPrefix, Tag};
 use crate::model::manifest::{Manifest, ManifestError, ServiceName};
-use crate::model::recipe::{LABEL_RECIPE, Recipe, RecipeStatus};
+use crate::model::recipe::{LABEL_RECIPE, PLATFORMS, Recipe, RecipeStatus};
 
 /// The maximum number of changed inputs in a reason.
 const NAMED_CHANGES: usize = 3;
@@ -235,7 +235,14 @@ fn identity(
     inventory: &Inventory,
 ) -> Option<ImageReference> {
     let labels = labels_of(candidate, digest, inventory)?.ok()?;
-    let recipe: Recipe = labels.get(LABEL_RECIPE)?.parse().ok()?;
+    let mut recipe: Recipe = labels.get(LABEL_RECIPE)?.parse().ok()?;
+    // That of an image in an index may be from before other platforms were added.
+    if candidate.pinned.is_none() {
+        recipe = recipe.without(PLATFORMS);
+        if let Some(platforms) = candidate.platforms_input() {
+            recipe.add(PLATFORMS, &platforms);
+        }
+    }
     Some(target.identity(&recipe))
 }
 

@@ -126,6 +126,14 @@ impl PlanCandidate<'_> {
     pub(super) fn platforms(&self) -> &[Platform] {
         &self.service.docker.platforms
     }
+
+    /// Returns the input of the recipe that distinguishes indexes; `None` for an image without platforms.
+    pub(super) fn platforms_input(&self) -> Option<String> {
+        let platforms = self.platforms().iter().map(ToString::to_string);
+        let mut platforms: Vec<String> = platforms.collect();
+        platforms.sort_unstable();
+        (!platforms.is_empty()).then(|| platforms.join(", "))
+    }
 }
 
 impl PlanDraft<'_> {

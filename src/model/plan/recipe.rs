@@ -206,12 +206,8 @@ impl PlanDraft<'_> {
         if service.docker.ssh {
             inputs.push(Input::text("docker.ssh", "true"));
         }
-        let platforms = candidate.platforms().iter().map(ToString::to_string);
-        let mut platforms: Vec<String> = platforms.collect();
-        if !platforms.is_empty() {
-            platforms.sort_unstable();
-            inputs.push(Input::text(PLATFORMS, platforms.join(", ")));
-        }
+        let platforms = candidate.platforms_input();
+        inputs.extend(platforms.map(|it| Input::text(PLATFORMS, it)));
         for needed in &service.needs {
             let tag = self.sources.get(needed).map(Tag::from_source);
             let (Some(tag), Some(recipe)) = (tag, recipes.get(needed)) else {

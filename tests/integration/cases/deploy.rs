@@ -64,7 +64,7 @@ fn record(namespace: &Namespace) -> Vec<Value> {
 }
 
 /// Returns the image that a workload in the cluster runs.
-fn running(namespace: &Namespace, name: &str) -> String {
+pub(super) fn running(namespace: &Namespace, name: &str) -> String {
     let object = namespace.object("deployments", name).expect("a Deployment");
     let pod = &object["spec"]["template"]["spec"];
     let image = match name {

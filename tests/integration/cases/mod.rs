@@ -84,6 +84,7 @@ mod needed_images;
 mod otlp;
 mod plain_lines;
 mod plan;
+mod platform_flows;
 mod platforms;
 mod plugin_images;
 mod plugins;
@@ -214,6 +215,7 @@ pub fn all() -> Vec<Case> {
         otlp::CASES,
         plain_lines::CASES,
         plan::CASES,
+        platform_flows::CASES,
         platforms::CASES,
         plugin_images::CASES,
         plugins::CASES,

@@ -12,6 +12,7 @@ use crate::case::Case;
 use crate::context::Context;
 use crate::process::succeed;
 use crate::repository::GitRepository;
+use crate::stored_images::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
 use crate::world::{Engine, Registry};
 
 pub const CASES: &[Case] = cases![
@@ -30,11 +31,11 @@ pub const CASES: &[Case] = cases![
     platforms_are_refused_where_they_cannot_work,
 ];
 
-const AMD: &str = "linux/amd64";
-const ARM: &str = "linux/arm64";
+pub(super) const AMD: &str = "linux/amd64";
+pub(super) const ARM: &str = "linux/arm64";
 
 /// Creates a repository with an image that only has a file.
-fn repository(t: &Context, name: &str) -> GitRepository {
+pub(super) fn repository(t: &Context, name: &str) -> GitRepository {
     let repository = t.git_repo(name);
     let dockerfile = "FROM scratch\nCOPY file /file\n";
     repository.commit(&[("Dockerfile", dockerfile), ("file", "1\n")], "First");
@@ -42,7 +43,7 @@ fn repository(t: &Context, name: &str) -> GitRepository {
 }
 
 /// Writes a manifest with services that have these keys in `docker`, and more keys.
-fn manifest(t: &Context, top: &str, services: &[(&str, &GitRepository, &str, &str)]) {
+pub(super) fn manifest(t: &Context, top: &str, services: &[(&str, &GitRepository, &str, &str)]) {
     let mut text = format!("registry: {}\n{top}services:\n", t.registry().host());
     for (name, repository, docker, more) in services {
         let (url, image) = (repository.url_http(), t.image(name));
@@ -53,19 +54,23 @@ fn manifest(t: &Context, top: &str, services: &[(&str, &GitRepository, &str, &st
     t.manifest(&text);
 }
 
-fn both() -> String {
+/// Returns the key with both platforms, for `docker` in a manifest.
+pub(super) fn both() -> String {
     format!(", platforms: [{AMD}, {ARM}]")
 }
 
-/// The image of the service `a`.
-struct Image<'t> {
-    registry: &'t Registry,
-    name: String,
-    commit: String,
+/// An image of a service in a registry.
+pub(super) struct Image<'t> {
+    pub registry: &'t Registry,
+    /// The repository.
+    pub name: String,
+    /// The commit, or another tag.
+    pub commit: String,
 }
 
 impl<'t> Image<'t> {
-    fn of(t: &'t Context, name: &str, repository: &GitRepository) -> Self {
+    /// Returns the image of the last commit.
+    pub fn of(t: &'t Context, name: &str, repository: &GitRepository) -> Self {
         Self {
             registry: t.registry(),
             name: t.image(name),
@@ -73,17 +78,26 @@ impl<'t> Image<'t> {
         }
     }
 
-    fn index(&self) -> Value {
+    /// Returns the image with another tag.
+    pub fn tagged(&self, tag: &str) -> Self {
+        Self {
+            registry: self.registry,
+            name: self.name.clone(),
+            commit: tag.to_owned(),
+        }
+    }
+
+    pub fn index(&self) -> Value {
         self.registry.image_manifest(&self.name, &self.commit)
     }
 
-    fn digest(&self) -> String {
+    pub fn digest(&self) -> String {
         let digest = self.registry.manifest_digest(&self.name, &self.commit);
         digest.expect("the index")
     }
 
     /// Returns the digest of a platform's image.
-    fn part(&self, platform: &str) -> String {
+    pub fn part(&self, platform: &str) -> String {
         let (_, architecture) = platform.split_once('/').expect("a platform");
         let index = self.index();
         let listed = index["manifests"].as_array();
@@ -95,18 +109,66 @@ impl<'t> Image<'t> {
         found["digest"].as_str().expect("a digest").to_owned()
     }
 
+    /// Returns the manifest of a platform's image.
+    pub fn manifest_of(&self, platform: &str) -> Value {
+        serde_json::from_slice(&self.registry.blob(&self.part(platform))).expect("JSON")
+    }
+
     /// Returns the configuration of a platform's image.
-    fn configuration(&self, platform: &str) -> Value {
-        let blob = |digest: &str| -> Value {
-            serde_json::from_slice(&self.registry.blob(digest)).expect("JSON")
-        };
-        let manifest = blob(&self.part(platform));
-        blob(manifest["config"]["digest"].as_str().expect("a digest"))
+    pub fn configuration(&self, platform: &str) -> Value {
+        let digest = &self.manifest_of(platform)["config"]["digest"];
+        let bytes = self.registry.blob(digest.as_str().expect("a digest"));
+        serde_json::from_slice(&bytes).expect("JSON")
+    }
+
+    /// Returns the digests of the layers of a platform's image.
+    pub fn layers(&self, platform: &str) -> Vec<String> {
+        let manifest = self.manifest_of(platform);
+        let layers = manifest["layers"].as_array().expect("layers").iter();
+        layers
+            .map(|it| it["digest"].as_str().expect("a digest").to_owned())
+            .collect()
     }
 }
 
+/// Asserts that the images of all platforms start with those of another index, which they were built from.
+#[track_caller]
+pub(super) fn assert_built_from(image: &Image<'_>, base: &Image<'_>) {
+    for platform in [AMD, ARM] {
+        let (of_base, of_image) = (base.layers(platform), image.layers(platform));
+        assert!(of_image.len() > of_base.len(), "{platform}: {of_image:?}");
+        assert_eq!(of_image[..of_base.len()], of_base, "{platform}");
+    }
+}
+
+/// Writes a manifest with the services `base`, with content that depends on the platform, and `top`, which is built from
+/// it. Both have both platforms. With the argument `OF: other`, `base` has other content.
+pub(super) fn based(t: &Context) -> [GitRepository; 2] {
+    let base = t.git_repo("base");
+    let dockerfile = "FROM scratch\nARG TARGETARCH\nARG OF=file\nCOPY ${OF} /${TARGETARCH}\n";
+    base.commit(
+        &[
+            ("Dockerfile", dockerfile),
+            ("file", "1\n"),
+            ("other", "2\n"),
+        ],
+        "First",
+    );
+    let top = t.git_repo("top");
+    let dockerfile = "ARG BASE\nFROM ${BASE}\nCOPY own /own\n";
+    top.commit(&[("Dockerfile", dockerfile), ("own", "1\n")], "First");
+    let platforms = both();
+    let of_top = format!("{platforms}, args: {{BASE: '${{{{ services.base.image }}}}'}}");
+    let services = [
+        ("base", &base, platforms.as_str(), ""),
+        ("top", &top, &of_top, ""),
+    ];
+    manifest(t, "", &services);
+    [base, top]
+}
+
 /// Returns the titles of the build steps of a service.
-fn builds(plan: &str) -> Vec<String> {
+pub(super) fn builds(plan: &str) -> Vec<String> {
     let plan: Value = serde_json::from_str(plan).expect("JSON");
     let units = plan["units"].as_array().expect("units");
     let steps = units
@@ -118,7 +180,7 @@ fn builds(plan: &str) -> Vec<String> {
         .collect()
 }
 
-fn planned_builds(t: &Context) -> Vec<String> {
+pub(super) fn planned_builds(t: &Context) -> Vec<String> {
     builds(&t.xp(["plan", "--format", "json"]).success().stdout)
 }
 
@@ -245,37 +307,55 @@ fn a_platform_that_differs_is_built(t: &Context) {
     t.xp(["plan"]).success().stdout_contains("Nothing to do");
 }
 
+/// Puts an index of another tool under all tags of an image, which xp built for the engine's platform. With
+/// attestations, it also lists those of BuildKit.
+pub(super) fn put_foreign_index(image: &Image<'_>, with_attestations: bool) {
+    let (registry, name) = (image.registry, &image.name);
+    let manifest_of = registry.image_manifest(name, &image.commit);
+    let tags = registry.all_tags(name);
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let config_type = text(&manifest_of["config"]["mediaType"]);
+    let mut configuration = registry.image_configuration(name, &image.commit);
+    configuration["config"]["Labels"] = json!({});
+    let mut listed = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        configuration["architecture"] = json!(architecture);
+        let mut manifest = manifest_of.clone();
+        let bytes = configuration.to_string();
+        manifest["config"] = registry.put_blob(name, &config_type, bytes.as_bytes());
+        let mut part = registry.put_manifest(name, architecture, &manifest);
+        part["platform"] = json!({"os": "linux", "architecture": architecture});
+        listed.push(part);
+    }
+    for part in listed.clone().iter().filter(|_| with_attestations) {
+        let unknown = json!({"os": "unknown", "architecture": "unknown"});
+        let config = json!({"os": "unknown", "architecture": "unknown", "config": {}});
+        let statement = json!({"subject": [{"digest": part["digest"]}]}).to_string();
+        let attestation = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": registry.put_blob(name, OCI_CONFIG, config.to_string().as_bytes()),
+            "layers": [registry.put_blob(name, "application/vnd.in-toto+json", statement.as_bytes())],
+        });
+        let mut entry = registry.put_manifest(name, "attestation", &attestation);
+        entry["platform"] = unknown;
+        entry["annotations"] = json!({
+            "vnd.docker.reference.digest": part["digest"],
+            "vnd.docker.reference.type": "attestation-manifest",
+        });
+        listed.push(entry);
+    }
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed});
+    for tag in tags {
+        registry.put_manifest(name, &tag, &index);
+    }
+}
+
 fn an_index_of_another_tool_is_accepted(t: &Context) {
     let a = repository(t, "a");
     manifest(t, "", &[("a", &a, "", "")]);
     t.xp(["build"]).success();
-    let image = Image::of(t, "a", &a);
-    let registry = t.registry();
-    let manifest_of = registry.image_manifest(&image.name, &image.commit);
-    let mut configuration = registry.image_configuration(&image.name, &image.commit);
-    configuration["config"]["Labels"] = json!({});
-    let listed = |architecture: &str| {
-        let mut configuration = configuration.clone();
-        configuration["architecture"] = json!(architecture);
-        let mut manifest = manifest_of.clone();
-        let media_type = manifest["config"]["mediaType"]
-            .as_str()
-            .expect("a type")
-            .to_owned();
-        let bytes = configuration.to_string();
-        manifest["config"] = registry.put_blob(&image.name, &media_type, bytes.as_bytes());
-        let mut listed = registry.put_manifest(&image.name, architecture, &manifest);
-        listed["platform"] = json!({"os": "linux", "architecture": architecture});
-        listed
-    };
-    let index = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [listed("amd64"), listed("arm64")],
-    });
-    for tag in registry.all_tags(&image.name) {
-        registry.put_manifest(&image.name, &tag, &index);
-    }
+    put_foreign_index(&Image::of(t, "a", &a), false);
     manifest(t, "", &[("a", &a, &both(), "")]);
     let plan = t.xp(["plan", "--no-pull"]).success();
     plan.stdout_contains("unverified");
@@ -283,30 +363,12 @@ fn an_index_of_another_tool_is_accepted(t: &Context) {
 }
 
 fn a_dependent_is_built_on_each_platform(t: &Context) {
-    let a = repository(t, "a");
-    let b = t.git_repo("b");
-    let dockerfile = "ARG BASE\nFROM ${BASE}\nCOPY own /own\n";
-    b.commit(&[("Dockerfile", dockerfile), ("own", "b\n")], "First");
-    let based = format!("{}, args: {{BASE: '${{{{ services.a.image }}}}'}}", both());
-    let services = [("a", &a, both()), ("b", &b, based)];
-    let write = || {
-        let services = services.each_ref();
-        let services =
-            services.map(|(name, repository, docker)| (*name, *repository, docker.as_str(), ""));
-        manifest(t, "", &services);
-    };
-    write();
+    let [a, b] = based(t);
     t.xp(["build"]).success();
-    let (base, image) = (Image::of(t, "a", &a), Image::of(t, "b", &b));
-    let layers = |image: &Image<'_>, platform: &str| {
-        let manifest = t.registry().blob(&image.part(platform));
-        let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
-        manifest["layers"].as_array().expect("layers").clone()
-    };
+    let (base, image) = (Image::of(t, "base", &a), Image::of(t, "top", &b));
+    assert_built_from(&image, &base);
     for platform in [AMD, ARM] {
-        let (of_base, of_image) = (layers(&base, platform), layers(&image, platform));
-        assert_eq!(of_image.len(), of_base.len() + 1, "{platform}");
-        assert_eq!(of_image[0]["digest"], of_base[0]["digest"], "{platform}");
+        assert_eq!(image.layers(platform).len(), 2, "{platform}");
         assert_eq!(image.configuration(platform)["architecture"], platform[6..]);
     }
     t.xp(["plan"]).success().stdout_contains("Nothing to do");
@@ -363,7 +425,7 @@ fn the_engine_has_its_own_platform(t: &Context) {
 }
 
 /// Returns the architecture of the engine, as Go names it.
-fn own_architecture() -> &'static str {
+pub(super) fn own_architecture() -> &'static str {
     if cfg!(target_arch = "aarch64") {
         "arm64"
     } else {
@@ -388,12 +450,7 @@ fn scripts_run_once_for_all_platforms(t: &Context) {
     manifest(t, "", &[("a", &a, &both(), &scripts("once: true, "))]);
     t.xp(["build", "--verbose"]).success();
     let image = Image::of(t, "a", &a);
-    let layer = |platform: &str| {
-        let manifest = t.registry().blob(&image.part(platform));
-        let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
-        manifest["layers"][0]["digest"].clone()
-    };
-    assert_eq!(layer(AMD), layer(ARM));
+    assert_eq!(image.layers(AMD), image.layers(ARM));
     t.xp(["plan"]).success().stdout_contains("Nothing to do");
 }
 
@@ -577,10 +634,8 @@ fn an_emulator_runs_instructions(t: &Context) {
     manifest(t, "", &[("a", &a, ", platforms: [linux/arm64]", "")]);
     t.xp(["build"]).env("DOCKER_HOST", engine.host()).success();
     let image = Image::of(t, "a", &a);
-    let manifest: Value =
-        serde_json::from_slice(&t.registry().blob(&image.part(ARM))).expect("JSON");
     // The layer of the folder that the program made.
-    assert_eq!(manifest["layers"].as_array().map(Vec::len), Some(2));
+    assert_eq!(image.layers(ARM).len(), 2);
     engine.stop();
 }
 

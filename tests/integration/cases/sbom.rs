@@ -154,13 +154,18 @@ manifest=$(sed 's/.*"digest":"sha256:\([0-9a-f]*\)".*/\1/' /image/index.json)
 echo "{\"spdxVersion\": \"SPDX-2.3\", \"name\": \"sha256:$manifest\"}" >/out/sbom.json
 "#;
 
-fn an_engine_on_another_machine_gets_the_image(t: &Context) {
-    let registry = t.registry();
+/// Writes a plugin whose document has the digest of the image's manifest as its name.
+pub(super) fn complete_plugin(t: &Context) -> String {
     let dockerfile = format!(
         "FROM {}\nCOPY plugin /\nENTRYPOINT [\"sh\", \"/plugin\"]\n",
         t.engine().busybox()
     );
-    let plugin = t.builder("sbom", &dockerfile, &[("plugin", COMPLETE)]);
+    t.builder("sbom", &dockerfile, &[("plugin", COMPLETE)])
+}
+
+fn an_engine_on_another_machine_gets_the_image(t: &Context) {
+    let registry = t.registry();
+    let plugin = complete_plugin(t);
     let platform = Platform::new(t, registry.host(), "{}");
     platform.set(&format!("{{sbom: {{plugin: {plugin}}}}}"));
     far(t, platform.xp(["build"])).success();

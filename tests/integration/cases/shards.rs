@@ -34,7 +34,7 @@ fn decisions<const N: usize>(t: &Context, arguments: [&str; N]) -> BTreeMap<Stri
 }
 
 /// Returns the shard of a service, of two.
-fn shard_of(t: &Context, service: &str) -> &'static str {
+pub(super) fn shard_of(t: &Context, service: &str) -> &'static str {
     let builds = |shard: &&&str| {
         let decisions = decisions(t, ["--shard", **shard]);
         decisions.get(service).is_some_and(|it| it == "build")
@@ -46,7 +46,7 @@ fn shard_of(t: &Context, service: &str) -> &'static str {
 }
 
 /// Creates a folder of the platform on another machine.
-fn copy(t: &Context) -> PathBuf {
+pub(super) fn copy(t: &Context) -> PathBuf {
     let copy = t.folder().join("there");
     succeed(Command::new("cp").arg("-a").arg(t.dir()).arg(&copy));
     copy

@@ -267,6 +267,25 @@ fn images_of_platforms_are_kept_with_their_index() {
 }
 
 #[test]
+fn an_index_is_kept_if_one_of_its_images_is_needed() {
+    let mut top = image(5);
+    built(&mut top).needs.insert("b".to_owned(), digest(1002));
+    let index = StoredImage {
+        children: vec![digest(2), digest(3)],
+        ..image(1)
+    };
+    let mut contents = contents(vec![top, part(3), index, part(2)]);
+    contents.repositories[0].images[3].aliases = vec![digest(1002)];
+    contents
+        .roots
+        .digest(digest(5), Reason::new(Rule::Lock, "lock"));
+    for kept in [1, 2] {
+        assert_eq!(fate(&contents, kept), "keep needed by a@00000000");
+    }
+    assert_eq!(fate(&contents, 3), "keep part of a@00000000");
+}
+
+#[test]
 fn a_description_of_an_unlisted_image_is_kept() {
     let name = format!("sha256-{:064x}.sig", 7);
     let signature = StoredImage {
