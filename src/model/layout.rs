@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha1::{Digest as _, Sha1};
 
-use crate::model::image::Digest;
+use crate::model::image::{Digest, ImageRepository};
 use crate::model::manifest::{EnvironmentName, ServiceName};
 use crate::model::source::GitUrl;
 
@@ -102,6 +102,15 @@ impl Layout {
     pub fn labels(&self, image: &Digest) -> PathBuf {
         let name = image.as_str().replace(':', "-");
         self.root.join("labels").join(format!("{name}.json"))
+    }
+
+    /// Returns the file with the labels and ages of a repository's images.
+    pub fn configurations(&self, repository: &ImageRepository) -> PathBuf {
+        let hash = short_hash(&repository.to_string());
+        self.root
+            .join("labels")
+            .join("repositories")
+            .join(format!("{hash}.json"))
     }
 
     /// Returns the folder with a file for each container that uses a working copy, such as that of `xp shell`.

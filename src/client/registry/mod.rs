@@ -50,7 +50,7 @@ pub use credentials::{CredentialSource, Credentials};
 pub use delete::TagDeletion;
 pub use error::RegistryError;
 pub use host::RegistryScheme;
-pub use stored::StoredManifest;
+pub use stored::{StoredConfiguration, StoredManifest};
 
 use crate::base::units;
 use crate::client::http::Http;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError};
@@ -54,7 +54,7 @@ pub struct ListedManifest {
 }
 
 /// The configuration of an image.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredConfiguration {
     pub labels: Labels,
     /// When the image was created, in RFC 3339.

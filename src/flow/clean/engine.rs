@@ -14,7 +14,7 @@ use crate::model::clean::{
 use crate::model::event::Event;
 use crate::model::image::{Digest, ImageReference, ImageRepository, Tag};
 use crate::model::manifest::CleanKeep;
-use crate::model::recipe::{InputDigest, LABEL_LOCAL};
+use crate::model::recipe::LABEL_LOCAL;
 
 /// What Podman adds to names without a registry.
 const PODMAN: &str = "localhost/";
@@ -129,8 +129,7 @@ fn builder_tags(
 ) -> BuilderTags {
     let builders = names.iter().filter(|(_, kind)| kind.is_builder());
     let tags = builders.flat_map(|(name, _)| listed.iter().flat_map(|it| tags_in(name, it)));
-    tags.map(|tag| (InputDigest::of_text(tag.as_str()), tag))
-        .collect()
+    images::builder_tags(tags)
 }
 
 fn stored(

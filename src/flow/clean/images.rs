@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::flow::session::Session;
-use crate::model::clean::{BuiltImage, ImageContent};
+use crate::model::clean::{BuiltImage, ImageContent, content_of};
 use crate::model::image::{Digest, Labels, Tag};
 use crate::model::manifest::{Manifest, PlaceholderValues, ServiceName};
 use crate::model::recipe::{
@@ -22,7 +22,17 @@ use crate::model::step_result::StepKey;
 const EARLIEST: i64 = 1_356_998_400;
 
 /// The tags of the builder images, by what recipes record of them.
-pub type BuilderTags = HashMap<InputDigest, Tag>;
+pub type BuilderTags = HashMap<InputDigest, Vec<Tag>>;
+
+/// Returns these tags by what recipes record of them.
+pub fn builder_tags(tags: impl IntoIterator<Item = Tag>) -> BuilderTags {
+    let mut by_digest = BuilderTags::new();
+    for tag in tags {
+        let digest = InputDigest::of_text(content_of(&tag).unwrap_or(tag.as_str()));
+        by_digest.entry(digest).or_default().push(tag);
+    }
+    by_digest
+}
 
 /// What decisions about images need of the platform.
 #[derive(Clone, Copy)]
@@ -75,7 +85,10 @@ pub fn content(
     let reference = labels.get(LABEL_VERSION).cloned().unwrap_or_default();
     let bases = map_of(labels, LABEL_BASES).unwrap_or_default();
     let steps = steps.values().filter_map(|key| key.parse::<StepKey>().ok());
-    let used = recipe.inputs().filter_map(|(_, input)| builders.get(input));
+    let used = recipe
+        .inputs()
+        .filter_map(|(_, input)| builders.get(input))
+        .flatten();
     ImageContent::Built(Box::new(BuiltImage {
         own_tags: own_tags(platform, service, commit, &reference),
         service: service.clone(),

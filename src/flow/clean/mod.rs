@@ -4,6 +4,7 @@
 //! cannot be had, nothing is removed. `model::clean` decides.
 
 mod cache;
+mod configurations;
 mod delete;
 mod engine;
 mod environments;
@@ -33,7 +34,7 @@ use crate::model::clean::{
     SavedPlan, plan,
 };
 use crate::model::engine::EngineProperties;
-use crate::model::image::{ImageRepository, Tag};
+use crate::model::image::{ImageReference, ImageRepository, Tag};
 use crate::model::manifest::Manifest;
 use crate::store::claim::lock;
 use delete::{Deletion, PlannedRepository};
@@ -330,7 +331,15 @@ fn current_builders(manifest: &Manifest, roots: &mut Roots) -> Result<(), Failur
         let (_, folder) = survey::folder_builder(manifest, &builder)?;
         let text = format!("current image of builders/{builder}");
         let reason = Reason::new(Rule::CurrentBuilder, text);
-        for name in folder.newest().into_iter().chain([folder.image]) {
+        let services = manifest.services.values();
+        let platforms = services.flat_map(|service| &service.docker.platforms);
+        let of_platforms = platforms.filter_map(|platform| {
+            let tag = folder.image.tag()?.for_platform(platform);
+            Some(folder.image.repository().tagged(tag))
+        });
+        let of_platforms: BTreeSet<ImageReference> = of_platforms.collect();
+        let names = folder.newest().into_iter().chain(of_platforms);
+        for name in names.chain([folder.image]) {
             roots.name(name, reason.clone());
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 
+use super::configurations::KnownConfigurations;
 use super::images::{self, BuilderTags, PlatformContext};
 use super::state::CleanState;
 use crate::base::error::Failure;
@@ -17,7 +18,6 @@ use crate::model::clean::{
 };
 use crate::model::event::Event;
 use crate::model::image::{Digest, ImageReference, ImageRepository, Tag};
-use crate::model::recipe::InputDigest;
 use crate::model::step_result::{STEP_ARTIFACT, StepResult};
 
 /// The number of repositories that are read at once.
@@ -96,6 +96,7 @@ impl RegistryReader<'_> {
             kind,
             builders,
             known: Mutex::default(),
+            configurations: self.configurations(name),
         };
         let requests = tags.into_iter().map(|tag| reader.tag(tag));
         let read = futures_util::stream::iter(requests).buffer_unordered(MANIFESTS);
@@ -107,6 +108,7 @@ impl RegistryReader<'_> {
                 images.extend(reader.untagged(&digest).await?);
             }
         }
+        reader.configurations.save();
         Ok(Repository {
             name: name.clone(),
             kind: kind.clone(),
@@ -134,8 +136,13 @@ impl RegistryReader<'_> {
             kind: &repository.kind,
             builders,
             known: Mutex::default(),
+            configurations: self.configurations(&repository.name),
         };
         reader.untagged(digest).await
+    }
+
+    fn configurations(&self, repository: &ImageRepository) -> KnownConfigurations {
+        KnownConfigurations::open(&self.session.layout, repository)
     }
 }
 
@@ -143,9 +150,7 @@ impl RegistryReader<'_> {
 pub fn builder_tags(repositories: &[Repository]) -> BuilderTags {
     let builders = repositories.iter().filter(|it| it.kind.is_builder());
     let images = builders.flat_map(|it| &it.images);
-    let tags = images.flat_map(|image| &image.tags);
-    tags.map(|tag| (InputDigest::of_text(tag.as_str()), tag.clone()))
-        .collect()
+    images::builder_tags(images.flat_map(|image| &image.tags).cloned())
 }
 
 /// Returns each image once, with all of its tags.
@@ -183,6 +188,7 @@ struct ManifestReader<'m> {
     builders: &'m BuilderTags,
     /// The tags of each manifest.
     known: Mutex<HashMap<Digest, Vec<Tag>>>,
+    configurations: KnownConfigurations,
 }
 
 impl ManifestReader<'_> {
@@ -240,7 +246,7 @@ impl ManifestReader<'_> {
             return Ok(images);
         }
         let found = match &config {
-            Some(config) => client.configuration(self.name, config).await?,
+            Some(config) => self.configurations.get(client, self.name, config).await?,
             None => None,
         };
         let describes = image.subject.is_some() || name.tag().and_then(subject_of).is_some();

@@ -30,5 +30,5 @@ pub use document::{CleanDocument, schema};
 pub use plan::{Action, CleanItem, CleanPlan, Place, plan};
 pub use reason::{Reason, Rule};
 pub use saved::SavedPlan;
-pub use tags::subject_of;
+pub use tags::{content_of, subject_of};
 pub use text::{Shown, text};

@@ -97,8 +97,15 @@ fn is_step(tag: &Tag) -> bool {
 
 /// Returns whether it is the tag of a builder's content. `newest` is named by the roots.
 fn is_content(tag: &Tag) -> bool {
+    tag.as_str() == "newest" || content_of(tag).is_some()
+}
+
+/// Returns the content in the tag of a builder image, which ends with a platform unless it is the engine's own.
+pub fn content_of(tag: &Tag) -> Option<&str> {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    tag.as_str() == "newest" || (tag.as_str().len() == 40 && tag.as_str().bytes().all(is_digit))
+    let (content, platform) = tag.as_str().split_at_checked(40)?;
+    let is_platform = platform.is_empty() || platform.starts_with("-linux-");
+    (is_platform && content.bytes().all(is_digit)).then_some(content)
 }
 
 /// Returns the digest in a tag that names the descriptions of a manifest: that of registries without an API for them,
@@ -113,4 +120,26 @@ pub fn subject_of(tag: &Tag) -> Option<Digest> {
     let (algorithm, digits) = text.split_once('-')?;
     let is_sha = algorithm == "sha256" && digits.len() == 64;
     is_sha.then(|| format!("{algorithm}:{digits}").parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builder_images_have_the_tag_of_their_content() {
+        let content = "0123456789abcdef0123456789abcdef01234567";
+        let tag = |text: &str| text.parse::<Tag>().unwrap();
+        for text in [content.to_owned(), format!("{content}-linux-arm64")] {
+            assert_eq!(content_of(&tag(&text)), Some(content), "{text}");
+        }
+        for text in [
+            "newest".to_owned(),
+            format!("{content}8"),
+            format!("{content}-x"),
+            content.to_uppercase(),
+        ] {
+            assert_eq!(content_of(&tag(&text)), None, "{text}");
+        }
+    }
 }

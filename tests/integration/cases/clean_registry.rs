@@ -16,6 +16,7 @@ pub const CASES: &[Case] = cases![
     a_registry_without_deletion_is_reported,
     a_login_without_permission_is_reported,
     a_token_without_permission_to_delete_is_reported,
+    labels_are_read_once,
     tags_are_listed_in_pages,
     a_missing_page_stops,
     indexes_and_signatures_share_the_fate_of_images,
@@ -92,6 +93,39 @@ fn a_token_without_permission_to_delete_is_reported(t: &Context) {
     let output = clean(&["pull", "push", "delete"]);
     output.stdout_contains("registry: 2 removed");
     assert!(shop.has(&tip) && !shop.has(&first) && !shop.has(&second));
+}
+
+/// Showing what a clean-up would remove, and then removing it, is the usual sequence.
+fn labels_are_read_once(t: &Context) {
+    let registry = t.own_registry(RegistryKind::Open);
+    let shop = Shop::new(t, &registry);
+    shop.stocked();
+    let read = |delete: &'static [&'static str]| {
+        let mark = registry.mark();
+        let output = match delete {
+            [option] => shop.clean([*option]).success(),
+            _ => shop.clean([]).success(),
+        };
+        let requests = registry.requests_since(mark);
+        let blobs = requests.iter().filter(|it| it.path.contains("/blobs/"));
+        (output, blobs.count())
+    };
+    let (shown, first) = read(&[]);
+    shown.stdout_contains("2 to remove");
+    assert!(first >= 3, "{first}");
+    let (shown, again) = read(&[]);
+    shown.stdout_contains("2 to remove");
+    assert_eq!(again, 0);
+    // A damaged file is replaced.
+    let folder = t.dir().join(".xp/labels/repositories");
+    for file in fs::read_dir(&folder).expect("the folder") {
+        fs::write(file.expect("a file").path(), "{").expect("a file");
+    }
+    assert_eq!(read(&[]).1, first);
+    let (removed, again) = read(&["--delete"]);
+    removed.stdout_contains("2 removed");
+    assert_eq!(again, 0);
+    registry.stop();
 }
 
 /// Adds many tags to an image directly, and returns all tags of the repository.
