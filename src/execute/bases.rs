@@ -134,7 +134,7 @@ async fn used_digest(
 }
 
 /// Returns the digests that an image of the engine has in its repository.
-fn digests_in(content: &ImageContent, image: &ImageReference) -> Vec<Digest> {
+pub fn digests_in(content: &ImageContent, image: &ImageReference) -> Vec<Digest> {
     let names = content.digests.iter();
     let names = names.filter_map(|name| name.parse::<ImageReference>().ok());
     let names = names.map(|name| name.with_defaults());

@@ -296,9 +296,9 @@ impl RunningBuilder {
         &self.container
     }
 
-    /// Returns the image.
+    /// Returns the image, as the plan names it.
     pub fn image(&self) -> &ImageReference {
-        &self.prepared.spec.image
+        &self.step.image
     }
 
     /// Returns when the container was ready.
@@ -403,8 +403,10 @@ async fn spec(
     let written: Vec<String> = std::iter::once(step.workdir.clone())
         .chain(caches)
         .collect();
+    let step = &state.with_toolchain(step);
     Ok(ContainerSpec {
         image: step.image.clone(),
+        platform: step.platform.clone(),
         env: variables(context, step, state),
         user,
         owner,

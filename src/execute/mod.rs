@@ -35,6 +35,7 @@ mod source;
 mod state;
 mod step_error;
 pub mod sync;
+mod toolchain;
 mod turn;
 mod unit;
 mod used_images;
@@ -47,14 +48,15 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
-pub use bases::RefreshedBases;
+use bases::RefreshedBases;
 pub use commits::{CommitsRequest, commits_between};
 pub use platforms::PlatformEngines;
-pub use results::Uploads;
+use results::Uploads;
 pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
 pub use state::UnitState;
 pub use step_error::{StepError, Stop};
+pub use toolchain::Toolchains;
 pub use unit::run_alone;
 
 use crate::base::caller::Caller;
@@ -70,24 +72,27 @@ use crate::model::layout::Layout;
 use crate::model::trace::RunTrace;
 use crate::store::step_results::StepStore;
 
-/// The clients and settings that steps need.
+/// The clients and settings that steps need. Clones share the state of the run.
+#[derive(Clone)]
 pub struct ExecuteContext {
     pub engine: Engine,
     /// Facts about the engine.
     pub facts: EngineProperties,
-    /// The engines that build images of other platforms.
+    /// The contexts of the engines that build for other platforms.
     pub engines: PlatformEngines,
     /// How the engine accesses this machine's files, once known.
-    pub path_mapping: OnceCell<PathMapping>,
+    pub path_mapping: Arc<OnceCell<PathMapping>>,
     /// Held while git objects are sent to a remote engine.
-    pub sending: Mutex<()>,
+    pub sending: Arc<Mutex<()>>,
+    /// The images of scripts for other platforms that this run provided.
+    pub toolchains: Toolchains,
     pub registry: RegistryClient,
     /// The trace that the run belongs to.
     pub trace: Option<RunTrace>,
     /// Base images that were pulled again.
-    pub bases: RefreshedBases,
+    pub bases: Arc<RefreshedBases>,
     /// Git remotes and working copies.
-    pub sources: Sources,
+    pub sources: Arc<Sources>,
     /// The retry policy for pushes and pulls of the engine.
     pub transfers: Retries,
     /// How long a push or pull of the engine may make no progress.
@@ -95,11 +100,11 @@ pub struct ExecuteContext {
     /// The results of phases on this machine.
     pub steps: Arc<StepStore>,
     /// The results that are being pushed.
-    pub uploads: Uploads,
+    pub uploads: Arc<Uploads>,
     /// What provenance and signatures need.
     pub attest: AttestTools,
     /// The images that were provided because a result could not be read.
-    pub provided: Mutex<BTreeSet<Unit>>,
+    pub provided: Arc<Mutex<BTreeSet<Unit>>>,
     /// The event sink.
     pub events: Events,
     /// The paths of xp's own files.
@@ -117,10 +122,24 @@ pub struct ExecuteContext {
     /// Whether to stop at the first failure.
     pub fail_fast: bool,
     /// The fleet that runs the units, instead of the engine.
-    pub fleet: Option<Fleet>,
+    pub fleet: Option<Arc<Fleet>>,
 }
 
 impl ExecuteContext {
+    /// Returns the context of the same run on another engine.
+    pub fn on_engine(&self, engine: Engine, facts: EngineProperties) -> Self {
+        Self {
+            engine,
+            facts,
+            engines: PlatformEngines::default(),
+            path_mapping: Arc::default(),
+            sending: Arc::default(),
+            toolchains: Toolchains::default(),
+            bases: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// Returns how the engine accesses this machine's files, detected on first use.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Images of platforms: the engine that builds each of them, and the index of all of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ExecuteContext;
@@ -16,14 +17,19 @@ use crate::model::plan::{IndexSource, IndexStep, Step};
 /// The time limit for the platforms of a base image.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The engines that build images of other platforms than the engine's own.
-pub type PlatformEngines = BTreeMap<Platform, Engine>;
+/// The contexts of the engines that build for other platforms.
+pub type PlatformEngines = BTreeMap<Platform, Arc<ExecuteContext>>;
 
 impl ExecuteContext {
+    /// Returns the context of the engine that builds for a platform.
+    pub fn on(&self, platform: Option<&Platform>) -> &Self {
+        let other = platform.and_then(|platform| self.engines.get(platform));
+        other.map_or(self, Arc::as_ref)
+    }
+
     /// Returns the engine that builds the image of a platform.
     pub fn engine_of(&self, platform: Option<&Platform>) -> &Engine {
-        let other = platform.and_then(|platform| self.engines.get(platform));
-        other.unwrap_or(&self.engine)
+        &self.on(platform).engine
     }
 
     /// Returns whether the image of a platform is built by the engine that runs everything else, and for its own
@@ -61,22 +67,45 @@ pub async fn check_emulation(
     let Some(line) = first_run(dockerfile) else {
         return Ok(());
     };
-    let engine = context.engine_of(Some(platform));
-    let own = engine.facts().await?.platform();
-    if own.as_ref() == Some(platform) || engine.build_platforms().await?.contains(platform) {
+    let what = "the instructions of the Dockerfile";
+    let Some(error) = cannot_run(context.on(Some(platform)), platform, what).await? else {
         return Ok(());
+    };
+    Err(error.at(Some(located(line))).hint(
+        "or build with `FROM --platform=$BUILDPLATFORM`, and only copy files in the last stage",
+    ))
+}
+
+/// Fails if an engine cannot run scripts for a platform.
+pub async fn check_scripts(context: &ExecuteContext, platform: &Platform) -> Result<(), StepError> {
+    let Some(error) = cannot_run(context, platform, "the scripts").await? else {
+        return Ok(());
+    };
+    Err(error.hint(
+        "or set `scripts.once: true` if what the scripts write is the same for all platforms: they then run on the engine's own platform",
+    ))
+}
+
+/// Returns the error if an engine cannot run programs of a platform.
+async fn cannot_run(
+    context: &ExecuteContext,
+    platform: &Platform,
+    what: &str,
+) -> Result<Option<StepError>, StepError> {
+    let own = context.facts.platform();
+    if own.as_ref() == Some(platform) || context.engine.build_platforms().await?.contains(platform)
+    {
+        return Ok(None);
     }
     let own = own.map_or_else(|| "another platform".to_owned(), |own| own.to_string());
     let error = StepError::plain(format!(
-        "the engine is for {own}, and cannot run the instructions of the Dockerfile for {platform}"
+        "the engine is for {own}, and cannot run {what} for {platform}"
     ));
-    Err(error
-        .at(Some(located(line)))
+    Ok(Some(error
         .hint(format!(
             "set an engine of that platform: `engines: {{{platform}: CONTEXT}}`"
         ))
-        .hint("or install its emulator on the engine's machine and restart the engine: the package qemu-user-static, or `docker run --privileged --rm tonistiigi/binfmt --install all`")
-        .hint("or build with `FROM --platform=$BUILDPLATFORM`, and only copy files in the last stage"))
+        .hint("or install its emulator on the engine's machine and restart the engine: the package qemu-user-static, or `docker run --privileged --rm tonistiigi/binfmt --install all`")))
 }
 
 /// Fails if a registry has a base image for other platforms only: BuildKit would build from one of these. What is unknown
@@ -93,14 +122,14 @@ pub async fn check_bases(
     }
     for (base, line) in bases {
         let image = base.with_defaults();
-        let query = tokio::time::timeout(QUERY_TIMEOUT, context.registry.platforms(&image));
-        let Ok(Ok(found)) = query.await else {
+        let query = context.registry.platform_digests(&image);
+        let Ok(Ok(found)) = tokio::time::timeout(QUERY_TIMEOUT, query).await else {
             continue;
         };
-        if found.is_empty() || found.contains(platform) {
+        if found.is_empty() || found.iter().any(|(it, _)| it == platform) {
             continue;
         }
-        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let found: Vec<String> = found.iter().map(|(it, _)| it.to_string()).collect();
         let error = StepError::plain(format!(
             "the base image {base} does not exist for {platform}, only for {}",
             found.join(", ")

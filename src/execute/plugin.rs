@@ -11,6 +11,7 @@ use super::step_error::{StepError, Stop};
 use crate::client::engine::{CreatedHeld, EngineError, HOME, HeldSpec, Holder};
 use crate::model::environment::BUILDER_TRACEPARENT;
 use crate::model::event::{Event, Unit};
+use crate::model::image::ImageReference;
 use crate::model::plan::PluginStep;
 use crate::model::plugin::{LABEL_PLUGIN, OUTSIDE, PluginDescription, PluginUse, problems};
 use crate::model::trace::TraceParent;
@@ -26,7 +27,7 @@ pub async fn run(
     stopped: impl Future<Output = Stop>,
 ) -> Result<(), Stop> {
     let failed = |error| failed(step, error);
-    check(context, step).await?;
+    check(context, step, &prepared.spec.image).await?;
     let spec = spec(step, prepared, trace);
     // Must not be canceled in between: a created container must be started or removed.
     let created = CreatedHeld::create(&context.engine, &spec, holder).await;
@@ -75,8 +76,11 @@ pub async fn run(
 /// a toolchain, have a shell as their command, which would end at once without doing anything.
 ///
 /// Settings are validated again, because when it was planned, the image may not have existed.
-async fn check(context: &ExecuteContext, step: &PluginStep) -> Result<(), Stop> {
-    let image = &step.container.image;
+async fn check(
+    context: &ExecuteContext,
+    step: &PluginStep,
+    image: &ImageReference,
+) -> Result<(), Stop> {
     let found = context.engine.entrypoint(image).await;
     let Some((labels, has_entrypoint)) = found.map_err(|error| failed(step, error))? else {
         // The engine reports that it is missing.
@@ -135,6 +139,7 @@ fn spec(step: &PluginStep, prepared: &PreparedContainer, trace: Option<TracePare
     }
     HeldSpec {
         image: spec.image.to_string(),
+        platform: spec.platform.clone(),
         env,
         user: Some(spec.user),
         groups: spec.groups.clone(),

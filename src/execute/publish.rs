@@ -16,7 +16,7 @@ use crate::client::registry::{Credentials, RegistryError};
 use crate::client::retry::TransientFailure;
 use crate::execute::retry;
 use crate::model::event::{Event, Measure, Phase, Unit};
-use crate::model::image::{Digest, ImageReference, Registry, Tag};
+use crate::model::image::{Digest, ImageReference, Platform, Registry, Tag};
 use crate::model::plan::{IndexStep, PushStep, TransferRefusal};
 
 /// The time limit of the check before a push. After that, the push itself reports what is wrong with the registry.
@@ -34,11 +34,12 @@ const UNKNOWN_RETRIES: u32 = 2;
 /// The direction of a transfer.
 #[derive(Clone, Copy)]
 enum TransferDirection<'a> {
-    Pull,
-    /// Replaces the registry's image of that tag, if there is one.
-    Push {
-        replaces: Option<&'a Digest>,
+    Pull {
+        /// The platform to pull; `None` for the engine's own.
+        platform: Option<&'a Platform>,
     },
+    /// Replaces the registry's image of that tag, if there is one.
+    Push { replaces: Option<&'a Digest> },
 }
 
 /// Returns whether the engine has an image.
@@ -71,8 +72,20 @@ async fn pull_named(
     unit: &Unit,
     image: &ImageReference,
 ) -> Result<(), Stop> {
-    let engine = &context.engine;
-    transfer(context, unit, engine, image, TransferDirection::Pull).await
+    let direction = TransferDirection::Pull { platform: None };
+    transfer(context, unit, &context.engine, image, direction).await
+}
+
+/// Pulls the image of a platform.
+pub async fn pull_for(
+    context: &ExecuteContext,
+    unit: &Unit,
+    image: &ImageReference,
+    platform: &Platform,
+) -> Result<(), Stop> {
+    let platform = Some(platform);
+    let direction = TransferDirection::Pull { platform };
+    transfer(context, unit, &context.engine, image, direction).await
 }
 
 /// Pulls an image by tag if the tag points at that digest; returns whether the engine then has it by that tag.
@@ -418,7 +431,7 @@ async fn transfer(
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
     };
     let phase = match direction {
-        TransferDirection::Pull => Phase::Pull,
+        TransferDirection::Pull { .. } => Phase::Pull,
         TransferDirection::Push { .. } => Phase::Push,
     };
     let print = |line: String| {
@@ -460,7 +473,9 @@ async fn transfer(
         let credentials = credentials.clone();
         let attempt = async {
             match direction {
-                TransferDirection::Pull => engine.pull(image, credentials, watcher).await,
+                TransferDirection::Pull { platform } => {
+                    engine.pull(image, platform, credentials, watcher).await
+                }
                 TransferDirection::Push { .. } => engine.push(image, credentials, watcher).await,
             }
         };

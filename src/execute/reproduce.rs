@@ -97,6 +97,8 @@ pub fn plugin(
 fn add_settings(environment: &ScriptEnvironment<'_>, words: &mut Vec<String>) {
     let spec = environment.spec;
     let (uid, gid) = spec.user;
+    let platform = spec.platform.iter();
+    words.extend(platform.map(|platform| format!("--platform {platform}")));
     words.push(format!("--user {uid}:{gid}"));
     words.extend(spec.groups.iter().map(|id| format!("--group-add {id}")));
     if let Some(network) = &spec.network {
@@ -254,6 +256,7 @@ mod tests {
         };
         ContainerSpec {
             image: "builders/app:1".parse().unwrap(),
+            platform: None,
             labels: HashMap::new(),
             env: vec![
                 ("A".to_owned(), "it's".to_owned()),

@@ -17,6 +17,7 @@ use super::step_error::{StepError, Stop};
 use crate::client::engine::{CreatedContainer, EngineError, Holder};
 use crate::execute::path_mapping::PathMapping;
 use crate::model::event::Unit;
+use crate::model::image::Platform;
 use crate::model::plan::{ContainerStep, PluginStep, ScriptStep, SidecarsStep, Step};
 use crate::model::trace::TraceParent;
 
@@ -35,6 +36,8 @@ pub struct ScriptRun {
     started: Option<SystemTime>,
     /// The first container.
     step: Option<ContainerStep>,
+    /// The platform whose engine runs all of them; `None` for the usual engine.
+    platform: Option<Platform>,
     /// The last plugin, for a command that reproduces it.
     last_plugin: Option<PreparedContainer>,
 }
@@ -52,6 +55,16 @@ impl ScriptRun {
         self.started.is_none() && self.sidecars.is_none()
     }
 
+    /// Returns the platform for which the scripts run, if it is not the usual engine's own.
+    pub fn platform(&self) -> Option<&Platform> {
+        self.platform.as_ref()
+    }
+
+    /// Returns the context of the engine that runs the containers.
+    pub fn context<'c>(&self, context: &'c ExecuteContext) -> &'c ExecuteContext {
+        context.on(self.platform.as_ref())
+    }
+
     /// Starts a builder container, unless `stopped` resolves first.
     pub async fn start(
         &mut self,
@@ -61,6 +74,8 @@ impl ScriptRun {
         state: &UnitState,
         stopped: impl Future<Output = Stop>,
     ) -> Result<(), Stop> {
+        self.platform.clone_from(&step.platform);
+        let context = context.on(step.platform.as_ref());
         if step.has_sidecars {
             self.open_network(context, unit).await?;
         }
@@ -99,6 +114,10 @@ impl ScriptRun {
         state: &UnitState,
         stopped: impl Future<Output = Stop>,
     ) -> Result<(), Stop> {
+        if step.platform.is_some() {
+            self.platform.clone_from(&step.platform);
+        }
+        let context = context.on(step.platform.as_ref());
         self.open_network(context, unit).await?;
         match &mut self.sidecars {
             Some(sidecars) => sidecars.start(context, step, state, stopped).await,
@@ -158,6 +177,8 @@ impl ScriptRun {
         stopped: impl Future<Output = Stop>,
     ) -> Result<(), Stop> {
         let started = SystemTime::now();
+        self.platform.clone_from(&step.container.platform);
+        let context = context.on(step.container.platform.as_ref());
         if step.container.has_sidecars {
             self.open_network(context, unit).await?;
         }
@@ -195,6 +216,7 @@ impl ScriptRun {
 
     /// Returns the shell command that reproduces a step, if there is one.
     pub fn reproduce(&self, context: &ExecuteContext, step: &Step) -> Option<String> {
+        let context = self.context(context);
         if self.sidecars.is_some() {
             // They are gone.
             return None;
@@ -218,6 +240,7 @@ impl ScriptRun {
 
     /// Ends what could still write files, except the container that has them.
     pub async fn end_others(&mut self, context: &ExecuteContext) {
+        let context = self.context(context);
         let kept = usize::from(self.files.is_none()).min(self.builders.len());
         let others = self.builders.split_off(kept);
         join_all(others.into_iter().map(|it| it.end(context))).await;
@@ -252,6 +275,7 @@ impl ScriptRun {
         unit: &Unit,
         wanted: WantedFiles<'_>,
     ) -> Result<(), StepError> {
+        let context = self.context(context);
         match self.shared() {
             None => Ok(()),
             Some(shared) => shared.copy_back(context, unit, wanted).await,
@@ -266,6 +290,7 @@ impl ScriptRun {
     /// Ends all containers; afterwards, files that another user created in them belong to the caller.
     pub async fn end(mut self, context: &ExecuteContext) {
         self.end_others(context).await;
+        let context = self.context(context);
         let builders = std::mem::take(&mut self.builders);
         let end_builders = join_all(builders.into_iter().map(|it| it.end(context)));
         let stop_sidecars = async {

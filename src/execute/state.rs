@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use super::results::LiveResult;
 use super::used_images::UsedImages;
 use crate::model::event::{Phase, RestoredPhase};
-use crate::model::image::{Digest, ImageReference};
+use crate::model::image::{Digest, ImageReference, Platform};
+use crate::model::plan::ContainerStep;
 
 /// A pushed image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +52,10 @@ pub struct UnitState {
     pub awaited: Option<Digest>,
     /// Whether the registry did not allow moving the commit's tag to the image.
     pub is_commit_tag_refused: bool,
-    /// The IDs of the images that the scripts were started in.
-    pub toolchains: BTreeMap<ImageReference, String>,
+    /// The IDs of the images that the scripts were started in, by the platform whose engine has them.
+    pub toolchains: BTreeMap<(Option<Platform>, ImageReference), String>,
+    /// The names of images that scripts for other platforms run in, by those of the plan.
+    pub toolchain_names: BTreeMap<(ImageReference, Platform), ImageReference>,
     /// The object store of the working copy.
     pub objects: Option<PathBuf>,
     /// Its alternates, which must be mounted at the same paths.
@@ -63,4 +66,23 @@ pub struct UnitState {
     pub phase_started: Option<Instant>,
     /// The phases that were restored.
     pub restored: Vec<RestoredPhase>,
+}
+
+impl UnitState {
+    /// Returns the name of an image in the engine that runs scripts for a platform.
+    pub fn toolchain(&self, image: &ImageReference, platform: Option<&Platform>) -> ImageReference {
+        let name = platform.and_then(|platform| {
+            let key = (image.clone(), platform.clone());
+            self.toolchain_names.get(&key)
+        });
+        name.unwrap_or(image).clone()
+    }
+
+    /// Returns a container with the name that its image has in the engine.
+    pub fn with_toolchain(&self, step: &ContainerStep) -> ContainerStep {
+        ContainerStep {
+            image: self.toolchain(&step.image, step.platform.as_ref()),
+            ..step.clone()
+        }
+    }
 }

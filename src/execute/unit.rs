@@ -13,7 +13,7 @@ use super::step_error::{StepError, Stop};
 use super::turn::{Halt, Turn};
 use super::{
     ExecuteContext, attest, awaited, fleet, image, in_place, platforms, publish, results, scm,
-    secrets, source,
+    secrets, source, toolchain,
 };
 use crate::base::units;
 use crate::execute::reproduce;
@@ -134,13 +134,20 @@ async fn run_steps(
     }
     let mut ended = UnitSummary::new(Outcome::Done);
     let (mut position, mut builds) = (0, 1);
-    let image_step = steps.iter().position(|it| matches!(it, Step::Image(_)));
+    let is_image = |step: &Step| matches!(step, Step::Image(_));
+    let image_step = steps.iter().position(is_image);
     while let Some(step) = steps.get(position) {
         // The first other step ends the scripts, and with them the container.
         if !step.is_of_scripts() {
             let wanted = match step {
                 Step::Image(image) => WantedFiles::Image(image),
-                _ if image_step.is_some_and(|image| position < image) => WantedFiles::All,
+                _ if steps[position..]
+                    .iter()
+                    .take_while(|it| !it.fetches_source())
+                    .any(is_image) =>
+                {
+                    WantedFiles::All
+                }
                 _ => WantedFiles::None,
             };
             if let Err(error) = runner.end_container(wanted, true).await {
@@ -213,21 +220,27 @@ async fn run_steps(
                     plan.unit,
                     error.message()
                 )));
-                // The results of the scripts are still valid, unless a needed image ran beside them.
-                position = if plan.tests_needed_images() {
+                // The results of the scripts are still valid, unless a needed image ran beside them, or there are others
+                // for each platform.
+                position = if plan.tests_needed_images() || plan.has_scripts_per_platform() {
                     0
                 } else {
                     image_step.unwrap_or(position)
                 };
             }
             Err(Stop::Failed(error)) => {
-                let mut error = error.with_engine(&context.engine).await;
+                let engine = &context.on(step.platform()).engine;
+                let mut error = error.with_engine(engine).await;
                 if matches!(step, Step::Script(_) | Step::Plugin(_)) {
                     error = runner.scripts.explain(error).await;
+                    if let Some(platform) = runner.scripts.platform() {
+                        error = error.hint(format!("it ran for {platform}"));
+                    }
                 }
                 let command = runner.reproduce(step).await;
                 let mut failed = error.in_phase(step.phase(), command);
                 failed.image = step.other_image().map(ToString::to_string);
+                failed.platform = runner.scripts.platform().cloned();
                 ended = UnitSummary::failed(failed);
                 break;
             }
@@ -288,8 +301,9 @@ impl UnitRunner<'_> {
     /// Returns a note if the scripts ran in another builder image than the one that is final now.
     async fn toolchain_moved(&mut self) -> Result<Option<String>, StepError> {
         let before = std::mem::take(&mut self.state.toolchains);
-        for (image, before) in before {
-            let now = self.context.engine.image(&image).await?;
+        for ((platform, image), before) in before {
+            let engine = self.context.engine_of(platform.as_ref());
+            let now = engine.image(&image).await?;
             if now.is_none_or(|now| now.id != before) {
                 return Ok(Some(format!(
                     "{}: another run replaced {image} while the scripts ran in it; running them again",
@@ -304,8 +318,10 @@ impl UnitRunner<'_> {
     /// noticed.
     async fn record_toolchain(&mut self, step: &ContainerStep) -> Result<(), StepError> {
         if self.plan.has_own_builder() {
-            let image = self.context.engine.image(&step.image).await?;
-            let id = image.map(|image| (step.image.clone(), image.id));
+            let name = self.state.toolchain(&step.image, step.platform.as_ref());
+            let image = self.context.engine_of(step.platform.as_ref()).image(&name);
+            let image = image.await?;
+            let id = image.map(|image| ((step.platform.clone(), name), image.id));
             self.state.toolchains.extend(id);
         }
         Ok(())
@@ -342,6 +358,13 @@ impl UnitRunner<'_> {
                 source::run_export(&context.sources, unit, step, self.state).await
             }
             Step::Fetch(step) => scm::run_fetch(context, unit, step, self.state).await,
+            Step::Toolchain(step) => {
+                let stopped = stopped(context, self.deadline);
+                tokio::select! {
+                    provided = toolchain::provide(context, unit, step, self.state) => provided,
+                    stop = stopped => Err(stop),
+                }
+            }
             Step::Container(step) => {
                 self.record_toolchain(step).await?;
                 let stopped = stopped(context, self.deadline);

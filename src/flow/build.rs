@@ -86,7 +86,6 @@ pub async fn carry_out(
         if options.fleet.is_some() {
             attest::refuse_on_fleet(&plan)?;
         }
-        context.engines = platform_engines::connect(session, &plan).await?;
         context.attest = attest::tools(session, &plan).await?;
         let missing = secrets::missing(&context, &plan);
         if !missing.is_empty() {
@@ -104,17 +103,20 @@ pub async fn carry_out(
             && plan.work().any(|unit| unit.remote.is_some())
         {
             let started = fleet::start(session, fleet, &plan, &facts, &git);
-            context.fleet = Some(session.unless_interrupted(started).await?);
+            context.fleet = Some(Arc::new(session.unless_interrupted(started).await?));
         }
+        context.engines = platform_engines::connect(session, &plan, &context).await?;
         let may_push = may_push(session, &context.registry, plan.built_for());
         let removed = async {
             // The engine of this machine, if there is one, is not used.
             if options.fleet.is_some() {
                 return Ok(());
             }
-            let folder = context.path_mapping().await?.shown(session.layout.root());
-            let engine = &context.engine;
-            engine.remove_leftovers(LABEL_FOLDER, &folder).await?;
+            for context in context.engines.values().map(Arc::as_ref).chain([&context]) {
+                let folder = context.path_mapping().await?.shown(session.layout.root());
+                let engine = &context.engine;
+                engine.remove_leftovers(LABEL_FOLDER, &folder).await?;
+            }
             Ok(remove_leftovers(&context).await?)
         };
         let ready = async { tokio::try_join!(may_push, removed) };

@@ -123,7 +123,16 @@ fn failure(name: &str, run: &Run, unit: &UnitRecord) -> Result<FailedStep, Failu
             format!("run {number} is still building `{name}`\nhint: `xp logs -f` follows it")
         }
         (Some(Outcome::Failed), Some(failure)) => {
-            if failure.phase == Phase::Image || SCRIPT_PHASES.contains(&failure.phase.as_str()) {
+            let is_script = SCRIPT_PHASES.contains(&failure.phase.as_str());
+            if let Some(platform) = failure.platform.as_ref().filter(|_| is_script) {
+                let phase = &failure.phase;
+                return Err(Failure::usage(format!(
+                    "`{name}` failed in run {number} in a container for {platform}, and `xp shell` opens those of the engine's own platform\n\
+                     hint: `xp logs {name} --phase {phase}` shows its output, and a command that repeats it if the engine can access the files of this machine\n\
+                     hint: `xp shell {name}` opens a shell on the working copy"
+                )));
+            }
+            if failure.phase == Phase::Image || is_script {
                 return Ok(failure.clone());
             }
             format!(

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use super::builder_folders;
@@ -16,7 +15,7 @@ use crate::client::engine::Engine;
 use crate::client::git::GitClient;
 use crate::client::retry::Retries;
 use crate::execute::attest::AttestTools;
-use crate::execute::{ExecuteContext, PlatformEngines, RefreshedBases, Sources, Uploads};
+use crate::execute::{ExecuteContext, PlatformEngines, Sources, Toolchains};
 use crate::flow::sources::commits::{narrow, resolve};
 use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::local_sources;
@@ -367,18 +366,19 @@ pub fn context(
         engine: clients.engine,
         facts,
         engines: PlatformEngines::default(),
-        path_mapping: OnceCell::new(),
-        sending: Mutex::default(),
-        bases: RefreshedBases::default(),
+        path_mapping: Arc::default(),
+        sending: Arc::default(),
+        toolchains: Toolchains::default(),
+        bases: Arc::default(),
         trace: session.trace.clone(),
         registry: clients.registry,
-        sources: sources(session, clients.git, cancel.clone()),
+        sources: Arc::new(sources(session, clients.git, cancel.clone())),
         transfers: Retries::silent(session.timeout_settings.transfers),
         transfer_timeout: session.timeout_settings.timeouts.transfer,
         steps: Arc::new(step_results::store(session)),
-        uploads: Uploads::default(),
+        uploads: Arc::default(),
         attest: AttestTools::default(),
-        provided: Mutex::default(),
+        provided: Arc::default(),
         events: session.events.clone(),
         layout: session.layout.clone(),
         folder: session.manifest.folder.clone(),

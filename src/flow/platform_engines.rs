@@ -1,24 +1,29 @@
 //! Connects to the engines that build images of other platforms.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::session::Session;
 use crate::base::error::Failure;
 use crate::client::engine::{
     DockerContextError, Engine, EngineSettings, FileAccess, docker_context_of_manifest,
 };
-use crate::execute::PlatformEngines;
+use crate::execute::{ExecuteContext, PlatformEngines};
 use crate::host::settings::Settings;
 use crate::model::image::Platform;
 use crate::model::manifest::Manifest;
 use crate::model::plan::{Plan, Step};
 
-/// Connects to the engines that the manifest names for the platforms of the plan's images.
+/// Connects to the engines that the manifest names for the platforms of the plan's images, and returns their contexts.
 ///
 /// # Errors
 ///
 /// A docker context does not exist, or its engine does not respond.
-pub async fn connect(session: &Session, plan: &Plan) -> Result<PlatformEngines, Failure> {
+pub async fn connect(
+    session: &Session,
+    plan: &Plan,
+    context: &ExecuteContext,
+) -> Result<PlatformEngines, Failure> {
     let steps = plan.work().flat_map(|unit| &unit.steps);
     let contexts: BTreeMap<&Platform, &String> = steps
         .filter_map(|step| match step {
@@ -27,16 +32,17 @@ pub async fn connect(session: &Session, plan: &Plan) -> Result<PlatformEngines, 
         })
         .collect();
     let mut engines = PlatformEngines::new();
-    for (platform, context) in contexts {
-        engines.insert(platform.clone(), engine(session, context).await?);
+    for (platform, name) in contexts {
+        let settings = settings(&session.settings, &session.manifest, name)?;
+        let connected = async {
+            let engine = Engine::connect(&settings).await?;
+            let facts = engine.facts().await?;
+            Ok(context.on_engine(engine, facts))
+        };
+        let connected = session.unless_interrupted(connected).await?;
+        engines.insert(platform.clone(), Arc::new(connected));
     }
     Ok(engines)
-}
-
-async fn engine(session: &Session, context: &str) -> Result<Engine, Failure> {
-    let settings = settings(&session.settings, &session.manifest, context)?;
-    let connected = async { Ok(Engine::connect(&settings).await?) };
-    session.unless_interrupted(connected).await
 }
 
 /// Returns how to connect to the engine of a docker context.
@@ -56,7 +62,7 @@ pub fn settings(
         tls: context.tls,
         context: Some(context.name),
         context_error: None,
-        // It builds from what is sent to it, and runs no scripts.
+        // It builds from what is sent to it.
         file_access: FileAccess::Remote,
         buildkit: settings.engine.buildkit,
     })

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use crate::base::error::{Diagnostic as _, Exit, Failure};
@@ -18,7 +17,7 @@ use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
 use crate::execute::attest::AttestTools;
 use crate::execute::fleet::unpack;
-use crate::execute::{self, ExecuteContext, PlatformEngines, RefreshedBases, Sources, Uploads};
+use crate::execute::{self, ExecuteContext, PlatformEngines, Sources, Toolchains};
 use crate::host::settings::Settings;
 use crate::model::event::{Event, Events, FailedStep, Outcome, Phase, UnitSummary};
 use crate::model::fleet::{
@@ -229,17 +228,23 @@ async fn prepared(
         engine,
         facts,
         engines: PlatformEngines::default(),
-        path_mapping: OnceCell::new(),
-        sending: AsyncMutex::default(),
+        path_mapping: Arc::default(),
+        sending: Arc::default(),
+        toolchains: Toolchains::default(),
         registry,
         trace: document.trace.clone(),
-        bases: RefreshedBases::default(),
-        sources: Sources::new(git, events.clone(), cancel.clone(), layout.clones()),
+        bases: Arc::default(),
+        sources: Arc::new(Sources::new(
+            git,
+            events.clone(),
+            cancel.clone(),
+            layout.clones(),
+        )),
         transfers: Retries::silent(timeouts.transfers),
         transfer_timeout: timeouts.timeouts.transfer,
         steps: Arc::new(StepStore::open(&layout, KEPT_RESULT_BYTES)),
-        uploads: Uploads::default(),
-        provided: AsyncMutex::default(),
+        uploads: Arc::default(),
+        provided: Arc::default(),
         events: events.clone(),
         layout,
         folder,

@@ -192,6 +192,8 @@ variables! {
         XP_COMMIT: "XP_COMMIT", "The commit being built.";
         XP_BRANCH: "XP_BRANCH", "The branch or tag that the commit was resolved from.";
         XP_IMAGE: "XP_IMAGE", "The image being built, with its tag.";
+        XP_PLATFORM: "XP_PLATFORM",
+            "The platform that the scripts run for, such as `linux/arm64`, if they run for each of `docker.platforms`.";
         BUILDER_CI: "CI", "`true`; in `xp run` and `xp shell`, the caller's value.";
         SOURCE_DATE_EPOCH: "SOURCE_DATE_EPOCH", "The time of the commit, in seconds since 1970.";
         BUILDER_TRACEPARENT: "TRACEPARENT", "The trace context of the script's step, if `TRACEPARENT` is set for xp.";

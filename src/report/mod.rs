@@ -391,8 +391,8 @@ impl ReporterState {
         {
             (step.tail, step.log) = self.logs.tail(unit, &step.log_name());
             let commit = self.commits.get(unit).map(String::as_str);
-            step.hints
-                .extend(debug_hint(unit, step.phase, commit, self.settings.is_ci));
+            let hint = debug_hint(unit, step, commit, self.settings.is_ci);
+            step.hints.extend(hint);
         }
         if let Event::TestReport {
             unit, copy, bytes, ..

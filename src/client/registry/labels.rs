@@ -101,21 +101,34 @@ impl RegistryClient {
         }
     }
 
-    /// Returns the platforms of an image, with one request for an index and two for other images.
+    /// Returns the platforms of an image with the digests of their images, with one request for an index and up to three
+    /// for other images.
     ///
     /// # Errors
     ///
     /// Any result other than a clear response of the registry itself; anything that is not an image.
-    pub async fn platforms(&self, image: &ImageReference) -> Result<Vec<Platform>, RegistryError> {
+    pub async fn platform_digests(
+        &self,
+        image: &ImageReference,
+    ) -> Result<Vec<(Platform, Digest)>, RegistryError> {
         let host = self.host(image).await?;
         let mut manifest = self.image_manifest(&host, image).await?;
         if let Some(listed) = manifest.manifests.take() {
-            let images = listed.iter().filter(|it| it.is_image());
-            let platforms = images.filter_map(|it| it.platform.as_ref()?.platform());
-            return Ok(platforms.collect());
+            let mut images = Vec::new();
+            for descriptor in listed.iter().filter(|it| it.is_image()) {
+                let platform = descriptor.platform.as_ref().and_then(|it| it.platform());
+                if let Some(platform) = platform {
+                    images.push((platform, digest(&host, descriptor)?));
+                }
+            }
+            return Ok(images);
         }
         let found = self.describe_image(&host, image, manifest).await?;
-        Ok(found.platform.into_iter().collect())
+        let digest = match image.digest() {
+            Some(digest) => Some(digest.clone()),
+            None => self.digest(image).await?,
+        };
+        Ok(found.platform.zip(digest).into_iter().collect())
     }
 
     /// Describes an index by its first image, with what distinguishes the others.

@@ -70,7 +70,7 @@ async fn attach(
         path: step.path.as_deref(),
         manifest: context.attest.manifest.as_ref(),
         labels: &described.labels,
-        images: used_images(context, step).await?,
+        images: used_images(context, step, state).await?,
         documents: state
             .attached
             .iter()
@@ -133,11 +133,14 @@ async fn store(
 async fn used_images(
     context: &ExecuteContext,
     step: &ProvenanceStep,
+    state: &UnitState,
 ) -> Result<Vec<ResourceDescriptor>, StepError> {
     let mut described = Vec::new();
-    for (purpose, image) in &step.used {
-        let found = context.engine.content(image).await?;
-        described.push(describe(purpose, image, found.as_ref()));
+    for used in &step.used {
+        let platform = used.platform.as_ref();
+        let image = state.toolchain(&used.image, platform);
+        let found = context.engine_of(platform).content(&image).await?;
+        described.push(describe(&used.purpose, &image, found.as_ref()));
     }
     for need in &step.needs {
         let purpose = format!("image of {}", need.service);

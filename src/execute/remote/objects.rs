@@ -34,6 +34,7 @@ pub(super) async fn add_git(
     state: &UnitState,
     labels: &HashMap<String, String>,
 ) -> Result<(), Stop> {
+    let step = &state.with_toolchain(step);
     // Paths of object stores, here and in the container.
     let mut stores: Vec<(PathBuf, PathBuf)> = Vec::new();
     let mut directories = Vec::new();
@@ -201,7 +202,8 @@ async fn send(
         target: OBJECTS.to_owned(),
         read_only: false,
     };
-    let spec = ContainerSpec::for_xp(step.image.clone(), labels.clone(), bind);
+    let mut spec = ContainerSpec::for_xp(step.image.clone(), labels.clone(), bind);
+    spec.platform.clone_from(&step.platform);
     // Must not be canceled in between: the container must be removed.
     let container = CreatedContainer::create(&context.engine, &spec).await;
     let container = container.map_err(StepError::from)?;

@@ -28,7 +28,8 @@ pub async fn group(
         target: "/socket".to_owned(),
         read_only: true,
     };
-    let spec = ContainerSpec::for_xp(step.image.clone(), labels.clone(), bind);
+    let mut spec = ContainerSpec::for_xp(step.image.clone(), labels.clone(), bind);
+    spec.platform.clone_from(&step.platform);
     let created = match CreatedContainer::create(&context.engine, &spec).await {
         Err(EngineError::Refused { message, .. }) if message.contains("does not exist") => {
             return Err(StepError::plain(format!(

@@ -11,6 +11,7 @@ use crate::execute::ExecuteContext;
 use crate::execute::state::UnitState;
 use crate::execute::step_error::StepError;
 use crate::model::event::{Event, Unit, sidecar_log};
+use crate::model::image::Platform;
 use crate::model::plan::{PlannedImage, PlannedSidecar};
 
 /// The label with the host name of a sidecar.
@@ -37,12 +38,13 @@ pub struct RunningSidecar {
 /// Returns the configuration of a container.
 pub fn spec(
     planned: &PlannedSidecar,
+    platform: Option<&Platform>,
     state: &UnitState,
     labels: &HashMap<String, String>,
     network: &str,
 ) -> HeldSpec {
     let image = match &planned.image {
-        PlannedImage::Named(image) => image.to_string(),
+        PlannedImage::Named(image) => state.toolchain(image, platform).to_string(),
         // The image step comes first.
         PlannedImage::Built => state.built.clone().unwrap_or_default(),
     };
@@ -56,6 +58,7 @@ pub fn spec(
     }
     HeldSpec {
         image,
+        platform: platform.cloned(),
         command: planned.command.clone(),
         env: planned.env.clone().into_iter().collect(),
         labels,

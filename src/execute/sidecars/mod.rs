@@ -94,7 +94,9 @@ impl Sidecars {
             None => Holder::start(&context.engine, &self.labels).await?,
         };
         let containers = step.containers.iter().map(|planned| {
-            let spec = container::spec(planned, state, &self.labels, self.network.name());
+            let platform = step.platform.as_ref();
+            let network = self.network.name();
+            let spec = container::spec(planned, platform, state, &self.labels, network);
             RunningSidecar::start(context, &self.unit, planned, spec, &holder)
         });
         let started = join_all(containers).await;

@@ -176,6 +176,7 @@ fn step(session: &Session, image: crate::model::image::ImageReference) -> Contai
         .collect();
     ContainerStep {
         image,
+        platform: None,
         source: folder.clone(),
         in_place: false,
         is_staged: false,

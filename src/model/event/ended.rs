@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ImageResult, Phase, Unit, sidecar_log};
 use crate::base::seconds;
+use crate::model::image::Platform;
 
 /// The outcome of a unit
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -121,6 +122,9 @@ pub struct FailedStep {
     /// The image of a plugin, or of a script that does not run in the service's builder
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The platform for which a script ran, if it is not the own one of the usual engine
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
     /// The instruction of a Dockerfile at which an image build failed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dockerfile: Option<Box<DockerfileLine>>,
@@ -167,6 +171,7 @@ impl FailedStep {
             outside: false,
             line: None,
             image: None,
+            platform: None,
             dockerfile: None,
             sidecar: None,
             reproduce_command: None,

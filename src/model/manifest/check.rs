@@ -40,12 +40,15 @@ fn platforms(services: &[DecodedService], problems: &mut Vec<SourceProblem>) {
         let Some(span) = spans.inputs.get("docker.platforms") else {
             continue;
         };
-        if !service.scripts.is_empty() && !service.scripts.once {
+        if let Some(phase) = service.scripts.cached.keys().next()
+            && service.has_scripts_per_platform()
+        {
+            let phase = phase.as_str();
             let message = format!(
-                "service `{name}` has `docker.platforms` and scripts, but not `scripts.once: true`"
+                "service `{name}` has `docker.platforms`, and `inputs` of `scripts.{phase}`, but not `scripts.once: true`"
             );
             problems.push(SourceProblem::at(*span, message).help(
-                "scripts run on the platform of the engine: set `once: true` if what they write is the same for all platforms, or build in the Dockerfile",
+                "results of phases are not kept for each platform: set `once: true` if what the scripts write is the same for all platforms, or remove `inputs`",
             ));
         }
         let needed: BTreeSet<&ServiceName> = service

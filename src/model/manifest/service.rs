@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::name::{BuilderName, ServiceName, SidecarName};
 use super::script::{ScriptItem, Scripts};
-use super::sidecar::{Sidecar, SidecarSettings};
+use super::sidecar::{ScriptPhase, Sidecar, SidecarSettings};
 use super::source::Source;
 use super::source_path::SourcePath;
 use super::supply::ServiceSupply;
@@ -44,6 +44,14 @@ pub struct Service {
 }
 
 impl Service {
+    /// Returns whether the scripts that write the files of the image run once for each of its platforms.
+    pub fn has_scripts_per_platform(&self) -> bool {
+        let mut phases = self.scripts.phases().into_iter();
+        !self.docker.platforms.is_empty()
+            && !self.scripts.once
+            && phases.any(|(phase, items)| phase != ScriptPhase::Verify && !items.is_empty())
+    }
+
     /// Returns the images that some of the items run in, without duplicates; the builder's comes first.
     pub fn images_of<'s>(
         &'s self,

@@ -70,6 +70,34 @@ impl FolderBuilder {
         id(&self.image).is_some_and(|engines| id(&by_digest) != Some(engines))
     }
 
+    /// Returns the step that builds the image.
+    pub(super) fn image_step(&self, names: Vec<ImageReference>) -> ImageStep {
+        ImageStep {
+            root: self.folder.clone(),
+            folder: self.folder.clone(),
+            context: self.folder.clone(),
+            selected: PathSelection::default(),
+            excluded: None,
+            dockerfile: self.folder.join("Dockerfile"),
+            target: None,
+            args: self.args.clone(),
+            args_for_shell: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            ssh: false,
+            platform: None,
+            engine: None,
+            labels: BTreeMap::new(),
+            commit_time: None,
+            fresh: false,
+            layers: None,
+            bases: BaseUse::Unrecorded,
+            builders: Vec::new(),
+            names,
+            is_verified: false,
+            needs: Vec::new(),
+        }
+    }
+
     /// Plans what is needed to have the image in the engine.
     ///
     /// `registries` has the responses for the image and for [`FolderBuilder::newest`], if they were queried.
@@ -185,34 +213,12 @@ impl FolderBuilder {
             }
             Decision::Build => {
                 let names = std::iter::once(image.clone()).chain(newest.clone());
-                let mut steps = vec![Step::Image(Box::new(ImageStep {
-                    root: self.folder.clone(),
-                    folder: self.folder.clone(),
-                    context: self.folder.clone(),
-                    selected: PathSelection::default(),
-                    excluded: None,
-                    dockerfile: self.folder.join("Dockerfile"),
-                    target: None,
-                    args: self.args.clone(),
-                    args_for_shell: BTreeMap::new(),
-                    secrets: BTreeMap::new(),
-                    ssh: false,
-                    platform: None,
-                    engine: None,
-                    labels: BTreeMap::new(),
-                    commit_time: None,
-                    fresh: force,
-                    layers: None,
-                    bases: if refresh_bases {
-                        BaseUse::Refreshed
-                    } else {
-                        BaseUse::Unrecorded
-                    },
-                    builders: Vec::new(),
-                    names: names.collect(),
-                    is_verified: false,
-                    needs: Vec::new(),
-                }))];
+                let mut step = self.image_step(names.collect());
+                step.fresh = force;
+                if refresh_bases {
+                    step.bases = BaseUse::Refreshed;
+                }
+                let mut steps = vec![Step::Image(Box::new(step))];
                 if has_registry && push {
                     steps.extend(publish(&image, newest, digest));
                 }

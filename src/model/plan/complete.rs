@@ -277,7 +277,6 @@ impl Decided<'_> {
                 container.expects_reports = false;
             }
         }
-        steps.extend(scripts);
         let mut args = BTreeMap::new();
         let mut args_for_shell = BTreeMap::new();
         for (name, template) in &service.docker.args {
@@ -361,8 +360,9 @@ impl Decided<'_> {
             needs: self.needed_images(candidate),
         };
         let names = match &index {
-            Some(index) => self.platform_steps(&image_step, index, steps),
+            Some(index) => self.platform_steps(candidate, &image_step, index, &scripts, steps),
             None => {
+                steps.extend(scripts);
                 steps.push(Step::Image(Box::new(image_step)));
                 names
             }
@@ -378,15 +378,32 @@ impl Decided<'_> {
         Ok(())
     }
 
-    /// Adds the steps that build the images of an index. Returns the names of the one that is verified.
+    /// Adds the steps that build the images of an index, after those that prepare the source. Returns the names of the one
+    /// that is verified.
     fn platform_steps(
         &self,
+        candidate: &PlanCandidate<'_>,
         step: &ImageStep,
         index: &IndexStep,
+        scripts: &[Step],
         steps: &mut Vec<Step>,
     ) -> Vec<ImageReference> {
         let mut verified = Vec::new();
-        for (platform, image) in index.built() {
+        let mut built: Vec<_> = index.built().collect();
+        let is_repeated = candidate.service.has_scripts_per_platform();
+        let checkout = steps.last().filter(|_| is_repeated).cloned();
+        if is_repeated {
+            // The verification sees the files of the engine's own platform.
+            built.sort_by_key(|(platform, _)| self.is_engines_own(platform));
+        } else {
+            steps.extend(scripts.iter().cloned());
+        }
+        for (position, (platform, image)) in built.into_iter().enumerate() {
+            if is_repeated {
+                // Without the files of the scripts before.
+                steps.extend(checkout.clone().filter(|_| position > 0));
+                steps.extend(self.steps_for_platform(candidate, scripts, platform));
+            }
             let label = (recipe::LABEL_PLATFORM.to_owned(), platform.to_string());
             // Only an image of the engine's own platform can run beside the scripts.
             let is_own = self.inventory.engine_platform.as_ref() == Some(platform);

@@ -48,6 +48,7 @@ mod step;
 mod supply;
 #[cfg(test)]
 mod tests;
+mod toolchains;
 mod transfer_refusal;
 mod variant;
 mod wait;
@@ -86,6 +87,7 @@ pub use step::{
     PlannedSidecar, PluginCall, PluginStep, PushStep, ScriptStep, SidecarsStep, Step, SyncStep,
 };
 pub use supply::{ImageToVerify, ProvenanceStep, SbomStep, SignStep};
+pub use toolchains::ToolchainStep;
 pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};
 pub use wait::{Milestone, Occupied, UsableFrom, Wait};

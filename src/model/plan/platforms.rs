@@ -8,7 +8,9 @@ use super::decide::Decided;
 use super::draft::PlanCandidate;
 use super::{Decision, PlanDraft};
 use crate::model::image::{Digest, ImageReference, Labels, Platform, PublishedImage};
-use crate::model::manifest::{ManifestError, MissingInput, ServiceName};
+use crate::model::manifest::{
+    ManifestError, MissingInput, ScriptPhase, ServiceName, SidecarImage, SidecarName,
+};
 use crate::model::recipe::{ChangeKind, RecipeChange, RecipeStatus};
 
 /// The index that a push writes after it has pushed the images of platforms.
@@ -190,6 +192,13 @@ impl Decided<'_> {
             let help = format!("remove {own} from `engines`, or use `--no-test`");
             return failed(service, message, help);
         }
+        if let Some((sidecar, platform)) = self.foreign_sidecar(candidate, index) {
+            let message = format!(
+                "the sidecar `{sidecar}` is the image of another service, which the engine that `engines` names for {platform} does not have"
+            );
+            let help = "use an image of a registry for the sidecar, or set `scripts.once: true` if what the scripts write is the same for all platforms";
+            return failed(service, message, help.to_owned());
+        }
         for need in &candidate.service.needs {
             let needed = self.draft.candidate(need);
             if needed.is_some_and(|it| self.draft.is_index(it) && !it.platforms().contains(own)) {
@@ -204,6 +213,29 @@ impl Decided<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Returns a sidecar with the image of a service, and the platform whose engine would have to run it.
+    fn foreign_sidecar<'c>(
+        &self,
+        candidate: &'c PlanCandidate<'_>,
+        index: Option<&'c IndexStep>,
+    ) -> Option<(&'c SidecarName, &'c Platform)> {
+        if !candidate.service.has_scripts_per_platform() {
+            return None;
+        }
+        let engines = &self.draft.manifest.engines;
+        let mut built = index?.built();
+        let (platform, _) = built.find(|(platform, _)| engines.contains_key(platform))?;
+        let mut sidecars = candidate.service.used_sidecars();
+        let (name, _) = sidecars.find(|(_, sidecar)| {
+            let runs = |phase: &ScriptPhase| {
+                let is_run = self.draft.options.test || !phase.is_test();
+                *phase != ScriptPhase::Verify && is_run && candidate.service.scripts.has(*phase)
+            };
+            matches!(sidecar.image, SidecarImage::Service { .. }) && sidecar.phases.iter().any(runs)
+        })?;
+        Some((name, platform))
     }
 
     /// Returns the index that a build of a service pushes; `None` for an image of the engine's own platform.

@@ -208,6 +208,10 @@ impl PlanDraft<'_> {
         }
         let platforms = candidate.platforms_input();
         inputs.extend(platforms.map(|it| Input::text(PLATFORMS, it)));
+        if service.scripts.once && !candidate.platforms().is_empty() {
+            // The files of the images are those of the engine's own platform.
+            inputs.push(Input::text("scripts.once", "true"));
+        }
         for needed in &service.needs {
             let tag = self.sources.get(needed).map(Tag::from_source);
             let (Some(tag), Some(recipe)) = (tag, recipes.get(needed)) else {

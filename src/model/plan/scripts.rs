@@ -375,6 +375,7 @@ impl PlanDraft<'_> {
         let cache = |path: &String| (layout.cache(&service.name, path), path.clone());
         Ok(ContainerStep {
             image,
+            platform: None,
             source: build_dir.files.clone(),
             in_place: build_dir.in_place,
             is_staged: build_dir.is_staged,

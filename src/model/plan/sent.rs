@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerStep, Decision, ExportStep, ImageNames, Step, UnitPlan};
+use super::{ContainerStep, Decision, ExportStep, ImageNames, ImageStep, Step, UnitPlan};
 use crate::model::event::Unit;
 use crate::model::image::ImageReference;
 use crate::model::manifest::SecretSource;
@@ -141,15 +141,11 @@ impl Step {
                 }
             }
             Self::Place(step) => path(visit, &mut step.export),
-            Self::Image(step) => {
-                path(visit, &mut step.root);
-                path(visit, &mut step.folder);
-                path(visit, &mut step.context);
-                if let Some(excluded) = &mut step.excluded {
-                    path(visit, excluded);
+            Self::Image(step) => step.visit(visit),
+            Self::Toolchain(step) => {
+                if let Some(step) = &mut step.build {
+                    step.visit(visit);
                 }
-                path(visit, &mut step.dockerfile);
-                secrets(visit, step.secrets.values_mut());
             }
             Self::Sidecars(_)
             | Self::Script(_)
@@ -173,6 +169,19 @@ impl ExportStep {
         path(visit, &mut self.lfs);
         path(visit, &mut self.export);
         path(visit, &mut self.git_dir);
+    }
+}
+
+impl ImageStep {
+    fn visit(&mut self, visit: Visit<'_>) {
+        path(visit, &mut self.root);
+        path(visit, &mut self.folder);
+        path(visit, &mut self.context);
+        if let Some(excluded) = &mut self.excluded {
+            path(visit, excluded);
+        }
+        path(visit, &mut self.dockerfile);
+        secrets(visit, self.secrets.values_mut());
     }
 }
 

@@ -163,7 +163,11 @@ impl PlanDraft<'_> {
                 }
             }
             if !containers.is_empty() {
-                steps.push(Step::Sidecars(Box::new(SidecarsStep { containers })));
+                let platform = None;
+                steps.push(Step::Sidecars(Box::new(SidecarsStep {
+                    platform,
+                    containers,
+                })));
             }
             steps.push(script);
         }
@@ -205,7 +209,11 @@ impl PlanDraft<'_> {
         let name = service.name.to_string();
         let settings = &service.verify;
         containers.push(self.beside(candidate, name, PlannedImage::Built, settings)?);
-        Ok(SidecarsStep { containers })
+        let platform = None;
+        Ok(SidecarsStep {
+            platform,
+            containers,
+        })
     }
 
     /// Returns the step that starts the sidecars of all scripts before the image, for an interactive container; `None`
@@ -229,7 +237,11 @@ impl PlanDraft<'_> {
                 containers.extend(self.sidecar(candidate, folders, name, sidecar)?);
             }
         }
-        Ok((!containers.is_empty()).then_some(SidecarsStep { containers }))
+        let platform = None;
+        Ok((!containers.is_empty()).then_some(SidecarsStep {
+            platform,
+            containers,
+        }))
     }
 
     /// Returns the step that verifies an image again, for an interactive container; `None` if the service is unknown.

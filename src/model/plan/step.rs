@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AwaitStep, ConcurrentPush, IndexStep, KeepStep, PlaceStep, ProvenanceStep, RestoreStep,
-    SbomStep, SignStep, StageStep,
+    SbomStep, SignStep, StageStep, ToolchainStep,
 };
 use crate::base::seconds;
 use crate::model::event::Phase;
@@ -32,6 +32,8 @@ pub enum Step {
     Export(ExportStep),
     /// Have a plugin write the commit's files to its export.
     Fetch(Box<FetchStep>),
+    /// Provide an image that the following scripts for another platform run in.
+    Toolchain(Box<ToolchainStep>),
     /// Start the builder container for the following scripts.
     Container(Box<ContainerStep>),
     /// Start the containers beside the following scripts, and wait until they are ready.
@@ -170,6 +172,9 @@ pub struct PluginCall {
 pub struct ContainerStep {
     /// The image to run.
     pub image: ImageReference,
+    /// The platform that it runs for; `None` for the own one of the engine that runs everything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
     /// The folder mounted at `workdir`.
     pub source: PathBuf,
     /// Whether that is the working copy rather than an export.
@@ -219,6 +224,9 @@ pub struct ContainerStep {
 /// See [`Step::Sidecars`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SidecarsStep {
+    /// The platform whose engine runs them; `None` for the engine that runs everything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
     pub containers: Vec<PlannedSidecar>,
 }
 
@@ -414,6 +422,16 @@ impl Step {
         }
     }
 
+    /// Returns the platform whose engine runs the step; `None` for the usual engine.
+    pub fn platform(&self) -> Option<&Platform> {
+        match self {
+            Self::Toolchain(step) => Some(&step.platform),
+            Self::Image(step) => step.platform.as_ref(),
+            Self::Sidecars(step) => step.platform.as_ref(),
+            step => step.container()?.platform.as_ref(),
+        }
+    }
+
     /// Returns the image that an item of the scripts names, instead of running in the service's builder.
     pub fn other_image(&self) -> Option<&ImageReference> {
         match self {
@@ -437,7 +455,8 @@ impl Step {
             Self::Sync(_) => Phase::Sync,
             Self::Export(_) => Phase::Export,
             Self::Fetch(_) => Phase::Fetch,
-            Self::Container(_) => Phase::Container,
+            Self::Toolchain(step) if step.build.is_none() => Phase::Pull,
+            Self::Toolchain(_) | Self::Container(_) => Phase::Container,
             Self::Sidecars(_) => Phase::Sidecars,
             Self::Script(script) => script.phase,
             Self::Plugin(plugin) => plugin.phase,
@@ -494,13 +513,18 @@ impl Step {
                 step.call.plugin,
                 relative(&step.export)
             ),
+            Self::Toolchain(step) => step.describe(),
             Self::Container(step) => {
                 let source = if step.in_place {
                     relative(&step.source)
                 } else {
                     "the source".to_owned()
                 };
-                format!("{} with {source} at {}", step.image, step.workdir)
+                let mut text = format!("{} with {source} at {}", step.image, step.workdir);
+                if let Some(platform) = &step.platform {
+                    text.push_str(&format!(" for {platform}"));
+                }
+                text
             }
             Self::Sidecars(step) => {
                 let containers = step.containers.iter();

@@ -13,7 +13,7 @@ use super::{
     builder_image,
 };
 use crate::model::event::Unit;
-use crate::model::image::{Digest, ImageReference, ImageRepository};
+use crate::model::image::{Digest, ImageReference, ImageRepository, Platform};
 use crate::model::manifest::{ServiceName, SigningKeys};
 use crate::model::source::SourceRemote;
 use crate::model::supply::{Expected, ResourceDescriptor, source_uri};
@@ -30,14 +30,25 @@ pub struct ProvenanceStep {
     pub reference: Option<String>,
     /// The service's folder in a shared repository.
     pub path: Option<String>,
-    /// The images that the build uses, with their purposes.
-    pub used: Vec<(String, ImageReference)>,
+    /// The images that the build uses.
+    pub used: Vec<UsedImage>,
     /// The images of needed services.
     pub needs: Vec<NeededImage>,
     /// Whether this run builds the image.
     pub is_built: bool,
     /// The keys that sign it; `None` if it is not signed.
     pub keys: Option<SigningKeys>,
+}
+
+/// An image that a build uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UsedImage {
+    /// What for, such as `builder`.
+    pub purpose: String,
+    pub image: ImageReference,
+    /// The platform of the scripts that run in it; `None` for the engine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
 }
 
 /// See [`Step::Sbom`].
@@ -190,22 +201,26 @@ fn described(candidate: &PlanCandidate<'_>) -> ResourceDescriptor {
     }
 }
 
-/// Returns the images that steps run in or beside, with their purposes, each once.
-fn used_images(steps: &[Step]) -> Vec<(String, ImageReference)> {
-    let mut used: Vec<(String, ImageReference)> = Vec::new();
-    let mut add = |purpose: String, image: &ImageReference| {
-        if !used.iter().any(|(_, known)| known == image) {
-            used.push((purpose, image.clone()));
-        }
-    };
+/// Returns the images that steps run in or beside, each once.
+fn used_images(steps: &[Step]) -> Vec<UsedImage> {
+    let mut used: Vec<UsedImage> = Vec::new();
     for step in steps {
+        let platform = step.platform();
+        let mut add = |purpose: String, image: &ImageReference| {
+            let is_known = |it: &UsedImage| it.image == *image && it.platform.as_ref() == platform;
+            if !used.iter().any(is_known) {
+                used.push(UsedImage {
+                    purpose: match platform {
+                        Some(platform) => format!("{purpose} for {platform}"),
+                        None => purpose,
+                    },
+                    image: image.clone(),
+                    platform: platform.cloned(),
+                });
+            }
+        };
         match step {
             Step::Container(container) => add("builder".to_owned(), &container.image),
-            Step::Script(script) => {
-                if let Some(image) = &script.image {
-                    add("builder".to_owned(), image);
-                }
-            }
             Step::Plugin(plugin) => add("plugin".to_owned(), &plugin.container.image),
             Step::Fetch(fetch) => add("source plugin".to_owned(), &fetch.call.image),
             Step::Sidecars(sidecars) => {

@@ -74,6 +74,7 @@ impl Step {
             | Self::Await(_) => Occupied::Nothing,
             Self::Export(_)
             | Self::Fetch(_)
+            | Self::Toolchain(_)
             | Self::Container(_)
             | Self::Sidecars(_)
             | Self::Script(_)
@@ -181,6 +182,12 @@ impl UnitPlan {
     pub fn has_own_builder(&self) -> bool {
         let mut units = self.after.iter();
         units.any(|unit| matches!(unit, Unit::Builder(_)))
+    }
+
+    /// Returns whether scripts run for platforms other than the engine's own, with other results for each one.
+    pub fn has_scripts_per_platform(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| matches!(step, Step::Toolchain(_)))
     }
 
     /// Returns whether scripts before the image ran beside an image that it needs.

@@ -65,6 +65,7 @@ fn record(evil: &str) -> RunRecord {
         outside: false,
         line: Some(3),
         image: None,
+        platform: None,
         dockerfile: None,
         reproduce_command: Some(evil.to_owned()),
         log: Some(evil.to_owned()),

@@ -85,6 +85,7 @@ mod otlp;
 mod plain_lines;
 mod plan;
 mod platform_flows;
+mod platform_scripts;
 mod platforms;
 mod plugin_images;
 mod plugins;
@@ -216,6 +217,7 @@ pub fn all() -> Vec<Case> {
         plain_lines::CASES,
         plan::CASES,
         platform_flows::CASES,
+        platform_scripts::CASES,
         platforms::CASES,
         plugin_images::CASES,
         plugins::CASES,

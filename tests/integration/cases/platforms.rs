@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -98,13 +99,15 @@ impl<'t> Image<'t> {
 
     /// Returns the digest of a platform's image.
     pub fn part(&self, platform: &str) -> String {
-        let (_, architecture) = platform.split_once('/').expect("a platform");
         let index = self.index();
         let listed = index["manifests"].as_array();
         let listed = listed.unwrap_or_else(|| panic!("not an index: {index}"));
-        let mut found = listed
-            .iter()
-            .filter(|it| it["platform"]["architecture"] == architecture);
+        let name_of = |image: &Value| {
+            let parts = ["os", "architecture", "variant"].into_iter();
+            let parts = parts.filter_map(|part| image["platform"][part].as_str());
+            parts.collect::<Vec<_>>().join("/")
+        };
+        let mut found = listed.iter().filter(|it| name_of(it) == platform);
         let found = found.next().unwrap_or_else(|| panic!("{index}"));
         found["digest"].as_str().expect("a digest").to_owned()
     }
@@ -437,17 +440,11 @@ fn scripts_run_once_for_all_platforms(t: &Context) {
     let a = t.git_repo("a");
     a.commit(&[("Dockerfile", "FROM scratch\nCOPY out /out\n")], "First");
     let busybox = t.engine().busybox().to_owned();
-    let scripts = |once: &str| {
-        format!(
-            "    dockerBuilder: {{image: '{busybox}', network: none}}\n    \
-             scripts: {{{once}build: ['echo x >> out; wc -l < out']}}\n"
-        )
-    };
-    manifest(t, "", &[("a", &a, &both(), &scripts(""))]);
-    t.xp(["check"]).failure(2).stderr_contains(
-        "service `a` has `docker.platforms` and scripts, but not `scripts.once: true`",
+    let scripts = format!(
+        "    dockerBuilder: {{image: '{busybox}', network: none}}\n    \
+         scripts: {{once: true, build: ['echo x >> out; wc -l < out']}}\n"
     );
-    manifest(t, "", &[("a", &a, &both(), &scripts("once: true, "))]);
+    manifest(t, "", &[("a", &a, &both(), &scripts)]);
     t.xp(["build", "--verbose"]).success();
     let image = Image::of(t, "a", &a);
     assert_eq!(image.layers(AMD), image.layers(ARM));
@@ -455,7 +452,7 @@ fn scripts_run_once_for_all_platforms(t: &Context) {
 }
 
 /// Makes a docker context for an engine.
-fn add_context(t: &Context, name: &str, engine: &Engine) {
+pub(super) fn add_context(t: &Context, name: &str, engine: &Engine) {
     let digest = Sha256::digest(name);
     let id: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let meta = json!({"Name": name, "Endpoints": {"docker": {"Host": engine.host()}}});
@@ -572,15 +569,14 @@ fn arm_program() -> Vec<u8> {
 }
 
 /// The registration of an emulator of arm64 in the kernel, until it is dropped.
-struct Emulator {
+pub(super) struct Emulator {
     folder: PathBuf,
+    name: String,
 }
 
 impl Emulator {
-    const NAME: &str = "xp-test-arm64";
-
     /// Registers it; `None` if the kernel does not support that, or runs programs of arm64 itself.
-    fn register(t: &Context) -> Option<Self> {
+    pub fn register(t: &Context) -> Option<Self> {
         let systems = fs::read_to_string("/proc/filesystems").expect("the file systems");
         if !systems.contains("binfmt_misc") || cfg!(target_arch = "aarch64") {
             println!("this kernel does not run programs of arm64 with an emulator");
@@ -600,12 +596,20 @@ impl Emulator {
             .args(["-t", "binfmt_misc", "binfmt_misc"])
             .arg(&folder);
         succeed(&mut mount);
-        let emulator = Self { folder };
+        // Several tests may register it at the same time.
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-arm64-{number}", crate::world::run_prefix());
+        let emulator = Self { folder, name };
         let magic = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00";
         let mask =
             r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff";
         // `F` opens the emulator now, so that containers do not need it.
-        let line = format!(":{}:M::{magic}:{mask}:{}:F", Self::NAME, program.display());
+        let line = format!(
+            ":{}:M::{magic}:{mask}:{}:F",
+            emulator.name,
+            program.display()
+        );
         fs::write(emulator.folder.join("register"), line).expect("the registration");
         Some(emulator)
     }
@@ -613,7 +617,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        _ = fs::write(self.folder.join(Self::NAME), "-1");
+        _ = fs::write(self.folder.join(&self.name), "-1");
         _ = Command::new("umount").arg(&self.folder).status();
     }
 }

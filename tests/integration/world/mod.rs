@@ -1,7 +1,7 @@
 //! The servers of the test world. `World` owns all of them.
 
 mod access_log;
-mod base_image;
+pub mod base_image;
 mod cluster;
 mod debian_image;
 mod docker_image;

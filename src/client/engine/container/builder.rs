@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, Notify};
 
 use super::main_shell::{READY, RESPONSE, main_script};
 use crate::client::engine::connect::raw::OUTPUT_CAPACITY;
-use crate::client::engine::container::spec::ContainerSpec;
+use crate::client::engine::container::spec::{ContainerSpec, of_platform};
 use crate::client::engine::{Engine, EngineError};
 
 /// How long restoring the owner of the build's files may take.
@@ -68,10 +68,9 @@ impl CreatedContainer {
     ///
     /// If the engine rejects the request.
     pub async fn create(engine: &Engine, spec: &ContainerSpec) -> Result<Self, EngineError> {
-        let options = None::<bollard::query_parameters::CreateContainerOptions>;
         let created = engine
             .docker
-            .create_container(options, spec.body())
+            .create_container(of_platform(spec.platform.as_ref()), spec.body())
             .await
             .map_err(|error| not_started(spec, error))?;
         Ok(Self {

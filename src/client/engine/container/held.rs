@@ -12,8 +12,8 @@ use bollard::models::{
     ContainerCreateBody, EndpointSettings, ExecConfig, HealthConfig, HostConfig, NetworkingConfig,
 };
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, CreateContainerOptions, EventsOptionsBuilder,
-    StartContainerOptions, UploadToContainerOptionsBuilder, WaitContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, EventsOptionsBuilder, StartContainerOptions,
+    UploadToContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -22,10 +22,11 @@ use tokio::sync::watch;
 use super::archive::read_files;
 use super::builder::remove;
 use super::holder::Holder;
-use super::spec::Bind;
+use super::spec::{Bind, of_platform};
 use crate::base::task::joined;
 use crate::client::engine::connect::raw::OUTPUT_CAPACITY;
 use crate::client::engine::{Engine, EngineError};
+use crate::model::image::Platform;
 
 /// How long the output may take to end after the container ended.
 const OUTPUT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -35,6 +36,8 @@ const OUTPUT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 pub struct HeldSpec {
     /// The image: a reference or an id.
     pub image: String,
+    /// The platform of the image; `None` for the engine's own.
+    pub platform: Option<Platform>,
     /// Replaces the image's entrypoint.
     pub entrypoint: Option<Vec<String>>,
     /// Replaces the image's command.
@@ -116,7 +119,7 @@ impl CreatedHeld {
         spec: &HeldSpec,
         holder: &Holder,
     ) -> Result<Self, EngineError> {
-        let options = None::<CreateContainerOptions>;
+        let options = of_platform(spec.platform.as_ref());
         let created = engine.docker.create_container(options, spec.body(holder));
         let created = created
             .await

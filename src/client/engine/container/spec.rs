@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType, MountVolumeOptions,
 };
+use bollard::query_parameters::{CreateContainerOptions, CreateContainerOptionsBuilder};
 
-use crate::model::image::ImageReference;
+use crate::model::image::{ImageReference, Platform};
 
 /// The home folder of all users but root.
 pub const HOME: &str = "/home/xp";
@@ -86,6 +87,8 @@ impl Bind {
 pub struct ContainerSpec {
     /// The image.
     pub image: ImageReference,
+    /// The platform of the image; `None` for the engine's own.
+    pub platform: Option<Platform>,
     /// Its labels.
     pub labels: HashMap<String, String>,
     /// The environment of all scripts, except `HOME`.
@@ -112,12 +115,23 @@ pub struct ContainerSpec {
     pub nano_cpus: Option<u64>,
 }
 
+/// Returns the options for creating a container of a platform. An engine checks it only if it is named.
+pub(super) fn of_platform(platform: Option<&Platform>) -> Option<CreateContainerOptions> {
+    let platform = platform?.to_string();
+    Some(
+        CreateContainerOptionsBuilder::default()
+            .platform(&platform)
+            .build(),
+    )
+}
+
 impl ContainerSpec {
     /// Returns the configuration of a helper container for xp itself, which runs as root, without network and scripts,
     /// and with one mount.
     pub fn for_xp(image: ImageReference, labels: HashMap<String, String>, bind: Bind) -> Self {
         Self {
             image,
+            platform: None,
             labels,
             env: Vec::new(),
             user: (0, 0),

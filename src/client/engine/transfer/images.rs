@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::messages::ignore_trailing_bytes;
 use crate::client::engine::{Engine, EngineError};
 use crate::client::registry::Credentials;
-use crate::model::image::ImageReference;
+use crate::model::image::{ImageReference, Platform};
 
 /// Callbacks for the progress of a push or a pull.
 #[derive(Clone, Copy)]
@@ -129,7 +129,7 @@ impl Engine {
             .map_err(|error| EngineError::new(format!("untag {name}"), error))
     }
 
-    /// Pulls an image.
+    /// Pulls an image: that of a platform, or else that of the engine's own.
     ///
     /// # Errors
     ///
@@ -137,11 +137,15 @@ impl Engine {
     pub async fn pull(
         &self,
         image: &ImageReference,
+        platform: Option<&Platform>,
         credentials: Option<Credentials>,
         watcher: TransferWatcher<'_>,
     ) -> Result<(), EngineError> {
         let mut options =
             CreateImageOptionsBuilder::default().from_image(&image.repository().to_string());
+        if let Some(platform) = platform {
+            options = options.platform(&platform.to_string());
+        }
         let tag = match (image.tag(), image.digest()) {
             (_, Some(digest)) => digest.as_str(),
             (Some(tag), None) => tag.as_str(),

@@ -82,22 +82,29 @@ fn invalid_engines_are_reported() {
 }
 
 #[test]
-fn scripts_need_once() {
-    let with = |once: &str| {
+fn scripts_run_for_each_platform_or_once() {
+    let with = |once: &str, build: &str| {
         let a = format!(
-            "docker: {{image: a, {BOTH}}}\n    dockerBuilder: {{image: x}}\n    scripts: {{{once}build: [make]}}"
+            "docker: {{image: a, {BOTH}}}\n    dockerBuilder: {{image: x}}\n    scripts: {{{once}build: {build}}}"
         );
         manifest("", &a, "docker: {image: b}")
     };
-    let problems = refused(&with(""));
+    let is_repeated = |once: &str| {
+        let manifest = accepted(&with(once, "[make]"));
+        manifest.services[&"a".parse().unwrap()].has_scripts_per_platform()
+    };
+    assert!(is_repeated(""));
+    assert!(!is_repeated("once: true, "));
+    // Results are not kept for each platform.
+    let build = "{run: [make], inputs: [src], outputs: [out]}";
+    let problems = refused(&with("", build));
     assert!(
         problems[0].starts_with(
-            "5:24 service `a` has `docker.platforms` and scripts, but not `scripts.once: true`"
+            "5:24 service `a` has `docker.platforms`, and `inputs` of `scripts.build`, but not `scripts.once: true`"
         ),
         "{problems:?}"
     );
-    let manifest = accepted(&with("once: true, "));
-    assert!(manifest.services[&"a".parse().unwrap()].scripts.once);
+    accepted(&with("once: true, ", build));
 }
 
 #[test]

@@ -213,8 +213,9 @@ fn platforms_are_an_input_of_the_index_only() {
     let (front, back) = (name("front"), name("back"));
     assert_ne!(before[&front].identity(), now[&front].identity());
     assert_eq!(*now[&front].without_platforms(), before[&front]);
-    // The image of a dependent is the same.
-    assert_eq!(*now[&back].without_platforms(), before[&back]);
+    // The image of a dependent is the same, except that its scripts run once.
+    let now = now[&back].without_platforms();
+    assert_eq!(now.without("scripts.once"), before[&back]);
 }
 
 #[test]
@@ -227,6 +228,68 @@ fn another_engine_builds_its_platform() {
         [
             "docker build --platform linux/amd64 .xp/build/front",
             "docker --context arm build --platform linux/arm64 .xp/build/front",
+        ]
+    );
+}
+
+#[test]
+fn scripts_run_for_each_platform() {
+    let platforms = "[linux/arm64, linux/amd64, linux/386]";
+    let of_back = format!("image: back\n      platforms: {platforms}\n");
+    let platform = TestPlatform::of(
+        &MANIFEST
+            .replace("image: front", BOTH)
+            .replace("image: back\n", &of_back)
+            .replace("workdir: /go", "cache: [/root/.cache], workdir: /go")
+            .replace("[linux/amd64, linux/arm64]", platforms)
+            .replace("registry: r", "engines: {linux/386: other}\nregistry: r"),
+    );
+    let plan = planned(&platform, &["back"], &CURRENT).unwrap();
+    let unit = Unit::Service(name("back"));
+    let unit = plan.units.iter().find(|it| it.unit == unit).unwrap();
+    let shown = |step: &Step| {
+        let is_shown = matches!(
+            step,
+            Step::Export(_) | Step::Toolchain(_) | Step::Container(_) | Step::Image(_)
+        );
+        is_shown.then(|| step.describe(Path::new("/p")))
+    };
+    let texts: Vec<String> = unit.steps.iter().filter_map(shown).collect();
+    let builder = "r.example.com/x/builders/go:d54a54e79d3c42f76e5414dd86ee30d1fc05c488";
+    let export = "44444444 into .xp/build/back".to_owned();
+    let at = "with the source at /go/src/back";
+    // The engine's own platform comes last: its files are those that a verification sees.
+    assert_eq!(
+        texts,
+        [
+            export.clone(),
+            format!("{builder}-linux-arm64 for linux/arm64, pulled or built if it is missing"),
+            format!("{builder}-linux-arm64 {at} for linux/arm64"),
+            "docker build --platform linux/arm64 --build-arg FRONT .xp/build/back".to_owned(),
+            export.clone(),
+            format!("{builder}-linux-386 for linux/386, pulled or built if it is missing"),
+            format!("{builder}-linux-386 {at} for linux/386"),
+            "docker --context other build --platform linux/386 --build-arg FRONT .xp/build/back"
+                .to_owned(),
+            export,
+            format!("{builder} {at}"),
+            "docker build --platform linux/amd64 --build-arg FRONT .xp/build/back".to_owned(),
+        ]
+    );
+    let containers = unit.steps.iter().filter_map(Step::container);
+    let facts: Vec<_> = containers
+        .map(|it| {
+            let cache = it.caches[0].0.file_name().unwrap().to_str().unwrap();
+            let end = cache.split_once("-linux-").map(|(_, end)| end);
+            (it.env["XP_PLATFORM"].as_str(), end)
+        })
+        .collect();
+    assert_eq!(
+        facts,
+        [
+            ("linux/arm64", Some("arm64")),
+            ("linux/386", Some("386")),
+            ("linux/amd64", None)
         ]
     );
 }
