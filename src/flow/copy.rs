@@ -296,6 +296,10 @@ async fn set_tags(
         let kept = copy.to.with_digest(digest.clone());
         registry.set_tags(&kept, std::slice::from_ref(tag)).await?;
     }
+    for (digest, tag) in &image.parts {
+        let part = copy.to.with_digest(digest.clone());
+        registry.set_tags(&part, std::slice::from_ref(tag)).await?;
+    }
     match image.from.digest() {
         Some(digest) => {
             let copied = copy.to.with_digest(digest.clone());

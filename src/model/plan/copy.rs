@@ -46,6 +46,8 @@ pub struct CopiedImage {
     pub from: ImageReference,
     /// Its tags in the new repository.
     pub tags: Vec<Tag>,
+    /// The tags of the images of platforms, if it is an index.
+    pub parts: Vec<(Digest, Tag)>,
     /// A tag for another image, which loses its identity tag.
     pub kept: Option<(Digest, Tag)>,
     /// Whether it does not record what it was built from.
@@ -201,12 +203,16 @@ impl PlanDraft<'_> {
             let tag = identity.as_ref().and_then(ImageReference::tag);
             tags.extend(tag.map(|tag| tag.superseded(digest)));
         }
+        let identity_tag = identity.as_ref().and_then(|it| it.tag());
+        let parts = identity_tag.filter(|tag| tags.contains(tag));
+        let parts = parts.map(|tag| tags_of_parts(candidate, digest, tag, inventory));
         let replaced = before.and_then(|before| before.inconsistent.clone());
         let replaced = replaced.filter(|replaced| replaced != digest);
         let kept = replaced.zip(identity.as_ref().and_then(|it| it.tag().cloned()));
         CopyState::Copy(CopiedImage {
             from: candidate.image.repository().with_digest(digest.clone()),
             tags,
+            parts: parts.unwrap_or_default(),
             kept: kept.map(|(replaced, tag)| {
                 let tag = tag.superseded(&replaced);
                 (replaced, tag)
@@ -244,6 +250,23 @@ fn identity(
         }
     }
     Some(target.identity(&recipe))
+}
+
+/// Returns the tags with which a build pushes the images of an index: they protect these in registries that remove images
+/// without a tag.
+fn tags_of_parts(
+    candidate: &PlanCandidate<'_>,
+    digest: &Digest,
+    identity: &Tag,
+    inventory: &Inventory,
+) -> Vec<(Digest, Tag)> {
+    let published = inventory.published.get(digest);
+    let index = published.and_then(|found| found.as_ref().ok());
+    let images = index.into_iter().flat_map(|index| &index.images);
+    let images = images.filter(|image| candidate.platforms().contains(&image.platform));
+    images
+        .map(|image| (image.digest.clone(), identity.for_platform(&image.platform)))
+        .collect()
 }
 
 impl CopyState {

@@ -697,6 +697,12 @@ fn an_index_is_locked_copied_and_cleaned(t: &Context) {
     let copied = format!("copied/{}", image.name);
     let digest = t.registry().manifest_digest(&copied, &image.commit);
     assert_eq!(digest, Some(image.digest()));
+    let mut tags = t.registry().all_tags(&copied);
+    tags.retain(|tag| tag.contains("-linux-"));
+    let parts = tags.iter();
+    let parts = parts.filter_map(|tag| t.registry().manifest_digest(&copied, tag));
+    let parts: Vec<String> = parts.collect();
+    assert_eq!(parts, [image.part(AMD), image.part(ARM)]);
     t.xp(["plan", "--no-pull"]).success();
     t.manifest(&text);
     // Clean-up keeps the images of a kept index, and removes those of others.
