@@ -1,5 +1,6 @@
 //! Builds on a fleet when the cluster, the worker or the network fails.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -61,8 +62,13 @@ fn running_pod(platform: &FleetPlatform<'_>) -> String {
         });
         pods.next()
     };
-    wait_until("a running pod", || running().is_some());
-    let pod = running().expect("it runs");
+    let found = RefCell::new(None);
+    wait_until("a running pod", || {
+        // Only one query: it may end before another one.
+        *found.borrow_mut() = running();
+        found.borrow().is_some()
+    });
+    let pod = found.into_inner().expect("it runs");
     pod["metadata"]["name"].as_str().expect("a name").to_owned()
 }
 
