@@ -17,6 +17,7 @@ mod cases;
 mod cluster_job;
 mod compose_project;
 mod context;
+mod engine_relay;
 mod hg_repository;
 mod language_server;
 mod output;

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::case::Case;
 use crate::cases::small;
 use crate::context::Context;
+use crate::engine_relay::delayed;
 use crate::hg_repository::HgRepository;
 use crate::output::Output;
 use crate::wait::wait_until;
@@ -34,6 +36,7 @@ pub const CASES: &[Case] = cases![
     nothing_remains_of_a_killed_run,
     commands_run_beside_an_image_from_mercurial,
     the_plugin_of_the_documentation_works,
+    a_plugin_may_end_before_it_is_awaited,
     a_remote_engine_reads_sources,
 ];
 
@@ -842,6 +845,32 @@ fn nothing_remains_of_a_killed_run(t: &Context) {
 }
 
 fn the_plugin_of_the_documentation_works(t: &Context) {
+    services_of_the_page(t);
+    t.xp(["build"]).success();
+    let again = t.xp(["build"]).success();
+    assert!(
+        row(&again, "one").contains("skip") && row(&again, "two").contains("skip"),
+        "{again}"
+    );
+    let commit = again
+        .row("one")
+        .split_whitespace()
+        .last()
+        .and_then(|it| it.rsplit(':').next());
+    let image = format!("{}:{}", t.image("two"), commit.expect("a tag"));
+    assert_eq!(content(t, &image), "documented");
+}
+
+/// On a busy machine, the engine may get the request that waits for the end of a plugin after its end.
+fn a_plugin_may_end_before_it_is_awaited(t: &Context) {
+    services_of_the_page(t);
+    let texts = &["/wait?", "next-exit"];
+    let host = delayed(t.engine(), texts, Duration::from_secs(3));
+    t.xp(["build"]).env("DOCKER_HOST", &host).success();
+}
+
+/// Writes a manifest with the services `one` and `two`, whose plugin is that of the documentation.
+fn services_of_the_page(t: &Context) {
     let page = include_str!("../../../docs/sources.md");
     let script = page
         .split("```sh\n")
@@ -859,19 +888,6 @@ fn the_plugin_of_the_documentation_works(t: &Context) {
     );
     let services = ["one", "two"].map(|name| service(t, name, &plugin, "x", ""));
     manifest(t, "", &services.concat());
-    t.xp(["build"]).success();
-    let again = t.xp(["build"]).success();
-    assert!(
-        row(&again, "one").contains("skip") && row(&again, "two").contains("skip"),
-        "{again}"
-    );
-    let commit = again
-        .row("one")
-        .split_whitespace()
-        .last()
-        .and_then(|it| it.rsplit(':').next());
-    let image = format!("{}:{}", t.image("two"), commit.expect("a tag"));
-    assert_eq!(content(t, &image), "documented");
 }
 
 fn a_remote_engine_reads_sources(t: &Context) {

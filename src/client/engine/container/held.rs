@@ -163,7 +163,7 @@ impl CreatedHeld {
         let created = SystemTime::now();
         // Wait and attach before starting it: the engine forgets a container that ended.
         let (engine, id) = (self.engine.clone(), self.id.clone());
-        let exit = tokio::spawn(async move { exit_code(&engine, &id, created).await });
+        let mut exit = tokio::spawn(async move { exit_code(&engine, &id, created).await });
         tokio::task::yield_now().await;
         let options = AttachContainerOptionsBuilder::default();
         let options = options.stream(true).stdout(true).stderr(true).build();
@@ -194,8 +194,14 @@ impl CreatedHeld {
             }
         });
         let (sender, ended) = watch::channel(None);
+        let (engine, id) = (self.engine.clone(), self.id.clone());
         tokio::spawn(async move {
-            let code = joined(exit.await);
+            let code = tokio::select! {
+                code = &mut exit => joined(code),
+                // It may have ended before the engine received the first request, which then waits forever.
+                Some(code) = end_of(&engine, &id, "not-running") => Some(code),
+            };
+            exit.abort();
             // A process of another container may still hold the output.
             _ = tokio::time::timeout(OUTPUT_TIMEOUT, printed).await;
             if let Some(code) = code {
@@ -360,15 +366,23 @@ impl HeldSpec {
 
 /// Waits for the next end of a container and returns its exit code; `None` if the engine does not know it.
 async fn exit_code(engine: &Engine, id: &str, created: SystemTime) -> Option<i64> {
+    match end_of(engine, id, "next-exit").await {
+        Some(code) => Some(code),
+        // It ended, and was removed, before the engine received the request.
+        None => exit_code_of_event(engine, id, created).await,
+    }
+}
+
+/// Waits for a condition of the engine, and returns the container's exit code; `None` if the request fails.
+async fn end_of(engine: &Engine, id: &str, condition: &str) -> Option<i64> {
     let options = WaitContainerOptionsBuilder::default();
-    let options = options.condition("next-exit").build();
+    let options = options.condition(condition).build();
     let waiting = engine.without_timeout();
     let mut ended = Box::pin(waiting.wait_container(id, Some(options)));
-    match ended.next().await {
-        Some(Ok(ended)) => Some(ended.status_code),
-        Some(Err(Error::DockerContainerWaitError { code, .. })) => Some(code),
-        // It ended, and was removed, before the engine received the request.
-        _ => exit_code_of_event(engine, id, created).await,
+    match ended.next().await? {
+        Ok(ended) => Some(ended.status_code),
+        Err(Error::DockerContainerWaitError { code, .. }) => Some(code),
+        Err(_) => None,
     }
 }
 
