@@ -11,7 +11,7 @@ use super::state::UnitState;
 use super::step_error::{StepError, Stop};
 use super::{ExecuteContext, image, platforms};
 use crate::model::event::Unit;
-use crate::model::image::{ImageReference, Platform};
+use crate::model::image::{Digest, ImageReference, Platform};
 use crate::model::plan::{ImageStep, ToolchainStep};
 
 /// The images that this run provided in an engine: their names there, by those of the plan.
@@ -100,39 +100,36 @@ async fn find(context: &ExecuteContext, step: &ToolchainStep) -> Result<ImageRef
         image, platform, ..
     } = step;
     let full = image.with_defaults();
-    let mut names = vec![full.clone()];
+    let named = |digest: &Digest| image.repository().with_digest(digest.clone());
+    // Its registry may not have that index any more.
     if image.digest().is_none()
         && !step.is_refreshed
         && let Some(content) = context.engine.content(image).await?
-        && let [digest] = digests_in(&content, &full).as_slice()
+        && let [index] = digests_in(&content, &full).as_slice()
+        && let index = full.repository().with_digest(index.clone())
+        && let Ok(found) = context.registry.platform_digests(&index).await
+        && let Some((_, digest)) = found.iter().find(|(it, _)| it == platform)
     {
-        names.insert(0, full.repository().with_digest(digest.clone()));
+        return Ok(named(digest));
     }
-    let last = names.len() - 1;
-    for (index, name) in names.iter().enumerate() {
-        let found = match context.registry.platform_digests(name).await {
-            Ok(found) => found,
-            // The engine's image may have been pushed by another tool and removed since.
-            Err(_) if index < last => continue,
-            Err(error) => return Err(error.into()),
-        };
-        if let Some((_, digest)) = found.iter().find(|(it, _)| it == platform) {
-            return Ok(image.repository().with_digest(digest.clone()));
-        }
-        if index == last {
-            let found: Vec<String> = found.iter().map(|(it, _)| it.to_string()).collect();
-            return Err(missing(step, &found.join(", ")));
-        }
+    let found = context.registry.platform_digests(&full).await?;
+    match found.iter().find(|(it, _)| it == platform) {
+        Some((_, digest)) => Ok(named(digest)),
+        None => Err(missing(step, &found)),
     }
-    Err(missing(step, "unknown platforms"))
 }
 
-fn missing(step: &ToolchainStep, others: &str) -> StepError {
+fn missing(step: &ToolchainStep, found: &[(Platform, Digest)]) -> StepError {
     let ToolchainStep {
         image, platform, ..
     } = step;
+    let others: Vec<String> = found.iter().map(|(it, _)| it.to_string()).collect();
+    let others = match others.as_slice() {
+        [] => String::new(),
+        others => format!(", only for {}", others.join(", ")),
+    };
     StepError::plain(format!(
-        "the image {image}, which scripts run in, does not exist for {platform}, only for {others}"
+        "the image {image}, which scripts run in, does not exist for {platform}{others}"
     ))
     .hint("use an image for all platforms")
     .hint("or set `scripts.once: true` if what the scripts write is the same for all platforms: they then run on the engine's own platform")

@@ -134,20 +134,13 @@ async fn run_steps(
     }
     let mut ended = UnitSummary::new(Outcome::Done);
     let (mut position, mut builds) = (0, 1);
-    let is_image = |step: &Step| matches!(step, Step::Image(_));
     let image_step = steps.iter().position(is_image);
     while let Some(step) = steps.get(position) {
         // The first other step ends the scripts, and with them the container.
         if !step.is_of_scripts() {
             let wanted = match step {
                 Step::Image(image) => WantedFiles::Image(image),
-                _ if steps[position..]
-                    .iter()
-                    .take_while(|it| !it.fetches_source())
-                    .any(is_image) =>
-                {
-                    WantedFiles::All
-                }
+                _ if uses_files(&steps[position..]) => WantedFiles::All,
                 _ => WantedFiles::None,
             };
             if let Err(error) = runner.end_container(wanted, true).await {
@@ -266,6 +259,17 @@ async fn run_steps(
         in_place::compare(context, &plan.unit, folder).await;
     }
     ended
+}
+
+fn is_image(step: &Step) -> bool {
+    matches!(step, Step::Image(_))
+}
+
+/// Returns whether an image is built from the files that scripts have written, before they are replaced for another
+/// platform.
+fn uses_files(steps: &[Step]) -> bool {
+    let until_replaced = steps.iter().take_while(|step| !step.fetches_source());
+    { until_replaced }.any(is_image)
 }
 
 struct UnitRunner<'a> {
