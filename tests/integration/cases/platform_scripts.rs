@@ -218,11 +218,16 @@ fn scripts_run_on_the_engine_of_their_platform(t: &Context) {
     let tool = push_toolchain(t, &[AMD, platform]);
     let builder = t.builder("other", TOOLCHAIN, &[]);
     write_toolchain(&t.dir().join(&builder), &["amd64", other.built_for]);
+    let entrypoint = "ENTRYPOINT [\"/bin/sh\", \"-c\", \"echo $BUILT_FOR $XP_PLATFORM >> out\"]\n";
+    t.write(
+        &format!("{builder}/Dockerfile"),
+        &format!("{TOOLCHAIN}{entrypoint}"),
+    );
     let a = repository(t, "a");
     let scripts = format!(
         "    dockerBuilder: {{image: '{tool}', cache: [/cache]}}\n    \
          sidecars: {{db: {{image: '{tool}', command: [sleep, \"1000\"], ready: 'true'}}}}\n    \
-         scripts:\n      build:\n        - '{WRITE}'\n        - {{image: '{builder}', run: ['{WRITE}']}}\n      \
+         scripts:\n      build:\n        - '{WRITE}'\n        - {{image: '{builder}', run: ['{WRITE}']}}\n        - {{plugin: '{builder}'}}\n      \
          test: ['hostname > host; ping -c 1 db']\n"
     );
     let engines = format!("engines: {{{platform}: other-builder}}\n");
@@ -231,9 +236,9 @@ fn scripts_run_on_the_engine_of_their_platform(t: &Context) {
     add_context(t, "other-builder", &engine);
     t.xp(["build"]).success();
     let image = Image::of(t, "a", &a);
-    let twice = |line: &str| format!("{line}\n{line}");
-    assert_eq!(written(t, &image, AMD), twice("amd64 linux/amd64"));
-    assert_eq!(written(t, &image, platform), twice(&other.line()));
+    let thrice = |line: &str| [line; 3].join("\n");
+    assert_eq!(written(t, &image, AMD), thrice("amd64 linux/amd64"));
+    assert_eq!(written(t, &image, platform), thrice(&other.line()));
     t.xp(["plan"]).success().stdout_contains("Nothing to do");
     let pulled = engine.images_with_prefix(t.registry().host());
     assert!(!pulled.is_empty());
