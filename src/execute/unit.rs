@@ -52,7 +52,7 @@ pub async fn run_unit(
         let pushed = pushed.or(state.awaited.as_ref());
         let image = plan.image_result(pushed, !state.is_commit_tag_refused);
         ended.image = Some(Box::new(image));
-        results::remove_stage(context, plan).await;
+        results::remove_stage(context, &plan.unit).await;
     }
     (ended, state.published)
 }

@@ -129,6 +129,7 @@ pub async fn carry_out(
             fleet::end(session);
         }
     }
+    execute::remove_idle_stages(&session.layout, &plan).await;
     let ended = session.reporter.finish();
     let metadata = RunMetadata::of(&plan, &ended);
     let written = options

@@ -22,8 +22,9 @@ use crate::base::tree;
 use crate::execute::results::live::unpack_stored;
 use crate::model::event::{Event, Phase, RestoredPhase, Unit};
 use crate::model::image::ImageQuery;
+use crate::model::layout::Layout;
 use crate::model::plan::{
-    Inventory, KeepStep, PlaceStep, RestoreStep, SavedResult, StageStep, UnitPlan,
+    Inventory, KeepStep, PlaceStep, Plan, RestoreStep, SavedResult, StageStep,
 };
 use crate::model::step_result::{OutputsBlob, StepResult};
 use crate::store::step_archive::{ArchiveError, pack};
@@ -48,13 +49,27 @@ pub async fn stage(
     Ok(())
 }
 
-/// Removes the folders in which phases ran.
-pub async fn remove_stage(context: &ExecuteContext, plan: &UnitPlan) {
-    if let (Unit::Service(service), false) = (&plan.unit, plan.phases.is_empty()) {
+/// Removes the folder in which phases of a service ran, including one that an earlier run left.
+pub async fn remove_stage(context: &ExecuteContext, unit: &Unit) {
+    if let Unit::Service(service) = unit {
         let folder = context.layout.stage(service);
         // The next build replaces what cannot be removed.
         _ = joined(spawn_blocking(move || tree::remove(&folder)).await);
     }
+}
+
+/// Removes the folders in which phases ran of services with nothing to do: an earlier run failed, or was killed after
+/// it made the image.
+pub async fn remove_idle_stages(layout: &Layout, plan: &Plan) {
+    let idle = plan.units.iter().filter(|unit| unit.steps.is_empty());
+    let folders = idle.filter_map(|unit| match &unit.unit {
+        Unit::Service(service) => Some(layout.stage(service)),
+        _ => None,
+    });
+    let folders: Vec<_> = folders.collect();
+    // The next run tries again.
+    let remove = move || folders.iter().for_each(|it| _ = tree::remove(it));
+    joined(spawn_blocking(remove).await);
 }
 
 /// Adds outputs to the export.

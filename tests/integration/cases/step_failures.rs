@@ -16,6 +16,7 @@ pub const CASES: &[Case] = cases![
     a_result_that_the_registry_lost_is_made_again,
     outputs_that_cannot_be_saved_are_used,
     a_kill_while_saving_leaves_no_result,
+    folders_of_phases_are_removed_when_there_is_nothing_to_do,
     builds_with_and_without_restored_results_are_equal,
 ];
 
@@ -212,4 +213,22 @@ fn builds_with_and_without_restored_results_are_equal(t: &Context) {
         assert_eq!(restored, tree());
         assert_eq!(by_time(), order);
     }
+}
+
+fn folders_of_phases_are_removed_when_there_is_nothing_to_do(t: &Context) {
+    let app = Staged::new(t);
+    app.manifest("", &Staged::phases());
+    t.xp(["build"]).success();
+    let good = app.repository.head();
+    app.repository
+        .commit(&[("src/main", "broken\n")], "Break it");
+    t.xp(["build"]).failure(1);
+    assert!(t.exists(".xp/stage/app"), "`xp shell --failed` uses it");
+    app.repository.git(&["reset", "--quiet", "--hard", &good]);
+    app.repository
+        .git(&["push", "--quiet", "--force", "origin", "HEAD:master"]);
+    t.xp(["build"])
+        .success()
+        .stdout_contains("Nothing to do: 1 service up to date");
+    assert!(!t.exists(".xp/stage/app"));
 }
