@@ -39,9 +39,11 @@ mod working_copy;
 mod world;
 mod xp;
 
+use std::cmp::Reverse;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial};
 use tokio::signal::unix::{SignalKind, signal};
@@ -50,6 +52,9 @@ use crate::world::World;
 
 /// Tests mostly wait for servers, so a few more run concurrently than there are cores.
 const TEST_THREADS: usize = 4;
+
+/// The number of tests whose time is printed at the end.
+const SLOWEST: usize = 20;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -69,17 +74,40 @@ fn main() -> ExitCode {
         stop_on_signal(Arc::clone(&world));
     }
     let filters = arguments.filter.take().unwrap_or_default();
+    let times = Arc::new(Mutex::new(Vec::new()));
     let tests = cases::all()
         .into_iter()
         .filter(|case| is_selected(&case.name(), &filters, arguments.exact))
         .map(|case| {
-            let world = Arc::clone(&world);
-            Trial::ignorable_test(case.name(), move || case.run(world))
+            let (world, times) = (Arc::clone(&world), Arc::clone(&times));
+            Trial::ignorable_test(case.name(), move || {
+                let start = Instant::now();
+                let result = case.run(world);
+                let time = (case.name(), start.elapsed());
+                times
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(time);
+                result
+            })
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, tests);
+    print_slowest(times.lock().unwrap_or_else(PoisonError::into_inner).clone());
     world.stop();
     conclusion.exit_code()
+}
+
+/// Prints where the time of a run went.
+fn print_slowest(mut times: Vec<(String, Duration)>) {
+    times.sort_by_key(|(_, time)| Reverse(*time));
+    let total: Duration = times.iter().map(|(_, time)| *time).sum();
+    if times.len() > SLOWEST {
+        eprintln!("the slowest of {} tests, of {total:.0?}:", times.len());
+        for (name, time) in &times[..SLOWEST] {
+            eprintln!("{time:>8.1?}  {name}");
+        }
+    }
 }
 
 /// Returns whether a test matches one of the comma-separated filters.
