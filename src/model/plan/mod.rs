@@ -26,6 +26,7 @@ mod error;
 mod explain;
 mod former_names;
 mod image_names;
+mod image_steps;
 mod inventory;
 mod matrix;
 mod other_names;
@@ -35,15 +36,16 @@ mod phase_key;
 mod phases;
 mod platforms;
 mod plugins;
+mod publishing;
 mod recipe;
 mod remote;
 mod script_inputs;
 mod scripts;
 mod sent;
+mod service_plan;
 mod session;
 mod sidecars;
 mod staged;
-mod staged_step;
 mod step;
 mod supply;
 #[cfg(test)]
@@ -81,10 +83,10 @@ pub use recipe::Folders;
 pub use remote::RemotePart;
 use sent::SentUnit;
 pub use session::{builder_image, builder_images, builder_plan};
-pub use staged_step::{KeepStep, PlaceStep, RestoreStep, SavedResult, StageStep};
 pub use step::{
-    BaseUse, ContainerStep, ExportStep, FetchStep, ImageStep, NeededImage, PlannedImage,
-    PlannedSidecar, PluginCall, PluginStep, PushStep, ScriptStep, SidecarsStep, Step, SyncStep,
+    BaseUse, ContainerStep, ExportStep, FetchStep, ImageStep, KeepStep, NeededImage, PlaceStep,
+    PlannedImage, PlannedSidecar, PluginCall, PluginStep, PushStep, RestoreStep, SavedResult,
+    ScriptStep, SidecarsStep, StageStep, Step, SyncStep,
 };
 pub use supply::{ImageToVerify, ProvenanceStep, SbomStep, SignStep};
 pub use toolchains::ToolchainStep;

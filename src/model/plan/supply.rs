@@ -67,6 +67,27 @@ pub struct SignStep {
     pub keys: SigningKeys,
 }
 
+impl ProvenanceStep {
+    pub(super) fn describe(&self) -> String {
+        match &self.keys {
+            Some(keys) => format!("attach provenance, signed with {}", keys.key),
+            None => "attach provenance".to_owned(),
+        }
+    }
+}
+
+impl SbomStep {
+    pub(super) fn describe(&self) -> String {
+        format!("attach a bill of materials of {}", self.call.plugin)
+    }
+}
+
+impl SignStep {
+    pub(super) fn describe(&self) -> String {
+        format!("sign with {}", self.keys.key)
+    }
+}
+
 /// An image to verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageToVerify {

@@ -1,14 +1,15 @@
 //! The steps of phases with `inputs`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ExportStep, Step, UnitPlan};
+use super::{ExportStep, Step, join, relative};
 use crate::model::event::Phase;
 use crate::model::image::ImageReference;
 use crate::model::manifest::ServiceName;
+use crate::model::plan::UnitPlan;
 use crate::model::source::CommitId;
 use crate::model::step_result::{StepKey, StepResult};
 
@@ -94,15 +95,11 @@ impl StageStep {
         } else {
             self.inputs.join(", ")
         };
-        let results = self.results.iter().map(|phase| phase.as_str());
-        let results: Vec<&str> = results.collect();
-        match results.as_slice() {
-            [] => format!("with only {inputs}"),
-            results => format!(
-                "with only {inputs} and the results of {}",
-                results.join(", ")
-            ),
+        if self.results.is_empty() {
+            return format!("with only {inputs}");
         }
+        let results = join(self.results.iter().map(|phase| phase.as_str()));
+        format!("with only {inputs} and the results of {results}")
     }
 }
 
@@ -131,5 +128,12 @@ impl RestoreStep {
             let outputs = self.outputs.join(", ");
             format!("restore {outputs} of {commit} from {place}")
         }
+    }
+}
+
+impl PlaceStep {
+    pub(super) fn describe(&self, folder: &Path) -> String {
+        let export = relative(&self.export, folder);
+        format!("{} into {export}", self.outputs.join(", "))
     }
 }
