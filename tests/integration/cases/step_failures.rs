@@ -13,6 +13,7 @@ use crate::wait::wait_until;
 
 pub const CASES: &[Case] = cases![
     a_damaged_result_is_not_used,
+    a_phase_that_cannot_run_instead_of_its_result_fails,
     a_result_that_the_registry_lost_is_made_again,
     outputs_that_cannot_be_saved_are_used,
     a_kill_while_saving_leaves_no_result,
@@ -28,18 +29,23 @@ fn files(t: &Context, folder: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-fn a_damaged_result_is_not_used(t: &Context) {
-    let app = Staged::new(t);
-    app.manifest("", &Staged::phases());
-    t.xp(["build"]).success();
-    let first = app.ids();
+/// Overwrites the archives of all results; returns their number.
+fn damage_archives(t: &Context) -> usize {
     let archives = files(t, "archives");
-    assert_eq!(archives.len(), 2);
     for archive in &archives {
         let length = fs::metadata(archive).expect("an archive").len();
         let bytes = vec![b'x'; usize::try_from(length).expect("a small file")];
         fs::write(archive, bytes).expect("to damage it");
     }
+    archives.len()
+}
+
+fn a_damaged_result_is_not_used(t: &Context) {
+    let app = Staged::new(t);
+    app.manifest("", &Staged::phases());
+    t.xp(["build"]).success();
+    let first = app.ids();
+    assert_eq!(damage_archives(t), 2);
     app.repository.commit(&[("other", "2\n")], "Other");
     // The plan does not need the builder, so it may be missing.
     for image in t.engine().images_with_prefix(t.prefix()) {
@@ -66,6 +72,23 @@ fn a_damaged_result_is_not_used(t: &Context) {
         .success()
         .stdout_contains("3 phases restored");
     assert_eq!(app.ids(), second);
+}
+
+fn a_phase_that_cannot_run_instead_of_its_result_fails(t: &Context) {
+    let app = Staged::new(t);
+    app.manifest("", &Staged::phases());
+    t.xp(["build"]).success();
+    damage_archives(t);
+    // The network is not part of the key, so the plan still restores the phases.
+    let manifest = t.read("x-platform.yml");
+    let network = manifest.replace("network: none", "network: no-such-network");
+    t.write("x-platform.yml", &network);
+    app.repository.commit(&[("other", "2\n")], "Other");
+    t.xp(["plan"]).success().stdout_contains("restore");
+    t.xp(["build"])
+        .failure(1)
+        .stderr_contains("no-such-network")
+        .does_not_contain("no container");
 }
 
 fn a_result_that_the_registry_lost_is_made_again(t: &Context) {
