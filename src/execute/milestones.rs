@@ -50,6 +50,11 @@ impl Milestones {
         failed.map(|wait| wait.unit.clone())
     }
 
+    /// Returns whether a unit of the run has reached a milestone.
+    pub fn is_reached(&self, wait: &Wait) -> bool {
+        self.reached(&wait.unit).is_some_and(|it| has(it, wait))
+    }
+
     /// Returns the units that have not reached the milestones.
     pub fn missing(&self, waits: &[Wait]) -> Vec<Unit> {
         let waits = waits.iter();

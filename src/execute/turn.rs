@@ -6,7 +6,7 @@ use super::ExecuteContext;
 use super::limit::{Limit, Permit};
 use super::milestones::Milestones;
 use crate::model::event::{Event, Unit};
-use crate::model::plan::{Milestone, Occupied, UnitPlan, UsableFrom};
+use crate::model::plan::{Milestone, Occupied, UnitPlan, UsableFrom, Wait};
 
 /// How many working copies are fetched at once; the git client also limits connections per host.
 const FETCHES: usize = 16;
@@ -156,6 +156,15 @@ impl<'a> Turn<'a> {
     /// Records that the unit has reached a milestone.
     pub fn reach(&self, milestone: Milestone) {
         self.turns.milestones.reach(&self.plan.unit, milestone);
+    }
+
+    /// Returns whether a unit of this run has provided its image.
+    pub fn is_usable(&self, unit: &Unit) -> bool {
+        let wait = Wait {
+            unit: unit.clone(),
+            milestone: Milestone::Usable,
+        };
+        self.turns.milestones.is_reached(&wait)
     }
 
     /// Returns whether any step was started.

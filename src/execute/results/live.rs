@@ -47,35 +47,44 @@ impl LiveResult {
     ///
     /// A file cannot be moved or written.
     pub fn place(&mut self, to: &Path, is_export: bool, store: &StepStore) -> io::Result<()> {
-        if self.is_exported && is_export {
+        if self.is_exported {
+            // They stay there: the image is built from them.
+            if !is_export && !self.unpack(to, store) {
+                self.for_each(to, tree::copy)?;
+            }
             return Ok(());
         }
-        let is_same =
-            !self.is_exported && fingerprint(&self.folder, &self.outputs) == self.fingerprint;
+        let is_same = fingerprint(&self.folder, &self.outputs) == self.fingerprint;
         if !is_same && self.unpack(to, store) {
-            if !self.is_exported {
-                self.folder = to.to_owned();
-                self.fingerprint = fingerprint(to, &self.outputs);
-            }
+            self.fingerprint = fingerprint(to, &self.outputs);
         } else {
-            for output in &self.outputs {
-                match move_to(&self.folder.join(output), &to.join(output), to) {
-                    // A working copy may be on another file system than `cacheDir`.
-                    Err(error)
-                        if error.kind() == io::ErrorKind::CrossesDevices
-                            && self.unpack(to, store) =>
-                    {
-                        break;
-                    }
-                    moved => moved?,
+            let moved = self.for_each(to, rename);
+            // A working copy may be on another file system than `cacheDir`.
+            let is_elsewhere = |error: &io::Error| error.kind() == io::ErrorKind::CrossesDevices;
+            if moved.as_ref().is_err_and(is_elsewhere) {
+                if !self.unpack(to, store) {
+                    self.for_each(to, tree::copy)?;
                 }
+            } else {
+                moved?;
             }
-            self.folder = to.to_owned();
         }
-        if is_export {
-            self.folder = to.to_owned();
+        self.folder = to.to_owned();
+        self.is_exported = is_export;
+        Ok(())
+    }
+
+    /// Puts each output into another folder, whose other files stay.
+    fn for_each(&self, to: &Path, put: fn(&Path, &Path) -> io::Result<()>) -> io::Result<()> {
+        for output in &self.outputs {
+            let target = to.join(output);
+            if let Some(parent) = target.parent() {
+                reject_links(parent, to)?;
+                fs::create_dir_all(parent)?;
+            }
+            tree::remove(&target)?;
+            put(&self.folder.join(output), &target)?;
         }
-        self.is_exported = is_export || self.is_exported && self.folder != to;
         Ok(())
     }
 
@@ -112,22 +121,16 @@ pub fn unpack_stored(
     unpacked
 }
 
-/// Moves an output to another folder, whose other files stay.
-fn move_to(from: &Path, to: &Path, folder: &Path) -> io::Result<()> {
-    if let Some(parent) = to.parent() {
-        reject_links(parent, folder)?;
-        fs::create_dir_all(parent)?;
-    }
-    tree::remove(to)?;
+/// Renames a file or folder, also a folder that is not writable.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
-        // A folder that is moved must be writable.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let permissions = fs::symlink_metadata(from)?.permissions();
             fs::set_permissions(from, Permissions::from_mode(permissions.mode() | 0o700))?;
             fs::rename(from, to)?;
             fs::set_permissions(to, permissions)
         }
-        moved => moved,
+        renamed => renamed,
     }
 }
 
@@ -193,6 +196,11 @@ mod tests {
         live.place(&export, true, &store).unwrap();
         assert!(live.is_exported && export.join("x/out/file").exists());
         live.place(&export, true, &store).unwrap();
+
+        // Without a saved archive, a later phase gets copies.
+        live.place(&b, false, &store).unwrap();
+        assert!(b.join("x/out/file").exists() && export.join("x/out/file").exists());
+        assert!(live.is_exported && live.folder == export);
     }
 
     #[test]

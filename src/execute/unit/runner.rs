@@ -220,7 +220,7 @@ impl<'a> UnitRunner<'a> {
         step: &RestoreStep,
         turn: Option<&Turn<'_>>,
     ) -> Result<(), Stop> {
-        self.provide(&step.images).await?;
+        self.provide(&step.images, turn).await?;
         for step in &step.otherwise {
             if !step.is_of_scripts() {
                 self.end_container(WantedFiles::None, true).await?;
@@ -237,9 +237,13 @@ impl<'a> UnitRunner<'a> {
         Ok(())
     }
 
-    /// Makes sure that the engine has images that the plan did not need.
-    async fn provide(&self, images: &[UnitPlan]) -> Result<(), Stop> {
+    /// Makes sure that the engine has the images of a phase that was to be restored.
+    async fn provide(&self, images: &[UnitPlan], turn: Option<&Turn<'_>>) -> Result<(), Stop> {
         for image in images {
+            // Waiting for a unit that has not come so far could take forever: this one occupies a job.
+            if turn.is_some_and(|turn| turn.is_usable(&image.unit)) {
+                continue;
+            }
             // Held, because another unit may need the same image.
             let mut provided = self.context.provided.lock().await;
             if provided.contains(&image.unit) {

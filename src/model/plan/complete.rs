@@ -55,7 +55,7 @@ impl Decided<'_> {
         Ok(plan)
     }
 
-    /// Adds the builder images that are needed in any case; remembers the others, in case a result cannot be restored.
+    /// Adds the builder images that are needed in any case; remembers all of them, in case a result cannot be restored.
     fn add_builders(&mut self, plan: &mut Plan, registries: &BTreeMap<ImageReference, Presence>) {
         let mode = BuilderMode {
             force: false,
@@ -70,23 +70,22 @@ impl Decided<'_> {
                 continue;
             };
             if !mode.is_on_fleet {
+                if !unit_plan.steps.is_empty() {
+                    self.fallback.insert(unit, unit_plan.clone());
+                }
                 if is_used {
                     plan.units.push(unit_plan);
-                } else if !unit_plan.steps.is_empty() {
-                    self.fallback.insert(unit, unit_plan);
                 }
                 continue;
             }
             unit_plan.remote = self.remote_part(&unit_plan);
             let pull = pull_of(&unit_plan, registries);
-            if !is_used {
-                let fallback = UnitPlan {
-                    steps: vec![pull.clone()],
-                    remote: None,
-                    ..unit_plan.clone()
-                };
-                self.fallback.insert(unit.clone(), fallback);
-            }
+            let fallback = UnitPlan {
+                steps: vec![pull.clone()],
+                remote: None,
+                ..unit_plan.clone()
+            };
+            self.fallback.insert(unit.clone(), fallback);
             self.pulls.insert(unit, pull);
             if is_used || unit_plan.remote.is_some() {
                 plan.units.push(unit_plan);

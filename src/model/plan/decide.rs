@@ -42,7 +42,7 @@ pub struct Decided<'a> {
     pub recipes: BTreeMap<ServiceName, Recipe>,
     /// The decisions for phases with `inputs`, by service.
     pub(super) phases: BTreeMap<ServiceName, Vec<PhaseVerdict>>,
-    /// The plans of images that only phases use whose results are restored.
+    /// The plans of builder images, in case a result cannot be restored.
     pub(super) fallback: BTreeMap<Unit, UnitPlan>,
     /// The steps with which a fleet's engine gets builder images.
     pub(super) pulls: BTreeMap<Unit, Step>,
@@ -360,7 +360,7 @@ impl<'a> PlanDraft<'a> {
             reason.push_str("; the registry's image is incomplete");
         }
         if let Some(why) = inventory.rejection(candidate.image.repository()) {
-            reason.push_str(&format!("; the registry's image does not verify: {why}"));
+            reason.push_str(&format!("; the registry's image {why}"));
         }
 
         let registry_tags: Vec<Tag> = match (registry, decision) {

@@ -154,7 +154,7 @@ impl Decided<'_> {
         self.draft.options.push && !candidate.is_local
     }
 
-    /// Returns the plans of the images that a phase needs if its result cannot be read, and that nothing else needs.
+    /// Returns the plans of the images that a phase needs if its result cannot be read.
     fn fallback_images(&self, candidate: &PlanCandidate<'_>, phase: ScriptPhase) -> Vec<UnitPlan> {
         let units = super::scripts::units_of(candidate.service, &|it| it == phase);
         let plans = units.iter().filter_map(|unit| self.fallback.get(unit));

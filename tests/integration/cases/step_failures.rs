@@ -16,6 +16,7 @@ pub const CASES: &[Case] = cases![
     a_phase_that_cannot_run_instead_of_its_result_fails,
     a_result_that_the_registry_lost_is_made_again,
     outputs_that_cannot_be_saved_are_used,
+    outputs_that_cannot_be_saved_are_shared_by_all_phases,
     a_kill_while_saving_leaves_no_result,
     folders_of_phases_are_removed_when_there_is_nothing_to_do,
     builds_with_and_without_restored_results_are_equal,
@@ -138,6 +139,26 @@ fn outputs_that_cannot_be_saved_are_used(t: &Context) {
         .stdout_contains("2 phases restored");
     assert!(t.dir().join(".xp/build/app/modules/link").is_symlink());
     assert_eq!(app.read("out/dist/app"), "one\nmain\n");
+}
+
+fn outputs_that_cannot_be_saved_are_shared_by_all_phases(t: &Context) {
+    let app = Staged::new(t);
+    let phases = "      prepare:
+        run: ['mkdir modules', 'echo 1 > modules/a', 'ln -s /etc/passwd modules/link']
+        inputs: [package.json]
+        outputs: [modules]
+      build: ['cat modules/a > made', 'echo 2 > modules/b']
+      test: {run: ['cat modules/a', 'echo 3 > modules/c'], inputs: []}
+";
+    app.manifest("", phases);
+    t.xp(["build"])
+        .success()
+        .stderr_contains("the result of `prepare` was not saved");
+    // The image has those that the phases without inputs saw.
+    let modules = t.dir().join(".xp/build/app/modules");
+    assert!(modules.join("link").is_symlink());
+    assert_eq!(app.read("modules/b"), "2\n");
+    assert!(!modules.join("c").exists());
 }
 
 fn a_kill_while_saving_leaves_no_result(t: &Context) {

@@ -71,7 +71,7 @@ pub struct RestoreStep {
     pub files: PathBuf,
     /// The steps to run if the result cannot be read.
     pub otherwise: Vec<Step>,
-    /// What these steps need, if nothing else needs it.
+    /// The images that these steps need. Units of the plan may provide the same ones for others, perhaps later.
     pub images: Vec<UnitPlan>,
 }
 

@@ -214,7 +214,14 @@ fn results_are_restored_and_need_no_builder() {
     // One phase runs.
     let plan = staged.plan(&phases[..2]);
     assert_eq!(plan.units[0].unit.to_string(), "builders/node");
-    assert_eq!(plan.units[1].after.len(), 1);
+    let app = &plan.units[1];
+    assert_eq!(app.after.len(), 1);
+    // A phase that is restored does not rely on what provides the builder to others.
+    let restored = app.steps.iter().filter_map(|step| match step {
+        Step::Restore(step) => Some(step.images.len()),
+        _ => None,
+    });
+    assert_eq!(restored.collect::<Vec<_>>(), [1, 1]);
 }
 
 #[test]
