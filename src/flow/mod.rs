@@ -1,5 +1,6 @@
 //! Use cases: select commits, find images, build, lock and deploy.
 
+mod attachments;
 pub mod attest;
 pub mod build;
 mod builder_folders;

@@ -16,6 +16,7 @@ use crate::client::git::GitClient;
 use crate::client::retry::Retries;
 use crate::execute::attest::AttestTools;
 use crate::execute::{ExecuteContext, PlatformEngines, Sources, Toolchains};
+use crate::flow::attachments;
 use crate::flow::sources::commits::{narrow, resolve};
 use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::local_sources;
@@ -205,6 +206,9 @@ pub async fn plan(
     }
     if session.manifest.supply.verify {
         verify::reject(session, &draft, &resolved, &mut inventory).await?;
+    } else {
+        let registry = &resolved.clients.registry;
+        attachments::reject(session, registry, &draft, &mut inventory).await?;
     }
     let plan = decide(session, draft, inventory, folders, &resolved, lock).await?;
     Ok(Planned {

@@ -178,7 +178,8 @@ pub async fn reject(
     }
     for ((repository, digest), image) in repositories.into_iter().zip(&results.images) {
         if let (Some(problem), Some(digest)) = (image.problem(), digest) {
-            inventory.reject(&repository.with_digest(digest), problem.to_string());
+            let why = format!("does not verify: {problem}");
+            inventory.reject(&repository.with_digest(digest), why);
         }
     }
     Ok(())

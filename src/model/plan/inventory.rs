@@ -51,7 +51,8 @@ pub struct Inventory {
     pub bases: BTreeMap<ImageReference, Presence>,
     /// References to images that are incomplete in their registry and therefore count as [`Presence::Absent`].
     pub incomplete: BTreeSet<ImageReference>,
-    /// Images in registries that do not verify, by digest, with the reason. They count as [`Presence::Absent`].
+    /// Images in registries that cannot be used, by digest, with the end of a sentence about them. They count as
+    /// [`Presence::Absent`].
     pub rejected: BTreeMap<ImageReference, String>,
     /// The queried images that the engine has.
     pub engine: EngineImages,
@@ -105,8 +106,9 @@ impl Inventory {
         }
     }
 
-    /// Records that an image in a registry, given by its digest, does not verify. It cannot be used, so it counts as
-    /// absent under all its names; and so does the engine's copy, which may have been pulled from there.
+    /// Records that an image in a registry, given by its digest, cannot be used, because it does not verify or lacks what
+    /// should be attached to it; `why` ends the sentence "the registry's image …". It counts as absent under all its
+    /// names; and so does the engine's copy, which may have been pulled from there.
     pub fn reject(&mut self, image: &ImageReference, why: String) {
         let mut names = vec![image.clone()];
         for (name, presence) in &mut self.registry {
@@ -125,7 +127,7 @@ impl Inventory {
         self.rejected.insert(image.clone(), why);
     }
 
-    /// Returns the digests of images in a repository that do not verify.
+    /// Returns the digests of images in a repository that cannot be used.
     pub fn rejected_of(&self, repository: &ImageRepository) -> Vec<Digest> {
         let rejected = self.rejected.keys();
         let rejected = rejected.filter(|image| image.repository() == repository);
@@ -134,7 +136,7 @@ impl Inventory {
             .collect()
     }
 
-    /// Returns why an image in a repository does not verify.
+    /// Returns why an image in a repository cannot be used.
     pub fn rejection(&self, repository: &ImageRepository) -> Option<&str> {
         let mut rejected = self.rejected.iter();
         let found = rejected.find(|(image, _)| image.repository() == repository);
@@ -145,15 +147,32 @@ impl Inventory {
     /// on this machine, its ID.
     pub fn engine_identity(&self, image: &ImageReference) -> Option<String> {
         let found = self.in_engine(image)?;
-        let digests = self.engine.iter().filter(|(_, other)| other.id == found.id);
-        let digests = digests.filter_map(|(name, _)| {
+        let first = self.digests_of(image, found).min();
+        Some(first.unwrap_or_else(|| found.id.clone()))
+    }
+
+    /// Returns whether an identity is that of the engine's image with that name. An image that several indexes list has
+    /// several.
+    pub fn has_identity(&self, image: &ImageReference, identity: &str) -> bool {
+        let found = self.in_engine(image);
+        found.is_some_and(|found| {
+            found.id == identity || self.digests_of(image, found).any(|it| it == identity)
+        })
+    }
+
+    /// Returns the digests by which the engine pulled or pushed an image, in the repository of a name.
+    fn digests_of(
+        &self,
+        image: &ImageReference,
+        found: &EngineImage,
+    ) -> impl Iterator<Item = String> {
+        let same = self.engine.iter().filter(|(_, other)| other.id == found.id);
+        same.filter_map(|(name, _)| {
             let (_, digest) = name.split_once('@')?;
             let digest: Digest = digest.parse().ok()?;
             let by_digest = image.repository().with_digest(digest.clone());
-            self.in_engine(&by_digest).map(|_| digest)
-        });
-        let first = digests.map(|digest| digest.to_string()).min();
-        Some(first.unwrap_or_else(|| found.id.clone()))
+            self.in_engine(&by_digest).map(|_| digest.to_string())
+        })
     }
 
     /// Returns the engine's image with that name.

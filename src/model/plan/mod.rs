@@ -88,7 +88,9 @@ pub use step::{
     PlannedImage, PlannedSidecar, PluginCall, PluginStep, PushStep, RestoreStep, SavedResult,
     ScriptStep, SidecarsStep, StageStep, Step, SyncStep,
 };
-pub use supply::{ImageToVerify, ProvenanceStep, SbomStep, SignStep};
+pub use supply::{
+    ImageToComplete, ImageToVerify, LastAttachment, ProvenanceStep, SbomStep, SignStep,
+};
 pub use toolchains::ToolchainStep;
 pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};

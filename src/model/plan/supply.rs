@@ -101,28 +101,91 @@ pub struct ImageToVerify {
     pub has_provenance: bool,
 }
 
+/// What a run attaches last to an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastAttachment {
+    Sbom,
+    Provenance,
+    Signature,
+}
+
+/// An image in a registry without any moving tag: the run that pushed it may have ended before it attached everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageToComplete {
+    pub repository: ImageRepository,
+    pub digest: Digest,
+    pub last: LastAttachment,
+}
+
+impl LastAttachment {
+    /// Returns what an image lacks, for messages.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Sbom => "bill of materials",
+            Self::Provenance => "provenance",
+            Self::Signature => "signature",
+        }
+    }
+}
+
 impl PlanDraft<'_> {
+    /// Returns the images in registries that a plan could use and that a run may have left before it attached everything
+    /// to them: moving tags are set after that, and none of them is there.
+    pub fn images_to_complete(&self, inventory: &Inventory) -> Vec<ImageToComplete> {
+        let mut images: Vec<ImageToComplete> = Vec::new();
+        let candidates = self.candidates.iter();
+        for candidate in candidates.filter(|it| !it.is_local && it.pinned.is_none()) {
+            let Some(last) = self.last_attachment(candidate) else {
+                continue;
+            };
+            let digest_of = |name: &ImageReference| match inventory.registry.get(name) {
+                Some(Presence::Present(digest)) => Some(digest.clone()),
+                _ => None,
+            };
+            let moved: Vec<Digest> = candidate.names().filter_map(|it| digest_of(&it)).collect();
+            for digest in own_digests(candidate, inventory) {
+                let image = ImageToComplete {
+                    repository: candidate.image.repository().clone(),
+                    digest,
+                    last,
+                };
+                if !moved.contains(&image.digest) && !images.contains(&image) {
+                    images.push(image);
+                }
+            }
+        }
+        images
+    }
+
+    /// Returns what is attached last to a service's image; `None` if nothing is.
+    fn last_attachment(&self, candidate: &PlanCandidate<'_>) -> Option<LastAttachment> {
+        let (manifest, service) = (self.manifest, candidate.service);
+        let registry = candidate.image.repository().registry();
+        if registry.is_none() || !self.options.push {
+            None
+        } else if manifest.supply.sign.is_some() {
+            Some(LastAttachment::Signature)
+        } else if manifest.has_provenance(service) {
+            Some(LastAttachment::Provenance)
+        } else {
+            manifest.sbom(service).map(|_| LastAttachment::Sbom)
+        }
+    }
+
     /// Returns the images in registries that a plan could use, to be verified before.
     pub fn images_to_verify(&self, inventory: &Inventory) -> Vec<ImageToVerify> {
         let mut images: Vec<ImageToVerify> = Vec::new();
         for candidate in self.candidates.iter().filter(|it| !it.is_local) {
             let (service, repository) = (candidate.service, candidate.image.repository());
-            let wanted = candidate.registry_image();
-            for (name, presence) in &inventory.registry {
-                let Presence::Present(digest) = presence else {
-                    continue;
-                };
-                let commit = name.tag().and_then(|tag| tag.named_commit());
-                let is_own = name.repository() == repository
-                    && (*name == wanted || commit == Some(candidate.source.commit));
+            for digest in own_digests(candidate, inventory) {
                 let is_known = images.iter().any(|image| {
-                    image.repository == *repository && image.digest.as_ref() == Some(digest)
+                    image.repository == *repository && image.digest.as_ref() == Some(&digest)
                 });
-                if is_own && !is_known {
+                if !is_known {
                     images.push(ImageToVerify {
                         service: service.name.clone(),
                         repository: repository.clone(),
-                        digest: Some(digest.clone()),
+                        digest: Some(digest),
                         expected: Expected {
                             commit: candidate.source.commit,
                             source: source_uri(&service.source.remote(), None),
@@ -203,6 +266,22 @@ impl Decided<'_> {
         });
         pushed.filter_map(|candidate| self.draft.sbom_unit(candidate))
     }
+}
+
+/// Returns the digests that the registry has for the commit of a service.
+fn own_digests(candidate: &PlanCandidate<'_>, inventory: &Inventory) -> Vec<Digest> {
+    let wanted = candidate.registry_image();
+    let is_own = |name: &ImageReference| {
+        let commit = name.tag().and_then(|tag| tag.named_commit());
+        name.repository() == candidate.image.repository()
+            && (*name == wanted || commit == Some(candidate.source.commit))
+    };
+    let found = inventory.registry.iter();
+    let found = found.filter_map(|(name, presence)| match presence {
+        Presence::Present(digest) if is_own(name) => Some(digest.clone()),
+        _ => None,
+    });
+    found.collect()
 }
 
 /// Describes the repository and commit of a service.

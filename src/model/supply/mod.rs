@@ -21,7 +21,7 @@ pub use provenance::{
 };
 pub use resource::{ResourceDescriptor, image_uri, source_uri};
 pub use results::{ImageVerdict, VerifyResults, schema};
-pub use sbom::{sbom_type, sha256_digest};
+pub use sbom::{is_sbom_type, sbom_type, sha256_digest};
 pub use verdict::{
     Expected, Finding, ProvenanceCandidate, SignatureCandidate, UnknownCause, judge_provenance,
     judge_signature,

@@ -5,13 +5,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::image::Digest;
 
+const SPDX: &str = "application/spdx+json";
+const CYCLONEDX: &str = "application/vnd.cyclonedx+json";
+
+/// Returns whether artifacts of a type are bills of materials.
+pub fn is_sbom_type(kind: &str) -> bool {
+    [SPDX, CYCLONEDX].contains(&kind)
+}
+
 /// Returns the media type of a bill of materials, which is the type of its artifact; `None` if it is none.
 pub fn sbom_type(document: &[u8]) -> Option<&'static str> {
     let document: Value = serde_json::from_slice(document).ok()?;
     if document["spdxVersion"].is_string() {
-        Some("application/spdx+json")
+        Some(SPDX)
     } else if document["bomFormat"] == "CycloneDX" {
-        Some("application/vnd.cyclonedx+json")
+        Some(CYCLONEDX)
     } else {
         None
     }

@@ -13,6 +13,7 @@ pub const CASES: &[Case] = cases![
     a_bill_of_materials_is_attached,
     an_engine_on_another_machine_gets_the_image,
     an_invalid_bill_of_materials_is_an_error,
+    an_image_of_a_run_that_failed_before_its_bill_of_materials_is_built_again,
 ];
 
 /// Creates an image with syft, and the folder of the plugin in this repository, which is built on it.
@@ -140,6 +141,45 @@ fn an_invalid_bill_of_materials_is_an_error(t: &Context) {
         .xp(["build"])
         .failure(2)
         .stderr_contains("`supply.sbom` has no `plugin`");
+}
+
+fn an_image_of_a_run_that_failed_before_its_bill_of_materials_is_built_again(t: &Context) {
+    let registry = t.registry();
+    let failing = format!("FROM {}\nENTRYPOINT [\"false\"]\n", t.engine().busybox());
+    let plugin = t.builder("sbom", &failing, &[]);
+    let platform = Platform::new(t, registry.host(), "{}");
+    for supply in ["", "provenance: true, "] {
+        t.builder("sbom", &failing, &[]);
+        platform.set(&format!("{{{supply}sbom: {{plugin: {plugin}}}}}"));
+        platform.repository.commit(&[("file", supply)], "Next");
+        platform.xp(["build"]).failure(1);
+        let master = registry.manifest_digest(&t.image("a"), "master");
+        assert_ne!(master, Some(platform.digest(registry)));
+        // The next run does not trust what it did not build.
+        complete_plugin(t);
+        let missing = if supply.is_empty() {
+            "bill of materials"
+        } else {
+            "provenance"
+        };
+        platform
+            .xp(["plan", "--format", "json"])
+            .success()
+            .stdout_contains(&format!(
+                "the registry's image has no {missing}, and no branch tag: the run that pushed it did not finish"
+            ));
+        platform.xp(["build"]).success();
+        let digest = platform.digest(registry);
+        let master = registry.manifest_digest(&t.image("a"), "master");
+        assert_eq!(master.as_ref(), Some(&digest));
+        let document = statement(t, &platform.image(registry), "application/spdx+json");
+        assert_eq!(document["name"], digest.as_str());
+        platform
+            .xp(["build"])
+            .success()
+            .stdout_contains("Nothing to do");
+    }
+    verify(t).success();
 }
 
 /// Checks that the image is complete, and writes a document with the digest of its manifest.
