@@ -52,7 +52,7 @@ use bases::RefreshedBases;
 pub use commits::{CommitsRequest, commits_between};
 pub use platforms::PlatformEngines;
 use results::Uploads;
-pub use results::remove_idle_stages;
+pub use results::remove_leftover_files;
 pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
 pub use state::UnitState;

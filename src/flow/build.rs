@@ -12,21 +12,23 @@ use super::metadata_file::MetadataFile;
 use super::plan;
 use super::plan::Planned;
 use super::platform_engines;
-use super::session::Session;
+use super::session::{Clients, Session};
 use super::sources::unpushed;
+use super::step_results;
 use super::survey;
 use crate::base::error::Failure;
 use crate::base::plural::count_of;
 use crate::client::registry::RegistryClient;
 use crate::execute::secrets;
 use crate::execute::session::remove_leftovers;
-use crate::execute::{self, LABEL_FOLDER};
+use crate::execute::{self, ExecuteContext, LABEL_FOLDER};
 use crate::model::event::Event;
 use crate::model::image::ImageRepository;
 use crate::model::manifest;
 use crate::model::metadata::RunMetadata;
-use crate::model::plan::Detail;
+use crate::model::plan::{Detail, Plan};
 use crate::report::summary;
+use crate::store::run_marker::RunMarker;
 
 /// Time limit for canceling the uploads that were opened to check push permissions.
 const CANCELLATION_TIMEOUT: Duration = Duration::from_secs(5);
@@ -74,62 +76,14 @@ pub async fn carry_out(
     session.events.emit(Event::Planned {
         plan: Box::new(document),
     });
+    let marker = RunMarker::new(&session.layout);
     if !plan.is_empty() {
-        let facts = session.unless_interrupted(async { Ok(clients.engine.facts().await?) });
-        let facts = facts.await?;
-        // Base images may come from any registry.
-        clients.registry.allow_insecure(&facts.insecure_registries);
-        // The lock is held, so any remaining container of this folder belongs to a run that was killed.
-        let jobs = options.jobs.or(options.fleet.map(|fleet| fleet.jobs));
-        let git = clients.git.clone();
-        let mut context = plan::context(session, clients, facts.clone(), jobs, options.fail_fast);
-        if options.fleet.is_some() {
-            attest::refuse_on_fleet(&plan)?;
-        }
-        context.attest = attest::tools(session, &plan).await?;
-        let missing = secrets::missing(&context, &plan);
-        if !missing.is_empty() {
-            let error = session.manifest.missing_inputs(missing);
-            return Err(manifest_failure(session, &error));
-        }
-        let folder = session.layout.root();
-        let space = diagnose::free_space(folder);
-        let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let what = format!("the file system of {name}");
-        if let Some(warning) = space.and_then(|space| space.nearly_full(&what)) {
-            session.events.emit(Event::warning(warning));
-        }
-        if let Some(fleet) = options.fleet
-            && plan.work().any(|unit| unit.remote.is_some())
-        {
-            let started = fleet::start(session, fleet, &plan, &facts, &git);
-            context.fleet = Some(Arc::new(session.unless_interrupted(started).await?));
-        }
-        context.engines = platform_engines::connect(session, &plan, &context).await?;
-        let may_push = may_push(session, &context.registry, plan.built_for());
-        let removed = async {
-            // The engine of this machine, if there is one, is not used.
-            if options.fleet.is_some() {
-                return Ok(());
-            }
-            for context in context.engines.values().map(Arc::as_ref).chain([&context]) {
-                let folder = context.path_mapping().await?.shown(session.layout.root());
-                let engine = &context.engine;
-                engine.remove_leftovers(LABEL_FOLDER, &folder).await?;
-            }
-            Ok(remove_leftovers(&context).await?)
-        };
-        let ready = async { tokio::try_join!(may_push, removed) };
-        let ready = session.unless_interrupted(ready).await;
-        // Cancel the uploads of the permission check even after an interrupt.
-        context.registry.close_uploads(CANCELLATION_TIMEOUT).await;
-        ready?;
-        execute::run(Arc::new(context), &plan).await;
-        if options.fleet.is_some() {
-            fleet::end(session);
-        }
+        execute_plan(session, &plan, clients, options, &marker).await?;
+    } else if marker.is_left() {
+        clean_up(session, clients, &marker).await;
     }
-    execute::remove_idle_stages(&session.layout, &plan).await;
+    let store = step_results::store(session);
+    execute::remove_leftover_files(&session.layout, store, &plan).await;
     let ended = session.reporter.finish();
     let metadata = RunMetadata::of(&plan, &ended);
     let written = options
@@ -154,6 +108,95 @@ pub async fn carry_out(
         }
         (verdict, written) => verdict.and(written),
     }
+}
+
+/// Executes the steps of a plan.
+async fn execute_plan(
+    session: &Session,
+    plan: &Plan,
+    clients: Clients,
+    options: BuildOptions<'_>,
+    marker: &RunMarker,
+) -> Result<(), Failure> {
+    let facts = session.unless_interrupted(async { Ok(clients.engine.facts().await?) });
+    let facts = facts.await?;
+    // Base images may come from any registry.
+    clients.registry.allow_insecure(&facts.insecure_registries);
+    let jobs = options.jobs.or(options.fleet.map(|fleet| fleet.jobs));
+    let git = clients.git.clone();
+    let mut context = plan::context(session, clients, facts.clone(), jobs, options.fail_fast);
+    if options.fleet.is_some() {
+        attest::refuse_on_fleet(plan)?;
+    }
+    context.attest = attest::tools(session, plan).await?;
+    let missing = secrets::missing(&context, plan);
+    if !missing.is_empty() {
+        let error = session.manifest.missing_inputs(missing);
+        return Err(manifest_failure(session, &error));
+    }
+    warn_if_nearly_full(session);
+    if let Some(fleet) = options.fleet
+        && plan.work().any(|unit| unit.remote.is_some())
+    {
+        let started = fleet::start(session, fleet, plan, &facts, &git);
+        context.fleet = Some(Arc::new(session.unless_interrupted(started).await?));
+    }
+    context.engines = platform_engines::connect(session, plan, &context).await?;
+    let may_push = may_push(session, &context.registry, plan.built_for());
+    let removed = async {
+        // The engine of this machine, if there is one, is not used.
+        if options.fleet.is_none() {
+            remove_containers(session, &context).await?;
+        }
+        Ok(())
+    };
+    let ready = async { tokio::try_join!(may_push, removed) };
+    let ready = session.unless_interrupted(ready).await;
+    // Cancel the uploads of the permission check even after an interrupt.
+    context.registry.close_uploads(CANCELLATION_TIMEOUT).await;
+    ready?;
+    marker.set();
+    execute::run(Arc::new(context), plan).await;
+    marker.remove();
+    if options.fleet.is_some() {
+        fleet::end(session);
+    }
+    Ok(())
+}
+
+fn warn_if_nearly_full(session: &Session) {
+    let folder = session.layout.root();
+    let space = diagnose::free_space(folder);
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let what = format!("the file system of {name}");
+    if let Some(warning) = space.and_then(|space| space.nearly_full(&what)) {
+        session.events.emit(Event::warning(warning));
+    }
+}
+
+/// Removes what a killed run left in the engine when there is nothing to do. An engine that does not respond is not needed
+/// now, and cleaned up later.
+async fn clean_up(session: &Session, clients: Clients, marker: &RunMarker) {
+    let removed = async {
+        let facts = clients.engine.facts().await?;
+        let context = plan::context(session, clients, facts, None, false);
+        remove_containers(session, &context).await
+    };
+    if session.unless_interrupted(removed).await.is_ok() {
+        marker.remove();
+    }
+}
+
+/// Removes containers of this folder: the lock is held, so they belong to runs that were killed.
+async fn remove_containers(session: &Session, context: &ExecuteContext) -> Result<(), Failure> {
+    for context in context.engines.values().map(Arc::as_ref).chain([context]) {
+        let folder = context.path_mapping().await?.shown(session.layout.root());
+        context
+            .engine
+            .remove_leftovers(LABEL_FOLDER, &folder)
+            .await?;
+    }
+    Ok(remove_leftovers(context).await?)
 }
 
 /// Checks the permission to push before anything is built.

@@ -98,10 +98,15 @@ impl Layout {
             .join(format!("{}-{hash}", readable.trim_start_matches('.')))
     }
 
+    /// Returns the folder with the cached labels of images.
+    pub fn descriptions(&self) -> PathBuf {
+        self.root.join("labels")
+    }
+
     /// Returns the file with the cached labels of an image.
     pub fn labels(&self, image: &Digest) -> PathBuf {
         let name = image.as_str().replace(':', "-");
-        self.root.join("labels").join(format!("{name}.json"))
+        self.descriptions().join(format!("{name}.json"))
     }
 
     /// Returns the file with the labels and ages of a repository's images.
@@ -139,9 +144,19 @@ impl Layout {
         self.root.join("kubectl")
     }
 
+    /// Returns the folder with images while plugins read them.
+    pub fn sboms(&self) -> PathBuf {
+        self.root.join("sbom")
+    }
+
     /// Returns the folder with a service's image while a plugin reads it.
     pub fn sbom(&self, unit: &str) -> PathBuf {
-        self.root.join("sbom").join(unit)
+        self.sboms().join(unit)
+    }
+
+    /// Returns the file that exists while a run executes steps.
+    pub fn running(&self) -> PathBuf {
+        self.root.join("running")
     }
 
     /// Returns the folder with the results of phases.

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod cache_entries;
 pub mod claim;
 pub mod lock_file;
+pub mod run_marker;
 pub mod runs;
 pub mod step_archive;
 pub mod step_results;

@@ -28,7 +28,7 @@ use crate::model::plan::{
 };
 use crate::model::step_result::{OutputsBlob, StepResult};
 use crate::store::step_archive::{ArchiveError, pack};
-use crate::store::step_results::TempArchive;
+use crate::store::step_results::{StepStore, TempArchive};
 
 /// Checks out the inputs of a phase, and adds the outputs of earlier ones.
 pub async fn stage(
@@ -58,17 +58,22 @@ pub async fn remove_stage(context: &ExecuteContext, unit: &Unit) {
     }
 }
 
-/// Removes the folders in which phases ran of services with nothing to do: an earlier run failed, or was killed after
-/// it made the image.
-pub async fn remove_idle_stages(layout: &Layout, plan: &Plan) {
+/// Removes what a run that failed or was killed left in xp's own folder, and that no step of this plan uses: the folders in
+/// which phases of services ran that have nothing to do, images that plugins read, and incomplete archives.
+pub async fn remove_leftover_files(layout: &Layout, store: StepStore, plan: &Plan) {
     let idle = plan.units.iter().filter(|unit| unit.steps.is_empty());
     let folders = idle.filter_map(|unit| match &unit.unit {
         Unit::Service(service) => Some(layout.stage(service)),
         _ => None,
     });
-    let folders: Vec<_> = folders.collect();
-    // The next run tries again.
-    let remove = move || folders.iter().for_each(|it| _ = tree::remove(it));
+    let folders: Vec<_> = folders.chain([layout.sboms()]).collect();
+    let remove = move || {
+        for folder in folders {
+            // The next run tries again.
+            _ = tree::remove(&folder);
+        }
+        store.remove_leftovers();
+    };
     joined(spawn_blocking(remove).await);
 }
 
@@ -200,7 +205,7 @@ async fn save(
             ..Inventory::default()
         };
         let is_pinned = image.digest().is_some();
-        if !is_pinned && inventory.engine_identity(image).as_ref() != Some(identity) {
+        if !is_pinned && !inventory.has_identity(image, identity) {
             return Err(format!("{image} moved during the build"));
         }
     }
@@ -281,6 +286,8 @@ pub async fn restore(
         is_from_registry,
         saved: Duration::try_from_secs_f64(result.seconds).unwrap_or_default(),
     };
+    // The steps may run again, if another run replaced a builder.
+    state.restored.retain(|it| it.phase != step.phase);
     state.restored.push(phase.clone());
     context.events.emit(Event::PhaseRestored {
         unit: unit.clone(),

@@ -95,6 +95,11 @@ impl StepStore {
         }
     }
 
+    /// Removes archives that processes were writing when they were killed.
+    pub fn remove_leftovers(&self) {
+        TempArchive::remove_leftovers(&self.folder.join("temp"));
+    }
+
     /// Returns a file for an archive that will be saved.
     ///
     /// # Errors
@@ -104,7 +109,7 @@ impl StepStore {
         let is_own = *self.is_own.get_or_init(|| {
             let is_own = claim(&self.root).unwrap_or(false);
             if is_own {
-                TempArchive::remove_leftovers(&self.folder.join("temp"));
+                self.remove_leftovers();
             }
             is_own
         });
