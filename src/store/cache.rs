@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use crate::base::files;
 
@@ -117,6 +118,22 @@ impl FactCache {
         {
             let folder = path.parent().unwrap_or(&self.root);
             _ = fs::create_dir_all(folder).and_then(|()| files::replace(path, text));
+        }
+    }
+
+    /// Removes the oldest files of a folder, so that it does not grow forever.
+    pub fn remove_oldest(&self, folder: &Path, kept: usize) {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut files: Vec<(SystemTime, PathBuf)> = entries
+            .filter_map(|entry| {
+                let found = entry.metadata().ok().filter(fs::Metadata::is_file)?;
+                Some((found.modified().ok()?, entry.path()))
+            })
+            .collect();
+        files.sort();
+        let excess = files.len().saturating_sub(kept);
+        for (_, file) in files.into_iter().take(excess) {
+            _ = fs::remove_file(file);
         }
     }
 }

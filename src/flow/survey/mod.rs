@@ -16,6 +16,7 @@ use futures_util::future::join_all;
 
 pub use builders::{builder_names, folder_builder};
 pub use published::describe;
+use published::describe_only;
 pub use push_permission::check_push_permission;
 
 use crate::base::error::{Diagnostic as _, chain};
@@ -69,7 +70,7 @@ pub async fn labels(
         ..Inventory::default()
     };
     let undescribed = inventory.undescribed(images.clone());
-    describe(client, layout, undescribed, &mut inventory).await;
+    describe_only(client, layout, undescribed, &mut inventory).await;
     let labels = images.into_iter().filter_map(|image| {
         let Presence::Present(digest) = inventory.registry.get(&image)? else {
             return None;

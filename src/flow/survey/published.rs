@@ -1,5 +1,7 @@
 //! Labels and completeness of images in registries.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::StreamExt as _;
 
 use super::{CONCURRENCY, refusal};
@@ -9,22 +11,55 @@ use crate::model::layout::Layout;
 use crate::model::plan::Inventory;
 use crate::store::cache::FactCache;
 
+/// The minimum number of descriptions to keep.
+const MIN_KEPT: usize = 4096;
+
 /// Adds descriptions of images given by digest, or the error for each.
 ///
-/// Earlier results are cached in xp's own folder, because the content of a digest never changes. A multi-platform
-/// image counts as absent if the registry does not have every platform.
+/// Earlier results are cached in xp's own folder, because the content of a digest never changes; whether the registry
+/// still has the images of an index is asked each time. An index counts as absent if one of them is missing.
 pub async fn describe(
     client: &RegistryClient,
     layout: &Layout,
     images: Vec<ImageReference>,
     inventory: &mut Inventory,
 ) {
+    describe_all(client, layout, images, true, inventory).await;
+}
+
+/// Like [`describe`], without asking for the images of an index that was described before.
+pub(super) async fn describe_only(
+    client: &RegistryClient,
+    layout: &Layout,
+    images: Vec<ImageReference>,
+    inventory: &mut Inventory,
+) {
+    describe_all(client, layout, images, false, inventory).await;
+}
+
+async fn describe_all(
+    client: &RegistryClient,
+    layout: &Layout,
+    images: Vec<ImageReference>,
+    are_parts_checked: bool,
+    inventory: &mut Inventory,
+) {
     let facts = FactCache::new(layout.root());
+    let kept = MIN_KEPT.max(4 * images.len());
+    let has_new = AtomicBool::new(false);
     let requests = futures_util::stream::iter(images).map(|image| {
-        let facts = &facts;
+        let (facts, has_new) = (&facts, &has_new);
         async move {
             let digest = image.digest()?.clone();
-            let described = describe_cached(client, layout, facts, &image, &digest).await;
+            let cached = cached(layout, facts, &digest);
+            let described = match cached {
+                Some(described) if are_parts_checked => complete(client, &image, described).await,
+                Some(described) => Ok(described),
+                None => {
+                    has_new.store(true, Ordering::Relaxed);
+                    describe_now(client, layout, facts, &image, &digest).await
+                }
+            };
             Some((image, digest, described))
         }
     });
@@ -42,24 +77,45 @@ pub async fn describe(
         };
         inventory.published.insert(digest, described);
     }
+    drop(responses);
+    if has_new.into_inner() {
+        facts.remove_oldest(&layout.descriptions(), kept);
+    }
 }
 
-async fn describe_cached(
+/// Returns an earlier result. A damaged file counts as missing, and is replaced.
+fn cached(layout: &Layout, facts: &FactCache, digest: &Digest) -> Option<PublishedImage> {
+    serde_json::from_str(&facts.read(&layout.labels(digest))?).ok()
+}
+
+/// Returns a cached description of an image, unless it is an index and the registry has lost one of its images.
+async fn complete(
+    client: &RegistryClient,
+    index: &ImageReference,
+    described: PublishedImage,
+) -> Result<PublishedImage, RegistryError> {
+    for image in &described.images {
+        let name = index.repository().with_digest(image.digest.clone());
+        if client.digest(&name).await?.is_none() {
+            return Err(RegistryError::Incomplete {
+                image: index.to_string(),
+                part: image.digest.to_string(),
+            });
+        }
+    }
+    Ok(described)
+}
+
+async fn describe_now(
     client: &RegistryClient,
     layout: &Layout,
     facts: &FactCache,
     image: &ImageReference,
     digest: &Digest,
 ) -> Result<PublishedImage, RegistryError> {
-    let path = layout.labels(digest);
-    let cached = facts.read(&path);
-    // A damaged file is replaced.
-    if let Some(described) = cached.and_then(|text| serde_json::from_str(&text).ok()) {
-        return Ok(described);
-    }
     let described = client.describe(image).await?;
     if let Ok(text) = serde_json::to_string(&described) {
-        facts.write(&path, &text);
+        facts.write(&layout.labels(digest), &text);
     }
     Ok(described)
 }

@@ -1,8 +1,6 @@
 //! Indexes of images for several platforms in everything that is done with images: deployments, trains, shards, signatures,
 //! copies and clean-up.
 
-use std::fs;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
@@ -484,7 +482,6 @@ fn the_platform_that_is_built_is_named(t: &Context) {
     let image = Image::of(t, "a", &a);
     let arm = image.part(ARM);
     t.registry().delete_manifest(&image.name, &arm);
-    fs::remove_dir_all(t.dir().join(".xp")).expect("what xp knows about images");
     let plan = t.xp(["plan", "--all"]).success();
     plan.stdout_contains("the registry's image is incomplete");
     t.xp(["build"]).success();

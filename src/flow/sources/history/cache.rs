@@ -4,9 +4,7 @@
 //! A missing, damaged or unwritable file only costs time.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use crate::model::source::CommitId;
 use crate::store::cache::FactCache;
@@ -44,20 +42,8 @@ impl LastTouchCache {
         for (tip, known) in known {
             self.facts.write(&self.file(*tip), &render(known));
         }
-        self.remove_oldest(MIN_FILES.max(4 * known.len()));
-    }
-
-    /// Removes the oldest files, so that the folder does not grow forever.
-    fn remove_oldest(&self, kept: usize) {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut files: Vec<(SystemTime, PathBuf)> = entries
-            .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-            .collect();
-        files.sort();
-        let excess = files.len().saturating_sub(kept);
-        for (_, file) in files.into_iter().take(excess) {
-            _ = fs::remove_file(file);
-        }
+        let kept = MIN_FILES.max(4 * known.len());
+        self.facts.remove_oldest(&self.folder, kept);
     }
 
     fn file(&self, tip: CommitId) -> PathBuf {
@@ -91,6 +77,8 @@ fn parse(text: &str) -> Option<KnownCommits> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn commit(digit: &str) -> CommitId {
