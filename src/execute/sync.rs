@@ -3,7 +3,7 @@
 //! A working copy belongs to the user, and contains the only object store. After [`sync`] returns `Ok`, the
 //! commit is in the object store even if the files were not updated: builds use an export.
 //!
-//! xp updates a branch that tracks the wanted one, and a `HEAD` that xp itself detached (recorded in `refs/xp/head`). A
+//! xp updates a branch that tracks the wanted one, and a `HEAD` that xp itself detached (recorded in `refs/worktree/xp/head`). A
 //! working copy is not updated if it has changes, staged or not, unpushed commits, or untracked or ignored files in the
 //! way; if it is on another branch, or the user detached its `HEAD`; if a merge, rebase or similar is in progress; or
 //! if files cannot be written. If the remote's history was rewritten, a branch without local commits (at a former

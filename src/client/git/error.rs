@@ -91,6 +91,13 @@ impl GitError {
         self.kind
     }
 
+    /// Returns whether another process has locked a reference or the index.
+    pub fn is_locked(&self) -> bool {
+        let cause = self.cause.as_ref();
+        let cause = cause.and_then(|cause| cause.0.downcast_ref::<git2::Error>());
+        cause.is_some_and(|cause| cause.code() == git2::ErrorCode::Locked)
+    }
+
     /// Returns a hint on how to fix it.
     pub fn hint(&self) -> Option<&str> {
         let for_kind = match self.kind {

@@ -2,7 +2,7 @@
 
 use super::objects::Tracking;
 use super::{NotUpdatedReason, SyncOutcome};
-use crate::client::git::{GitError, Head, Move, NotMoved, OperationContext, WorkingCopy};
+use crate::client::git::{GitError, HEAD, Head, Move, NotMoved, OperationContext, WorkingCopy};
 use crate::model::source::{CommitId, ResolvedReference};
 
 /// Completes a checkout by an xp that was killed while writing files, if nothing else changed since.
@@ -12,15 +12,9 @@ pub(super) fn finish_interrupted_move(
     resolved: &ResolvedReference,
     watch: &OperationContext<'_>,
 ) -> Result<(), GitError> {
-    let Some(to) = working_copy.xp_reference_commit("moving") else {
+    let Some(to) = working_copy.interrupted_move()? else {
         return Ok(());
     };
-    if !working_copy.has_commit(to)
-        || working_copy.operation_in_progress().is_some()
-        || !working_copy.is_interrupted_move_to(to)?
-    {
-        return Ok(());
-    }
     if let Ok((_, how)) = how_to_move(working_copy, tracking, resolved, working_copy.head()?) {
         // A lock left by the killed run is reported later.
         let _ = working_copy.move_head(to, &how, true, watch)?;
@@ -99,7 +93,7 @@ fn how_to_move(
         }
         (Head::Branch { name, .. }, ..) => Err(NotUpdatedReason::OtherBranch { current: name }),
         (Head::Detached(commit), wanted, remote)
-            if working_copy.xp_reference_commit("head") == Some(commit) =>
+            if working_copy.xp_reference_commit(HEAD) == Some(commit) =>
         {
             Ok((
                 commit,

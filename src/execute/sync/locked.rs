@@ -4,7 +4,7 @@ use super::in_use_note::InUseNote;
 use super::objects::{Tracking, fetch_missing, unshallow};
 use super::{NotUpdatedReason, SyncError, SyncOutcome, SyncRequest};
 use crate::client::git::{
-    GitClient, GitError, Head, Move, NotMoved, Opened, OperationContext, WorkingCopy,
+    GitClient, GitError, HEAD, Head, Move, NotMoved, Opened, OperationContext, WorkingCopy,
 };
 use crate::model::manifest::ServiceName;
 use crate::model::source::{CommitId, PathSelection, ResolvedReference};
@@ -133,10 +133,7 @@ fn check_out(
         },
     };
     // A checkout by an xp that was killed while writing files.
-    let is_halfway = match working_copy.xp_reference_commit("moving") {
-        Some(moving) if moving == to => working_copy.is_interrupted_move_to(to)?,
-        _ => false,
-    };
+    let is_halfway = working_copy.interrupted_move()? == Some(to);
     if !is_halfway {
         let changes = working_copy.changes()?;
         if !changes.staged.is_empty() {
@@ -169,7 +166,7 @@ fn leave(
 ) -> Result<Result<CommitId, NotUpdatedReason>, GitError> {
     let (name, commit) = match head {
         Head::Branch { name, commit } => (name, commit),
-        Head::Detached(commit) if working_copy.xp_reference_commit("head") == Some(commit) => {
+        Head::Detached(commit) if working_copy.xp_reference_commit(HEAD) == Some(commit) => {
             return Ok(Ok(commit));
         }
         Head::Detached(_) | Head::Unborn => return Ok(Err(NotUpdatedReason::Detached)),

@@ -240,7 +240,8 @@ fn ensure_commit(
     match working_copy.fetch(client, &all, watch) {
         // A stale branch `a` blocks a new `a/b`.
         Err(error) if error.kind() == GitErrorKind::Local => {
-            working_copy.fetch(client, &Fetch { prune: true, ..all }, watch)?;
+            let prune = !error.is_locked();
+            working_copy.fetch(client, &Fetch { prune, ..all }, watch)?;
         }
         result => result?,
     }

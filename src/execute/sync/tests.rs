@@ -169,6 +169,13 @@ impl SyncWorld {
         self.user(&["rev-parse", "HEAD"]).parse().unwrap()
     }
 
+    /// Records a move to a commit as an xp that was killed in the middle of it.
+    fn begin_move(&self, to: CommitId) {
+        let from = self.head().to_string();
+        self.user(&["update-ref", "refs/worktree/xp/moving-from", &from]);
+        self.user(&["update-ref", "refs/worktree/xp/moving", &to.to_string()]);
+    }
+
     /// Syncs, checks that the files are unchanged, and returns the reason.
     fn left_alone(&self) -> NotUpdatedReason {
         let (head, status) = (self.head(), self.user(&["status", "--porcelain"]));
@@ -572,18 +579,21 @@ fn leftovers_of_a_killed_run_are_removed_or_completed() {
     world.write("upstream/new", "new");
     let to = world.commit("one", "changed upstream");
     world.user(&["fetch", "-q"]);
-    world.user(&["update-ref", "refs/xp/moving", &to.to_string()]);
+    world.begin_move(to);
     world.write("copy/one", "changed upstream");
     assert_eq!(world.sync("master"), SyncOutcome::UpToDate);
     assert_eq!(world.head(), to);
     assert_eq!(world.user(&["status", "--porcelain"]), "");
-    assert_eq!(world.user(&["for-each-ref", "refs/xp"]), "");
+    assert_eq!(
+        world.user(&["for-each-ref", "refs/xp", "refs/worktree"]),
+        ""
+    );
 
     // Killed while writing a file, which is partial or empty.
     for begun in ["changed on", ""] {
         let to = world.commit("one", &format!("changed once more\nnot {begun}\n"));
         world.user(&["fetch", "-q"]);
-        world.user(&["update-ref", "refs/xp/moving", &to.to_string()]);
+        world.begin_move(to);
         world.write("copy/one", begun);
         assert_eq!(world.sync("master"), SyncOutcome::UpToDate);
         assert_eq!(world.head(), to);
@@ -593,11 +603,51 @@ fn leftovers_of_a_killed_run_are_removed_or_completed() {
     // With a change of the user among them, it is not updated.
     let to = world.commit("one", "changed again");
     world.user(&["fetch", "-q"]);
-    world.user(&["update-ref", "refs/xp/moving", &to.to_string()]);
+    world.begin_move(to);
     world.write("copy/one", "changed again");
     world.write("copy/two", "mine");
     assert!(matches!(world.left_alone(), NotUpdatedReason::Modified(_)));
     assert_eq!(world.read("copy/two"), "mine");
+}
+
+#[test]
+fn commits_after_an_interrupted_move_are_kept() {
+    for is_reset in [true, false] {
+        let world = SyncWorld::new();
+        world.sync("master");
+        let to = world.commit("one", "changed upstream");
+        world.user(&["fetch", "-q"]);
+        world.begin_move(to);
+        world.write("copy/one", "changed upstream");
+        if is_reset {
+            world.user(&["reset", "-q", "--hard"]);
+        }
+        world.write("copy/two", "mine");
+        world.user(&["commit", "-q", "-m", "Mine", "two"]);
+        world.left_alone();
+        assert_eq!(world.read("copy/two"), "mine");
+        assert_eq!(world.user(&["for-each-ref", "refs/worktree"]), "");
+    }
+}
+
+#[test]
+fn linked_worktrees_have_their_own_state() {
+    let world = SyncWorld::new();
+    world.sync("master");
+    let to = world.commit("one", "changed upstream");
+    world.user(&["fetch", "-q"]);
+    let linked = world.path("linked");
+    let linked = linked.to_str().unwrap();
+    world.user(&["worktree", "add", "-q", "-b", "release", linked]);
+    world.begin_move(to);
+    let Opened::WorkingCopy(copy) = WorkingCopy::open(&world.path("linked")).unwrap() else {
+        panic!()
+    };
+    assert_eq!(copy.interrupted_move().unwrap(), None);
+    let Opened::WorkingCopy(copy) = WorkingCopy::open(&world.copy()).unwrap() else {
+        panic!()
+    };
+    assert_eq!(copy.interrupted_move().unwrap(), Some(to));
 }
 
 #[test]

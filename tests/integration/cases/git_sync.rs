@@ -471,7 +471,7 @@ fn unwritable_files_do_not_stop_a_build(t: &Context) {
         "what was written is taken back: {build}"
     );
     assert_eq!(user.git(&["status", "--porcelain"]), "");
-    let own = user.git(&["for-each-ref", "refs/xp/moving"]);
+    let own = user.git(&["for-each-ref", "refs/worktree/xp/moving"]);
     assert_eq!(own, "");
 
     // Nothing can be added to a read-only object store.

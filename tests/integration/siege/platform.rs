@@ -14,17 +14,24 @@ use crate::world::Engine;
 pub const REPOSITORIES: [&str; 2] = ["zbase", "zbackend"];
 
 /// Files in `.git` that a sync may write even if the user has changes.
-const FETCHED: [&str; 6] = [
+const FETCHED: [&str; 7] = [
     ".git/objects",
     ".git/refs/remotes",
     ".git/refs/xp",
+    ".git/refs/worktree",
     ".git/logs/refs/remotes",
     ".git/FETCH_HEAD",
     ".git/packed-refs",
 ];
 
 /// Files in the `.git` of an updated working copy that differ between runs: timestamps and numbers.
-const MOVED: [&str; 4] = [".git/index", ".git/logs", ".git/objects", ".git/refs/xp"];
+const MOVED: [&str; 5] = [
+    ".git/index",
+    ".git/logs",
+    ".git/objects",
+    ".git/refs/xp",
+    ".git/refs/worktree",
+];
 
 /// The setup, and the state that must not change.
 pub struct Platform {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use git2::{ObjectType, Repository, Tree};
+use git2::{AttrCheckFlags, AttrValue, ObjectType, Repository, Tree};
 
 use crate::client::git::GitError;
 use crate::client::git::worktree::status::{Scope, Untracked, differences};
@@ -60,7 +60,7 @@ fn without_cur_dir(path: &Path) -> PathBuf {
 const FILTERED: [&[u8]; 2] = [b"\0GITCRYPT", b"version https://git-lfs.github.com/spec/"];
 
 /// Writes a folder as of a commit to another path, without symlinks. Returns false if the commit or the
-/// folder in it does not exist, or if a file in it is encrypted or in Git LFS.
+/// folder in it does not exist, or if a file in it is made by a filter program: it may be encrypted, or in Git LFS.
 ///
 /// # Errors
 ///
@@ -83,10 +83,16 @@ pub fn write_folder_at(folder: &Path, commit: CommitId, to: &Path) -> Result<boo
             Err(_) => return Ok(false),
         }
     };
-    write(&repository, &tree, to)
+    write(&repository, &tree, &below, to)
 }
 
-fn write(repository: &Repository, tree: &Tree<'_>, to: &Path) -> Result<bool, GitError> {
+/// Writes the folder `below` of a repository.
+fn write(
+    repository: &Repository,
+    tree: &Tree<'_>,
+    below: &Path,
+    to: &Path,
+) -> Result<bool, GitError> {
     let cannot_write = |path: &Path| {
         let path = path.to_owned();
         move |cause| GitError::file(format!("cannot write {}", path.display()), cause)
@@ -102,14 +108,15 @@ fn write(repository: &Repository, tree: &Tree<'_>, to: &Path) -> Result<bool, Gi
         match entry.kind() {
             Some(ObjectType::Tree) => {
                 let tree = repository.find_tree(entry.id()).map_err(read)?;
-                if !write(repository, &tree, &path)? {
+                if !write(repository, &tree, &below.join(name), &path)? {
                     return Ok(false);
                 }
             }
             // A symlink could point anywhere.
             Some(ObjectType::Blob) if entry.filemode() != 0o120_000 => {
                 let blob = repository.find_blob(entry.id()).map_err(read)?;
-                if FILTERED.iter().any(|it| blob.content().starts_with(it)) {
+                let is_filtered = has_filter(repository, &below.join(name));
+                if is_filtered || FILTERED.iter().any(|it| blob.content().starts_with(it)) {
                     return Ok(false);
                 }
                 fs::write(&path, blob.content()).map_err(cannot_write(&path))?;
@@ -118,6 +125,20 @@ fn write(repository: &Repository, tree: &Tree<'_>, to: &Path) -> Result<bool, Gi
         }
     }
     Ok(true)
+}
+
+/// Returns whether a filter program makes the file of a blob.
+fn has_filter(repository: &Repository, path: &Path) -> bool {
+    let filter = repository.get_attr(path, "filter", AttrCheckFlags::default());
+    let AttrValue::String(name) = AttrValue::from_string(filter.ok().flatten()) else {
+        return false;
+    };
+    let Ok(configuration) = repository.config() else {
+        return true;
+    };
+    let programs = ["smudge", "process"].map(|kind| format!("filter.{name}.{kind}"));
+    let mut programs = programs.iter();
+    programs.any(|key| configuration.get_entry(key).is_ok())
 }
 
 /// Returns the repository of a folder, and the folder's path in it. The folder need not exist.

@@ -1,5 +1,6 @@
 //! Parses the references of a remote.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::pkt_line::Packet;
@@ -86,7 +87,7 @@ impl RemoteRefs {
             };
             let mut words = line.split(' ');
             let (Some(id), Some(name)) = (words.next(), words.next()) else {
-                return Err(malformed(line));
+                return Err(malformed(&line));
             };
             let mut peeled = None;
             for word in words {
@@ -100,19 +101,19 @@ impl RemoteRefs {
             }
             // A `HEAD` without a commit is listed as `unborn`.
             if id != "unborn" {
-                refs.insert(name, id.parse().map_err(|_| malformed(line))?, peeled);
+                refs.insert(name, id.parse().map_err(|_| malformed(&line))?, peeled);
             }
         }
         Err(malformed("unexpected end of the list of references"))
     }
 
     /// Parses the list of all references of protocol versions 0 and 1.
-    fn from_advertisement(lines: &[&str]) -> Result<Self, InvalidRefs> {
+    fn from_advertisement(lines: &[Cow<'_, str>]) -> Result<Self, InvalidRefs> {
         let mut refs = Self::default();
         for (index, line) in lines.iter().enumerate() {
             let (line, capabilities) = match line.split_once('\0') {
                 Some((line, capabilities)) => (line, capabilities),
-                None => (*line, ""),
+                None => (line.as_ref(), ""),
             };
             if index == 0 {
                 let head = capabilities
@@ -190,27 +191,25 @@ impl Advertisement {
         if words.any(is_other_format) {
             return Err(InvalidRefs::OtherObjectFormat);
         }
-        match lines.first() {
-            Some(&"version 2") => Ok(Self::Version2),
-            Some(&"version 1") => Ok(Self::Refs(RemoteRefs::from_advertisement(&lines[1..])?)),
+        match lines.first().map(AsRef::as_ref) {
+            Some("version 2") => Ok(Self::Version2),
+            Some("version 1") => Ok(Self::Refs(RemoteRefs::from_advertisement(&lines[1..])?)),
             _ => Ok(Self::Refs(RemoteRefs::from_advertisement(&lines)?)),
         }
     }
 }
 
-fn text(line: &[u8]) -> Result<&str, InvalidRefs> {
+/// Returns a line as text. In a name that is not UTF-8, which cannot be requested anyway, the other bytes are replaced: cut
+/// off, it could be that of another reference.
+fn text(line: &[u8]) -> Result<Cow<'_, str>, InvalidRefs> {
     // Error messages may be shown even if they are not UTF-8.
     if let Some(message) = line.strip_prefix(b"ERR ") {
         return Err(InvalidRefs::ServerMessage(
             String::from_utf8_lossy(message).trim().to_owned(),
         ));
     }
-    match std::str::from_utf8(line) {
-        Ok(text) => Ok(text.trim_end_matches('\n')),
-        // Truncate a name that is not UTF-8: it cannot be requested anyway.
-        Err(invalid) => std::str::from_utf8(&line[..invalid.valid_up_to()])
-            .map_err(|_| malformed("a reference's name is not UTF-8")),
-    }
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    Ok(String::from_utf8_lossy(line))
 }
 
 fn malformed(reason: &str) -> InvalidRefs {

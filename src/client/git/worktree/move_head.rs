@@ -7,7 +7,7 @@ use git2::{CheckoutNotificationType, Commit, ErrorCode, FileMode, Tree};
 use walkdir::WalkDir;
 
 use super::index_file::make_full;
-use super::working_copy::oid;
+use super::working_copy::{HEAD, MOVING, MOVING_FROM, oid};
 use crate::client::git::progress::OperationContext;
 use crate::client::git::{GitError, WorkingCopy};
 use crate::model::source::CommitId;
@@ -55,8 +55,8 @@ pub enum NotMoved {
 impl WorkingCopy {
     /// Checks out a commit, without overwriting uncommitted changes.
     ///
-    /// The move is recorded in `refs/xp/moving` first, so that an interrupted move can be recognized (see
-    /// [`WorkingCopy::is_interrupted_move_to`]). With `finish`, an interrupted move is completed.
+    /// The move is recorded in references first, so that an interrupted move can be recognized (see
+    /// [`WorkingCopy::interrupted_move`]). With `finish`, an interrupted move is completed.
     ///
     /// # Errors
     ///
@@ -93,7 +93,10 @@ impl WorkingCopy {
         if !conflicts.is_empty() {
             return Ok(Err(NotMoved::InTheWay(conflicts)));
         }
-        self.set_xp_reference("moving", to)?;
+        if let Some(from) = self.head()?.commit() {
+            self.set_xp_reference(MOVING_FROM, from)?;
+        }
+        self.set_xp_reference(MOVING, to)?;
         let checked_out = {
             let mut options = CheckoutBuilder::new();
             if finish {
@@ -122,7 +125,7 @@ impl WorkingCopy {
             Ok(()) => {}
             // libgit2 checks for conflicts before it writes the first file.
             Err(cause) if cause.code() == ErrorCode::Conflict => {
-                self.remove_xp_reference("moving");
+                self.forget_move();
                 return Ok(Err(NotMoved::InTheWay(conflicts)));
             }
             // Another process locked the index in the meantime. The files are written, and the next run finishes the
@@ -130,7 +133,7 @@ impl WorkingCopy {
             Err(cause) if cause.code() == ErrorCode::Locked => return Ok(Err(NotMoved::Locked)),
             Err(cause) => {
                 if !finish && self.roll_back(&wanted).is_ok() {
-                    self.remove_xp_reference("moving");
+                    self.forget_move();
                 }
                 return Err(self.failed(&format!("check out {to}"), cause));
             }
@@ -138,12 +141,40 @@ impl WorkingCopy {
         self.point_head(to, how)
             .map_err(|cause| self.failed("move HEAD", cause))?;
         if *how == Move::Detached {
-            self.set_xp_reference("head", to)?;
+            self.set_xp_reference(HEAD, to)?;
         } else {
-            self.remove_xp_reference("head");
+            self.remove_xp_reference(HEAD);
         }
-        self.remove_xp_reference("moving");
+        self.forget_move();
         Ok(Ok(()))
+    }
+
+    /// Returns the commit of a move that was interrupted and can be finished without losing anything.
+    ///
+    /// A move whose `HEAD` is elsewhere by now is forgotten: the files and commits since are the user's.
+    ///
+    /// # Errors
+    ///
+    /// `HEAD`, the index or a file cannot be read.
+    pub fn interrupted_move(&self) -> Result<Option<CommitId>, GitError> {
+        let Some(to) = self.xp_reference_commit(MOVING) else {
+            return Ok(None);
+        };
+        let now = self.head()?.commit();
+        if now == Some(to) || now != self.xp_reference_commit(MOVING_FROM) {
+            self.forget_move();
+            return Ok(None);
+        }
+        let can_finish = self.has_commit(to)
+            && self.operation_in_progress().is_none()
+            && self.is_interrupted_move_to(to)?;
+        Ok(can_finish.then_some(to))
+    }
+
+    fn forget_move(&self) {
+        // In this order: without the second one, the first one is not believed.
+        self.remove_xp_reference(MOVING_FROM);
+        self.remove_xp_reference(MOVING);
     }
 
     /// Finds conflicts that libgit2 detects only in the middle of a checkout: a folder with untracked files where

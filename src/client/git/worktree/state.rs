@@ -29,6 +29,16 @@ pub enum Head {
     Unborn,
 }
 
+impl Head {
+    /// Returns the commit, if there is one.
+    pub fn commit(&self) -> Option<CommitId> {
+        match self {
+            Self::Branch { commit, .. } | Self::Detached(commit) => Some(*commit),
+            Self::Unborn => None,
+        }
+    }
+}
+
 /// An unfinished git operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperationInProgress {
@@ -207,7 +217,7 @@ impl WorkingCopy {
     /// # Errors
     ///
     /// The index or a file cannot be read.
-    pub fn is_interrupted_move_to(&self, commit: CommitId) -> Result<bool, GitError> {
+    pub(super) fn is_interrupted_move_to(&self, commit: CommitId) -> Result<bool, GitError> {
         self.differences_are_of(commit)
             .map_err(|cause| self.failed("compare the files", cause))
     }

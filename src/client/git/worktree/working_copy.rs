@@ -12,6 +12,15 @@ use crate::client::git::unsupported::unsupported;
 use crate::client::git::{GitClient, GitError};
 use crate::model::source::{CommitId, GitScheme, GitUrl};
 
+/// The reference of xp to the commit at which it detached `HEAD`.
+pub const HEAD: &str = "head";
+
+/// The reference of xp to the commit that it is checking out.
+pub const MOVING: &str = "moving";
+
+/// The reference of xp to the commit that `HEAD` is on meanwhile.
+pub const MOVING_FROM: &str = "moving-from";
+
 /// An open working copy.
 pub struct WorkingCopy {
     pub repository: Repository,
@@ -117,7 +126,7 @@ impl WorkingCopy {
             .map(|commit| commit.id().into())
     }
 
-    /// Sets a reference below `refs/xp/`.
+    /// Sets a reference of xp.
     ///
     /// # Errors
     ///
@@ -130,12 +139,12 @@ impl WorkingCopy {
             .map_err(|cause| self.failed(&format!("set {name}"), cause))
     }
 
-    /// Returns the commit of a reference below `refs/xp/`.
+    /// Returns the commit of a reference of xp.
     pub fn xp_reference_commit(&self, name: &str) -> Option<CommitId> {
         self.reference(&xp_reference(name))
     }
 
-    /// Removes a reference below `refs/xp/`, if it exists.
+    /// Removes a reference of xp, if it exists.
     pub fn remove_xp_reference(&self, name: &str) {
         if let Ok(mut reference) = self.repository.find_reference(&xp_reference(name)) {
             let _ = reference.delete();
@@ -283,8 +292,13 @@ impl WorkingCopy {
     }
 }
 
+/// Returns the full name of a reference of xp. Those about `HEAD` are below `refs/worktree/`: linked worktrees of a
+/// repository share all others.
 fn xp_reference(name: &str) -> String {
-    format!("refs/xp/{name}")
+    match name {
+        HEAD | MOVING | MOVING_FROM => format!("refs/worktree/xp/{name}"),
+        _ => format!("refs/xp/{name}"),
+    }
 }
 
 /// Returns whether two URLs point to the same repository, as far as the URLs alone can prove it.

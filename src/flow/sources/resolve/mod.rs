@@ -14,7 +14,7 @@ pub use self::lookup::resolve_from_refs;
 use self::near::{near_matches, suggestions};
 use crate::client::git::GitClient;
 use crate::model::manifest::{ScmPlugin, Service, Source};
-use crate::model::source::{CommitId, GitReference, GitUrl, RefName, ResolvedReference};
+use crate::model::source::{CommitId, GitReference, GitScheme, GitUrl, RefName, ResolvedReference};
 
 /// The references to resolve for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,7 +169,10 @@ pub async fn find_branch(
 /// Returns the key by which URLs share a connection: same location and credentials, in any spelling.
 pub(crate) fn remote_key(url: &GitUrl) -> String {
     let text = url.expose().trim_end_matches('/');
-    text.strip_suffix(".git").unwrap_or(text).to_owned()
+    // On this machine, these are two folders.
+    let is_remote = url.scheme() != GitScheme::File;
+    let name = text.strip_suffix(".git").filter(|_| is_remote);
+    name.unwrap_or(text).to_owned()
 }
 
 async fn resolve_remote(
@@ -246,5 +249,6 @@ mod tests {
         let key = |text: &str| remote_key(&text.parse().unwrap());
         assert_eq!(key("https://h/x.git"), key("https://h/x/"));
         assert_ne!(key("https://bob:a@h/x"), key("https://h/x"));
+        assert_ne!(key("/srv/x"), key("/srv/x.git"));
     }
 }
