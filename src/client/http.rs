@@ -7,8 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, LOCATION};
 use reqwest::redirect::{Action, Attempt, Policy};
-use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy, Url};
+use reqwest::{
+    Certificate, Client, ClientBuilder, Identity, Method, NoProxy, Proxy, RequestBuilder, Response,
+    Url,
+};
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
@@ -109,8 +113,9 @@ impl Http {
         retries: Retries,
     ) -> Result<Self, HttpClientError> {
         let plain = builder(&proxies, &timeouts)
-            // With an empty list of roots, no certificates are loaded.
+            // With an empty list of roots, no certificates are loaded: [`Http::send`] follows redirects to TLS.
             .tls_certs_only([])
+            .redirect(Policy::custom(redirect_without_tls))
             .build()
             .map_err(|cause| {
                 HttpClientError::new("the HTTP library rejected its configuration", cause)
@@ -225,6 +230,28 @@ impl Http {
         self.shared.unverified.get_or_try_init(make).await
     }
 
+    /// Sends a request. A redirect from plain HTTP to TLS, such as that of a registry to its storage, is followed with
+    /// the system's certificates and without credentials.
+    ///
+    /// # Errors
+    ///
+    /// There is no complete response.
+    pub async fn send(&self, request: RequestBuilder) -> reqwest::Result<Response> {
+        let (client, request) = request.build_split();
+        let request = request?;
+        let (method, mut headers) = (request.method().clone(), request.headers().clone());
+        let response = client.execute(request).await?;
+        let is_read = matches!(method, Method::GET | Method::HEAD);
+        let Some(target) = tls_target(&response).filter(|_| is_read) else {
+            return Ok(response);
+        };
+        let Ok(client) = self.tls().await else {
+            return Ok(response);
+        };
+        headers.remove(AUTHORIZATION);
+        client.request(method, target).headers(headers).send().await
+    }
+
     /// Returns the client for a URL's scheme.
     ///
     /// # Errors
@@ -317,6 +344,25 @@ fn redirect(attempt: Attempt<'_>) -> Action {
     } else {
         attempt.follow()
     }
+}
+
+/// Follows redirects, except those to TLS.
+fn redirect_without_tls(attempt: Attempt<'_>) -> Action {
+    if attempt.url().scheme() == "https" {
+        attempt.stop()
+    } else {
+        redirect(attempt)
+    }
+}
+
+/// Returns where a response redirects to, if that is TLS and the response did not use it.
+fn tls_target(response: &Response) -> Option<Url> {
+    if !response.status().is_redirection() || response.url().scheme() != "http" {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    let target = response.url().join(location).ok()?;
+    (target.scheme() == "https").then_some(target)
 }
 
 fn read_proxies(proxies: &Proxies) -> Result<Vec<Proxy>, HttpClientError> {

@@ -318,6 +318,7 @@ impl Diagnostic for EngineError {
                 ["context canceled", "transport is closing", "unavailable"]
                     .iter()
                     .any(|word| message.contains(word))
+                    && !base_registry::is_of_instruction(&message)
             }
             _ => false,
         }
@@ -437,6 +438,7 @@ fn is_access(message: &str) -> bool {
     .iter()
     .any(|word| message.contains(word))
         && !message.contains("permission denied")
+        && !base_registry::is_of_instruction(&message)
 }
 
 #[cfg(test)]
@@ -468,6 +470,30 @@ mod tests {
         ));
         assert!(!is_concurrent("No such image: a"));
         assert!(!is_concurrent("image b already exists"));
+    }
+
+    #[test]
+    fn words_of_a_failed_instruction_mean_nothing() {
+        let failed = |reason: &str| EngineError::refused_with("build a", reason);
+        for command in [
+            "./gradlew checkForbiddenApis",
+            "grep denied log",
+            "echo unavailable",
+        ] {
+            for reason in [
+                format!(
+                    "process \"/bin/sh -c {command}\" did not complete successfully: exit code: 1"
+                ),
+                format!("executor failed running [/bin/sh -c {command}]: exit code: 1"),
+                format!("The command '/bin/sh -c {command}' returned a non-zero code: 1"),
+            ] {
+                let error = failed(&reason);
+                assert_eq!(error.exit(), Exit::ServiceFailed, "{reason}");
+                assert!(error.hints().is_empty() && !error.lost_engine(), "{reason}");
+            }
+        }
+        let refused = failed("pull access denied for a, repository does not exist");
+        assert_eq!(refused.exit(), Exit::Outside);
     }
 
     #[test]

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _};
-use reqwest::StatusCode;
 
 use super::{RegistryClient, RegistryError};
 use crate::model::image::{Digest, ImageReference, ImageRepository};
@@ -104,14 +103,10 @@ impl ImageCopier {
             };
             for child in &content.manifests {
                 let child = from.repository().with_digest(child.digest.clone());
-                match self.copy_manifest(&child, to, progress).await {
-                    Err(RegistryError::Status { status, .. })
-                        if status == StatusCode::NOT_FOUND =>
-                    {
-                        return Err(child.digest().map_or_else(unreadable, incomplete));
-                    }
-                    copied => copied?,
+                if self.client.digest(&child).await?.is_none() {
+                    return Err(child.digest().map_or_else(unreadable, incomplete));
                 }
+                self.copy_manifest(&child, to, progress).await?;
             }
             let copy = to.with_digest(digest.clone());
             // A registry accepts an image only with its blobs, but an index without some of its images.

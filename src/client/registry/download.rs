@@ -97,7 +97,7 @@ impl RegistryHost {
         let request = self.authorized(request, repository, Access::Pull).await;
         let request = request.map_err(|error| (Err(error), None))?;
         let name = blob.request(&Method::GET);
-        let response = request.send().await;
+        let response = self.http.send(request).await;
         let response = response.map_err(|error| self.unreachable(&name, error))?;
         let status = response.status();
         if status == StatusCode::OK {

@@ -267,7 +267,7 @@ impl RegistryHost {
         Result<RegistryResponse, RegistryError>,
         Option<TransientFailure>,
     ) {
-        let read = async { RegistryResponse::read(name, request.send().await?).await };
+        let read = async { RegistryResponse::read(name, self.http.send(request).await?).await };
         let reply = match read.await {
             Ok(reply) => reply,
             Err(error) => {

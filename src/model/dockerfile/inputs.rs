@@ -116,7 +116,7 @@ fn sources(instruction: &Instruction) -> (Vec<String>, bool) {
     let is_plain = |source: &&String| {
         !source.contains(['$', '*', '?', '[', '<', '"'])
             && !source.contains("://")
-            && !source.contains("@")
+            && !source.starts_with("git@")
     };
     let sources = sources.iter().filter(is_plain);
     let plain = sources.map(|source| source.trim_start_matches('/').to_owned());
@@ -149,7 +149,7 @@ COPY --from=0 /x /x
 COPY --from=alpine:3 /y /y
 COPY --from=frontend /page /page
 COPY [\"a b\", \"out/app\", \"/app/\"]
-ADD https://h/x *.txt $X dist /app/
+ADD https://h/x git@h:a.git *.txt $X dist packages/@a/ui /app/
 RUN --mount=type=bind,source=package.json,target=/p --mount=type=cache,target=/c --mount=from=build,src=/o true
 COPY <<TEXT /etc/x
 COPY inner /
@@ -170,6 +170,7 @@ ONBUILD COPY --from=alpine:4 /z /z
                 "a b",
                 "out/app",
                 "dist",
+                "packages/@a/ui",
                 "package.json"
             ]
         );

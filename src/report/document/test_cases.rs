@@ -78,6 +78,8 @@ fn decoded(bytes: &[u8]) -> String {
         after[1..].split(quote).next()
     });
     let declared = declared.and_then(|name| encoding_rs::Encoding::for_label(name.as_bytes()));
+    // A declaration that can be read as ASCII is not in UTF-16, whatever it says.
+    let declared = declared.filter(|it| it.is_ascii_compatible());
     let encoding = declared.unwrap_or(encoding_rs::UTF_8);
     // A byte order mark takes precedence.
     encoding.decode(bytes).0.into_owned()
@@ -223,6 +225,8 @@ mod tests {
         let mut utf16 = vec![0xff, 0xfe];
         utf16.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
         assert_eq!(read(&utf16).unwrap()[0].name, "a");
+        // Saved as UTF-8 after all.
+        assert_eq!(read(text.as_bytes()).unwrap()[0].name, "a");
         let marked = "\u{feff}<testsuite><testcase name='\u{e9}'/></testsuite>";
         assert_eq!(read(marked.as_bytes()).unwrap()[0].name, "\u{e9}");
     }

@@ -58,12 +58,17 @@ fn has(message: &str, words: &[&str]) -> bool {
 /// Returns whether a lower-case message is about a request to a registry, and not the output of an instruction, which
 /// may be anything.
 fn is_registry_request(message: &str) -> bool {
+    has(message, REGISTRY_REQUEST) && !is_of_instruction(message)
+}
+
+/// Returns whether a lower-case message quotes an instruction that failed, which may contain any word.
+pub fn is_of_instruction(message: &str) -> bool {
     let of_instruction = &[
         "executor failed running",
         "did not complete successfully",
         "returned a non-zero code",
     ];
-    has(message, REGISTRY_REQUEST) && !has(message, of_instruction)
+    has(message, of_instruction)
 }
 
 /// Returns whether a part of a message is a transient HTTP status, such as `503 service unavailable` or
