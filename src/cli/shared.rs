@@ -59,6 +59,13 @@ pub struct References {
     pub references: Vec<(ServiceName, GitReference)>,
 }
 
+impl References {
+    /// Returns whether the manifest selects all commits.
+    pub fn is_empty(&self) -> bool {
+        self.branch.is_none() && self.references.is_empty()
+    }
+}
+
 /// Whether to use the lock, and which one
 #[derive(Debug, Default, Args)]
 pub struct LockedArgs {

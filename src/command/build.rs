@@ -33,6 +33,17 @@ pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
                 failed.run
             )));
         }
+        if let Some(command) = &failed.selecting_command
+            && !args.plan.local
+            && args.plan.references.is_empty()
+        {
+            return Err(Failure::usage(format!(
+                "run {} was `{command}`, and `--failed` alone builds the commits of the manifest\n\
+                 hint: repeat its options that select commits, such as `--branch`; with `--locked`, leave out `--failed`: \
+                 only what is missing is built",
+                failed.run
+            )));
+        }
         let services = failed.services;
         if services.is_empty() {
             let run = failed.run;

@@ -7,11 +7,17 @@ use crate::flow::deploy::compose::{self, ComposeTask};
 use crate::flow::deploy::{self, DeployTask, FinishedDeploy};
 use crate::flow::request::{DeployMode, DeployRequest};
 use crate::flow::session::Session;
+use crate::model::event::Event;
 use crate::model::manifest::{ComposeEnvironment, Environment, EnvironmentName, ServiceName};
 use crate::report::{Reporter, ask};
 
 /// Deploys a set of images, or shows what would be deployed.
 pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
+    if args.render && session.settings.report.is_json() {
+        return Err(Failure::usage(
+            "`--render` prints YAML, which cannot be among the events of `--format json`",
+        ));
+    }
     match deploy::environment(session, args.environment.as_deref())? {
         (deploy, Environment::Cluster(environment)) => {
             let request = request::deploy(session, args, (deploy, environment))?;
@@ -99,11 +105,13 @@ async fn show(
         print(&task.changes(&record, &prepared, None).await?)?;
     }
     let objects = prepared.objects();
-    print(&format!(
-        "{} would be applied: {}\n",
-        count_of(objects.len(), "object"),
-        objects.join(", ")
-    ))
+    let count = count_of(objects.len(), "object");
+    let text = format!("{count} would be applied: {}", objects.join(", "));
+    if session.settings.report.is_json() {
+        session.events.emit(Event::note(text));
+        return Ok(());
+    }
+    print(&format!("{text}\n"))
 }
 
 async fn apply(

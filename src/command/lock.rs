@@ -23,7 +23,7 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
             .unless_interrupted(fresh(session, &request, &file.lock, None))
             .await?;
         session.reporter.finish();
-        return check(session, &name, &file.lock, &fresh.lock, &fresh.unlockable);
+        return check(session, &name, &file.lock, fresh);
     }
     // Held from reading to writing: otherwise concurrent runs would lose each other's changes.
     let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
@@ -77,24 +77,24 @@ fn warn_of_dependents(session: &Session, old: &Lock, fresh: &Lock, unlocked: &Un
     }
 }
 
-fn check(
-    session: &Session,
-    name: &str,
-    old: &Lock,
-    fresh: &Lock,
-    unlocked: &UnlockableImages,
-) -> Result<(), Failure> {
-    let table = old.difference_table(fresh, columns(std::io::stdout()));
-    if table.is_empty() {
-        if session.settings.report.quiet {
-            return Ok(());
-        }
-        let count = count_of(fresh.services.len(), "service");
-        return super::print(&format!("{name} is up to date ({count})\n"));
+fn check(session: &Session, name: &str, old: &Lock, fresh: FreshLock) -> Result<(), Failure> {
+    let FreshLock {
+        lock, unlockable, ..
+    } = fresh;
+    let table = old.difference_table(&lock, columns(std::io::stdout()));
+    if !table.is_empty() {
+        super::print(&table)?;
+        let hint = unlockable.update();
+        let message = format!("error: {name} is out of date\nhint: {hint}");
+        return Err(Failure::rendered(Exit::ServiceFailed, message));
     }
-    super::print(&table)?;
-    Err(Failure::rendered(
-        Exit::ServiceFailed,
-        format!("error: {name} is out of date\nhint: {}", unlocked.update()),
-    ))
+    // The lock has the same images as before, but they are no longer a set that was built together.
+    if !unlockable.is_empty() {
+        return Err(unlockable.into());
+    }
+    if session.settings.report.quiet {
+        return Ok(());
+    }
+    let count = count_of(lock.services.len(), "service");
+    super::print(&format!("{name} is up to date ({count})\n"))
 }

@@ -36,6 +36,8 @@ pub struct UnfinishedServices {
     pub services: BTreeSet<ServiceName>,
     /// Whether it built working copies: `--local`.
     pub is_local: bool,
+    /// Its command, if its options selected commits: `--branch`, `--reference` or `--locked`.
+    pub selecting_command: Option<String>,
 }
 
 /// Returns what the last run that worked on images of services did not finish.
@@ -44,9 +46,9 @@ pub fn unfinished(session: &Session) -> Result<UnfinishedServices, Failure> {
     let mut records = runs.iter().rev().map(|run| (run.number, run.record()));
     let last = records.find_map(|(run, record)| {
         let unfinished = record.unfinished_services()?;
-        Some((run, unfinished, record.is_of_working_copies()))
+        Some((run, unfinished, record))
     });
-    let Some((run, unfinished, is_local)) = last else {
+    let Some((run, unfinished, record)) = last else {
         return Err(Failure::usage(
             "no recorded run built anything\nhint: `xp logs --list` lists the runs",
         ));
@@ -57,7 +59,10 @@ pub fn unfinished(session: &Session) -> Result<UnfinishedServices, Failure> {
     Ok(UnfinishedServices {
         run,
         services: services.cloned().collect(),
-        is_local,
+        is_local: record.is_of_working_copies(),
+        selecting_command: record
+            .is_of_selected_commits()
+            .then(|| record.command.clone()),
     })
 }
 

@@ -117,9 +117,14 @@ impl OutputSettings {
             .to_owned()
     }
 
+    /// Returns whether the output consists of events, for other programs.
+    pub fn is_json(&self) -> bool {
+        self.style == OutputStyle::Json
+    }
+
     /// Returns whether a run ends with a summary table.
     pub fn prints_summary(&self) -> bool {
-        !self.quiet && self.style != OutputStyle::Json
+        !self.quiet && !self.is_json()
     }
 }
 

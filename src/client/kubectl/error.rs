@@ -57,6 +57,16 @@ pub enum KubectlErrorKind {
     Other,
 }
 
+impl KubectlErrorKind {
+    /// Returns whether the cluster has certainly not done what was requested.
+    pub const fn is_refusal(self) -> bool {
+        match self {
+            Self::Changed | Self::Owned | Self::Forbidden | Self::NoNamespace => true,
+            Self::Unreachable | Self::Other => false,
+        }
+    }
+}
+
 impl KubectlError {
     /// Returns the kind of error.
     pub fn kind(&self) -> KubectlErrorKind {

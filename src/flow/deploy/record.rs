@@ -159,7 +159,9 @@ impl DeployTask<'_> {
         // Written before the cluster's record, so that this machine can recognize a killed deploy.
         self.keep_copy(&record);
         let written = self.kubectl.write(self.cluster(), &object).await;
-        if written.is_err() {
+        // Otherwise the cluster may have it after all, and the copy recognizes it.
+        let is_refused = |error: &KubectlError| error.kind().is_refusal();
+        if written.as_ref().is_err_and(is_refused) {
             self.keep_copy(&read.record);
         }
         match written {

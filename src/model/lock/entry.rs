@@ -19,8 +19,11 @@ impl LockedService {
         no_test: bool,
     ) -> Option<Self> {
         // The images of an index are compared one by one, and may be from before its other platforms were added.
-        let recipe = current.recipes.get(&service.name)?.without_platforms();
         let comparison = current.comparisons.get(&service.name)?;
+        // The image may be from before a needed service was renamed.
+        let former = comparison.former_recipe.as_ref();
+        let recipe = former.or_else(|| current.recipes.get(&service.name))?;
+        let recipe = recipe.without_platforms();
         let name = source.build_reference().name.as_deref();
         Some(Self {
             remote: service.source.remote(),

@@ -214,12 +214,16 @@ impl Lock {
                 continue;
             };
             // The image may have been locked without its tests.
-            let is_locked = |recipe: &Recipe| recipe.digest() == locked.recipe;
-            let recipe = recipe.without_platforms();
-            if is_locked(&recipe) || is_locked(&recipe.without_tests()) {
+            let is_locked = |recipe: &Recipe| {
+                let recipe = recipe.without_platforms();
+                let digest = recipe.without_tests().digest();
+                recipe.digest() == locked.recipe || digest == locked.recipe
+            };
+            let comparison = current.comparisons.get(name);
+            let former = comparison.and_then(|it| it.former_recipe.as_ref());
+            if is_locked(recipe) || former.is_some_and(is_locked) {
                 continue;
             }
-            let comparison = current.comparisons.get(name);
             let recipe_status = comparison.and_then(|comparison| {
                 // Only the locked image itself has the inputs from when it was locked.
                 let is_locked = comparison.digest == locked.digest;

@@ -206,6 +206,20 @@ impl RunRecord {
         Some(unfinished.map(|unit| unit.name.clone()).collect())
     }
 
+    /// Returns whether options such as `--branch` or a lock selected commits, instead of the manifest.
+    pub fn is_of_selected_commits(&self) -> bool {
+        let selected = [
+            ReferenceOrigin::Branch,
+            ReferenceOrigin::Reference,
+            ReferenceOrigin::Lock,
+        ];
+        let mut planned = self.plan.iter().flat_map(|plan| &plan.units);
+        planned.any(|unit| {
+            let origin = unit.origin.as_deref();
+            selected.iter().any(|it| origin == Some(it.as_str()))
+        })
+    }
+
     /// Returns whether working copies were built.
     pub fn is_of_working_copies(&self) -> bool {
         let mut planned = self.plan.iter().flat_map(|plan| &plan.units);

@@ -361,6 +361,17 @@ fn a_dry_run_shows_the_set(t: &Context) {
         .stdout_contains(
             "3 objects would be applied: Service zbackend, Deployment zbackend, Deployment zfrontend",
         );
+    let json = ["deploy", "staging", "--format", "json"];
+    let events = t.xp(json).arg("--dry-run").success();
+    for line in events.stdout.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).expect("an event");
+        assert!(event["event"].is_string(), "{line}");
+    }
+    events.stdout_contains("3 objects would be applied");
+    t.xp(json)
+        .arg("--render")
+        .failure(2)
+        .stderr_contains("`--render` prints YAML");
 }
 
 fn missing_images_are_reported(t: &Context) {

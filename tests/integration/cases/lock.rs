@@ -24,6 +24,7 @@ pub const CASES: &[Case] = cases![
     locks_of_two_users_are_the_same,
     working_copies_follow_the_lock_and_return,
     services_of_one_working_copy_are_locked_together,
+    images_that_were_not_built_together_are_not_up_to_date,
     a_topic_train_is_locked_by_its_image_names,
     services_of_one_repository_are_locked_at_their_own_commits,
     a_failed_write_keeps_the_old_lock,
@@ -361,7 +362,7 @@ fn an_unsatisfiable_lock_is_explained(t: &Context) {
     t.xp(["sync", "--locked"])
         .failure(2)
         .stderr_contains("zfrontend: not in the manifest");
-    assert!(!product.t.exists("src/zfrontend/.git/refs/xp/head"));
+    assert!(!product.t.exists("src/zfrontend/.git/refs/worktree/xp/head"));
     // A different registry.
     small::manifest(
         t,
@@ -659,6 +660,33 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
         .stderr_contains("hint: lock them together with `xp lock one two`")
         .does_not_contain("is not at the locked commit");
     t.xp(["build", "--locked"]).success();
+}
+
+fn images_that_were_not_built_together_are_not_up_to_date(t: &Context) {
+    let registry = t.registry();
+    let backend = small::repository(t, "zbackend");
+    let frontend = t.git_repo("zfrontend");
+    let busybox = t.engine().busybox();
+    let dockerfile = format!("FROM {busybox}\nRUN cat /proc/sys/kernel/random/uuid > /id\n");
+    frontend.commit(&[("Dockerfile", &dockerfile)], "Start");
+    let needs = "    needs: [zfrontend]\n";
+    let services = small::service(t, "zbackend", &backend.url_http(), "", needs)
+        + &small::service(t, "zfrontend", &frontend.url_http(), "", "");
+    small::manifest(t, registry.host(), &services);
+    t.xp(["build"]).success();
+    t.xp(["lock"]).success();
+    t.xp(["build", "--no-cache", "zfrontend"]).success();
+    t.xp(["lock", "zfrontend"])
+        .success()
+        .stderr_contains("zbackend stays locked, but was built with another version of zfrontend");
+    // Every entry is current, but `xp lock` would refuse them.
+    t.xp(["lock"]).failure(1).stderr_contains("zbackend: ");
+    t.xp(["lock", "--check"])
+        .failure(1)
+        .stderr_contains("zbackend: ");
+    t.xp(["build"]).success();
+    t.xp(["lock"]).success();
+    t.xp(["lock", "--check"]).success();
 }
 
 fn a_topic_train_is_locked_by_its_image_names(t: &Context) {

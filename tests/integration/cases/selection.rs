@@ -129,6 +129,18 @@ fn what_failed_is_built_again(t: &Context) {
     t.xp(["build", "--failed"])
         .failure(2)
         .stderr_contains("hint: `xp build --failed --local`");
+    // Nor the manifest's commits instead of those of a branch.
+    let lib = chain.of("lib");
+    lib.branch("topic");
+    lib.commit(&[("Dockerfile", "FROM nothing:none\n")], "Break it again");
+    let broken = ["build", "--branch", "topic"];
+    t.xp(broken).failure(1);
+    t.xp(["build", "--failed"]).failure(2).stderr_contains(
+        "build --branch topic`, and `--failed` alone builds the commits of the manifest",
+    );
+    lib.commit(&[("Dockerfile", small::DOCKERFILE)], "Repair it again");
+    let output = t.xp(broken).arg("--failed").success();
+    assert!(output.row("lib").contains("built"), "{output}");
 }
 
 fn the_current_folder_selects_its_service(t: &Context) {

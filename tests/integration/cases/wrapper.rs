@@ -295,9 +295,17 @@ fn logging_client(t: &Context, branches: &str) -> (PathBuf, PathBuf) {
 fn variables_are_passed_by_name(t: &Context) {
     let keys = "env: { COLOUR: \"${{ env.COLOUR }}\", BOTH: \"${{env.ONE}}-${{ env.TWO }}\" }";
     let app = App::with_scripts(t, keys, &["echo $COLOUR $BOTH $CI > variables"]);
+    let manifest = t.read("x-platform.yml");
+    let secret = ", secrets: { npm: { env: OF_SECRET } } }";
+    let image = format!("docker: {{ image: {}", app.image());
+    t.write(
+        "x-platform.yml",
+        &manifest.replace(&format!("{image} }}"), &format!("{image}{secret}")),
+    );
     let (client, told) = logging_client(t, "");
     let build = wrapper(t, ["build"])
         .env("XBUILDER_ENGINE", &client)
+        .env("OF_SECRET", "hidden-6")
         .env("COLOUR", "deep red")
         .env("ONE", "1")
         .env("TWO", "2")
@@ -318,6 +326,7 @@ fn variables_are_passed_by_name(t: &Context) {
         "https_proxy",
         "NAMED_1",
         "NAMED_2",
+        "OF_SECRET",
     ] {
         assert!(told.contains(&format!("--env {name} ")), "{name}: {told}");
     }

@@ -112,7 +112,8 @@ impl ComposeTask<'_> {
         // Written before the engine's record, so that this machine can recognize a killed deploy.
         write_copy(self.session, environment, &record);
         let written = self.write(&record, read.version).await;
-        if !matches!(written, Ok(Some(_))) {
+        // After an error, the engine may have it after all, and the copy recognizes it.
+        if matches!(written, Ok(None)) {
             write_copy(self.session, environment, &read.record);
         }
         match written? {
