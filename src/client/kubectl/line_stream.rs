@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use reqwest::Response;
+use tokio::time::{Instant, timeout_at};
 
 use crate::base::error::innermost;
 
@@ -17,6 +18,8 @@ const LONGEST_LINE: usize = 4 * 1024 * 1024;
 pub struct LineStream {
     response: Response,
     buffer: BytesMut,
+    /// When something arrived last: callers may cancel [`LineStream::next`] more often than it is silent.
+    last: Instant,
     /// Whether the rest of a line that is too long is dropped.
     is_dropping: bool,
 }
@@ -26,6 +29,7 @@ impl LineStream {
         Self {
             response,
             buffer: BytesMut::new(),
+            last: Instant::now(),
             is_dropping: false,
         }
     }
@@ -49,7 +53,8 @@ impl LineStream {
                 self.buffer.clear();
                 self.is_dropping = true;
             }
-            let chunk = tokio::time::timeout(SILENCE, self.response.chunk()).await;
+            let chunk = timeout_at(self.last + SILENCE, self.response.chunk()).await;
+            self.last = Instant::now();
             match chunk {
                 Err(_) => return Err("silent for too long".to_owned()),
                 Ok(Err(error)) => return Err(innermost(&error).to_string()),
@@ -61,5 +66,28 @@ impl LineStream {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use bytes::Bytes;
+    use futures_util::stream;
+    use reqwest::Body;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn silence_is_measured_across_canceled_calls() {
+        let body = Body::wrap_stream(stream::pending::<io::Result<Bytes>>());
+        let mut stream = LineStream::new(hyper::Response::new(body).into());
+        let brief = Duration::from_millis(1);
+        assert!(timeout(brief, stream.next()).await.is_err());
+        stream.last -= SILENCE;
+        let next = timeout(SILENCE / 2, stream.next()).await;
+        assert_eq!(next.unwrap().unwrap_err(), "silent for too long");
     }
 }

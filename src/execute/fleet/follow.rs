@@ -219,6 +219,14 @@ impl<'a> Follower<'a> {
         if pod.is_over() {
             // The node may be gone, without closing the connection.
             let is_silent = self.active.elapsed() > SILENCE;
+            let is_incomplete =
+                matches!(self.log, LogState::Open { is_complete, .. } if !is_complete);
+            if is_silent && is_incomplete {
+                // Or only the connection: the rest may still be there.
+                self.active = Instant::now();
+                self.log = LogState::Closed(self.active);
+                return None;
+            }
             if is_read || is_silent || !pod.is_started {
                 return Some(self.without_outcome(&pod, job.ended.as_ref()).await);
             }

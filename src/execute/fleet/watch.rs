@@ -33,6 +33,8 @@ pub struct ObjectWatch {
 struct WatchState {
     /// The Jobs that units wait for, by name.
     wanted: Mutex<HashMap<String, watch::Sender<Observed>>>,
+    /// When objects that were queried were added, by unique id: a list that was requested before may not have them.
+    added: Mutex<HashMap<String, Instant>>,
     /// Why nothing is known any more.
     broken: watch::Sender<Option<ApiError>>,
 }
@@ -40,10 +42,7 @@ struct WatchState {
 impl ObjectWatch {
     /// Starts the watches.
     pub fn start(api: &Arc<ClusterApi>) -> Self {
-        let shared = Arc::new(WatchState {
-            wanted: Mutex::default(),
-            broken: watch::Sender::new(None),
-        });
+        let shared = Arc::new(WatchState::new());
         let task = |kind| {
             let (api, shared) = (Arc::clone(api), Arc::clone(&shared));
             AbortOnDropHandle::new(tokio::spawn(async move {
@@ -73,7 +72,7 @@ impl ObjectWatch {
 
     /// Adds the state of a Job or pod that was queried.
     pub fn add(&self, kind: Kind, object: &Value) {
-        self.shared.apply(kind, object, false);
+        self.shared.add(kind, object);
     }
 
     /// Resolves when the cluster has not responded for too long.
@@ -88,6 +87,18 @@ impl ObjectWatch {
 }
 
 impl WatchState {
+    fn new() -> Self {
+        Self {
+            wanted: Mutex::default(),
+            added: Mutex::default(),
+            broken: watch::Sender::new(None),
+        }
+    }
+
+    fn added(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.added.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn wanted(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<Observed>>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -111,8 +122,14 @@ impl WatchState {
         });
     }
 
-    /// Replaces what is known by a list.
-    fn replace(&self, kind: Kind, objects: &[Value]) {
+    fn add(&self, kind: Kind, object: &Value) {
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+        self.added().insert(uid.to_owned(), Instant::now());
+        self.apply(kind, object, false);
+    }
+
+    /// Replaces what is known by a list, except what was added since it was requested.
+    fn replace(&self, kind: Kind, objects: &[Value], requested: Instant) {
         let mut uids: HashMap<&str, Vec<&str>> = HashMap::new();
         for object in objects {
             if let Some(job) = job_of(kind, object) {
@@ -120,18 +137,22 @@ impl WatchState {
                 uids.entry(job).or_default().push(uid);
             }
         }
+        let added = self.added();
         for (name, sender) in self.wanted().iter() {
             let uids = uids.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+            let is_newer = |uid: &String| added.get(uid).is_some_and(|at| *at >= requested);
+            let is_kept = |uid: &String| uids.contains(&uid.as_str()) || is_newer(uid);
             sender.send_if_modified(|observed| {
                 let before = observed.clone();
                 if kind == Kind::Job {
-                    observed.jobs.retain(|it| uids.contains(&it.uid.as_str()));
+                    observed.jobs.retain(|it| is_kept(&it.uid));
                 } else {
-                    observed.pods.retain(|it| uids.contains(&it.uid.as_str()));
+                    observed.pods.retain(|it| is_kept(&it.uid));
                 }
                 *observed != before
             });
         }
+        drop(added);
         for object in objects {
             self.apply(kind, object, false);
         }
@@ -211,8 +232,9 @@ async fn follow(
     version: &mut String,
 ) -> Result<(), ApiError> {
     if version.is_empty() {
+        let requested = Instant::now();
         let (objects, listed) = api.list(kind, selector).await?;
-        shared.replace(kind, &objects);
+        shared.replace(kind, &objects, requested);
         *version = listed;
     }
     let query = format!("{selector}&watch=true&allowWatchBookmarks=true&resourceVersion={version}");
@@ -257,10 +279,7 @@ mod tests {
 
     #[test]
     fn only_wanted_jobs_are_kept() {
-        let state = WatchState {
-            wanted: Mutex::default(),
-            broken: watch::Sender::new(None),
-        };
+        let state = WatchState::new();
         state.apply(Kind::Job, &job("1"), false);
         let sender = watch::Sender::new(Observed::default());
         let mut receiver = sender.subscribe();
@@ -276,11 +295,26 @@ mod tests {
         state.apply(Kind::Job, &job("0"), false);
         state.apply(Kind::Job, &job("0"), true);
         assert_eq!(receiver.borrow_and_update().jobs.len(), 1);
-        state.replace(Kind::Job, &[]);
-        state.replace(Kind::Pod, &[pod("q", "Pending")]);
+        let requested = Instant::now();
+        state.replace(Kind::Job, &[], requested);
+        state.replace(Kind::Pod, &[pod("q", "Pending")], requested);
         let observed = receiver.borrow_and_update().clone();
         assert!(observed.jobs.is_empty());
         assert_eq!(observed.pods.len(), 1);
         assert_eq!(observed.pods[0].uid, "q");
+    }
+
+    #[test]
+    fn what_was_added_is_not_lost_by_an_older_list() {
+        let state = WatchState::new();
+        let sender = watch::Sender::new(Observed::default());
+        let receiver = sender.subscribe();
+        state.wanted().insert("xp-a-1".to_owned(), sender);
+        let requested = Instant::now();
+        state.add(Kind::Job, &job("1"));
+        state.replace(Kind::Job, &[], requested);
+        assert_eq!(receiver.borrow().jobs.len(), 1);
+        state.replace(Kind::Job, &[], Instant::now() + PAUSE);
+        assert!(receiver.borrow().jobs.is_empty());
     }
 }

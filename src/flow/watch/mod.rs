@@ -21,6 +21,7 @@ use crate::flow::session::Session;
 use crate::host::file_watch::{FileChanges, FileWatch};
 use crate::host::settings::Settings;
 use crate::model::event::Unit;
+use crate::model::image::ImageReference;
 use crate::model::manifest::ServiceName;
 use crate::model::source::ServiceSource;
 use crate::model::watch::BuildWrites;
@@ -76,6 +77,8 @@ pub async fn watch(settings: Settings, build: &impl WatchedBuild) -> Result<(), 
         failed: BTreeMap::new(),
         has_built: false,
         must_deploy: build.environment().is_some(),
+        deployed: BTreeMap::new(),
+        must_register: false,
     };
     let mut changes = Changes::default();
     loop {
@@ -108,6 +111,10 @@ struct Watch {
     has_built: bool,
     /// Whether something was not deployed yet.
     must_deploy: bool,
+    /// The images of the last deploy that succeeded.
+    deployed: BTreeMap<Unit, ImageReference>,
+    /// Whether the folders to watch may have changed since they were registered.
+    must_register: bool,
 }
 
 /// Changes that may matter.

@@ -1,7 +1,7 @@
 //! One round of `--watch`: plans, and builds and deploys what the plan contains.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ impl Watch {
         work: &impl WatchedBuild,
         changes: Changes,
     ) -> Result<bool, Failure> {
+        let is_rule = |path: &PathBuf| path.file_name().is_some_and(|name| name == ".gitignore");
+        self.must_register |= changes.are_folders_changed || changes.files.keys().any(is_rule);
         let mut settings = self.settings.clone();
         settings.report.is_held = self.has_built;
         let session = match Session::open(settings, self.interrupts.clone()) {
@@ -59,7 +61,7 @@ impl Watch {
                 if self.settings.report.style == OutputStyle::Json {
                     print_finished(failure.exit, failure.message());
                 }
-                if changes.are_folders_changed {
+                if self.must_register {
                     self.register().await?;
                 }
                 return self.shown(failure).map(|()| true);
@@ -116,7 +118,7 @@ impl Watch {
             Some(name) => Some(compose_environment(session, name)?),
             None => None,
         };
-        self.watch_targets(session, &request, environment, &changes)
+        self.watch_targets(session, &request, environment)
             .await
             .map_err(Trouble::Watch)?;
         let lock = async { Ok(claim::lock(&session.layout.lock(), &session.events).await?) };
@@ -136,7 +138,10 @@ impl Watch {
             .any(|(unit, attempt)| self.failed.get(unit) != Some(attempt));
         let is_configuration = |file: &ChangedFile| file.unit.is_none();
         let is_reconfigured = changes.files.values().flatten().any(is_configuration);
-        self.must_deploy |= environment.is_some() && (is_reconfigured || is_changed);
+        let images = images(&planned);
+        // An image that exists needs no step.
+        let is_other = is_changed || images != self.deployed;
+        self.must_deploy |= environment.is_some() && (is_reconfigured || is_other);
         let built = planned.sources.clone();
         let must_build = !self.has_built || is_changed;
         if !must_build && !attempts.is_empty() {
@@ -157,8 +162,9 @@ impl Watch {
                 .into_iter()
                 .filter(|(_, source)| source.local.is_some())
                 .collect();
-            self.must_deploy = false;
             Box::pin(work.deploy(session, built)).await?;
+            self.must_deploy = false;
+            self.deployed = images;
         }
         Ok(())
     }
@@ -169,12 +175,9 @@ impl Watch {
         session: &Session,
         request: &PlanRequest,
         environment: Option<&ComposeEnvironment>,
-        changes: &Changes,
     ) -> Result<(), Failure> {
         let targets = Targets::of(session, &request.services, environment);
-        let is_rule = |path: &Path| path.file_name().is_some_and(|name| name == ".gitignore");
-        let are_rules_changed = changes.files.keys().any(|path| is_rule(path));
-        if changes.are_folders_changed || are_rules_changed || targets != *self.targets {
+        if self.must_register || targets != *self.targets {
             self.targets = Arc::new(targets);
             self.register().await?;
         }
@@ -185,6 +188,7 @@ impl Watch {
         let (targets, files) = (self.targets.clone(), self.files.clone());
         let registered = spawn_blocking(move || targets.register(&files));
         self.folders = joined(registered.await)?;
+        self.must_register = false;
         Ok(())
     }
 
@@ -284,6 +288,14 @@ fn attempts(planned: &Planned) -> BTreeMap<Unit, Attempt> {
     let units = planned.plan.work();
     units
         .map(|unit| (unit.unit.clone(), attempt(unit)))
+        .collect()
+}
+
+/// Returns the images of all units, also of those without work.
+fn images(planned: &Planned) -> BTreeMap<Unit, ImageReference> {
+    let units = planned.plan.units.iter();
+    units
+        .map(|unit| (unit.unit.clone(), unit.image.clone()))
         .collect()
 }
 

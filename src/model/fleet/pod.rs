@@ -134,18 +134,23 @@ fn waiting(pod: &Value) -> Option<Waiting> {
     let status = &pod["status"];
     let lists = ["initContainerStatuses", "containerStatuses"].into_iter();
     let statuses = lists.filter_map(|key| status[key].as_array()).flatten();
-    let mut usual = None;
+    let mut other = None;
     for container in statuses {
         let name = text(&container["name"]);
         let ended = &container["state"]["terminated"];
         if let Some(code) = ended["exitCode"].as_i64().filter(|code| *code != 0) {
             let reason = joined(&text(&ended["reason"]), &ended["message"]);
-            return Some(Waiting {
+            let found = Waiting {
                 text: format!("{name} exited with {code}: {reason}"),
                 is_problem: true,
                 is_pull: false,
-                is_final: true,
-            });
+                is_final: !is_sidecar(pod, &name),
+            };
+            if found.is_final {
+                return Some(found);
+            }
+            other.get_or_insert(found);
+            continue;
         }
         let waiting = &container["state"]["waiting"];
         let Some(reason) = waiting["reason"].as_str() else {
@@ -159,7 +164,7 @@ fn waiting(pod: &Value) -> Option<Waiting> {
         if found.is_problem {
             return Some(found);
         }
-        usual.get_or_insert(found);
+        other.get_or_insert(found);
     }
     let conditions = status["conditions"].as_array();
     let unscheduled = conditions
@@ -174,7 +179,7 @@ fn waiting(pod: &Value) -> Option<Waiting> {
             is_final: false,
         });
     }
-    usual.or_else(|| {
+    other.or_else(|| {
         (status["phase"] == "Pending").then(|| Waiting {
             text: "Pending".to_owned(),
             is_problem: false,
@@ -182,6 +187,13 @@ fn waiting(pod: &Value) -> Option<Waiting> {
             is_final: false,
         })
     })
+}
+
+/// Returns whether a container is a native sidecar, which is started again whenever it ends.
+fn is_sidecar(pod: &Value, name: &str) -> bool {
+    let containers = pod["spec"]["initContainers"].as_array();
+    let mut containers = containers.into_iter().flatten();
+    containers.any(|it| it["name"] == name && it["restartPolicy"] == "Always")
 }
 
 fn of_container(name: &str, reason: &str, message: &Value) -> Waiting {
@@ -275,11 +287,19 @@ mod tests {
         let drained = PodState::of(&json!({"status": {"phase": "Running", "conditions": [
             {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]}}));
         assert_eq!(drained.disrupted.as_deref(), Some("EvictionByEvictionAPI"));
-        let sidecar = PodState::of(
-            &json!({"status": {"phase": "Pending", "initContainerStatuses": [
-            {"name": "engine", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}]}}),
-        );
-        assert!(sidecar.waiting.unwrap().is_final);
+        let pod = |policy: Value| {
+            let pod = json!({
+                "spec": {"initContainers": [{"name": "engine", "restartPolicy": policy}]},
+                "status": {"phase": "Pending", "initContainerStatuses": [
+                    {"name": "engine", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}},
+                    {"name": "setup", "state": {"waiting": {"reason": "PodInitializing"}}}]}});
+            PodState::of(&pod).waiting.unwrap()
+        };
+        assert!(pod(Value::Null).is_final);
+        // The cluster starts a native sidecar again.
+        let sidecar = pod(json!("Always"));
+        assert_eq!(sidecar.text, "engine exited with 1: Error");
+        assert!(sidecar.is_problem && !sidecar.is_final);
         let restarted = PodState::of(
             &json!({"status": {"phase": "Pending", "initContainerStatuses": [{"name": "engine",
             "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},

@@ -23,6 +23,7 @@ pub const CASES: &[Case] = cases![
     a_failing_container_is_shown_with_its_log,
     a_container_that_never_gets_healthy_ends_at_the_timeout,
     an_error_of_compose_is_shown,
+    an_error_after_the_start_of_containers_is_recorded,
     jobs_may_end,
     an_interrupt_is_recorded,
     a_killed_deploy_is_detected,
@@ -479,6 +480,29 @@ fn an_error_of_compose_is_shown(t: &Context) {
         .failure(2)
         .stderr_contains("error: cannot read docker-compose.yml")
         .stderr_contains("services.zbackend.image must be a string");
+}
+
+fn an_error_after_the_start_of_containers_is_recorded(t: &Context) {
+    let platform = ComposePlatform::new(t);
+    t.xp(["build"]).success();
+    // Once containers were started, it fails.
+    let programs = t.folder().join("programs");
+    let compose = format!(
+        "#!/bin/sh\n\
+         if [ -e \"$0.failed\" ]; then echo 'no engine' >&2; exit 1; fi\n\
+         case \" $* \" in *' up '*) touch \"$0.failed\"; exit 1;; esac\n\
+         PATH='{}' exec docker-compose \"$@\"\n",
+        path()
+    );
+    fs::create_dir_all(&programs).expect("a folder");
+    crate::repository::write_file(&programs.join("docker-compose"), &compose);
+    platform
+        .deploy([])
+        .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
+        .failure(1)
+        .stderr_contains("error: cannot compare docker-compose.yml with its containers: no engine");
+    assert_eq!(platform.record()[0]["state"], "failed");
+    platform.deploy([]).success();
 }
 
 fn jobs_may_end(t: &Context) {

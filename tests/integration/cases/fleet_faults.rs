@@ -33,6 +33,7 @@ pub const CASES: &[Case] = cases![
     an_interrupt_removes_pending_jobs,
     an_interrupted_log_is_resumed,
     a_log_that_ends_early_is_resumed,
+    a_log_that_hangs_is_opened_again,
     a_log_that_cannot_be_read_is_retried,
     an_unreachable_server_is_waited_for,
     a_frozen_server_is_waited_for,
@@ -375,6 +376,14 @@ fn an_interrupted_log_is_resumed(t: &Context) {
 
 fn a_log_that_ends_early_is_resumed(t: &Context) {
     resumed(t, LogCut::End);
+}
+
+fn a_log_that_hangs_is_opened_again(t: &Context) {
+    let platform = FleetPlatform::new(t);
+    platform.set_script(&format!("{LINES}; exit 1"));
+    platform.namespace.cut_logs(1500, LogCut::Hang, 1);
+    build(t).failure(1);
+    assert_lines(t);
 }
 
 fn a_log_that_cannot_be_read_is_retried(t: &Context) {

@@ -23,6 +23,7 @@ pub const CASES: &[Case] = cases![
     files_of_editors_do_not_count,
     a_switch_of_many_files_is_one_change,
     new_folders_are_watched,
+    new_folders_are_watched_after_a_missing_service,
     ignored_folders_are_not_watched,
     changes_during_a_build_cause_one_more,
     a_build_that_writes_its_sources_does_not_loop,
@@ -38,7 +39,9 @@ pub const CASES: &[Case] = cases![
     a_terminal_shows_what_it_waits_for,
     submodules_are_watched,
     a_changed_service_is_restarted,
+    an_existing_image_is_deployed_without_a_branch,
     a_failed_deploy_is_repaired,
+    a_failed_deploy_is_repeated,
     a_changed_compose_file_is_deployed,
     a_cluster_is_refused,
     options_of_the_first_build_are_not_repeated,
@@ -256,6 +259,23 @@ fn new_folders_are_watched(t: &Context) {
     watching.change("moved/x/file", "two\n");
     assert_eq!(in_image(t, &app, "moved/x/file"), "two");
     watching.stop_after(5);
+}
+
+fn new_folders_are_watched_after_a_missing_service(t: &Context) {
+    let app = app(t, &["true"]);
+    let mut watching = Watching::start(t, watch(t).arg("app"));
+    let manifest = t.read("x-platform.yml");
+    t.manifest(&manifest.replace("  app:", "  other:"));
+    watching.wait_for_round();
+    t.write("src/app/a/file", "one\n");
+    watching.wait_for_round();
+    t.manifest(&manifest);
+    watching.wait_for_round();
+    assert_eq!(in_image(t, &app, "a/file"), "one");
+    watching.change("a/file", "two\n");
+    assert_eq!(in_image(t, &app, "a/file"), "two");
+    watching.xp.signal(Signal::INT);
+    assert_eq!(watching.xp.wait().status.code(), Some(130));
 }
 
 fn ignored_folders_are_not_watched(t: &Context) {
@@ -656,6 +676,25 @@ fn a_changed_service_is_restarted(t: &Context) {
     assert_eq!(watching.xp.wait().status.code(), Some(130));
 }
 
+fn an_existing_image_is_deployed_without_a_branch(t: &Context) {
+    let platform = ComposePlatform::new(t);
+    t.xp(["sync"]).success();
+    t.git("src/zbackend", &["checkout", "--quiet", "--detach"]);
+    let mut watching = Watching::start(
+        t,
+        platform.xp(["build", "--local", "--watch", "--deploy", "dev"]),
+    );
+    t.write("src/zbackend/content", "two\n");
+    watching.wait_for_round();
+    assert_eq!(platform.content("zbackend"), "two");
+    // There is nothing to build, and no tag of a branch to move.
+    t.write("src/zbackend/content", "one\n");
+    watching.wait_for_round();
+    assert_eq!(platform.content("zbackend"), "one");
+    watching.xp.signal(Signal::INT);
+    assert_eq!(watching.xp.wait().status.code(), Some(130));
+}
+
 fn a_failed_deploy_is_repaired(t: &Context) {
     let platform = ComposePlatform::new(t);
     t.xp(["sync"]).success();
@@ -680,6 +719,30 @@ fn a_failed_deploy_is_repaired(t: &Context) {
     watching.wait_for_round();
     assert_eq!(platform.record()[0]["state"], "deployed");
     platform.running("zbackend");
+    watching.xp.signal(Signal::INT);
+    assert_eq!(watching.xp.wait().status.code(), Some(130));
+}
+
+fn a_failed_deploy_is_repeated(t: &Context) {
+    let platform = ComposePlatform::new(t);
+    t.xp(["sync"]).success();
+    let job = format!(
+        "  job: {{image: {}, command: [test, -e, /gate/open], volumes: ['./gate:/gate']}}\n",
+        t.engine().busybox()
+    );
+    platform.compose("", &job);
+    t.write("gate/closed", "");
+    let mut watching = Watching::start(
+        t,
+        platform.xp(["build", "--local", "--watch", "--deploy", "dev"]),
+    );
+    watching.wait_for_count("are not ready in dev", 1);
+    assert_eq!(platform.record()[0]["state"], "failed");
+    // The content is the same.
+    t.write("gate/open", "");
+    t.write("src/zbackend/content", "one\n");
+    watching.wait_for_round();
+    assert_eq!(platform.record()[0]["state"], "deployed");
     watching.xp.signal(Signal::INT);
     assert_eq!(watching.xp.wait().status.code(), Some(130));
 }

@@ -11,7 +11,7 @@ use crate::base::error::{Exit, Failure, chain};
 use crate::base::plural::count_of;
 use crate::base::shell::quoted;
 use crate::base::units::elapsed;
-use crate::client::compose::{ComposeError, ComposeLine};
+use crate::client::compose::{ComposeError, ComposeLine, LineHandler};
 use crate::flow::deploy::apply::{FinishedDeploy, rollback_hint};
 use crate::model::deploy::{
     DeployState, ProjectContainer, ProjectReadiness, Readiness, container_action,
@@ -88,33 +88,21 @@ impl ComposeTask<'_> {
                 });
             }
         };
-        let file = &prepared.override_file;
-        let up = self.project.up(file, timeout, &session.cancel, &on_line);
-        // At its time limit, compose sometimes reports success.
-        let up = match up.await {
-            Ok(()) if self.are_waiting().await? => Err(ComposeError::Failed {
-                action: format!("start all containers within {}", elapsed(timeout)),
-                lines: Vec::new(),
-            }),
-            up => up,
-        };
-        let result = match up {
-            Ok(()) => Ok(None),
-            Err(error) if session.cancel.is_cancelled() => Err(error),
-            Err(error) => {
-                let deadline = begin + timeout;
-                let awaited = self.await_jobs(file, deadline);
-                tokio::select! {
-                    containers = awaited => Ok(containers?.map(|containers| (error, containers))),
-                    () = session.cancel.cancelled() => Err(error),
+        let ran = self.start(&prepared.override_file, begin + timeout, &on_line);
+        let failed = match ran.await {
+            Ok(failed) => failed,
+            Err(failure) => {
+                self.end_units(&units, begin, |_| UnitSummary::new(Outcome::Stopped));
+                if session.cancel.is_cancelled() {
+                    let names = started_services.into_inner();
+                    let names = names.unwrap_or_else(PoisonError::into_inner);
+                    return Err(self.interrupted(started, &names).await);
                 }
+                session.reporter.finish();
+                // `end` reports it if the record cannot be written.
+                _ = self.end(started, DeployState::Failed).await;
+                return Err(failure);
             }
-        };
-        let Ok(failed) = result else {
-            self.end_units(&units, begin, |_| UnitSummary::new(Outcome::Stopped));
-            let names = started_services.into_inner();
-            let names = names.unwrap_or_else(PoisonError::into_inner);
-            return Err(self.interrupted(started, &names).await);
         };
         let Some((error, containers)) = failed else {
             self.end_units(&units, begin, |_| UnitSummary::new(Outcome::Done));
@@ -134,6 +122,34 @@ impl ComposeTask<'_> {
         self.end(started, DeployState::Failed).await?;
         session.reporter.print_failures(&failures(&ended, true));
         Err(self.failure(started, &error, &ended))
+    }
+
+    /// Starts the containers, and waits until they are ready. Returns the error and the containers if some are not.
+    async fn start(
+        &self,
+        override_file: &Path,
+        deadline: Instant,
+        on_line: LineHandler<'_>,
+    ) -> Result<Option<(ComposeError, Vec<ProjectContainer>)>, Failure> {
+        let (session, timeout) = (self.session, self.timeout());
+        let up = self
+            .project
+            .up(override_file, timeout, &session.cancel, on_line);
+        let error = match up.await {
+            // At its time limit, compose sometimes reports success.
+            Ok(()) if self.are_waiting().await? => ComposeError::Failed {
+                action: format!("start all containers within {}", elapsed(timeout)),
+                lines: Vec::new(),
+            },
+            Ok(()) => return Ok(None),
+            Err(error) if session.cancel.is_cancelled() => return Err(error.into()),
+            Err(error) => error,
+        };
+        let awaited = self.await_jobs(override_file, deadline);
+        tokio::select! {
+            containers = awaited => Ok(containers?.map(|containers| (error, containers))),
+            () = session.cancel.cancelled() => Err(error.into()),
+        }
     }
 
     /// Waits while containers may still become ready, after compose gave up because a job ended. Returns the containers

@@ -45,6 +45,8 @@ pub enum LogCut {
     Reset,
     /// The response ends regularly although the container still runs.
     End,
+    /// Nothing more arrives, and the connection stays open.
+    Hang,
 }
 
 /// Cuts of logs that a test has ordered.

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufReader, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -202,6 +203,12 @@ pub fn send(shared: &Shared, connection: &mut Connection, log: LogRequest) -> io
     let was_cut = output.until_cut == Some(0);
     match cut {
         Some((_, LogCut::Reset)) if was_cut => Err(io::Error::other("cut by the test")),
+        Some((_, LogCut::Hang)) if was_cut => {
+            while !output.is_over() {
+                thread::sleep(CHECK_INTERVAL);
+            }
+            Err(ErrorKind::ConnectionAborted.into())
+        }
         _ => connection.chunk(b""),
     }
 }
