@@ -88,7 +88,7 @@ fn check(session: &Session, name: &str, old: &Lock, fresh: FreshLock) -> Result<
         let message = format!("error: {name} is out of date\nhint: {hint}");
         return Err(Failure::rendered(Exit::ServiceFailed, message));
     }
-    // The lock has the same images as before, but they are no longer a set that was built together.
+    let unlockable = unlockable.of_another_set();
     if !unlockable.is_empty() {
         return Err(unlockable.into());
     }

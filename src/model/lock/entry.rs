@@ -22,6 +22,7 @@ impl LockedService {
         let comparison = current.comparisons.get(&service.name)?;
         // The image may be from before a needed service was renamed.
         let former = comparison.former_recipe.as_ref();
+        let former = former.filter(|_| comparison.registry.is_usable());
         let recipe = former.or_else(|| current.recipes.get(&service.name))?;
         let recipe = recipe.without_platforms();
         let name = source.build_reference().name.as_deref();

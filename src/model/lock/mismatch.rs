@@ -220,7 +220,8 @@ impl Lock {
                 recipe.digest() == locked.recipe || digest == locked.recipe
             };
             let comparison = current.comparisons.get(name);
-            let former = comparison.and_then(|it| it.former_recipe.as_ref());
+            let usable = comparison.filter(|it| it.registry.is_usable());
+            let former = usable.and_then(|it| it.former_recipe.as_ref());
             if is_locked(recipe) || former.is_some_and(is_locked) {
                 continue;
             }

@@ -62,6 +62,15 @@ impl LockProblem {
         !matches!(self, Self::OtherDependencies(_))
     }
 
+    /// Returns whether the image was built from another build of an image that it needs.
+    fn is_of_another_set(&self) -> bool {
+        match self {
+            Self::OtherDependencies(_) => true,
+            Self::Stale(changes) => changes.iter().any(RecipeChange::is_rebuilt_need),
+            Self::Missing { .. } | Self::FromWorkingCopy => false,
+        }
+    }
+
     fn lacks_only_tests(&self) -> bool {
         match self {
             Self::Stale(changes) => changes.iter().all(|change| is_test_input(change.name())),
@@ -110,6 +119,13 @@ impl UnlockableImages {
     /// Returns whether every image can be locked.
     pub fn is_empty(&self) -> bool {
         self.services.is_empty()
+    }
+
+    /// Returns only the images that were built from other builds of the images that they need.
+    pub fn of_another_set(mut self) -> Self {
+        self.services
+            .retain(|(_, problem)| problem.is_of_another_set());
+        self
     }
 
     /// Returns the hint for updating an outdated lock.

@@ -75,6 +75,11 @@ impl RecipeChange {
         &self.name
     }
 
+    /// Returns whether a needed image was built again from the same inputs.
+    pub fn is_rebuilt_need(&self) -> bool {
+        self.kind == ChangeKind::Rebuilt && self.name.starts_with("needs.")
+    }
+
     /// Returns the kind of change: `changed`, `added`, `removed`, `rebuilt`, `moved`, `unknown`,
     /// `missing` or `foreign`.
     pub fn verb(&self) -> &'static str {

@@ -676,9 +676,7 @@ fn images_that_were_not_built_together_are_not_up_to_date(t: &Context) {
     t.xp(["build"]).success();
     t.xp(["lock"]).success();
     t.xp(["build", "--no-cache", "zfrontend"]).success();
-    t.xp(["lock", "zfrontend"])
-        .success()
-        .stderr_contains("zbackend stays locked, but was built with another version of zfrontend");
+    t.xp(["lock", "zfrontend"]).success();
     // Every entry is current, but `xp lock` would refuse them.
     t.xp(["lock"]).failure(1).stderr_contains("zbackend: ");
     t.xp(["lock", "--check"])

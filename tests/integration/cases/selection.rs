@@ -132,7 +132,10 @@ fn what_failed_is_built_again(t: &Context) {
     // Nor the manifest's commits instead of those of a branch.
     let lib = chain.of("lib");
     lib.branch("topic");
-    lib.commit(&[("Dockerfile", "FROM nothing:none\n")], "Break it again");
+    lib.commit(
+        &[("Dockerfile", "FROM scratch\nCOPY missing /\n")],
+        "Break it again",
+    );
     let broken = ["build", "--branch", "topic"];
     t.xp(broken).failure(1);
     t.xp(["build", "--failed"]).failure(2).stderr_contains(
