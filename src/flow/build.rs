@@ -12,7 +12,7 @@ use super::metadata_file::MetadataFile;
 use super::plan;
 use super::plan::Planned;
 use super::platform_engines;
-use super::session::{Clients, Session};
+use super::session::{Clients, Execution, Session};
 use super::sources::unpushed;
 use super::step_results;
 use super::survey;
@@ -77,8 +77,10 @@ pub async fn carry_out(
         plan: Box::new(document),
     });
     let marker = RunMarker::new(&session.layout);
+    // Until the summary is printed.
+    let mut _execution = None;
     if !plan.is_empty() {
-        execute_plan(session, &plan, clients, options, &marker).await?;
+        _execution = Some(execute_plan(session, &plan, clients, options, &marker).await?);
     } else if marker.is_left() {
         clean_up(session, clients, &marker).await;
     }
@@ -111,13 +113,13 @@ pub async fn carry_out(
 }
 
 /// Executes the steps of a plan.
-async fn execute_plan(
-    session: &Session,
+async fn execute_plan<'s>(
+    session: &'s Session,
     plan: &Plan,
     clients: Clients,
     options: BuildOptions<'_>,
     marker: &RunMarker,
-) -> Result<(), Failure> {
+) -> Result<Execution<'s>, Failure> {
     let facts = session.unless_interrupted(async { Ok(clients.engine.facts().await?) });
     let facts = facts.await?;
     // Base images may come from any registry.
@@ -156,12 +158,13 @@ async fn execute_plan(
     context.registry.close_uploads(CANCELLATION_TIMEOUT).await;
     ready?;
     marker.set();
+    let execution = session.begin_execution();
     execute::run(Arc::new(context), plan).await;
     marker.remove();
     if options.fleet.is_some() {
         fleet::end(session);
     }
-    Ok(())
+    Ok(execution)
 }
 
 fn warn_if_nearly_full(session: &Session) {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +48,8 @@ pub struct Session {
     pub timeout_settings: TimeoutSettings,
     /// Work to finish after an interrupt, because it would leave something behind.
     pub cleanups: TaskTracker,
+    /// Whether steps of a plan are executed. They end by themselves after an interrupt.
+    executes: watch::Sender<bool>,
     engine: OnceCell<Engine>,
     http: Http,
 }
@@ -132,6 +134,7 @@ impl Session {
             interrupts,
             timeout_settings,
             cleanups: TaskTracker::new(),
+            executes: watch::Sender::new(false),
             engine: OnceCell::new(),
             http,
         })
@@ -214,14 +217,20 @@ impl Session {
         }
     }
 
-    /// Awaits cancel-safe work, and aborts it on Ctrl-C.
+    /// Records that steps of a plan are executed, until the result is dropped.
+    pub fn begin_execution(&self) -> Execution<'_> {
+        self.executes.send_replace(true);
+        Execution(self)
+    }
+
+    /// Awaits cancel-safe work, and aborts it on Ctrl-C; if that work executes a plan, once that has ended.
     pub async fn unless_interrupted<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let result = tokio::select! {
             result = work => result,
-            () = self.cancel.cancelled() => {
+            () = self.interrupted() => {
                 self.cleanups.close();
                 _ = tokio::time::timeout(CLEANUP_TIMEOUT, self.cleanups.wait()).await;
                 Err(Failure::silent(Exit::Interrupted))
@@ -232,6 +241,25 @@ impl Session {
             self.reporter.finish();
         }
         result
+    }
+
+    async fn interrupted(&self) {
+        self.cancel.cancelled().await;
+        // The sender is not dropped meanwhile.
+        _ = self
+            .executes
+            .subscribe()
+            .wait_for(|executes| !executes)
+            .await;
+    }
+}
+
+/// The execution of a plan.
+pub struct Execution<'s>(&'s Session);
+
+impl Drop for Execution<'_> {
+    fn drop(&mut self) {
+        self.0.executes.send_replace(false);
     }
 }
 

@@ -26,6 +26,7 @@ pub const CASES: &[Case] = cases![
     an_error_after_the_start_of_containers_is_recorded,
     jobs_may_end,
     an_interrupt_is_recorded,
+    an_interrupt_of_the_build_before_is_reported,
     a_killed_deploy_is_detected,
     concurrent_deploys_are_detected,
     invalid_environments_are_reported_with_their_location,
@@ -562,6 +563,23 @@ fn an_interrupt_is_recorded(t: &Context) {
     );
     platform.compose("", "");
     platform.deploy([]).success();
+}
+
+fn an_interrupt_of_the_build_before_is_reported(t: &Context) {
+    let platform = ComposePlatform::new(t);
+    let busybox = t.engine().busybox();
+    let dockerfile = format!("FROM {busybox}\nRUN echo building; sleep 1000\n");
+    platform
+        .backend
+        .commit(&[("Dockerfile", &dockerfile)], "Sleep");
+    let mut running = platform.deploy(["--build"]).spawn();
+    running.wait_for_output("echo building; sleep");
+    running.signal(Signal::INT);
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(130), "{output}");
+    // The build has ended by itself: with its table.
+    assert!(output.row("zbackend").contains(" stopped "), "{output}");
+    assert_eq!(platform.record_volumes(), Vec::<String>::new());
 }
 
 fn a_killed_deploy_is_detected(t: &Context) {

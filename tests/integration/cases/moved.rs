@@ -124,12 +124,23 @@ fn renaming_a_service_builds_nothing(t: &Context) {
     let mut moving = Moving::new(t, Some(t.registry().host().to_owned()));
     moving.build();
     t.xp(["sync"]).success();
+    let locked = || {
+        t.xp(["lock"]).success();
+        let lock = t.read("x-platform.lock");
+        let mut recipes: Vec<_> = lock.lines().filter(|it| it.contains("recipe:")).collect();
+        recipes.sort_unstable();
+        recipes.concat()
+    };
+    let before = locked();
     moving.name = "core";
     moving.dir = "src/core";
     moving.write();
     let plan = t.xp(["plan"]).success();
     plan.stdout_contains("Nothing to do");
     nothing_is_built(t);
+    // A deploy compares them with the images, which have the old name.
+    assert_eq!(locked(), before);
+    t.xp(["build", "--locked"]).success();
     // The images built from it are compared with it under its new name.
     moving.script = "echo changed > made";
     moving.write();
