@@ -747,7 +747,9 @@ fn base_images_of_another_platform_are_recorded_if_they_are_known(t: &Context) {
     manifest(t, "", &[("a", &a, &tracked, "")]);
     assert_eq!(
         planned_builds(t),
-        [format!("docker build --platform {other} --pull .xp/build/a")]
+        [format!(
+            "docker build --platform {other} --pull .xp/build/a"
+        )]
     );
     t.xp(["build"]).success();
     assert_eq!(recorded(&own).as_ref(), Some(&of_base));
