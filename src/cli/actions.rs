@@ -183,7 +183,7 @@ pub struct CleanArgs {
     /// Clean the registries
     #[arg(long)]
     pub registry: bool,
-    /// Clean the engine of this machine
+    /// Clean the engine of this machine, and those of `engines`
     #[arg(long)]
     pub engine: bool,
     /// Clean the cache folder of this machine

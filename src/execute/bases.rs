@@ -35,7 +35,8 @@ pub struct RefreshedBases {
 #[derive(Default)]
 struct BaseCells(Mutex<HashMap<ImageReference, Arc<OnceCell<Option<Digest>>>>>);
 
-/// Provides the base images of a build, and returns their digests for its label; `None` if they are not recorded.
+/// Provides the base images of a build, and returns their digests for its label; `None` if they are unknown
+/// or not recorded.
 ///
 /// # Errors
 ///
@@ -88,14 +89,20 @@ async fn refresh(
     Ok(digests)
 }
 
-/// Returns the digests of the base images that a build will use; `None` unless all of them are known.
+/// Returns the digests of the base images that a build will use; `None` unless all of them are known: those of a build for
+/// another platform than the engine's own are not.
 async fn used(
     context: &ExecuteContext,
     step: &ImageStep,
     dockerfile: &str,
 ) -> Result<Option<BaseDigests>, Stop> {
+    let bases = moving_bases(step, dockerfile);
+    // For another platform, BuildKit takes the image that the tag has now, which may be of another index.
+    if !bases.is_empty() && !context.is_own_platform(step.platform.as_ref()) {
+        return Ok(None);
+    }
     let mut digests = BaseDigests::new();
-    for (image, name) in moving_bases(step, dockerfile) {
+    for (image, name) in bases {
         let found = tokio::select! {
             found = used_digest(context, (&image, &name)) => found,
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),

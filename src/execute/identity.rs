@@ -53,22 +53,25 @@ impl Publication<'_> {
 
     /// Returns whether the registry's image of that digest was built from the same inputs and needed images.
     async fn is_equivalent(&self, digest: &Digest) -> bool {
-        let wanted = &self.step.concurrent.wanted;
-        if *wanted == Equivalence::Any {
+        if self.step.concurrent.wanted == Equivalence::Any {
             return true;
         }
         let by_digest = self.step.image.repository().with_digest(digest.clone());
         let Ok(found) = self.context.registry.describe(&by_digest).await else {
             return false;
         };
-        let accepts = |labels: &Labels| wanted.accepts(labels) && self.used.matches_labels(labels);
         match &self.step.index {
             Some(index) => index.images.iter().all(|entry| {
                 let image = found.for_platform(digest, &entry.platform);
-                image.is_some_and(|(_, labels)| accepts(labels))
+                image.is_some_and(|(_, labels)| self.accepts(labels))
             }),
-            None => accepts(&found.labels),
+            None => self.accepts(&found.labels),
         }
+    }
+
+    /// Returns whether an image with these labels was built from the same inputs and needed images.
+    pub fn accepts(&self, labels: &Labels) -> bool {
+        self.step.concurrent.wanted.accepts(labels) && self.used.matches_labels(labels)
     }
 
     /// Pulls the registry's image of that digest, and gives it all names of the engine's own image.

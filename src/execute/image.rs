@@ -69,7 +69,9 @@ pub async fn build(
         platforms::check_emulation(context, platform, &dockerfile, located).await?;
     }
     let bases = bases::provide(context, unit, step, &dockerfile).await?;
-    labels.extend(bases.iter().map(bases_label));
+    if step.bases != BaseUse::Unrecorded {
+        labels.extend([bases_label(bases.as_ref())]);
+    }
     let registries = registries(&dockerfile, &step.args);
     let layers = step.layers.iter().flatten();
     let of_layers = layers.filter_map(|image| image.repository().registry().cloned());

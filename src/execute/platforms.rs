@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::ExecuteContext;
 use super::identity::Publication;
-use super::publish::transfer_as;
+use super::publish::{RECHECK_TIMEOUT, or_existing, transfer_as};
 use super::step_error::{StepError, Stop};
 use crate::client::engine::Engine;
 use crate::model::dockerfile::first_run;
 use crate::model::event::{DockerfileLine, Event};
-use crate::model::image::{Digest, ImageReference, Platform};
+use crate::model::image::{Digest, ImageReference, Labels, Platform};
 use crate::model::plan::{IndexSource, IndexStep, Step};
 
 /// The time limit for the platforms of a base image.
@@ -178,7 +178,7 @@ async fn push_image(
     platform: &Platform,
     image: &ImageReference,
 ) -> Result<Digest, Stop> {
-    let (context, registry) = (it.context, &it.context.registry);
+    let context = it.context;
     let engine = context.engine_of(Some(platform));
     let own = engine.image(image).await.map_err(StepError::from)?;
     let wanted = &it.step.concurrent.wanted;
@@ -188,27 +188,66 @@ async fn push_image(
         let error = error.hint("several runs are building it concurrently: run xp again");
         return Err(error.superseded().into());
     }
-    transfer_as(context, it.unit, engine, image).await?;
-    let found = registry.digest(image).await.map_err(StepError::from)?;
-    let missing = || {
-        StepError::plain(format!(
-            "the registry does not have {image}, which was pushed"
-        ))
-    };
-    let digest = found.ok_or_else(missing)?;
-    let by_digest = image.repository().with_digest(digest.clone());
-    let described = registry.describe(&by_digest).await;
-    let described = described.map_err(StepError::from)?;
-    match described.for_platform(&digest, platform) {
-        Some((digest, labels)) if wanted.accepts(labels) => Ok(digest.clone()),
-        _ => {
+    let pushed = transfer_as(context, it.unit, engine, image).await;
+    let existing = async { Ok(existing_image(it, platform, image).await.map(Some)) };
+    if let Some(existing) = or_existing(pushed.map(|()| None), existing).await? {
+        return Ok(existing);
+    }
+    match image_in_registry(it, platform, image).await? {
+        Some((digest, labels)) if wanted.accepts(&labels) => Ok(digest),
+        Some(_) => {
             let error =
                 StepError::plain(format!("{image} in the registry is not the pushed image"));
             Err(error
                 .hint("another run pushed at the same time: run xp again")
                 .into())
         }
+        None => {
+            let text =
+                format!("the registry does not have {image} for {platform}, which was pushed");
+            Err(StepError::plain(text).into())
+        }
     }
+}
+
+/// Returns the digest of an equivalent image of a platform that an earlier run pushed without its index, or another run
+/// at the same time. Errors are ignored: the push has its own.
+async fn existing_image(
+    it: Publication<'_>,
+    platform: &Platform,
+    image: &ImageReference,
+) -> Option<Digest> {
+    // It may be part of an index that is to be replaced.
+    if it.step.force || !it.step.rejected.is_empty() {
+        return None;
+    }
+    let found = image_in_registry(it, platform, image);
+    let found = tokio::time::timeout(RECHECK_TIMEOUT, found).await;
+    let (digest, labels) = found.ok()?.ok()??;
+    if !it.accepts(&labels) {
+        return None;
+    }
+    it.context.events.emit(Event::note(format!(
+        "{}: another run pushed {image} first, from the same inputs; using its image",
+        it.unit
+    )));
+    Some(digest)
+}
+
+/// Returns the digest and the labels of the registry's image of a platform with that name.
+async fn image_in_registry(
+    it: Publication<'_>,
+    platform: &Platform,
+    image: &ImageReference,
+) -> Result<Option<(Digest, Labels)>, StepError> {
+    let registry = &it.context.registry;
+    let Some(digest) = registry.digest(image).await? else {
+        return Ok(None);
+    };
+    let by_digest = image.repository().with_digest(digest.clone());
+    let described = registry.describe(&by_digest).await?;
+    let found = described.for_platform(&digest, platform);
+    Ok(found.map(|(digest, labels)| (digest.clone(), labels.clone())))
 }
 
 /// Removes the names under which the images of platforms were pushed: the engine needs only its own platform's image.

@@ -23,7 +23,7 @@ use crate::model::plan::{IndexStep, PushStep, TransferRefusal};
 const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The time limit of the check after a rejected push: an unresponsive registry has already cost enough time.
-const RECHECK_TIMEOUT: Duration = Duration::from_secs(5);
+pub const RECHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The delay before the engine's last attempt to push a layer, in seconds.
 const LAST_COUNTDOWN: u64 = 20;
@@ -211,46 +211,52 @@ async fn push_parts(
     identity: &ImageReference,
     index: &IndexStep,
 ) -> Result<Digest, Stop> {
-    match push_index(it, index).await {
-        // A registry with immutable tags rejects the second push of a platform's image.
-        Err(Stop::Failed(error)) => {
-            let found = tokio::time::timeout(RECHECK_TIMEOUT, it.find(identity)).await;
-            match found.ok().flatten() {
-                Some(found) => it.adopt(&found).await.map(|()| found),
-                None => Err(error.into()),
-            }
-        }
+    let pushed = push_index(it, index).await;
+    or_existing(pushed, adopt_existing(it, identity, RECHECK_TIMEOUT)).await
+}
+
+/// Returns what was pushed. If the push failed, returns what the registry has already: one with immutable tags rejects
+/// the second push of an image.
+pub async fn or_existing<T>(
+    pushed: Result<T, Stop>,
+    existing: impl Future<Output = Result<Option<T>, Stop>>,
+) -> Result<T, Stop> {
+    match pushed {
+        Err(Stop::Failed(error)) => existing.await?.ok_or(Stop::Failed(error)),
         pushed => pushed,
     }
+}
+
+/// Adopts an equivalent image that the registry has with that name, and returns its digest.
+async fn adopt_existing(
+    it: Publication<'_>,
+    image: &ImageReference,
+    limit: Duration,
+) -> Result<Option<Digest>, Stop> {
+    let found = tokio::time::timeout(limit, it.find(image)).await;
+    let Some(found) = found.ok().flatten() else {
+        return Ok(None);
+    };
+    it.adopt(&found).await?;
+    Ok(Some(found))
 }
 
 /// Pushes a builder image and returns its digest, if the registry reports it. Its tag is a content hash, so an image that
 /// another run pushed first is equivalent.
 async fn push_by_content(it: Publication<'_>) -> Result<Option<Digest>, Stop> {
-    let adopt_existing = async |limit| {
-        let found = tokio::time::timeout(limit, it.find(&it.step.image)).await;
-        match found.ok().flatten() {
-            Some(found) => it.adopt(&found).await.map(|()| Some(found)),
-            None => Ok(None),
-        }
-    };
-    if let Some(found) = adopt_existing(CHECK_TIMEOUT).await? {
+    let image = &it.step.image;
+    if let Some(found) = adopt_existing(it, image, CHECK_TIMEOUT).await? {
         return Ok(Some(found));
     }
     (it.on_upload)();
-    match transfer_push(it).await {
-        Ok(()) => {
-            let found = it.context.registry.digest(&it.step.image);
-            let found = tokio::time::timeout(RECHECK_TIMEOUT, found).await;
-            Ok(found.ok().and_then(Result::ok).flatten())
-        }
-        // A registry with immutable tags rejects the second push.
-        Err(Stop::Failed(error)) => match adopt_existing(RECHECK_TIMEOUT).await? {
-            Some(found) => Ok(Some(found)),
-            None => Err(error.into()),
-        },
-        Err(stop) => Err(stop),
+    let pushed = transfer_push(it).await.map(|()| None);
+    let existing = async { Ok(adopt_existing(it, image, RECHECK_TIMEOUT).await?.map(Some)) };
+    if let Some(adopted) = or_existing(pushed, existing).await? {
+        return Ok(Some(adopted));
     }
+    let found = it.context.registry.digest(image);
+    let found = tokio::time::timeout(RECHECK_TIMEOUT, found).await;
+    Ok(found.ok().and_then(Result::ok).flatten())
 }
 
 /// Pushes an image with its commit tag, or with its identity tag if the registry does not allow moving the former.

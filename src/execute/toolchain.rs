@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::bases::digests_in;
-use super::publish::{has, pull_for, transfer_as};
+use super::publish::{RECHECK_TIMEOUT, has, or_existing, pull_for, transfer_as};
 use super::state::UnitState;
 use super::step_error::{StepError, Stop};
 use super::{ExecuteContext, image, platforms};
@@ -16,7 +16,10 @@ use crate::model::plan::{ImageStep, ToolchainStep};
 
 /// The images that this run provided in an engine: their names there, by those of the plan.
 #[derive(Clone, Default)]
-pub struct Toolchains(Arc<Mutex<BTreeMap<(ImageReference, Platform), ImageReference>>>);
+pub struct Toolchains(Arc<Mutex<BTreeMap<ProvidedImage, ImageReference>>>);
+
+/// The image and platform of a step, and whether it is the newest one.
+type ProvidedImage = (ImageReference, Platform, bool);
 
 /// Makes sure that the engine of a platform has an image for it, and records its name there.
 pub async fn provide(
@@ -29,7 +32,8 @@ pub async fn provide(
     platforms::check_scripts(own, &step.platform).await?;
     // Held, because another unit may need the same image.
     let mut provided = own.toolchains.0.lock().await;
-    let key = (step.image.clone(), step.platform.clone());
+    let (image, platform) = (step.image.clone(), step.platform.clone());
+    let key = (image.clone(), platform.clone(), step.is_refreshed);
     let name = match (provided.get(&key), &step.build) {
         (Some(name), _) => name.clone(),
         (None, Some(build)) => {
@@ -38,8 +42,8 @@ pub async fn provide(
         }
         (None, None) => pull(context, unit, step).await?,
     };
-    provided.insert(key.clone(), name.clone());
-    state.toolchain_names.insert(key, name);
+    provided.insert(key, name.clone());
+    state.toolchain_names.insert((image, platform), name);
     Ok(())
 }
 
@@ -51,23 +55,41 @@ async fn provide_built(
     build: &ImageStep,
 ) -> Result<(), Stop> {
     let own = context.on(Some(&step.platform));
-    if has(own, &step.image).await? {
+    let is_in_engine = has(own, &step.image).await?;
+    // An earlier push may have failed.
+    if is_in_engine && !step.is_pushed {
         return Ok(());
     }
-    if step.image.repository().registry().is_some() {
-        let found = tokio::select! {
-            found = context.registry.digest(&step.image) => found.map_err(StepError::from)?,
-            () = context.cancel.cancelled() => return Err(Stop::Cancelled),
+    let has_registry = step.image.repository().registry().is_some();
+    if has_registry && is_in_registry(context, &step.image).await? {
+        return match is_in_engine {
+            true => Ok(()),
+            false => pull_for(own, unit, &step.image, &step.platform).await,
         };
-        if found.is_some() {
-            return pull_for(own, unit, &step.image, &step.platform).await;
+    }
+    if !is_in_engine {
+        image::build(context, unit, build, &UnitState::default()).await?;
+    }
+    if !step.is_pushed {
+        return Ok(());
+    }
+    let pushed = transfer_as(own, unit, &own.engine, &step.image).await;
+    let existing = async {
+        let found = tokio::time::timeout(RECHECK_TIMEOUT, is_in_registry(context, &step.image));
+        if !matches!(found.await, Ok(Ok(true))) {
+            return Ok(None);
         }
+        let pulled = pull_for(own, unit, &step.image, &step.platform).await;
+        pulled.map(Some)
+    };
+    or_existing(pushed, existing).await
+}
+
+async fn is_in_registry(context: &ExecuteContext, image: &ImageReference) -> Result<bool, Stop> {
+    tokio::select! {
+        found = context.registry.digest(image) => Ok(found.map_err(StepError::from)?.is_some()),
+        () = context.cancel.cancelled() => Err(Stop::Cancelled),
     }
-    image::build(context, unit, build, &UnitState::default()).await?;
-    if step.is_pushed {
-        transfer_as(own, unit, &own.engine, &step.image).await?;
-    }
-    Ok(())
 }
 
 /// Provides the image of a registry, and returns its name in the engine: an engine has one image per name, so that of
@@ -78,9 +100,7 @@ async fn pull(
     step: &ToolchainStep,
 ) -> Result<ImageReference, Stop> {
     let own = context.on(Some(&step.platform));
-    let engines = own.engine.platform_of_id(&step.image.to_string()).await;
-    let engines = engines.map_err(StepError::from)?;
-    if !step.is_refreshed && engines.as_ref() == Some(&step.platform) {
+    if !step.is_refreshed && is_current(context, step).await? {
         return Ok(step.image.clone());
     }
     let name = tokio::select! {
@@ -91,6 +111,31 @@ async fn pull(
         pull_for(own, unit, &name, &step.platform).await?;
     }
     Ok(name)
+}
+
+/// Returns whether the engine of a platform has the image for it by its name, from the same index as the usual engine.
+async fn is_current(context: &ExecuteContext, step: &ToolchainStep) -> Result<bool, StepError> {
+    let (engine, image) = (&context.on(Some(&step.platform)).engine, &step.image);
+    let platform = engine.platform_of_id(&image.to_string()).await?;
+    if platform.as_ref() != Some(&step.platform) {
+        return Ok(false);
+    }
+    if image.digest().is_some() {
+        return Ok(true);
+    }
+    let (own, usual) = (engine.content(image), context.engine.content(image));
+    let (Some(own), Some(usual)) = (own.await?, usual.await?) else {
+        return Ok(false);
+    };
+    let full = image.with_defaults();
+    let [own, usual] = [own, usual].map(|content| digests_in(&content, &full));
+    Ok(is_same_index(&own, &usual))
+}
+
+/// Returns whether images with these digests in their repository are from the same index. Without a digest, the usual
+/// engine's image was built there, and no registry has it.
+fn is_same_index(own: &[Digest], usual: &[Digest]) -> bool {
+    usual.is_empty() || own.iter().any(|digest| usual.contains(digest))
 }
 
 /// Returns the image of the platform by its digest: of the index that the usual engine has its image from, or else of the
@@ -134,4 +179,28 @@ fn missing(step: &ToolchainStep, found: &[(Platform, Digest)]) -> StepError {
     .hint("use an image for all platforms")
     .hint("or set `scripts.once: true` if what the scripts write is the same for all platforms: they then run on the engine's own platform")
     .hint(format!("or remove {platform} from `docker.platforms`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_of_another_index_is_not_current() {
+        let digest = |digit: &str| format!("sha256:{}", digit.repeat(64)).parse().unwrap();
+        let (old, new): (Digest, Digest) = (digest("1"), digest("2"));
+        let is_same = |own: &[&Digest], usual: &[&Digest]| {
+            let [own, usual] = [own, usual].map(|it| it.iter().copied().cloned().collect());
+            let [own, usual]: [Vec<Digest>; 2] = [own, usual];
+            is_same_index(&own, &usual)
+        };
+        assert!(is_same(&[&old], &[&old]));
+        assert!(!is_same(&[&old], &[&new]));
+        // An image can be part of several indexes.
+        assert!(is_same(&[&new], &[&old, &new]));
+        // Built in the engine of the platform, or in the usual one.
+        assert!(!is_same(&[], &[&new]));
+        assert!(is_same(&[], &[]));
+        assert!(is_same(&[&old], &[]));
+    }
 }

@@ -10,6 +10,7 @@ use crate::client::engine::{
 };
 use crate::execute::{ExecuteContext, PlatformEngines};
 use crate::host::settings::Settings;
+use crate::model::engine::EngineProperties;
 use crate::model::image::Platform;
 use crate::model::manifest::Manifest;
 use crate::model::plan::{Plan, Step};
@@ -33,16 +34,28 @@ pub async fn connect(
         .collect();
     let mut engines = PlatformEngines::new();
     for (platform, name) in contexts {
-        let settings = settings(&session.settings, &session.manifest, name)?;
-        let connected = async {
-            let engine = Engine::connect(&settings).await?;
-            let facts = engine.facts().await?;
-            Ok(context.on_engine(engine, facts))
-        };
-        let connected = session.unless_interrupted(connected).await?;
-        engines.insert(platform.clone(), Arc::new(connected));
+        let (engine, facts) = connect_to(session, name).await?;
+        engines.insert(platform.clone(), Arc::new(context.on_engine(engine, facts)));
     }
     Ok(engines)
+}
+
+/// Connects to the engine of a docker context, and reads its facts.
+///
+/// # Errors
+///
+/// The context does not exist, or its engine does not respond.
+pub async fn connect_to(
+    session: &Session,
+    context: &str,
+) -> Result<(Engine, EngineProperties), Failure> {
+    let settings = settings(&session.settings, &session.manifest, context)?;
+    let connected = async {
+        let engine = Engine::connect(&settings).await?;
+        let facts = engine.facts().await?;
+        Ok((engine, facts))
+    };
+    session.unless_interrupted(connected).await
 }
 
 /// Returns how to connect to the engine of a docker context.

@@ -70,6 +70,7 @@ async fn attach(
         path: step.path.as_deref(),
         manifest: context.attest.manifest.as_ref(),
         labels: &described.labels,
+        platforms: described.images.iter().map(|it| &it.labels).collect(),
         images: used_images(context, step, state).await?,
         documents: state
             .attached

@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
+use super::platform_engines;
 use super::session::Session;
 use super::survey;
 use super::survey::prefetch;
@@ -61,7 +62,8 @@ pub struct CleanRequest {
 pub struct PlannedClean {
     pub plan: CleanPlan,
     registry: Option<(RegistryClient, BTreeMap<String, PlannedRepository>)>,
-    engine: Option<Engine>,
+    /// The usual engine, and those of `engines` by docker context.
+    engines: Vec<(Option<String>, Engine)>,
     state: CleanState,
 }
 
@@ -79,7 +81,7 @@ pub async fn planned(session: &Session, request: &CleanRequest) -> Result<Planne
     let mut planned = PlannedClean {
         plan: CleanPlan::default(),
         registry: None,
-        engine: None,
+        engines: Vec::new(),
         state: CleanState::read(&session.layout),
     };
     if has(Place::Registry) || has(Place::Engine) {
@@ -138,7 +140,7 @@ impl PlannedClean {
         } else {
             Vec::new()
         };
-        let mut roots = roots(session, now).await?;
+        let roots = roots(session, now).await?;
         if cleans_registry {
             let planned = in_registry
                 .iter()
@@ -157,7 +159,8 @@ impl PlannedClean {
             self.plan.extend(in_registry);
             self.registry = Some((client, planned));
         }
-        if let Some(engine) = self.engine.as_ref().filter(|_| cleans_engine) {
+        for (context, engine) in self.engines.iter().filter(|_| cleans_engine) {
+            let mut roots = roots.clone();
             let repositories = engine::read(session, engine, &names, &mut roots).await?;
             let contents = Contents {
                 repositories,
@@ -165,29 +168,39 @@ impl PlannedClean {
                 keep: session.manifest.clean.keep,
                 now,
             };
-            self.plan.extend(plan(&contents, Place::Engine));
+            let plan = plan(&contents, Place::Engine);
+            self.plan.extend(plan.in_engine(context.as_deref()));
         }
         Ok(())
     }
 
-    /// Connects to the engine, and returns its facts. If it is not cleaned, it only provides the list of insecure
-    /// registries.
+    /// Connects to the engines, and returns the facts of the usual one. If it is not cleaned, it only provides the list of
+    /// insecure registries, and the others are not needed.
     async fn connect(
         &mut self,
         session: &Session,
         is_required: bool,
     ) -> Result<EngineProperties, Failure> {
-        let connected = session.engine().await;
-        match connected {
-            Ok((engine, facts)) => {
-                self.engine = Some(engine);
-                Ok(facts)
-            }
-            Err(failure) if is_required => Err(failure.map_message(|message| {
-                format!("{message}\nhint: `xp clean --registry --cache` leaves the engine out")
-            })),
-            Err(_) => Ok(EngineProperties::default()),
+        if !is_required {
+            let connected = session.engine().await;
+            return Ok(connected.map(|(_, facts)| facts).unwrap_or_default());
         }
+        self.connect_all(session).await.map_err(|failure| {
+            failure.map_message(|message| {
+                format!("{message}\nhint: `xp clean --registry --cache` leaves the engine out")
+            })
+        })
+    }
+
+    async fn connect_all(&mut self, session: &Session) -> Result<EngineProperties, Failure> {
+        let (engine, facts) = session.engine().await?;
+        self.engines.push((None, engine));
+        let contexts: BTreeSet<&String> = session.manifest.engines.values().collect();
+        for context in contexts {
+            let (engine, _) = platform_engines::connect_to(session, context).await?;
+            self.engines.push((Some(context.clone()), engine));
+        }
+        Ok(facts)
     }
 
     /// Carries out the plan, and returns the items that stay although they were to be removed.
@@ -219,8 +232,12 @@ impl PlannedClean {
             session.unless_interrupted(deletion.run(&items)).await?;
             skipped.append(&mut deletion.skipped);
         }
-        if let Some(connected) = self.engine.as_ref().filter(|_| !engine.is_empty()) {
-            let items: Vec<&CleanItem> = engine.iter().collect();
+        for (context, connected) in &self.engines {
+            let items = engine.iter().filter(|it| it.engine == *context);
+            let items: Vec<&CleanItem> = items.collect();
+            if items.is_empty() {
+                continue;
+            }
             let removed = engine::remove(session, connected, &items);
             let (_, stayed) = session.unless_interrupted(removed).await?;
             skipped.extend(stayed);

@@ -93,6 +93,7 @@ pub fn cache_plan(entries: &[CacheEntry], keep: CleanCache, now: i64) -> CleanPl
         .zip(fates)
         .map(|(entry, (action, reason))| CleanItem {
             place: Place::Cache,
+            engine: None,
             group: entry.kind.as_str().to_owned(),
             name: entry.name.clone(),
             tags: Vec::new(),

@@ -44,6 +44,9 @@ pub struct CleanDocument {
 pub(super) struct ItemDocument {
     /// Where it is
     pub place: Place,
+    /// The docker context of the engine, if it is one of `engines`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
     /// The repository, or the kind of file
     pub group: String,
     /// The digest, the ID in the engine, or the path below the cache folder
@@ -92,6 +95,7 @@ impl ItemDocument {
     fn of(item: &CleanItem) -> Self {
         Self {
             place: item.place,
+            engine: item.engine.clone(),
             group: item.group.clone(),
             name: item.name.clone(),
             tags: item.tags.clone(),

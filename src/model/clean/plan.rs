@@ -22,7 +22,7 @@ use crate::model::image::{Registry, Tag};
 pub enum Place {
     /// Repositories in registries
     Registry,
-    /// Images in the engine of this machine
+    /// Images in the engine of this machine, and in those of `engines`
     Engine,
     /// The cache folder on this machine
     Cache,
@@ -46,6 +46,8 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CleanItem {
     pub place: Place,
+    /// The docker context of the engine, if it is one of `engines`.
+    pub engine: Option<String>,
     /// The repository, or the kind of file.
     pub group: String,
     /// The digest or ID, or the path below the cache folder.
@@ -73,6 +75,14 @@ impl CleanPlan {
     /// Returns what is removed, in order.
     pub fn removals(&self) -> impl Iterator<Item = &CleanItem> {
         self.items.iter().filter(|it| it.action != Action::Keep)
+    }
+
+    /// Names the engine of all items.
+    pub fn in_engine(mut self, context: Option<&str>) -> Self {
+        for item in &mut self.items {
+            item.engine = context.map(str::to_owned);
+        }
+        self
     }
 
     /// Adds the items of another plan.
@@ -143,6 +153,7 @@ fn item(
     let (repository, image) = (index.repository(position), index.image(position));
     CleanItem {
         place,
+        engine: None,
         group: repository.name.to_string(),
         name: image.digest.to_string(),
         tags: image.tags.iter().map(Tag::to_string).collect(),

@@ -80,16 +80,20 @@ impl SavedPlan {
     ///
     /// An item is kept now, or has other tags.
     pub fn applied_to(&self, mut current: CleanPlan) -> Result<CleanPlan, ChangedPlan> {
-        type Key = (Place, String, String, bool);
-        let key = |place, group: &str, name: &str, action| -> Key {
+        type Key = (Place, Option<String>, String, String, bool);
+        let key = |place, engine: &Option<String>, group: &str, name: &str, action| -> Key {
             (
                 place,
+                engine.clone(),
                 group.to_owned(),
                 name.to_owned(),
                 action == Action::Untag,
             )
         };
-        let of_item = |item: &CleanItem| key(item.place, &item.group, &item.name, item.action);
+        let of_item = |item: &CleanItem| {
+            let (group, name) = (&item.group, &item.name);
+            key(item.place, &item.engine, group, name, item.action)
+        };
         let items: BTreeMap<Key, &CleanItem> = current
             .items
             .iter()
@@ -98,7 +102,8 @@ impl SavedPlan {
         let mut changes = Vec::new();
         let mut kept: BTreeMap<Key, ()> = BTreeMap::new();
         for saved in &self.removals {
-            let key = key(saved.place, &saved.group, &saved.name, saved.action);
+            let (group, name) = (&saved.group, &saved.name);
+            let key = key(saved.place, &saved.engine, group, name, saved.action);
             let name = format!("{} {}", saved.group, shown(saved));
             match items.get(&key) {
                 // It was removed, or lost these tags.

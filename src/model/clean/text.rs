@@ -60,7 +60,11 @@ fn row(item: &CleanItem) -> Vec<String> {
         Place::Cache => item.name.clone(),
         Place::Registry | Place::Engine => {
             let digits = item.name.rsplit(':').next().unwrap_or_default();
-            format!("{}@{}", item.group, digits.get(..DIGITS).unwrap_or(digits))
+            let name = format!("{}@{}", item.group, digits.get(..DIGITS).unwrap_or(digits));
+            match &item.engine {
+                Some(engine) => format!("{engine}: {name}"),
+                None => name,
+            }
         }
     };
     let tags: Vec<String> = item.tags.iter().map(|tag| short(tag)).collect();

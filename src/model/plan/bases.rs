@@ -13,14 +13,17 @@ use crate::model::recipe::{LABEL_BASES, RecipeChange, RecipeStatus};
 /// The digests of base images and of the external builder image, by name with registry and tag.
 pub type BaseDigests = BTreeMap<ImageReference, Digest>;
 
-/// Returns the label that records base images.
-pub fn bases_label(bases: &BaseDigests) -> (String, String) {
-    let entries = bases.iter();
-    let entries: BTreeMap<String, &str> = entries
-        .map(|(name, digest)| (name.to_string(), digest.as_str()))
-        .collect();
-    let text = serde_json::to_string(&entries).unwrap_or_default();
-    (LABEL_BASES.to_owned(), text)
+/// Returns the label that records base images. It is empty if they are unknown: without it, the image would have the label
+/// of its base image.
+pub fn bases_label(bases: Option<&BaseDigests>) -> (String, String) {
+    let entries = |bases: &BaseDigests| -> BTreeMap<String, String> {
+        let entries = bases.iter();
+        entries
+            .map(|(name, digest)| (name.to_string(), digest.to_string()))
+            .collect()
+    };
+    let text = bases.and_then(|bases| serde_json::to_string(&entries(bases)).ok());
+    (LABEL_BASES.to_owned(), text.unwrap_or_default())
 }
 
 /// Reads the label; `None` if it is missing or cannot be read.
@@ -254,7 +257,8 @@ mod tests {
 
     #[test]
     fn only_a_base_with_another_digest_is_moved() {
-        let labels = Labels::from([bases_label(&BaseDigests::from([(base(), digest('a'))]))]);
+        let bases = BaseDigests::from([(base(), digest('a'))]);
+        let labels = Labels::from([bases_label(Some(&bases))]);
         let present = |digit| Some(Presence::Present(digest(digit)));
         assert_eq!(status_with(&labels, present('a')), "Verified");
         assert_eq!(status_with(&labels, present('b')), "bases.alpine:3 moved");
@@ -262,9 +266,11 @@ mod tests {
         assert_eq!(status_with(&labels, None), "Verified");
         let text = "bases are not recorded";
         assert_eq!(status_with(&Labels::new(), present('a')), text);
+        let unknown = Labels::from([bases_label(None)]);
+        assert_eq!(status_with(&unknown, present('a')), text);
         let forged = Labels::from([(LABEL_BASES.to_owned(), "{\"\\u001b\":1}".to_owned())]);
         assert_eq!(status_with(&forged, present('a')), text);
-        let none = Labels::from([bases_label(&BaseDigests::new())]);
+        let none = Labels::from([bases_label(Some(&BaseDigests::new()))]);
         assert_eq!(status_with(&none, None), "Verified");
     }
 }

@@ -54,8 +54,10 @@ pub struct ProvenanceFacts<'f> {
     /// The service's folder in a shared repository.
     pub path: Option<&'f str>,
     pub manifest: Option<&'f ManifestOrigin>,
-    /// The labels of the image.
+    /// The labels of the image; of an index, those of its first image.
     pub labels: &'f Labels,
+    /// The labels of the images of an index.
+    pub platforms: Vec<&'f Labels>,
     /// The images that were used, apart from base images.
     pub images: Vec<ResourceDescriptor>,
     /// The documents that are attached to the image.
@@ -89,7 +91,13 @@ pub fn statement(facts: &ProvenanceFacts<'_>) -> Value {
         external["manifest"] = json!({ "uri": described.uri, "path": origin.path });
         dependencies.push(described);
     }
-    let bases = bases(facts.labels);
+    let labels = std::iter::once(facts.labels).chain(facts.platforms.iter().copied());
+    let mut bases = Vec::new();
+    for base in labels.flat_map(bases_of) {
+        if !bases.contains(&base) {
+            bases.push(base);
+        }
+    }
     // External builders are recorded as bases, too.
     let is_base = |image: &ResourceDescriptor| bases.iter().any(|base| base.digest == image.digest);
     let images = facts.images.iter().filter(|image| !is_base(image));
@@ -162,7 +170,7 @@ fn internal(labels: &Labels) -> Value {
 }
 
 /// Returns the base images that the image's own labels record.
-fn bases(labels: &Labels) -> Vec<ResourceDescriptor> {
+fn bases_of(labels: &Labels) -> Vec<ResourceDescriptor> {
     let label = labels.get(LABEL_BASES);
     let bases =
         label.and_then(|label| serde_json::from_str::<BTreeMap<String, Digest>>(label).ok());

@@ -33,11 +33,13 @@ fn provenance(digests: &[Digest]) -> Value {
     let base = digest('b');
     let labels = Labels::from([
         (LABEL_RECIPE.to_owned(), recipe.to_string()),
-        (
-            LABEL_BASES.to_owned(),
-            json!({ "docker.io/library/debian:12": base }).to_string(),
-        ),
+        bases_label("docker.io/library/debian:12", &base),
     ]);
+    let of_platforms = [
+        labels.clone(),
+        Labels::new(),
+        Labels::from([bases_label("docker.io/library/debian:12", &digest('f'))]),
+    ];
     let debian: ImageReference = "docker.io/library/debian:12".parse().unwrap();
     let builder: ImageReference = "r.example.com/x/builder:1".parse().unwrap();
     statement(&ProvenanceFacts {
@@ -54,6 +56,7 @@ fn provenance(digests: &[Digest]) -> Value {
             is_modified: false,
         }),
         labels: &labels,
+        platforms: of_platforms.iter().take(digests.len() - 1).collect(),
         images: vec![
             ResourceDescriptor::image("builder", &builder, &digest('d')),
             ResourceDescriptor::image("builder", &debian, &base),
@@ -69,6 +72,10 @@ fn provenance(digests: &[Digest]) -> Value {
         started: None,
         finished: Some("2026-11-30T00:00:00Z".to_owned()),
     })
+}
+
+fn bases_label(name: &str, base: &Digest) -> (String, String) {
+    (LABEL_BASES.to_owned(), json!({ name: base }).to_string())
 }
 
 fn candidate(digests: &[Digest], is_by_key: Option<bool>) -> ProvenanceCandidate {
@@ -117,6 +124,17 @@ fn a_statement_names_everything_that_was_used_and_no_credentials() {
     assert_eq!(documents[0]["mediaType"], "application/spdx+json");
     let metadata = &statement["predicate"]["runDetails"]["metadata"];
     assert!(metadata["startedOn"].is_null() && metadata["finishedOn"].is_string());
+}
+
+#[test]
+fn a_statement_names_the_bases_that_the_images_of_an_index_record() {
+    let index = ['1', '2', '3', '4'].map(digest);
+    let statement = provenance(&index);
+    let dependencies = &statement["predicate"]["buildDefinition"]["resolvedDependencies"];
+    let dependencies = dependencies.as_array().unwrap().iter();
+    let bases = dependencies.filter(|it| it["name"] == "base image");
+    let bases: Vec<&Value> = bases.map(|it| &it["digest"]["sha256"]).collect();
+    assert_eq!(bases, [&json!("b".repeat(64)), &json!("f".repeat(64))]);
 }
 
 #[test]

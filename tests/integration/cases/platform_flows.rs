@@ -1,9 +1,14 @@
 //! Indexes of images for several platforms in everything that is done with images: deployments, trains, shards, signatures,
 //! copies and clean-up.
 
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::deploy::running;
 use super::deploy_render::{Product, pinned, product};
@@ -31,6 +36,7 @@ pub const CASES: &[Case] = cases![
     a_train_has_an_index_per_service,
     a_shard_waits_for_the_index_of_another,
     every_platform_is_built_from_the_same_index,
+    an_interrupted_push_of_an_index_is_completed,
     no_tag_of_an_index_moves_unless_all_services_succeed,
     an_index_is_signed_and_described,
     an_index_that_does_not_verify_is_built_again,
@@ -255,22 +261,41 @@ fn a_shard_waits_for_the_index_of_another(t: &Context) {
     there.stop();
 }
 
-/// The registry does not let the tag of the commit move, so it is on an outdated index.
-fn every_platform_is_built_from_the_same_index(t: &Context) {
-    let [base, top] = based(t);
-    let (files, commit) = (t.registry().files(&t.image("base")), base.head());
-    let gateway = Gateway::before(t.registry().host(), move |incoming| {
-        let is_commit = incoming
-            .path
-            .ends_with(&format!("/base/manifests/{commit}"));
-        let is_set = files.join("_manifests/tags").join(&commit).exists();
-        if incoming.method == "PUT" && is_commit && is_set {
+/// Returns a gateway to the registry, which refuses to set some tags of an image, such as those that it has on another one.
+fn refusing(
+    t: &Context,
+    name: &str,
+    refuses: impl Fn(&str, bool) -> bool + Send + Sync + 'static,
+) -> Gateway {
+    let tags = t.registry().files(&t.image(name)).join("_manifests/tags");
+    let manifests = format!("/{name}/manifests/");
+    Gateway::before(t.registry().host(), move |incoming| {
+        let Some((_, tag)) = incoming.path.split_once(&manifests) else {
+            return Reply::Forward;
+        };
+        let current = fs::read_to_string(tags.join(tag).join("current/link")).ok();
+        let digest = Sha256::digest(&incoming.body);
+        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let moves = current.is_some_and(|it| it.trim() != format!("sha256:{digest}"));
+        if incoming.method == "PUT" && refuses(tag, moves) {
             return Reply::error(400, "TAG_INVALID", "the tag is immutable");
         }
         Reply::Forward
-    });
+    })
+}
+
+/// Replaces the registry in the manifest by a gateway to it.
+fn use_gateway(t: &Context, gateway: &Gateway) {
     let text = t.read("x-platform.yml");
     t.manifest(&text.replace(t.registry().host(), gateway.host()));
+}
+
+/// The registry does not let the tag of the commit move, so it is on an outdated index.
+fn every_platform_is_built_from_the_same_index(t: &Context) {
+    let [base, top] = based(t);
+    let commit = base.head();
+    let gateway = refusing(t, "base", move |tag, moves| moves && tag == commit);
+    use_gateway(t, &gateway);
     t.xp(["build"]).success();
     let first = Image::of(t, "base", &base);
     let [identity] = &t.registry().identity_tags(&first.name)[..] else {
@@ -288,6 +313,36 @@ fn every_platform_is_built_from_the_same_index(t: &Context) {
     assert_ne!(second.digest(), first.digest());
     assert_built_from(&Image::of(t, "top", &top), &second);
     assert!(planned_builds(t).is_empty());
+}
+
+/// The registry never moves a tag, and the first run only pushes the image of one platform.
+fn an_interrupted_push_of_an_index_is_completed(t: &Context) {
+    let a = repository(t, "a");
+    manifest(t, "", &[("a", &a, &both(), "")]);
+    let is_interrupted = Arc::new(AtomicBool::new(true));
+    let interrupted = Arc::clone(&is_interrupted);
+    let gateway = refusing(t, "a", move |tag, moves| {
+        let is_other = tag.ends_with("-linux-arm64");
+        moves || (is_other && interrupted.load(Ordering::Relaxed))
+    });
+    use_gateway(t, &gateway);
+    // Another machine, where the same build has another digest.
+    let other = t.own_engine();
+    t.xp(["build"]).env("DOCKER_HOST", other.host()).failure(1);
+    other.stop();
+    let image = Image::of(t, "a", &a);
+    let tags = t.registry().all_tags(&image.name);
+    let [tag] = &tags[..] else {
+        panic!("one tag: {tags:?}");
+    };
+    assert!(tag.ends_with("-linux-amd64"), "{tag}");
+    is_interrupted.store(false, Ordering::Relaxed);
+    t.xp(["build"])
+        .success()
+        .stderr_contains("from the same inputs; using its image");
+    assert_eq!(image.part(AMD), image.tagged(tag).digest());
+    assert_eq!(image.configuration(ARM)["architecture"], "arm64");
+    t.xp(["plan"]).success().stdout_contains("Nothing to do");
 }
 
 fn no_tag_of_an_index_moves_unless_all_services_succeed(t: &Context) {

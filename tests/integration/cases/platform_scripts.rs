@@ -1,19 +1,25 @@
 //! Scripts that run for each platform of an image. Most tests use two platforms of one machine, which need no emulation.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::platforms::{Emulator, Image, add_context, manifest};
 use crate::case::Case;
 use crate::context::Context;
 use crate::repository::GitRepository;
 use crate::world::base_image::lay_out;
+use crate::world::{Gateway, Incoming, Reply};
 
 pub const CASES: &[Case] = cases![
     scripts_run_for_each_platform,
     a_failed_script_names_its_platform,
     a_builder_is_built_for_each_platform,
+    a_builder_is_pushed_after_a_failed_push,
+    a_builder_that_another_run_pushed_first_is_used,
     scripts_run_on_the_engine_of_their_platform,
+    an_image_of_another_index_is_not_used,
     an_emulator_runs_scripts,
     images_of_scripts_must_have_the_platform,
 ];
@@ -76,14 +82,24 @@ fn write_toolchain(folder: &Path, built_for: &[impl AsRef<str>]) {
 
 /// Pushes the toolchain for these platforms, and returns its name.
 fn push_toolchain(t: &Context, platforms: &[&str]) -> String {
+    push_tool(t, &toolchain(t, platforms), platforms)
+}
+
+/// Creates a repository with the toolchain for these platforms.
+fn toolchain(t: &Context, platforms: &[&str]) -> GitRepository {
     let tool = t.git_repo("tool");
     let built_for = platforms.iter();
     let built_for = built_for.map(|it| it["linux/".len()..].replace('/', ""));
     let built_for: Vec<String> = built_for.collect();
     write_toolchain(tool.clone_path(), &built_for);
     tool.commit(&[], "First");
+    tool
+}
+
+/// Pushes the last commit of the toolchain, and returns its name.
+fn push_tool(t: &Context, tool: &GitRepository, platforms: &[&str]) -> String {
     let docker = format!(", platforms: [{}]", platforms.join(", "));
-    manifest(t, "", &[("tool", &tool, &docker, "")]);
+    manifest(t, "", &[("tool", tool, &docker, "")]);
     t.xp(["build"]).success();
     format!("{}/{}:master", t.registry().host(), t.image("tool"))
 }
@@ -212,6 +228,90 @@ fn a_builder_is_built_for_each_platform(t: &Context) {
     clean.does_not_contain(of_other[0]);
 }
 
+/// Writes a manifest with a service whose scripts run in a builder for two platforms, and a registry behind a gateway.
+/// Returns the name of the builder.
+fn with_builder(t: &Context, a: &GitRepository, other: Other, gateway: &Gateway) -> String {
+    let builder = t.builder("tool", TOOLCHAIN, &[]);
+    write_toolchain(&t.dir().join(&builder), &["amd64", other.built_for]);
+    let scripts = format!(
+        "    dockerBuilder: {{image: '{builder}', network: none}}\n    scripts: {{build: ['{WRITE}']}}\n"
+    );
+    manifest(t, "", &[("a", a, &platforms(other.platform), &scripts)]);
+    let text = t.read("x-platform.yml");
+    t.manifest(&text.replace(t.registry().host(), gateway.host()));
+    builder
+}
+
+/// Returns whether the engine sets the tag of a builder for a platform.
+fn is_push_of_builder(incoming: &Incoming, other: Other) -> bool {
+    let is_tag = incoming.method == "PUT" && incoming.is_about_manifest();
+    is_tag && incoming.path.starts_with("/v2/builders/") && incoming.path.ends_with(other.slug)
+}
+
+/// Returns the tags of a builder for a platform.
+fn tags_of(t: &Context, builder: &str, other: Other) -> Vec<String> {
+    let mut tags = t.registry().all_tags(builder);
+    tags.retain(|tag| tag.ends_with(other.slug));
+    tags
+}
+
+fn a_builder_is_pushed_after_a_failed_push(t: &Context) {
+    let other = Other::of(t);
+    let refuses = Arc::new(AtomicBool::new(true));
+    let still = Arc::clone(&refuses);
+    let gateway = Gateway::before(t.registry().host(), move |incoming| {
+        match is_push_of_builder(incoming, other) && still.load(Ordering::Relaxed) {
+            true => Reply::error(403, "DENIED", "the push is denied"),
+            false => Reply::Forward,
+        }
+    });
+    let a = repository(t, "a");
+    let builder = with_builder(t, &a, other, &gateway);
+    t.xp(["build"]).failure(3);
+    assert_eq!(tags_of(t, &builder, other), [""; 0]);
+    refuses.store(false, Ordering::Relaxed);
+    // The engine has it.
+    let build = t.xp(["build", "--verbose"]).success();
+    build.does_not_contain("COPY root-");
+    assert_eq!(tags_of(t, &builder, other).len(), 1);
+}
+
+/// The tag does not move, and is set while the engine pushes.
+fn a_builder_that_another_run_pushed_first_is_used(t: &Context) {
+    let other = Other::of(t);
+    let first = Arc::new(Mutex::new(None::<(PathBuf, PathBuf)>));
+    let moved = Arc::clone(&first);
+    let gateway = Gateway::before(t.registry().host(), move |incoming| {
+        let moved = moved.lock().expect("not poisoned");
+        match moved.as_ref() {
+            Some((from, to)) if is_push_of_builder(incoming, other) => {
+                // The engine may try again.
+                _ = fs::rename(from, to);
+                Reply::error(400, "TAG_INVALID", "the tag is immutable")
+            }
+            _ => Reply::Forward,
+        }
+    });
+    let a = repository(t, "a");
+    let builder = with_builder(t, &a, other, &gateway);
+    t.xp(["build"]).success();
+    let [tag] = &tags_of(t, &builder, other)[..] else {
+        panic!("one tag");
+    };
+    let digest = t.registry().manifest_digest(&builder, tag);
+    let files = t.registry().files(&builder).join("_manifests/tags");
+    let (set, hidden) = (files.join(tag), t.folder().join("hidden"));
+    fs::rename(&set, &hidden).expect("the tag");
+    *first.lock().expect("not poisoned") = Some((hidden, set));
+    a.commit(&[("file", "")], "Second");
+    let engine = t.own_engine();
+    t.xp(["build"]).env("DOCKER_HOST", engine.host()).success();
+    engine.stop();
+    assert_eq!(t.registry().manifest_digest(&builder, tag), digest);
+    let image = Image::of(t, "a", &a);
+    assert_eq!(written(t, &image, other.platform), other.line());
+}
+
 fn scripts_run_on_the_engine_of_their_platform(t: &Context) {
     let other = Other::of(t);
     let platform = other.platform;
@@ -243,6 +343,32 @@ fn scripts_run_on_the_engine_of_their_platform(t: &Context) {
     let pulled = engine.images_with_prefix(t.registry().host());
     assert!(!pulled.is_empty());
     assert!(engine.containers(&[]).is_empty());
+    engine.stop();
+}
+
+fn an_image_of_another_index_is_not_used(t: &Context) {
+    let other = Other::of(t);
+    let both = [AMD, other.platform];
+    let tool = toolchain(t, &both);
+    let name = push_tool(t, &tool, &both);
+    let engine = t.own_engine();
+    add_context(t, "other-builder", &engine);
+    engine.docker(["pull", "--platform", other.platform, &name]);
+    let newer = TOOLCHAIN.replace("BUILT_FOR=", "BUILT_FOR=newer-");
+    tool.commit(&[("Dockerfile", &newer)], "Second");
+    push_tool(t, &tool, &both);
+    let a = repository(t, "a");
+    let scripts = format!(
+        "    dockerBuilder: {{image: '{name}', network: none}}\n    scripts: {{build: ['{WRITE}']}}\n"
+    );
+    let engines = format!("engines: {{{}: other-builder}}\n", other.platform);
+    let docker = platforms(other.platform);
+    manifest(t, &engines, &[("a", &a, &docker, &scripts)]);
+    t.xp(["build"]).success();
+    let image = Image::of(t, "a", &a);
+    assert_eq!(written(t, &image, AMD), "newer-amd64 linux/amd64");
+    let line = format!("newer-{}", other.line());
+    assert_eq!(written(t, &image, other.platform), line);
     engine.stop();
 }
 

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::process::succeed;
 use crate::repository::GitRepository;
 use crate::stored_images::{OCI_CONFIG, OCI_INDEX, OCI_MANIFEST};
-use crate::world::{Engine, Registry};
+use crate::world::{Engine, Gateway, Registry, Reply};
 
 pub const CASES: &[Case] = cases![
     an_index_is_pushed_with_an_image_per_platform,
@@ -25,9 +25,11 @@ pub const CASES: &[Case] = cases![
     the_engine_has_its_own_platform,
     scripts_run_once_for_all_platforms,
     another_engine_builds_its_platform,
+    engines_of_other_platforms_are_cleaned,
     instructions_of_another_platform_are_refused,
     an_emulator_runs_instructions,
     a_base_image_of_another_platform_is_an_error,
+    base_images_of_another_platform_are_recorded_if_they_are_known,
     an_index_is_locked_copied_and_cleaned,
     platforms_are_refused_where_they_cannot_work,
 ];
@@ -499,6 +501,53 @@ fn another_engine_builds_its_platform(t: &Context) {
     t.xp(["build"]).failure(3).stderr_contains("engine");
 }
 
+/// An image of a platform stays in its engine if the push of the index failed.
+fn engines_of_other_platforms_are_cleaned(t: &Context) {
+    let a = repository(t, "a");
+    let top = "clean: {keep: {days: 0, commits: 0}}\nengines: {linux/arm64: arm-builder}\n";
+    manifest(t, top, &[("a", &a, &both(), "")]);
+    let other = t.own_engine();
+    add_context(t, "arm-builder", &other);
+    let gateway = Gateway::before(t.registry().host(), |incoming| {
+        let is_arm = incoming.path.ends_with("-linux-arm64");
+        match incoming.method == "PUT" && is_arm {
+            true => Reply::error(403, "DENIED", "the push is denied"),
+            false => Reply::Forward,
+        }
+    });
+    let text = t.read("x-platform.yml");
+    t.manifest(&text.replace(t.registry().host(), gateway.host()));
+    t.xp(["build"]).failure(1);
+    let names = || other.images_with_prefix(gateway.host());
+    let [name] = &names()[..] else {
+        panic!("one name: {:?}", names());
+    };
+    assert!(name.ends_with("-linux-arm64"), "{name}");
+    // The current commit is kept.
+    t.xp(["clean", "--engine", "--delete"]).success();
+    assert_eq!(names().len(), 1);
+    a.commit(&[("file", "2\n")], "Second");
+    let shown = t.xp(["clean", "--engine"]).success();
+    shown.stdout_contains("arm-builder: ");
+    let clean = t.xp(["clean", "--engine", "--format", "json"]).success();
+    let clean: Value = serde_json::from_str(&clean.stdout).expect("JSON");
+    let items = clean["items"].as_array().expect("items").iter();
+    let items: Vec<&Value> = items.filter(|it| it["engine"] == "arm-builder").collect();
+    let [item] = items[..] else {
+        panic!("one item: {items:?}");
+    };
+    assert_eq!(item["action"], "remove");
+    t.xp(["clean", "--engine", "--save", "clean.json"])
+        .success();
+    t.xp(["clean", "--use", "clean.json"]).success();
+    assert_eq!(names(), [""; 0]);
+    other.stop();
+    t.xp(["clean", "--engine", "--delete"])
+        .failure(3)
+        .stderr_contains("leaves the engine out");
+    t.xp(["clean", "--registry"]).success();
+}
+
 fn instructions_of_another_platform_are_refused(t: &Context) {
     if Path::new("/proc/sys/fs/binfmt_misc/qemu-s390x").exists() {
         return;
@@ -670,6 +719,42 @@ fn a_base_image_of_another_platform_is_an_error(t: &Context) {
     t.xp(["check"]).failure(2).stderr_contains(
         "service `a` is built for linux/amd64, but the image of `base` that it is built from is not",
     );
+}
+
+fn base_images_of_another_platform_are_recorded_if_they_are_known(t: &Context) {
+    let base = repository(t, "base");
+    let platforms = both();
+    manifest(t, "", &[("base", &base, &platforms, "")]);
+    t.xp(["build"]).success();
+    let name = format!("{}/{}:master", t.registry().host(), t.image("base"));
+    let a = t.git_repo("a");
+    let dockerfile = format!("FROM {name}\nCOPY own /own\n");
+    a.commit(&[("Dockerfile", &dockerfile), ("own", "")], "First");
+    manifest(t, "", &[("a", &a, &platforms, "")]);
+    t.xp(["build"]).success();
+    let image = Image::of(t, "a", &a);
+    let recorded = |platform: &str| {
+        let labels = &image.configuration(platform)["config"]["Labels"];
+        labels["x-platform.bases"].as_str().map(str::to_owned)
+    };
+    let of_base = json!({&name: Image::of(t, "base", &base).digest()}).to_string();
+    let own = format!("linux/{}", own_architecture());
+    let other = if own == AMD { ARM } else { AMD };
+    assert_eq!(recorded(&own).as_ref(), Some(&of_base));
+    // What its tag has is used, which may be of another index.
+    assert_eq!(recorded(other).as_deref(), Some(""));
+    let tracked = format!("{platforms}, bases: track");
+    manifest(t, "", &[("a", &a, &tracked, "")]);
+    assert_eq!(
+        planned_builds(t),
+        [format!(
+            "docker build --platform {other} --pull .xp/build/a"
+        )]
+    );
+    t.xp(["build"]).success();
+    assert_eq!(recorded(&own).as_ref(), Some(&of_base));
+    assert_eq!(recorded(other).as_ref(), Some(&of_base));
+    t.xp(["plan"]).success().stdout_contains("Nothing to do");
 }
 
 fn an_index_is_locked_copied_and_cleaned(t: &Context) {

@@ -21,7 +21,7 @@ fn platform(bases: &str, now: Presence) -> TestPlatform {
         &format!("docker: {{{bases}image: front"),
     );
     let mut platform = TestPlatform::of(&text).complete("front").complete("back");
-    let label = bases_label(&BTreeMap::from([(base(), digest("alpine", "a"))]));
+    let label = bases_label(Some(&BTreeMap::from([(base(), digest("alpine", "a"))])));
     platform.more_labels.insert(name("front"), label);
     platform.inventory.bases.insert(base(), now);
     platform.options(|options| options.track_bases = true)
