@@ -62,10 +62,10 @@ async fn provide_built(
     }
     let has_registry = step.image.repository().registry().is_some();
     if has_registry && is_in_registry(context, &step.image).await? {
-        return match is_in_engine {
-            true => Ok(()),
-            false => pull_for(own, unit, &step.image, &step.platform).await,
-        };
+        if is_in_engine {
+            return Ok(());
+        }
+        return pull_for(own, unit, &step.image, &step.platform).await;
     }
     if !is_in_engine {
         image::build(context, unit, build, &UnitState::default()).await?;
