@@ -100,12 +100,23 @@ async fn pull(
     step: &ToolchainStep,
 ) -> Result<ImageReference, Stop> {
     let own = context.on(Some(&step.platform));
-    if !step.is_refreshed && is_current(context, step).await? {
+    let in_engine = InEngine::of(context, step).await?;
+    if !step.is_refreshed && in_engine == InEngine::Current {
         return Ok(step.image.clone());
     }
     let name = tokio::select! {
-        name = find(context, step) => name?,
+        name = find(context, step) => name,
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
+    };
+    let name = match name {
+        // Images that were built in both engines have nothing in common.
+        Err(_)
+            if in_engine == InEngine::Other
+                && !is_in_registry(context, &step.image.with_defaults()).await? =>
+        {
+            return Ok(step.image.clone());
+        }
+        name => name?,
     };
     if !has(own, &name).await? {
         pull_for(own, unit, &name, &step.platform).await?;
@@ -113,23 +124,39 @@ async fn pull(
     Ok(name)
 }
 
-/// Returns whether the engine of a platform has the image for it by its name, from the same index as the usual engine.
-async fn is_current(context: &ExecuteContext, step: &ToolchainStep) -> Result<bool, StepError> {
-    let (engine, image) = (&context.on(Some(&step.platform)).engine, &step.image);
-    let platform = engine.platform_of_id(&image.to_string()).await?;
-    if platform.as_ref() != Some(&step.platform) {
-        return Ok(false);
+/// What the engine of a platform has under the name of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InEngine {
+    /// No image for the platform.
+    Nothing,
+    /// An image for the platform, of another index than the usual engine's.
+    Other,
+    /// The image for the platform of the same index.
+    Current,
+}
+
+impl InEngine {
+    async fn of(context: &ExecuteContext, step: &ToolchainStep) -> Result<Self, StepError> {
+        let (engine, image) = (&context.on(Some(&step.platform)).engine, &step.image);
+        let platform = engine.platform_of_id(&image.to_string()).await?;
+        if platform.as_ref() != Some(&step.platform) {
+            return Ok(Self::Nothing);
+        }
+        if image.digest().is_some() {
+            return Ok(Self::Current);
+        }
+        let (own, usual) = (engine.content(image), context.engine.content(image));
+        let (Some(own), Some(usual)) = (own.await?, usual.await?) else {
+            return Ok(Self::Other);
+        };
+        let full = image.with_defaults();
+        let [own, usual] = [own, usual].map(|content| digests_in(&content, &full));
+        Ok(if is_same_index(&own, &usual) {
+            Self::Current
+        } else {
+            Self::Other
+        })
     }
-    if image.digest().is_some() {
-        return Ok(true);
-    }
-    let (own, usual) = (engine.content(image), context.engine.content(image));
-    let (Some(own), Some(usual)) = (own.await?, usual.await?) else {
-        return Ok(false);
-    };
-    let full = image.with_defaults();
-    let [own, usual] = [own, usual].map(|content| digests_in(&content, &full));
-    Ok(is_same_index(&own, &usual))
 }
 
 /// Returns whether images with these digests in their repository are from the same index. Without a digest, the usual
