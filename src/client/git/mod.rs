@@ -44,7 +44,7 @@ pub use crate::client::git::worktree::facts::ConfiguredRemote;
 pub use crate::client::git::worktree::move_head::{Move, NotMoved};
 pub use crate::client::git::worktree::stale_locks::remove_stale_locks;
 pub use crate::client::git::worktree::state::{Head, OperationInProgress};
-pub use crate::client::git::worktree::working_copy::{HEAD, Opened, WorkingCopy};
+pub use crate::client::git::worktree::working_copy::{DETACHED_AT, Opened, WorkingCopy};
 pub use error::{GitError, GitErrorKind};
 
 use crate::client::git::transport::credentials::GitCredentials;

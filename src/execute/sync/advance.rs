@@ -2,7 +2,9 @@
 
 use super::objects::Tracking;
 use super::{NotUpdatedReason, SyncOutcome};
-use crate::client::git::{GitError, HEAD, Head, Move, NotMoved, OperationContext, WorkingCopy};
+use crate::client::git::{
+    DETACHED_AT, GitError, Head, Move, NotMoved, OperationContext, WorkingCopy,
+};
 use crate::model::source::{CommitId, ResolvedReference};
 
 /// Completes a checkout by an xp that was killed while writing files, if nothing else changed since.
@@ -15,7 +17,13 @@ pub(super) fn finish_interrupted_move(
     let Some(to) = working_copy.interrupted_move()? else {
         return Ok(());
     };
-    if let Ok((_, how)) = how_to_move(working_copy, tracking, resolved, working_copy.head()?) {
+    if let Ok((from, how)) = how_to_move(working_copy, tracking, resolved, working_copy.head()?) {
+        let is_rewrite = matches!(&how, Move::Branch { name, .. }
+            if working_copy.xp_reference_commit(&format!("before-rewrite/{name}")) == Some(from));
+        let is_update =
+            to == resolved.commit || is_rewrite || working_copy.is_ancestor(from, to)?;
+        // A move to an older commit, such as a locked one, left the branch where it was.
+        let how = if is_update { how } else { Move::Detached };
         // A lock left by the killed run is reported later.
         let _ = working_copy.move_head(to, &how, true, watch)?;
     }
@@ -93,7 +101,7 @@ fn how_to_move(
         }
         (Head::Branch { name, .. }, ..) => Err(NotUpdatedReason::OtherBranch { current: name }),
         (Head::Detached(commit), wanted, remote)
-            if working_copy.xp_reference_commit(HEAD) == Some(commit) =>
+            if working_copy.xp_reference_commit(DETACHED_AT) == Some(commit) =>
         {
             Ok((
                 commit,

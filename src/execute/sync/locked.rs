@@ -4,7 +4,7 @@ use super::in_use_note::InUseNote;
 use super::objects::{Tracking, fetch_missing, unshallow};
 use super::{NotUpdatedReason, SyncError, SyncOutcome, SyncRequest};
 use crate::client::git::{
-    GitClient, GitError, HEAD, Head, Move, NotMoved, Opened, OperationContext, WorkingCopy,
+    DETACHED_AT, GitClient, GitError, Head, Move, NotMoved, Opened, OperationContext, WorkingCopy,
 };
 use crate::model::manifest::ServiceName;
 use crate::model::source::{CommitId, PathSelection, ResolvedReference};
@@ -123,6 +123,8 @@ fn check_out(
             operation,
         )));
     }
+    // A checkout by an xp that was killed while writing files.
+    let is_halfway = working_copy.interrupted_move()? == Some(to);
     let from = match working_copy.head()? {
         Head::Branch { commit, .. } | Head::Detached(commit) if commit == to => {
             return Ok(SyncOutcome::UpToDate);
@@ -132,8 +134,6 @@ fn check_out(
             Err(reason) => return Ok(SyncOutcome::NotUpdated(reason)),
         },
     };
-    // A checkout by an xp that was killed while writing files.
-    let is_halfway = working_copy.interrupted_move()? == Some(to);
     if !is_halfway {
         let changes = working_copy.changes()?;
         if !changes.staged.is_empty() {
@@ -166,7 +166,7 @@ fn leave(
 ) -> Result<Result<CommitId, NotUpdatedReason>, GitError> {
     let (name, commit) = match head {
         Head::Branch { name, commit } => (name, commit),
-        Head::Detached(commit) if working_copy.xp_reference_commit(HEAD) == Some(commit) => {
+        Head::Detached(commit) if working_copy.xp_reference_commit(DETACHED_AT) == Some(commit) => {
             return Ok(Ok(commit));
         }
         Head::Detached(_) | Head::Unborn => return Ok(Err(NotUpdatedReason::Detached)),

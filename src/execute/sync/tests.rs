@@ -631,6 +631,44 @@ fn commits_after_an_interrupted_move_are_kept() {
 }
 
 #[test]
+fn a_kill_after_head_was_detached_is_noticed() {
+    let world = SyncWorld::new();
+    world.sync("master");
+    let to = world.commit("one", "changed upstream");
+    world.user(&["fetch", "-q"]);
+    world.begin_move(to);
+    world.user(&["checkout", "-q", "--detach", &to.to_string()]);
+    assert_eq!(world.sync("master"), SyncOutcome::UpToDate);
+    let newer = world.commit("one", "changed again");
+    world.sync("master");
+    assert_eq!(world.head(), newer);
+    assert_eq!(world.user(&["symbolic-ref", "HEAD"]), "refs/heads/master");
+    assert_eq!(world.user(&["for-each-ref", "refs/worktree"]), "");
+}
+
+#[test]
+fn an_interrupted_move_to_an_older_commit_leaves_the_branch() {
+    let world = SyncWorld::new();
+    let older = world.commit("one", "before");
+    let newer = world.commit("one", "after");
+    world.sync("master");
+    world.begin_move(older);
+    world.write("copy/one", "before");
+    assert_eq!(
+        world.sync("master"),
+        SyncOutcome::FastForwarded {
+            from: older,
+            to: newer
+        }
+    );
+    assert_eq!(world.user(&["symbolic-ref", "HEAD"]), "refs/heads/master");
+    assert_eq!(world.head(), newer);
+    let moves = world.user(&["reflog", "refs/heads/master"]);
+    assert!(!moves.contains(&older.to_string()[..7]), "{moves}");
+    assert_eq!(world.user(&["status", "--porcelain"]), "");
+}
+
+#[test]
 fn linked_worktrees_have_their_own_state() {
     let world = SyncWorld::new();
     world.sync("master");

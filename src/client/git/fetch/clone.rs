@@ -9,7 +9,7 @@ use crate::client::git::error::GitErrorKind;
 use crate::client::git::fetch::update::{Depth, Fetch, Tags, copy_commit, fetch};
 use crate::client::git::progress::OperationContext;
 use crate::client::git::worktree::quoted_patterns;
-use crate::client::git::worktree::working_copy::{HEAD, oid};
+use crate::client::git::worktree::working_copy::{DETACHED_AT, oid};
 use crate::client::git::{GitClient, GitError, WorkingCopy};
 use crate::model::source::{GitScheme, GitUrl, PathSelection, ResolvedReference};
 
@@ -78,7 +78,7 @@ pub fn clone(
     )
     .map_err(failed)?;
     if request.checkout.branch().is_none() {
-        working_copy.set_xp_reference(HEAD, request.checkout.commit)?;
+        working_copy.set_xp_reference(DETACHED_AT, request.checkout.commit)?;
     }
     Ok(working_copy)
 }

@@ -199,8 +199,8 @@ impl Advertisement {
     }
 }
 
-/// Returns a line as text. In a name that is not UTF-8, which cannot be requested anyway, the other bytes are replaced: cut
-/// off, it could be that of another reference.
+/// Returns a line as text. A name that is not UTF-8 cannot be requested anyway: its invalid bytes are replaced, so that it
+/// is not the name of another reference.
 fn text(line: &[u8]) -> Result<Cow<'_, str>, InvalidRefs> {
     // Error messages may be shown even if they are not UTF-8.
     if let Some(message) = line.strip_prefix(b"ERR ") {

@@ -7,9 +7,9 @@ use git2::{CheckoutNotificationType, Commit, ErrorCode, FileMode, Tree};
 use walkdir::WalkDir;
 
 use super::index_file::make_full;
-use super::working_copy::{HEAD, MOVING, MOVING_FROM, oid};
+use super::working_copy::{DETACHED_AT, MOVING, MOVING_FROM, oid};
 use crate::client::git::progress::OperationContext;
-use crate::client::git::{GitError, WorkingCopy};
+use crate::client::git::{GitError, Head, WorkingCopy};
 use crate::model::source::CommitId;
 
 /// The maximum number of conflicting files to report.
@@ -140,11 +140,7 @@ impl WorkingCopy {
         }
         self.point_head(to, how)
             .map_err(|cause| self.failed("move HEAD", cause))?;
-        if *how == Move::Detached {
-            self.set_xp_reference(HEAD, to)?;
-        } else {
-            self.remove_xp_reference(HEAD);
-        }
+        self.record_head(&self.head()?)?;
         self.forget_move();
         Ok(Ok(()))
     }
@@ -160,8 +156,11 @@ impl WorkingCopy {
         let Some(to) = self.xp_reference_commit(MOVING) else {
             return Ok(None);
         };
-        let now = self.head()?.commit();
-        if now == Some(to) || now != self.xp_reference_commit(MOVING_FROM) {
+        let (head, from) = (self.head()?, self.xp_reference_commit(MOVING_FROM));
+        if head.commit() == Some(to) && from.is_some() {
+            self.record_head(&head)?;
+        }
+        if head.commit() == Some(to) || head.commit() != from {
             self.forget_move();
             return Ok(None);
         }
@@ -171,8 +170,19 @@ impl WorkingCopy {
         Ok(can_finish.then_some(to))
     }
 
+    /// Records that xp detached `HEAD`, if it did.
+    fn record_head(&self, head: &Head) -> Result<(), GitError> {
+        match head {
+            Head::Detached(commit) => self.set_xp_reference(DETACHED_AT, *commit),
+            Head::Branch { .. } | Head::Unborn => {
+                self.remove_xp_reference(DETACHED_AT);
+                Ok(())
+            }
+        }
+    }
+
     fn forget_move(&self) {
-        // In this order: without the second one, the first one is not believed.
+        // `MOVING` is not believed without `MOVING_FROM`, so that one goes first.
         self.remove_xp_reference(MOVING_FROM);
         self.remove_xp_reference(MOVING);
     }

@@ -13,12 +13,12 @@ use crate::client::git::{GitClient, GitError};
 use crate::model::source::{CommitId, GitScheme, GitUrl};
 
 /// The reference of xp to the commit at which it detached `HEAD`.
-pub const HEAD: &str = "head";
+pub const DETACHED_AT: &str = "head";
 
 /// The reference of xp to the commit that it is checking out.
 pub const MOVING: &str = "moving";
 
-/// The reference of xp to the commit that `HEAD` is on meanwhile.
+/// The reference of xp to the commit that `HEAD` was on when the checkout began.
 pub const MOVING_FROM: &str = "moving-from";
 
 /// An open working copy.
@@ -142,12 +142,25 @@ impl WorkingCopy {
     /// Returns the commit of a reference of xp.
     pub fn xp_reference_commit(&self, name: &str) -> Option<CommitId> {
         self.reference(&xp_reference(name))
+            .or_else(|| self.reference(&self.former_reference(name)?))
+    }
+
+    /// Returns where earlier versions of xp stored a reference about `HEAD`.
+    fn former_reference(&self, name: &str) -> Option<String> {
+        let is_former = name == DETACHED_AT && !self.repository.is_worktree();
+        is_former.then(|| format!("refs/xp/{name}"))
     }
 
     /// Removes a reference of xp, if it exists.
     pub fn remove_xp_reference(&self, name: &str) {
-        if let Ok(mut reference) = self.repository.find_reference(&xp_reference(name)) {
-            let _ = reference.delete();
+        for name in self
+            .former_reference(name)
+            .into_iter()
+            .chain([xp_reference(name)])
+        {
+            if let Ok(mut reference) = self.repository.find_reference(&name) {
+                let _ = reference.delete();
+            }
         }
     }
 
@@ -296,7 +309,7 @@ impl WorkingCopy {
 /// repository share all others.
 fn xp_reference(name: &str) -> String {
     match name {
-        HEAD | MOVING | MOVING_FROM => format!("refs/worktree/xp/{name}"),
+        DETACHED_AT | MOVING | MOVING_FROM => format!("refs/worktree/xp/{name}"),
         _ => format!("refs/xp/{name}"),
     }
 }
