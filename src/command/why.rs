@@ -12,7 +12,6 @@ use crate::flow::request::PlanRequest;
 use crate::flow::session::Session;
 use crate::flow::sources::current_service::{self, one_service};
 use crate::flow::survey;
-use crate::flow::verify;
 use crate::model::event::Unit;
 use crate::model::image::{ImageReference, ImageRepository, Labels, Tag};
 use crate::model::manifest::{BuilderImage, ServiceName};
@@ -62,9 +61,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     let explanation = draft
         .explain(&service, &inventory, &folders, other)
         .map_err(|error| plan_failure(session, error))?;
-    if session.manifest.supply.verify {
-        verify::reject(session, &draft, &resolved, &mut inventory).await?;
-    }
+    plan::reject_unusable(session, &draft, &folders, &resolved, &mut inventory).await?;
     let plan = plan::decide(session, draft, inventory, folders, &resolved, None).await;
     session.reporter.finish();
     let conclusion = plan

@@ -1,15 +1,16 @@
-//! Finds images that a run left before it had attached everything to them.
+//! Finds images whose run ended before it had attached everything to them.
 
 use futures_util::StreamExt as _;
 
 use super::session::Session;
+use super::survey;
 use crate::base::error::Failure;
 use crate::base::plural::count_of;
 use crate::client::registry::{RegistryClient, RegistryError};
 use crate::execute::attest::platforms;
 use crate::model::event::Event;
-use crate::model::image::{Digest, ImageRepository};
-use crate::model::plan::{ImageToComplete, Inventory, LastAttachment, PlanDraft};
+use crate::model::image::{Digest, ImageReference, ImageRepository};
+use crate::model::plan::{Folders, Inventory, LastAttachment, PlanDraft, UncertainImage};
 use crate::model::supply::{DSSE_TYPE, IN_TOTO_TYPE, SIGNATURE_ARTIFACT, cosign_tag, is_sbom_type};
 
 /// The number of images that are looked at concurrently.
@@ -25,9 +26,10 @@ pub async fn reject(
     session: &Session,
     registry: &RegistryClient,
     draft: &PlanDraft<'_>,
+    folders: &Folders,
     inventory: &mut Inventory,
 ) -> Result<(), Failure> {
-    let images = draft.images_to_complete(inventory);
+    let images = draft.uncertain_images(inventory);
     if images.is_empty() {
         return Ok(());
     }
@@ -41,23 +43,41 @@ pub async fn reject(
     let found = session.unless_interrupted(async { Ok(requests.collect::<Vec<_>>().await) });
     let found = found.await;
     session.events.emit(Event::StageFinished);
+    let mut rejected = Vec::new();
     for (image, has_last) in images.iter().zip(found?) {
         if !has_last? {
             let noun = image.last.noun();
-            let why =
-                format!("has no {noun}, and no branch tag: the run that pushed it did not finish");
-            inventory.reject(&image.repository.with_digest(image.digest.clone()), why);
+            let why = format!("has no {noun}: the run that pushed it did not finish");
+            rejected.push((image.repository.with_digest(image.digest.clone()), why));
         }
     }
+    if rejected.is_empty() {
+        return Ok(());
+    }
+    reject_all(&rejected, inventory);
+    // If the registry does not move the tag of a commit, a later run has set only the identity tag.
+    let completed = async {
+        survey::complete(registry, &session.layout, draft, folders, inventory).await;
+        Ok(())
+    };
+    session.unless_interrupted(completed).await?;
+    // Their own identity tags were found as well.
+    reject_all(&rejected, inventory);
     Ok(())
+}
+
+fn reject_all(images: &[(ImageReference, String)], inventory: &mut Inventory) {
+    for (image, why) in images {
+        inventory.reject(image, why.clone());
+    }
 }
 
 /// Returns whether an image has what is attached to it last.
 async fn has_last(
     registry: &RegistryClient,
-    image: &ImageToComplete,
+    image: &UncertainImage,
 ) -> Result<bool, RegistryError> {
-    let ImageToComplete {
+    let UncertainImage {
         repository,
         digest,
         last,

@@ -204,18 +204,32 @@ pub async fn plan(
     if let Some(locked) = &resolved.locked {
         locked.check(session, &draft, &inventory, &folders)?;
     }
-    if session.manifest.supply.verify {
-        verify::reject(session, &draft, &resolved, &mut inventory).await?;
-    } else {
-        let registry = &resolved.clients.registry;
-        attachments::reject(session, registry, &draft, &mut inventory).await?;
-    }
+    reject_unusable(session, &draft, &folders, &resolved, &mut inventory).await?;
     let plan = decide(session, draft, inventory, folders, &resolved, lock).await?;
     Ok(Planned {
         plan,
         clients: resolved.clients,
         sources: resolved.sources,
     })
+}
+
+/// Marks images in registries that must not be used: those that do not verify, or that an interrupted run left.
+///
+/// # Errors
+///
+/// A registry does not respond, or images cannot be verified.
+pub async fn reject_unusable(
+    session: &Session,
+    draft: &PlanDraft<'_>,
+    folders: &Folders,
+    resolved: &Resolved,
+    inventory: &mut Inventory,
+) -> Result<(), Failure> {
+    if session.manifest.supply.verify {
+        return verify::reject(session, draft, resolved, inventory).await;
+    }
+    let registry = &resolved.clients.registry;
+    attachments::reject(session, registry, draft, folders, inventory).await
 }
 
 /// Decides what to build, and queries the builder images that this requires.

@@ -157,6 +157,9 @@ impl Decided<'_> {
         ]);
         labels.extend(recipe.map(|recipe| (recipe::LABEL_RECIPE.to_owned(), recipe.to_string())));
         labels.extend(self.steps_label(candidate));
+        let last = self.draft.last_attachment(candidate);
+        let supply = last.map(|last| last.label(&service.name));
+        labels.extend(supply.map(|label| (recipe::LABEL_SUPPLY.to_owned(), label)));
         if candidate.is_local {
             let folder = layout.root().display().to_string();
             labels.insert(recipe::LABEL_LOCAL.to_owned(), folder);

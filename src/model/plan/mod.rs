@@ -89,7 +89,7 @@ pub use step::{
     ScriptStep, SidecarsStep, StageStep, Step, SyncStep,
 };
 pub use supply::{
-    ImageToComplete, ImageToVerify, LastAttachment, ProvenanceStep, SbomStep, SignStep,
+    ImageToVerify, LastAttachment, ProvenanceStep, SbomStep, SignStep, UncertainImage,
 };
 pub use toolchains::ToolchainStep;
 pub use transfer_refusal::TransferRefusal;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::compare::labels_of;
 use super::decide::Decided;
 use super::draft::PlanCandidate;
 use super::scripts::unit_of;
@@ -15,6 +16,7 @@ use super::{
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, ImageRepository, Platform};
 use crate::model::manifest::{ServiceName, SigningKeys};
+use crate::model::recipe::LABEL_SUPPLY;
 use crate::model::source::SourceRemote;
 use crate::model::supply::{Expected, ResourceDescriptor, source_uri};
 
@@ -109,15 +111,18 @@ pub enum LastAttachment {
     Signature,
 }
 
-/// An image in a registry without any moving tag: the run that pushed it may have ended before it attached everything.
+/// An image in a registry whose run may have ended before it attached everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageToComplete {
+pub struct UncertainImage {
     pub repository: ImageRepository,
     pub digest: Digest,
+    /// What it must have if the run has finished.
     pub last: LastAttachment,
 }
 
 impl LastAttachment {
+    const ALL: [Self; 3] = [Self::Sbom, Self::Provenance, Self::Signature];
+
     /// Returns what an image lacks, for messages.
     pub const fn noun(self) -> &'static str {
         match self {
@@ -126,30 +131,41 @@ impl LastAttachment {
             Self::Signature => "signature",
         }
     }
+
+    /// Returns the value of the label of a service's image. An image that is built from it inherits the label, so it has
+    /// the name.
+    pub(super) fn label(self, service: &ServiceName) -> String {
+        format!("{service}: {}", self.noun())
+    }
 }
 
 impl PlanDraft<'_> {
-    /// Returns the images in registries that a plan could use and that a run may have left before it attached everything
-    /// to them: moving tags are set after that, and none of them is there.
-    pub fn images_to_complete(&self, inventory: &Inventory) -> Vec<ImageToComplete> {
-        let mut images: Vec<ImageToComplete> = Vec::new();
+    /// Returns the images in registries whose run may have ended before it attached everything: branch tags are set after
+    /// that, and none of this plan is on them.
+    pub fn uncertain_images(&self, inventory: &Inventory) -> Vec<UncertainImage> {
+        let mut images: Vec<UncertainImage> = Vec::new();
         let candidates = self.candidates.iter();
-        for candidate in candidates.filter(|it| !it.is_local && it.pinned.is_none()) {
-            let Some(last) = self.last_attachment(candidate) else {
-                continue;
-            };
+        for candidate in candidates.filter(|it| self.last_attachment(it).is_some()) {
             let digest_of = |name: &ImageReference| match inventory.registry.get(name) {
                 Some(Presence::Present(digest)) => Some(digest.clone()),
                 _ => None,
             };
-            let moved: Vec<Digest> = candidate.names().filter_map(|it| digest_of(&it)).collect();
+            let finished: Vec<Digest> = candidate.names().filter_map(|it| digest_of(&it)).collect();
+            let service = &candidate.service.name;
             for digest in own_digests(candidate, inventory) {
-                let image = ImageToComplete {
+                // Without the label, it was built when nothing was to be attached.
+                let labels = labels_of(candidate, &digest, inventory).and_then(Result::ok);
+                let label = labels.and_then(|labels| labels.get(LABEL_SUPPLY));
+                let mut kinds = LastAttachment::ALL.into_iter();
+                let Some(last) = kinds.find(|it| label == Some(&it.label(service))) else {
+                    continue;
+                };
+                let image = UncertainImage {
                     repository: candidate.image.repository().clone(),
                     digest,
                     last,
                 };
-                if !moved.contains(&image.digest) && !images.contains(&image) {
+                if !finished.contains(&image.digest) && !images.contains(&image) {
                     images.push(image);
                 }
             }
@@ -157,11 +173,12 @@ impl PlanDraft<'_> {
         images
     }
 
-    /// Returns what is attached last to a service's image; `None` if nothing is.
-    fn last_attachment(&self, candidate: &PlanCandidate<'_>) -> Option<LastAttachment> {
+    /// Returns what is attached last to a service's image after the push; `None` if nothing is.
+    pub(super) fn last_attachment(&self, candidate: &PlanCandidate<'_>) -> Option<LastAttachment> {
         let (manifest, service) = (self.manifest, candidate.service);
-        let registry = candidate.image.repository().registry();
-        if registry.is_none() || !self.options.push {
+        let has_registry = candidate.image.repository().registry().is_some();
+        let is_local = candidate.is_local || candidate.pinned.is_some();
+        if !has_registry || is_local || !self.options.push {
             None
         } else if manifest.supply.sign.is_some() {
             Some(LastAttachment::Signature)

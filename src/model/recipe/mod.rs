@@ -22,6 +22,8 @@ pub const LABEL_SERVICE: &str = "x-platform.service";
 pub const LABEL_RECIPE: &str = "x-platform.recipe";
 /// The label with the images of needed services that were used: a JSON object with the engine's image ID by service.
 pub const LABEL_NEEDED_IMAGES: &str = "x-platform.needs";
+/// The label with the service, and what is attached last to its image after the push.
+pub const LABEL_SUPPLY: &str = "x-platform.supply";
 /// The label with the platform, of an image that is part of an index.
 pub const LABEL_PLATFORM: &str = "x-platform.platform";
 /// The label with the keys of the phases with `inputs`: a JSON object with the key by phase.
