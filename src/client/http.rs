@@ -404,6 +404,20 @@ mod tests {
     }
 
     #[test]
+    fn only_redirects_to_tls_are_followed_with_certificates() {
+        let target = |status: u16, location: &str| {
+            let response = hyper::Response::builder().status(status);
+            let response = response.header("location", location).body("").unwrap();
+            tls_target(&Response::from(response)).map(|url| url.to_string())
+        };
+        let storage = "https://storage.example.com/blob?signature=x";
+        assert_eq!(target(307, storage).as_deref(), Some(storage));
+        assert_eq!(target(307, "http://storage.example.com/blob"), None);
+        assert_eq!(target(307, "/blob"), None);
+        assert_eq!(target(200, storage), None);
+    }
+
+    #[test]
     fn an_invalid_proxy_is_reported_without_its_password() {
         let proxies = Proxies {
             https: Some("http://bob:s3cret@bad host".to_owned()),

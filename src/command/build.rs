@@ -26,6 +26,12 @@ pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     let metadata_file = metadata_file.transpose()?;
     let request = if args.failed {
         let failed = unfinished(session)?;
+        if failed.services.is_empty() {
+            let run = failed.run;
+            return session
+                .reporter
+                .print(&format!("Nothing failed in run {run}\n"));
+        }
         if failed.is_local && !args.plan.local {
             return Err(Failure::usage(format!(
                 "run {} built working copies, and `--failed` alone builds commits\n\
@@ -44,14 +50,7 @@ pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
                 failed.run
             )));
         }
-        let services = failed.services;
-        if services.is_empty() {
-            let run = failed.run;
-            return session
-                .reporter
-                .print(&format!("Nothing failed in run {run}\n"));
-        }
-        request::plan_of(session, &args.plan, services)?
+        request::plan_of(session, &args.plan, failed.services)?
     } else {
         request::plan(session, &args.plan)?
     };

@@ -88,9 +88,17 @@ fn check(session: &Session, name: &str, old: &Lock, fresh: FreshLock) -> Result<
         let message = format!("error: {name} is out of date\nhint: {hint}");
         return Err(Failure::rendered(Exit::ServiceFailed, message));
     }
-    let unlockable = unlockable.of_another_set();
-    if !unlockable.is_empty() {
-        return Err(unlockable.into());
+    let services = unlockable.of_another_set();
+    if !services.is_empty() {
+        let services: Vec<&str> = services.iter().map(|it| it.as_str()).collect();
+        return Err(Failure::rendered(
+            Exit::ServiceFailed,
+            format!(
+                "error: {name} is out of date: images were not built from each other: {}\nhint: {}",
+                services.join(", "),
+                unlockable.update()
+            ),
+        ));
     }
     if session.settings.report.quiet {
         return Ok(());

@@ -10,6 +10,7 @@ use super::publish::{RECHECK_TIMEOUT, has, or_existing, pull_for, transfer_as};
 use super::state::UnitState;
 use super::step_error::{StepError, Stop};
 use super::{ExecuteContext, image, platforms};
+use crate::client::engine::Engine;
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, Platform};
 use crate::model::plan::{ImageStep, ToolchainStep};
@@ -109,12 +110,14 @@ async fn pull(
         () = context.cancel.cancelled() => return Err(Stop::Cancelled),
     };
     let name = match name {
-        // Images that were built in both engines have nothing in common.
-        Err(_)
-            if in_engine == InEngine::Other
-                && !is_in_registry(context, &step.image.with_defaults()).await? =>
-        {
-            return Ok(step.image.clone());
+        // Images that were built in both engines have nothing in common, and no registry has them.
+        Err(error) if in_engine == InEngine::Other && !step.is_refreshed => {
+            let image = step.image.with_defaults();
+            match is_in_registry(context, &image).await {
+                Err(Stop::Cancelled) => return Err(Stop::Cancelled),
+                Ok(true) => return Err(error.into()),
+                Ok(false) | Err(Stop::Failed(_)) => return Ok(step.image.clone()),
+            }
         }
         name => name?,
     };
@@ -145,12 +148,12 @@ impl InEngine {
         if image.digest().is_some() {
             return Ok(Self::Current);
         }
-        let (own, usual) = (engine.content(image), context.engine.content(image));
-        let (Some(own), Some(usual)) = (own.await?, usual.await?) else {
-            return Ok(Self::Other);
-        };
         let full = image.with_defaults();
-        let [own, usual] = [own, usual].map(|content| digests_in(&content, &full));
+        let digests = async |engine: &Engine| {
+            let content = engine.content(image).await?;
+            Ok::<_, StepError>(content.map_or_else(Vec::new, |it| digests_in(&it, &full)))
+        };
+        let (own, usual) = (digests(engine).await?, digests(&context.engine).await?);
         Ok(if is_same_index(&own, &usual) {
             Self::Current
         } else {

@@ -158,7 +158,7 @@ impl<'a> Turn<'a> {
         self.turns.milestones.reach(&self.plan.unit, milestone);
     }
 
-    /// Returns whether a unit of this run has provided its image.
+    /// Returns whether others can use the image of a unit of this run.
     pub fn is_usable(&self, unit: &Unit) -> bool {
         let wait = Wait {
             unit: unit.clone(),

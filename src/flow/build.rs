@@ -77,13 +77,15 @@ pub async fn carry_out(
         plan: Box::new(document),
     });
     let marker = RunMarker::new(&session.layout);
-    // Until the summary is printed.
-    let mut _execution = None;
-    if !plan.is_empty() {
-        _execution = Some(execute_plan(session, &plan, clients, options, &marker).await?);
-    } else if marker.is_left() {
-        clean_up(session, clients, &marker).await;
-    }
+    // An interrupt waits for it, so that the summary is printed.
+    let execution = if !plan.is_empty() {
+        Some(execute_plan(session, &plan, clients, options, &marker).await?)
+    } else {
+        if marker.is_left() && options.fleet.is_none() {
+            clean_up(session, clients, &marker).await;
+        }
+        None
+    };
     let store = step_results::store(session);
     execute::remove_leftover_files(&session.layout, store, &plan).await;
     let ended = session.reporter.finish();
@@ -102,6 +104,7 @@ pub async fn carry_out(
     let space = if summary.table.is_empty() { "" } else { "\n" };
     let closing_line = format!("{space}{}", summary.closing_line);
     printed.and_then(|()| session.reporter.print(&closing_line))?;
+    drop(execution);
     match (session.verdict(&ended), written) {
         (Err(failed), Err(unwritten)) => {
             let text = unwritten.message().unwrap_or_default();
@@ -157,10 +160,14 @@ async fn execute_plan<'s>(
     // Cancel the uploads of the permission check even after an interrupt.
     context.registry.close_uploads(CANCELLATION_TIMEOUT).await;
     ready?;
-    marker.set();
     let execution = session.begin_execution();
-    execute::run(Arc::new(context), plan).await;
-    marker.remove();
+    if options.fleet.is_some() {
+        execute::run(Arc::new(context), plan).await;
+    } else {
+        marker.set();
+        execute::run(Arc::new(context), plan).await;
+        marker.remove();
+    }
     if options.fleet.is_some() {
         fleet::end(session);
     }

@@ -18,7 +18,7 @@ const LONGEST_LINE: usize = 4 * 1024 * 1024;
 pub struct LineStream {
     response: Response,
     buffer: BytesMut,
-    /// When something arrived last: callers may cancel [`LineStream::next`] more often than it is silent.
+    /// When something arrived last. Kept across calls, because a canceled one would restart the limit.
     last: Instant,
     /// Whether the rest of a line that is too long is dropped.
     is_dropping: bool,

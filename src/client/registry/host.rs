@@ -28,7 +28,7 @@ pub(super) const CONNECTIONS: usize = 100;
 const UPLOADS: usize = 8;
 
 /// The request that checks whether a server is a registry.
-const PING: &str = "GET /v2/";
+pub(super) const PING: &str = "GET /v2/";
 
 /// How far a registry is trusted before it has authenticated itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::MANIFEST_TYPES;
 use super::auth::Challenge;
 use super::credentials::Credentials;
 use super::error::{RegistryError, message_of};
-use super::host::RegistryHost;
+use super::host::{PING, RegistryHost};
 use super::resource::{Access, Resource};
 use super::response::RegistryResponse;
 use super::token::TokenScope;
@@ -267,7 +267,15 @@ impl RegistryHost {
         Result<RegistryResponse, RegistryError>,
         Option<TransientFailure>,
     ) {
-        let read = async { RegistryResponse::read(name, self.http.send(request).await?).await };
+        let read = async {
+            let response = if name == PING {
+                // Its scheme is that of all requests.
+                request.send().await?
+            } else {
+                self.http.send(request).await?
+            };
+            RegistryResponse::read(name, response).await
+        };
         let reply = match read.await {
             Ok(reply) => reply,
             Err(error) => {

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 
 use super::{CONCURRENCY, refusal};
 use crate::client::registry::{RegistryClient, RegistryError};
@@ -94,14 +95,18 @@ async fn complete(
     index: &ImageReference,
     described: PublishedImage,
 ) -> Result<PublishedImage, RegistryError> {
-    for image in &described.images {
+    let parts = described.images.iter().map(async |image| {
         let name = index.repository().with_digest(image.digest.clone());
-        if client.digest(&name).await?.is_none() {
-            return Err(RegistryError::Incomplete {
-                image: index.to_string(),
-                part: image.digest.to_string(),
-            });
-        }
+        // Whether it is there, not whether the registry responds.
+        let found = client.digest(&name).await;
+        (&image.digest, matches!(found, Ok(None)))
+    });
+    let parts = join_all(parts).await;
+    if let Some((part, _)) = parts.iter().find(|(_, is_lost)| *is_lost) {
+        return Err(RegistryError::Incomplete {
+            image: index.to_string(),
+            part: part.to_string(),
+        });
     }
     Ok(described)
 }

@@ -134,7 +134,7 @@ fn waiting(pod: &Value) -> Option<Waiting> {
     let status = &pod["status"];
     let lists = ["initContainerStatuses", "containerStatuses"].into_iter();
     let statuses = lists.filter_map(|key| status[key].as_array()).flatten();
-    let mut other = None;
+    let mut not_final = None;
     for container in statuses {
         let name = text(&container["name"]);
         let ended = &container["state"]["terminated"];
@@ -149,7 +149,7 @@ fn waiting(pod: &Value) -> Option<Waiting> {
             if found.is_final {
                 return Some(found);
             }
-            other.get_or_insert(found);
+            not_final.get_or_insert(found);
             continue;
         }
         let waiting = &container["state"]["waiting"];
@@ -164,7 +164,7 @@ fn waiting(pod: &Value) -> Option<Waiting> {
         if found.is_problem {
             return Some(found);
         }
-        other.get_or_insert(found);
+        not_final.get_or_insert(found);
     }
     let conditions = status["conditions"].as_array();
     let unscheduled = conditions
@@ -179,7 +179,7 @@ fn waiting(pod: &Value) -> Option<Waiting> {
             is_final: false,
         });
     }
-    other.or_else(|| {
+    not_final.or_else(|| {
         (status["phase"] == "Pending").then(|| Waiting {
             text: "Pending".to_owned(),
             is_problem: false,

@@ -121,11 +121,11 @@ impl UnlockableImages {
         self.services.is_empty()
     }
 
-    /// Returns only the images that were built from other builds of the images that they need.
-    pub fn of_another_set(mut self) -> Self {
-        self.services
-            .retain(|(_, problem)| problem.is_of_another_set());
-        self
+    /// Returns the services whose images were built from other builds of the images that they need.
+    pub fn of_another_set(&self) -> Vec<&ServiceName> {
+        let services = self.services.iter();
+        let services = services.filter(|(_, problem)| problem.is_of_another_set());
+        services.map(|(name, _)| name).collect()
     }
 
     /// Returns the hint for updating an outdated lock.

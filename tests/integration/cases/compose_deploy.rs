@@ -486,13 +486,14 @@ fn an_error_of_compose_is_shown(t: &Context) {
 fn an_error_after_the_start_of_containers_is_recorded(t: &Context) {
     let platform = ComposePlatform::new(t);
     t.xp(["build"]).success();
-    // Once containers were started, it fails.
+    // It starts the containers, and fails; afterwards the engine does not respond.
     let programs = t.folder().join("programs");
     let compose = format!(
         "#!/bin/sh\n\
          if [ -e \"$0.failed\" ]; then echo 'no engine' >&2; exit 1; fi\n\
-         case \" $* \" in *' up '*) touch \"$0.failed\"; exit 1;; esac\n\
-         PATH='{}' exec docker-compose \"$@\"\n",
+         export PATH='{}'\n\
+         case \" $* \" in *' up '*) touch \"$0.failed\"; docker-compose \"$@\"; echo 'lost it' >&2; exit 1;; esac\n\
+         exec docker-compose \"$@\"\n",
         path()
     );
     fs::create_dir_all(&programs).expect("a folder");
@@ -501,7 +502,9 @@ fn an_error_after_the_start_of_containers_is_recorded(t: &Context) {
         .deploy([])
         .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
         .failure(1)
-        .stderr_contains("error: cannot compare docker-compose.yml with its containers: no engine");
+        .stderr_contains("error: cannot start the containers of docker-compose.yml")
+        .stderr_contains("lost it");
+    platform.running("zbackend");
     assert_eq!(platform.record()[0]["state"], "failed");
     platform.deploy([]).success();
 }

@@ -1,6 +1,7 @@
 //! Authentication: passwords, tokens, credential helpers, private certificate authorities.
 
 use std::fs;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
@@ -34,6 +35,7 @@ pub const CASES: &[Case] = cases![
     a_late_authentication_challenge_is_handled,
     a_failing_token_server_is_not_reported_as_a_wrong_login,
     the_password_of_a_git_remote_stays_secret,
+    a_plain_registry_may_redirect_to_storage_with_tls,
 ];
 
 /// Asserts that a secret is neither in the output nor in xp's own files.
@@ -471,4 +473,35 @@ fn the_password_of_a_git_remote_stays_secret(t: &Context) {
 #[track_caller]
 fn refused_with(t: &Context, why: &str) -> Output {
     t.xp(["build"]).failure(3).stderr_contains(why)
+}
+
+fn a_plain_registry_may_redirect_to_storage_with_tls(t: &Context) {
+    let (registry, storage) = (
+        t.own_registry(RegistryKind::Open),
+        t.own_registry(RegistryKind::Tls),
+    );
+    let repository = small::repository(t, "a");
+    let services = [("a", &repository)];
+    small::platform(t, registry.host(), &services);
+    t.xp(["build"]).success();
+    let data = |registry: &Registry| registry.files("").parent().expect("a folder").to_owned();
+    fs::create_dir_all(data(&storage)).expect("a folder");
+    let copy = ["-a", &format!("{}/.", data(&registry).display())];
+    process::succeed(Command::new("cp").args(copy).arg(data(&storage)));
+    let host = storage.host().to_owned();
+    let gateway = Gateway::before(registry.host(), move |incoming| {
+        if incoming.method == "GET" && incoming.path.contains("/blobs/sha256:") {
+            let location = format!("https://{host}{}", incoming.path);
+            Reply::Response(307, vec![("Location", location)], String::new())
+        } else {
+            Reply::Forward
+        }
+    });
+    small::platform(t, gateway.host(), &services);
+    let plan = || t.xp(["plan", "--no-pull", "--all"]);
+    plan().failure(3).stderr_contains("SSL_CERT_FILE");
+    plan()
+        .env("SSL_CERT_FILE", t.ca_certificate())
+        .success()
+        .stdout_contains("in the registry");
 }

@@ -162,15 +162,15 @@ fn an_incomplete_index_is_pushed_again(t: &Context) {
             .filter(|it| it.path.ends_with(digest))
             .count()
     };
-    // The parts of a complete index are checked once.
+    // The registry may lose a part at any time.
     let whole = part("whole");
     image.put_index(&[own.clone(), whole.clone()]);
-    for expected in [1, 0] {
+    for _ in 0..2 {
         let mark = image.registry.mark();
         t.xp(["plan", "zbackend"])
             .success()
             .stdout_contains("in the registry");
-        assert_eq!(asked(&whole, mark), expected);
+        assert_eq!(asked(&whole, mark), 1);
     }
     // Otherwise, the image is found by its identity tag.
     for tag in image.registry.identity_tags(&image.repository) {

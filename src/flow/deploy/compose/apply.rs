@@ -147,7 +147,11 @@ impl ComposeTask<'_> {
         };
         let awaited = self.await_jobs(override_file, deadline);
         tokio::select! {
-            containers = awaited => Ok(containers?.map(|containers| (error, containers))),
+            containers = awaited => match containers {
+                Ok(containers) => Ok(containers.map(|containers| (error, containers))),
+                // Why the containers did not start says more than why they cannot be listed.
+                Err(_) => Err(error.into()),
+            },
             () = session.cancel.cancelled() => Err(error.into()),
         }
     }
