@@ -16,6 +16,9 @@ use crate::process::{self, succeed};
 /// The default socket.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
+/// How often a list of images is repeated.
+const LISTS: usize = 5;
+
 /// A Docker Engine, or Podman; see `bin/world` for the choice. Only root can run a private one. Other users
 /// get the machine's engine, where only objects created by tests are removed.
 pub struct Engine {
@@ -128,8 +131,17 @@ impl Engine {
     /// Returns the images with a name prefix, as `repository:tag`, sorted.
     pub fn images_with_prefix(&self, prefix: &str) -> Vec<String> {
         let format = "{{.Repository}}:{{.Tag}}";
-        let list = succeed(self.client().args(["image", "ls", "--format", format]));
-        let mut images: Vec<String> = list
+        let list = || self.docker(["image", "ls", "--format", format]);
+        let mut output = list();
+        // In the containerd image store, the list fails if another test removes an image meanwhile.
+        for _ in 0..LISTS {
+            if output.status.success() || !process::text(&output.stderr).contains("NotFound") {
+                break;
+            }
+            output = list();
+        }
+        assert!(output.status.success(), "{output:?}");
+        let mut images: Vec<String> = process::text(&output.stdout)
             .lines()
             .filter(|name| name.starts_with(prefix))
             .map(str::to_owned)
