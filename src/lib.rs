@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | `base` | errors, plurals, suggestions, tables, quoting, atomic files | know anything about xp |
 //! | `model` | the domain: manifest, sources, images, recipes, plan, lock, deploy, status, provenance, events | do I/O, or read the clock or the environment |
-//! | `store` | the `.xp` folder and the lock file: layout, claim, cached facts, results of phases, past runs | be required: a missing fact is queried again |
+//! | `store` | the `.xp` folder and the lock file: layout, claim, cached facts, results of phases, past runs, and whether the last one was killed | be required: a missing fact is queried again |
 //! | `client` | git (git2), the engine (bollard), registries (reqwest), clusters (kubectl), compose projects (`docker compose`), signatures (`cosign`); no other layer uses those crates | know about services |
 //! | `cli` | clap definitions, help, examples, manual pages, completion of a partial line | do any work |
 //! | `report` | rows, lines, log files, the final table, pages of past runs: the only place that draws | do any work |

@@ -15,7 +15,8 @@ use crate::report::{Reporter, ask};
 pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
     if args.render && session.settings.report.is_json() {
         return Err(Failure::usage(
-            "`--render` prints YAML, which cannot be among the events of `--format json`",
+            "`--render` prints YAML, which cannot be among the events of `--format json`\n\
+             hint: leave out `--format json`, or use `--dry-run` instead of `--render`",
         ));
     }
     match deploy::environment(session, args.environment.as_deref())? {

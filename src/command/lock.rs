@@ -82,23 +82,19 @@ fn check(session: &Session, name: &str, old: &Lock, fresh: FreshLock) -> Result<
         lock, unlockable, ..
     } = fresh;
     let table = old.difference_table(&lock, columns(std::io::stdout()));
-    if !table.is_empty() {
-        super::print(&table)?;
-        let hint = unlockable.update();
-        let message = format!("error: {name} is out of date\nhint: {hint}");
-        return Err(Failure::rendered(Exit::ServiceFailed, message));
-    }
     let services = unlockable.of_another_set();
-    if !services.is_empty() {
-        let services: Vec<&str> = services.iter().map(|it| it.as_str()).collect();
-        return Err(Failure::rendered(
-            Exit::ServiceFailed,
-            format!(
-                "error: {name} is out of date: images were not built from each other: {}\nhint: {}",
-                services.join(", "),
-                unlockable.update()
-            ),
-        ));
+    if !table.is_empty() || !services.is_empty() {
+        super::print(&table)?;
+        let why = if table.is_empty() {
+            let names: Vec<&str> = services.iter().map(|it| it.as_str()).collect();
+            let names = names.join(", ");
+            format!(": images were not built from each other: {names}")
+        } else {
+            String::new()
+        };
+        let hint = unlockable.update();
+        let message = format!("error: {name} is out of date{why}\nhint: {hint}");
+        return Err(Failure::rendered(Exit::ServiceFailed, message));
     }
     if session.settings.report.quiet {
         return Ok(());

@@ -217,7 +217,7 @@ async fn existing_image(
     platform: &Platform,
     image: &ImageReference,
 ) -> Option<Digest> {
-    // It may be part of an index that is to be replaced.
+    // The index that lists it may have to be replaced.
     if it.step.force || !it.step.rejected.is_empty() {
         return None;
     }

@@ -161,15 +161,15 @@ async fn execute_plan<'s>(
     context.registry.close_uploads(CANCELLATION_TIMEOUT).await;
     ready?;
     let execution = session.begin_execution();
-    if options.fleet.is_some() {
-        execute::run(Arc::new(context), plan).await;
-    } else {
+    let is_on_fleet = options.fleet.is_some();
+    if !is_on_fleet {
         marker.set();
-        execute::run(Arc::new(context), plan).await;
-        marker.remove();
     }
-    if options.fleet.is_some() {
+    execute::run(Arc::new(context), plan).await;
+    if is_on_fleet {
         fleet::end(session);
+    } else {
+        marker.remove();
     }
     Ok(execution)
 }
